@@ -1,0 +1,68 @@
+"""What a corpus is: utterances, a fingerprint of their content, and what is wrong with them."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from mlt_ray.labels import CLASSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """One recorded sentence. `audio_sha256` is the digest of the audio file's bytes."""
+
+    id: str
+    audio: Path
+    text: str
+    emotion: str
+    speaker: str
+    session: str | None = None
+    dialog: str | None = None
+    alignment: Path | None = None
+    duration_s: float
+    audio_sha256: str
+
+    @property
+    def label(self) -> int:
+        """Index of the emotion in `CLASSES`."""
+        return CLASSES.index(self.emotion)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Something wrong with a corpus: where, and why. A `fatal` one would break a run."""
+
+    where: str
+    reason: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Utterances sorted by id, and the problems met while reading them.
+
+    `left_out` counts labels that the four classes leave out (IEMOCAP's ``fru``, ``xxx``, …).
+    """
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    problems: tuple[Problem, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over everything that can change a number, independent of the location."""
+        digest = hashlib.sha256()
+        for u in self.utterances:
+            alignment = u.alignment.read_bytes() if u.alignment else b""
+            row = [u.id, u.audio_sha256, u.text, u.emotion, u.speaker, u.session, u.dialog]
+            digest.update(json.dumps(row).encode() + hashlib.sha256(alignment).digest())
+        return digest.hexdigest()[:16]
+
+    def __len__(self) -> int:
+        return len(self.utterances)

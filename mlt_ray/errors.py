@@ -1,0 +1,15 @@
+"""The two ways in which work can end badly without a bug of ours."""
+
+
+class UserError(Exception):
+    """Input that cannot be used: one line saying where, expected, got and remedy.
+
+    The command line prints the line and exits with code 2.
+    """
+
+
+class RunFailed(Exception):
+    """A run whose numbers cannot be trusted, such as one whose loss is not finite.
+
+    It leaves no report behind; the other runs go on.
+    """

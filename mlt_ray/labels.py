@@ -1,0 +1,40 @@
+"""The four emotion classes of the paper (section 4.1), their order and what is merged into them."""
+
+from typing import Final, NamedTuple
+
+CLASSES: Final = ("angry", "happy", "neutral", "sad")
+"""Class names; a label is an index into this tuple."""
+
+IEMOCAP_CODES: Final = {
+    "ang": "angry",
+    "hap": "happy",
+    "exc": "happy",
+    "neu": "neutral",
+    "sad": "sad",
+    "fru": None,
+    "sur": None,
+    "fea": None,
+    "dis": None,
+    "oth": None,
+    "xxx": None,
+}
+"""IEMOCAP's label codes; ``None`` marks a code that the four-class task leaves out."""
+
+
+class ClassCounts(NamedTuple):
+    """Utterances of each class, in the order of `CLASSES`."""
+
+    angry: int
+    happy: int
+    neutral: int
+    sad: int
+
+
+PAPER_COUNTS: Final = {
+    1: ClassCounts(229, 278, 384, 194),
+    2: ClassCounts(137, 327, 362, 197),
+    3: ClassCounts(240, 286, 320, 305),
+    4: ClassCounts(327, 303, 258, 143),
+    5: ClassCounts(170, 442, 384, 245),
+}
+"""Utterances per IEMOCAP session and class; the sums are those of the paper (5531 in all)."""

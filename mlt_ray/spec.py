@@ -1,0 +1,167 @@
+"""What decides a number: the frozen parts of a run, their strict parsing and their digest.
+
+Everything here is free of torch and Ray. What only decides where and how fast a run is computed
+(processors, workers, concurrency) is not here and never in a digest.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from mlt_ray.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSpec:
+    """Who is in train, dev and test: five folds of 3/1/1 parts (section 4.1).
+
+    `by` is *assumed* to be ``session``: the only 3/1/1 split of IEMOCAP without a speaker in two
+    parts. `text_disjoint` drops training utterances whose text stands in the dev or test part.
+    """
+
+    by: Literal["session", "speaker", "stratified"] = "session"
+    text_disjoint: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesSpec:
+    """Acoustic frames: a log-mel filter bank of 128 bins, 25 ms window, 12 ms hop (section 4.2)."""
+
+    num_bins: int = 128
+    window_ms: float = 25.0
+    hop_ms: float = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """What a model is given.
+
+    `frames_per_step` consecutive frames are averaged into one step (the reduction factor of
+    Transformer TTS; 1 in the paper). `vectors` names the word vectors by content:
+    ``name-dim@digest``; a study leaves it at ``default``, and planning fills it in.
+    """
+
+    frames: FramesSpec = FramesSpec()
+    frames_per_step: int = 1
+    vectors: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """Optimisation (section 4.2): Adam, learning rate 1e-5, batches of 4, dev WA stops early.
+
+    *Assumed*: `max_epochs`, `patience` (epochs without a better dev WA), `bucket_batches`
+    (batches that are sorted by length together) and no gradient clipping.
+    """
+
+    learning_rate: float = 1e-5
+    batch_size: int = 4
+    max_epochs: int = 100
+    patience: int = 10
+    clip_norm: float | None = None
+    weight_decay: float = 0.0
+    bucket_batches: int = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Base of every system's configuration; `system` is its name in study files."""
+
+    system: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """Everything that decides a row's numbers, apart from fold and seed.
+
+    `corpus` is the corpus's fingerprint. `recipe` counts changes of the code that alter numbers
+    under the same values; raising it retires every stored run.
+    """
+
+    corpus: str
+    model: ModelSpec
+    folds: FoldSpec = FoldSpec()
+    features: FeatureSpec = FeatureSpec()
+    training: TrainingSpec = TrainingSpec()
+    recipe: int = field(default=1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested plain values, as stored in a report and logged to MLflow."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training: a specification, the fold (1–5) that it is tested on, and a seed."""
+
+    spec: RunSpec
+    fold: int
+    seed: int
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name the run in the store."""
+        values = {"spec": self.spec.as_dict(), "fold": self.fold, "seed": self.seed}
+        return digest_of(values)
+
+
+def digest_of(values: Any) -> str:
+    """16 hex digits of SHA-256 over canonical JSON; dataclasses count as their fields."""
+    if dataclasses.is_dataclass(values) and not isinstance(values, type):
+        values = dataclasses.asdict(values)
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def parse(kind: type[T], values: Any, where: str) -> T:
+    """Build the dataclass `kind` from nested plain values, refusing what it does not know.
+
+    Raises `UserError` naming `where` for an unknown key (with the nearest known one), a missing
+    key or a value of another type. Whole numbers are accepted for floats.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise unknown_key(where, key, fields)
+    for name, spec in fields.items():
+        required = spec.default is dataclasses.MISSING
+        if required and spec.default_factory is dataclasses.MISSING and name not in values:
+            raise UserError(f"{where}: key {name} is missing")
+    return kind(**{k: _value(hints[k], v, f"{where}.{k}") for k, v in values.items()})
+
+
+def unknown_key(where: str, key: object, known: typing.Iterable[str]) -> UserError:
+    """The error for a key that nobody reads, with the nearest known one as remedy."""
+    near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)
+    remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    return UserError(f"{where}: unknown key {key}; {remedy}")
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return parse(typing.cast(type, hint), value, where)
+    if origin is Literal:
+        if value not in args:
+            raise UserError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _value(next(a for a in args if a is not type(None)), value, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, bool) or not isinstance(value, hint):
+        raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value
