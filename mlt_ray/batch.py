@@ -1,0 +1,61 @@
+"""Where features and models meet: a batch of utterances, and the sizes that a model is built for.
+
+Shapes: B utterances, T steps (averaged frames), F values a frame, W words, P phonemes a word,
+D values a word vector, V word vectors.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Padded utterances; padding is zero everywhere, and lengths are at least 1."""
+
+    utterances: Tensor  # (B,) int64: index in the corpus
+    labels: Tensor  # (B,) int64: index in CLASSES
+    frames: Tensor  # (B, T, F) float32: normalised
+    num_frames: Tensor  # (B,) int64
+    words: Tensor  # (B, W) int64: ids of the fold's vocabulary
+    num_words: Tensor  # (B,) int64
+    phonemes: Tensor  # (B, W, P) int64: ids of the fold's vocabulary
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device."""
+        tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return Batch(**{k: v.to(device, non_blocking=True) for k, v in tensors.items()})
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def frame_mask(self) -> Tensor:
+        """(B, T) bool: True where a step is real."""
+        return real(self.num_frames, self.frames.shape[1])
+
+    @property
+    def word_mask(self) -> Tensor:
+        """(B, W) bool: True where a word is real."""
+        return real(self.num_words, self.words.shape[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSizes:
+    """What a model must know of its inputs before it sees any.
+
+    Word ids below `num_learned_words` are rows of a table that the model learns (0 is padding, 1
+    is unknown); the ids from there on are rows of `word_vectors`.
+    """
+
+    frame_dim: int
+    num_phonemes: int
+    num_learned_words: int
+    word_vectors: Tensor  # (V, D) float32
+
+
+def real(lengths: Tensor, size: int) -> Tensor:
+    """(B, size) bool mask, True at positions below each length of (B,)."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]

@@ -1,0 +1,273 @@
+"""What a corpus is made of and whether a study can trust it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mlt_ray.corpus.alignment import align
+from mlt_ray.corpus.folds import make_folds, session_names
+from mlt_ray.corpus.iemocap import NAME as IEMOCAP
+from mlt_ray.corpus.iemocap import dialog_kind
+from mlt_ray.corpus.recordings import Progress, Samples, decode_all
+from mlt_ray.corpus.texts import has_tags, spoken_words, text_key
+from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.errors import UserError
+from mlt_ray.labels import CLASSES, PAPER_COUNTS, ClassCounts
+from mlt_ray.spec import FoldSpec
+
+PROTOCOLS: Final[tuple[Literal["session", "speaker"], ...]] = ("session", "speaker")
+
+_USUAL_RATE_HZ: Final = 16_000
+_USUAL_CHANNELS: Final = 1
+_SHOWN: Final = 10  # lines of one kind in the terminal before the rest is counted
+
+
+class Difference(NamedTuple):
+    """A session and class of IEMOCAP whose number of utterances is not the paper's."""
+
+    session: int
+    emotion: str
+    found: int
+    expected: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How a quantity is distributed over the utterances, in the unit of its field."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusCheck:
+    """Findings about a corpus.
+
+    `counts` is by session (``none`` for utterances without one). `differences` compares IEMOCAP
+    with the paper and is empty for other corpora. `durations_s` and `words` are ``None`` for an
+    empty corpus. `shared_texts` is the share in [0, 1] of utterances whose text also stands in
+    another session, by ``all``, ``impro`` and ``script``; empty without sessions. Utterances are
+    named by id. `duplicates` are groups with the same audio bytes. `protocols` holds, for each
+    protocol, why the corpus cannot be split by it, or ``None`` when it can.
+    """
+
+    name: str
+    fingerprint: str
+    num_utterances: int
+    num_speakers: int
+    counts: Mapping[str, ClassCounts]
+    left_out: Mapping[str, int]
+    differences: tuple[Difference, ...]
+    total_h: float
+    durations_s: Spread | None
+    words: Spread | None
+    num_word_types: int
+    empty_texts: tuple[str, ...]
+    tagged_texts: tuple[str, ...]
+    shared_texts: Mapping[str, float]
+    missing_alignments: tuple[str, ...]
+    unusable_alignments: tuple[str, ...]
+    duplicates: tuple[tuple[str, ...], ...]
+    problems: tuple[Problem, ...]
+    protocols: Mapping[str, str | None]
+
+    @property
+    def fatal(self) -> bool:
+        """Whether a problem is one that would break a run or silently change its numbers."""
+        return any(problem.fatal for problem in self.problems)
+
+
+def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusCheck:
+    """Examine a corpus; every recording is decoded from start to end.
+
+    `progress` hears of each decoded file. Findings are returned, never raised.
+    """
+    utterances = corpus.utterances
+    spoken = [spoken_words(u.text) for u in utterances]
+    durations = [u.duration_s for u in utterances]
+    counts = _counts(corpus)
+    empty = () if utterances else (Problem(where=corpus.name, reason="holds no utterances"),)
+    return CorpusCheck(
+        name=corpus.name,
+        fingerprint=corpus.fingerprint,
+        num_utterances=len(corpus),
+        num_speakers=len({u.speaker for u in utterances}),
+        counts=counts,
+        left_out=corpus.left_out,
+        differences=_differences(counts) if corpus.name == IEMOCAP else (),
+        total_h=sum(durations) / 3600,
+        durations_s=_spread(durations),
+        words=_spread([len(words) for words in spoken]),
+        num_word_types=len({word for words in spoken for word in words}),
+        empty_texts=tuple(u.id for u, w in zip(utterances, spoken, strict=True) if not w),
+        tagged_texts=tuple(u.id for u in utterances if has_tags(u.text)),
+        shared_texts=_shared_texts(corpus),
+        missing_alignments=tuple(u.id for u in utterances if u.alignment is None),
+        unusable_alignments=_unusable_alignments(utterances, spoken),
+        duplicates=_duplicates(utterances),
+        problems=(*corpus.problems, *empty, *_audio_problems(utterances, progress)),
+        protocols={by: _obstacle(corpus, FoldSpec(by=by)) for by in PROTOCOLS},
+    )
+
+
+def render(check: CorpusCheck) -> RenderableType:
+    """The findings for a terminal: counts as a table, then one line for each finding."""
+    lines = [*_content_lines(check), *_trust_lines(check)]
+    return Group(_counts_table(check), *(Text(line) for line in lines))
+
+
+def _counts(corpus: Corpus) -> dict[str, ClassCounts]:
+    found = Counter((u.session or "none", u.emotion) for u in corpus.utterances)
+    sessions = [*session_names(corpus)]
+    if any(not u.session for u in corpus.utterances):
+        sessions.append("none")
+    return {s: ClassCounts(*(found[s, emotion] for emotion in CLASSES)) for s in sessions}
+
+
+def _differences(counts: Mapping[str, ClassCounts]) -> tuple[Difference, ...]:
+    nothing = ClassCounts(0, 0, 0, 0)
+    return tuple(
+        Difference(session, emotion, found, expected)
+        for session, paper in PAPER_COUNTS.items()
+        for emotion, found, expected in zip(
+            CLASSES, counts.get(str(session), nothing), paper, strict=True
+        )
+        if found != expected
+    )
+
+
+def _spread(values: Sequence[float]) -> Spread | None:
+    if not values:
+        return None
+    p50, p95, p99 = np.percentile(values, [50, 95, 99]).tolist()
+    return Spread(mean=float(np.mean(values)), p50=p50, p95=p95, p99=p99, max=float(max(values)))
+
+
+def _shared_texts(corpus: Corpus) -> dict[str, float]:
+    keys = [text_key(u.text) for u in corpus.utterances]
+    sessions: dict[str, set[str]] = defaultdict(set)
+    for u, key in zip(corpus.utterances, keys, strict=True):
+        if key and u.session:
+            sessions[key].add(u.session)
+    shared: dict[str, list[bool]] = defaultdict(list)
+    for u, key in zip(corpus.utterances, keys, strict=True):
+        if u.session:
+            for name in filter(None, ("all", dialog_kind(u.dialog))):
+                shared[name].append(len(sessions[key]) > 1)
+    return {name: sum(flags) / len(flags) for name, flags in sorted(shared.items())}
+
+
+def _unusable_alignments(
+    utterances: Sequence[Utterance], spoken: Sequence[list[str]]
+) -> tuple[str, ...]:
+    return tuple(
+        u.id
+        for u, words in zip(utterances, spoken, strict=True)
+        if u.alignment is not None and words and align(u, words) is None
+    )
+
+
+def _duplicates(utterances: Sequence[Utterance]) -> tuple[tuple[str, ...], ...]:
+    ids = defaultdict(list)
+    for u in utterances:
+        ids[u.audio_sha256].append(u.id)
+    return tuple(tuple(same) for same in ids.values() if len(same) > 1)
+
+
+def _audio_problems(
+    utterances: Sequence[Utterance], progress: Progress | None
+) -> tuple[Problem, ...]:
+    problems, unusual = [], defaultdict(list)
+    found = decode_all([u.audio for u in utterances], progress)
+    for u, samples in zip(utterances, found, strict=True):
+        faults = samples.faults if isinstance(samples, Samples) else (samples,)
+        problems += [Problem(where=f"{u.id} ({u.audio.name})", reason=fault) for fault in faults]
+        if isinstance(samples, Samples):
+            shape = samples.sample_rate_hz, samples.num_channels
+            if shape != (_USUAL_RATE_HZ, _USUAL_CHANNELS):
+                unusual[shape].append(u.id)
+    for (rate_hz, channels), ids in sorted(unusual.items()):
+        where = f"{len(ids)} recordings such as {ids[0]}"
+        usual = f"instead of {_USUAL_RATE_HZ} Hz, {_USUAL_CHANNELS} channel(s)"
+        reason = f"{rate_hz} Hz, {channels} channel(s) {usual}"
+        problems.append(Problem(where=where, reason=reason, fatal=False))
+    return tuple(problems)
+
+
+def _obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
+    try:
+        make_folds(corpus, spec)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _counts_table(check: CorpusCheck) -> Table:
+    title = f"{check.name}: {check.num_utterances} utterances, {check.num_speakers} speakers"
+    table = Table("session", title=title, title_justify="left", show_footer=len(check.counts) > 1)
+    table.columns[0].footer = "all"
+    for i, emotion in enumerate(CLASSES):
+        total = sum(counts[i] for counts in check.counts.values())
+        table.add_column(emotion, justify="right", footer=str(total))
+    table.add_column("total", justify="right", footer=str(check.num_utterances))
+    for session, counts in check.counts.items():
+        table.add_row(session, *map(str, counts), str(sum(counts)))
+    return table
+
+
+def _content_lines(check: CorpusCheck) -> list[str]:
+    lines = [f"fingerprint {check.fingerprint}"]
+    if check.left_out:
+        codes = ", ".join(f"{code} {count}" for code, count in check.left_out.items())
+        lines.append(f"left out, not of the four classes: {codes}")
+    if check.durations_s:
+        lines.append(f"duration: {_spread_line(check.durations_s, ' s', 2)}; {check.total_h:.2f} h")
+    if check.words:
+        spread = _spread_line(check.words, "", 1)
+        lines.append(f"words per text: {spread}; {check.num_word_types} different words")
+    lines.append(f"texts: {len(check.empty_texts)} empty, {len(check.tagged_texts)} with tags")
+    if check.shared_texts:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in check.shared_texts.items())
+        lines.append(f"text also in another session: {shares}")
+    missing, unusable = len(check.missing_alignments), len(check.unusable_alignments)
+    fallback = "; those fall back to uniform word times" if missing + unusable else ""
+    lines.append(f"word alignments: {missing} missing, {unusable} unusable{fallback}")
+    return lines
+
+
+def _trust_lines(check: CorpusCheck) -> list[str]:
+    lines = [
+        f"session {d.session}, {d.emotion}: {d.found} utterances, the paper has {d.expected}"
+        for d in check.differences
+    ]
+    lines += _first([f"same audio: {', '.join(ids)}" for ids in check.duplicates], "duplicates")
+    for by, obstacle in check.protocols.items():
+        lines.append(f"folds.by: {by}: {f'no, {obstacle}' if obstacle else 'yes'}")
+    lines += _first([f"note: {p}" for p in check.problems if not p.fatal], "notes")
+    lines += _first([f"problem: {p}" for p in check.problems if p.fatal], "problems")
+    return lines
+
+
+def _first(lines: list[str], noun: str) -> list[str]:
+    hidden = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], f"… and {hidden} more {noun}"] if hidden > 0 else lines
+
+
+def _spread_line(spread: Spread, unit: str, digits: int) -> str:
+    numbers = {
+        "mean": spread.mean,
+        "p50": spread.p50,
+        "p95": spread.p95,
+        "p99": spread.p99,
+        "max": spread.max,
+    }
+    return ", ".join(f"{name} {value:.{digits}f}{unit}" for name, value in numbers.items())

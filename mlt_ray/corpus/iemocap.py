@@ -1,0 +1,166 @@
+"""Reader of the IEMOCAP release: four classes, ten speakers, five sessions."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from mlt_ray.corpus.recordings import Progress, hear
+from mlt_ray.corpus.texts import read_text
+from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.errors import UserError
+from mlt_ray.labels import IEMOCAP_CODES
+
+NAME: Final = "IEMOCAP"
+
+_SESSION = re.compile(r"Session[1-5]")
+_LABEL = re.compile(r"\[[^\]]*\]\s+(\S+)\s+(\S+)")
+_TRANSCRIPT = re.compile(r"(Ses\S+)\s+\[[^\]]*\]\s*:(.*)")
+_ID = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_\w+)_(?P<letter>[FM])\d+")
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Everything that the text files say, by utterance; two values of one id are a conflict."""
+
+    root: Path
+    labels: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    texts: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    sessions: dict[str, Path] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
+    """Utterances of the four classes from a folder that holds ``Session1`` and so on.
+
+    The folder above (when a session is given) or a single folder below is accepted, too. Whatever
+    has a label of the four classes but cannot be used becomes a fatal `Problem` and is left out.
+    Raises `UserError` when there is no session.
+    """
+    top = find_iemocap(root)
+    if top is None:
+        raise UserError(f"{root}: expected Session1 to Session5 with dialog/EmoEvaluation in them")
+    sources = _Sources(top)
+    for session in sorted(s for s in top.iterdir() if _SESSION.fullmatch(s.name)):
+        _read_session(session, sources)
+    drafts, left_out = [], Counter[str]()
+    for name in sorted(sources.labels):
+        result = _draft(name, sources)
+        if isinstance(result, Utterance):
+            drafts.append(result)
+        elif isinstance(result, Problem):
+            sources.problems.append(result)
+        else:
+            left_out[result] += 1
+    utterances, unheard = hear(drafts, progress)
+    return Corpus(
+        name=NAME,
+        utterances=tuple(utterances),
+        problems=(*sources.problems, *unheard),
+        left_out=dict(sorted(left_out.items())),
+    )
+
+
+def find_iemocap(path: Path) -> Path | None:
+    """The folder of the sessions: `path`, the one above a session, or the only one below.
+
+    Raises `UserError` when several folders below hold sessions.
+    """
+    if not path.is_dir():
+        return None
+    if has_sessions(path):
+        return path
+    if _SESSION.fullmatch(path.resolve().name) and has_sessions(path.resolve().parent):
+        return path.resolve().parent
+    below = [p for p in sorted(path.iterdir()) if p.is_dir() and has_sessions(p)]
+    if len(below) > 1:
+        names = ", ".join(p.name for p in below)
+        raise UserError(f"{path}: expected one IEMOCAP, got {names}; name one of them")
+    return below[0] if below else None
+
+
+def has_sessions(path: Path) -> bool:
+    """Whether `path` itself is the folder of the sessions."""
+    return any((path / f"Session{i}" / "dialog" / "EmoEvaluation").is_dir() for i in range(1, 6))
+
+
+def dialog_kind(dialog: str | None) -> Literal["impro", "script"] | None:
+    """Whether a dialog of IEMOCAP is improvised or scripted; ``None`` for other dialogs."""
+    if dialog is None:
+        return None
+    return "impro" if "_impro" in dialog else "script" if "_script" in dialog else None
+
+
+def _read_session(session: Path, sources: _Sources) -> None:
+    evaluations = session / "dialog" / "EmoEvaluation"
+    transcriptions = session / "dialog" / "transcriptions"
+    for folder in (evaluations, transcriptions):
+        if not folder.is_dir():
+            where = folder.relative_to(sources.root).as_posix()
+            sources.problems.append(Problem(where=where, reason="folder is missing"))
+    for file, line in _lines(evaluations):
+        # Other lines are the header and the judgements of single raters.
+        if line.startswith("["):
+            _read_label(line, file, session, sources)
+    for _, line in _lines(transcriptions):
+        match = _TRANSCRIPT.match(line)
+        if match and "XX" not in match[1]:
+            sources.texts[match[1]].add(match[2].strip())
+
+
+def _lines(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Lines of the ``.txt`` files of a folder in sorted order, without macOS's ``._`` files."""
+    for file in sorted(folder.glob("*.txt")):
+        if file.is_file() and not file.name.startswith("."):
+            for line in read_text(file).splitlines():
+                yield file, line
+
+
+def _read_label(line: str, file: Path, session: Path, sources: _Sources) -> None:
+    where = file.relative_to(sources.root).as_posix()
+    match = _LABEL.match(line)
+    if match is None:
+        reason = f"expected [start - end], utterance and label, got {line[:60]!r}"
+        sources.problems.append(Problem(where=where, reason=reason))
+    elif "XX" not in match[1]:
+        sources.labels[match[1]].add(match[2])
+        sources.sessions.setdefault(match[1], session)
+        sources.origins.setdefault(match[1], where)
+
+
+def _draft(name: str, sources: _Sources) -> Utterance | Problem | str:
+    """The utterance before its audio is opened, what is wrong with it, or a left-out code."""
+    where = f"{name} ({sources.origins[name]})"
+    codes, texts = sorted(sources.labels[name]), sorted(sources.texts.get(name, ()))
+    if unknown := [code for code in codes if code not in IEMOCAP_CODES]:
+        known = ", ".join(IEMOCAP_CODES)
+        return Problem(where=where, reason=f"unknown label {unknown[0]!r}; known: {known}")
+    if len(codes) > 1:
+        return Problem(where=where, reason=f"has two labels: {', '.join(codes)}")
+    emotion = IEMOCAP_CODES[codes[0]]
+    if emotion is None:
+        return codes[0]
+    parts = _ID.fullmatch(name)
+    if parts is None:
+        return Problem(where=where, reason="expected an id such as Ses01F_impro01_M003")
+    if len(texts) != 1:
+        reason = "has no transcript" if not texts else f"has {len(texts)} different transcripts"
+        return Problem(where=where, reason=reason)
+    sentences = sources.sessions[name] / "sentences"
+    alignment = sentences / "ForcedAlignment" / parts["dialog"] / f"{name}.wdseg"
+    return Utterance(
+        id=name,
+        audio=sentences / "wav" / parts["dialog"] / f"{name}.wav",
+        text=texts[0],
+        emotion=emotion,
+        # The letter after the session's number says who wore the markers, not who speaks.
+        speaker=f"Ses0{parts['session']}{parts['letter']}",
+        session=parts["session"],
+        dialog=parts["dialog"],
+        alignment=alignment if alignment.is_file() else None,
+        duration_s=0.0,
+        audio_sha256="",
+    )

@@ -1,0 +1,124 @@
+"""Reader of any corpus that a ``manifest.csv`` describes."""
+
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from mlt_ray.corpus.recordings import Progress, hear
+from mlt_ray.corpus.texts import read_text
+from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.errors import UserError
+from mlt_ray.labels import CLASSES, IEMOCAP_CODES
+
+FILE_NAME: Final = "manifest.csv"
+REQUIRED: Final = ("path", "text", "emotion", "speaker")
+OPTIONAL: Final = ("id", "session", "dialog", "alignment")
+
+_EMOTIONS: Final = {**IEMOCAP_CODES, **{name: name for name in CLASSES}, "excited": "happy"}
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    code: str
+
+
+def read_manifest(root: Path, progress: Progress | None = None) -> Corpus:
+    """Utterances listed in ``root/manifest.csv``, one a line.
+
+    Columns: path, text, emotion and speaker; optionally id (default: the path without suffix),
+    session, dialog and alignment (a ``.wdseg`` file); others are ignored. Paths are relative to
+    `root`. Emotions are the four classes, IEMOCAP's codes or ``excited``, in any case. A line
+    that cannot be used becomes a fatal `Problem` and is left out. Raises `UserError` when the
+    manifest or a column is missing.
+    """
+    path = root / FILE_NAME
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected columns {', '.join(REQUIRED)}")
+    drafts: dict[str, list[tuple[int, Utterance]]] = {}
+    problems: list[Problem] = []
+    left_out: Counter[str] = Counter()
+    for line, cells in _rows(path):
+        result = _draft(root, cells)
+        if isinstance(result, Utterance):
+            drafts.setdefault(result.id, []).append((line, result))
+        elif isinstance(result, _LeftOut):
+            left_out[result.code] += 1
+        else:
+            problems.append(Problem(where=f"{FILE_NAME}, line {line}", reason=result))
+    problems += [_repeated(name, found) for name, found in drafts.items() if len(found) > 1]
+    unique = [found[0][1] for _, found in sorted(drafts.items()) if len(found) == 1]
+    utterances, unheard = hear(unique, progress)
+    return Corpus(
+        name=root.resolve().name,
+        utterances=tuple(utterances),
+        problems=(*problems, *unheard),
+        left_out=dict(sorted(left_out.items())),
+    )
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str] | None]]:
+    """Line number and cells by column; ``None`` for a line of another number of cells."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    rows: list[tuple[int, dict[str, str] | None]] = []
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        _check_columns(path, header)
+        for row in reader:
+            if any(row):
+                cells = dict(zip(header, row, strict=True)) if len(row) == len(header) else None
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
+    return rows
+
+
+def _check_columns(path: Path, header: list[str]) -> None:
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        expected, got = ", ".join(REQUIRED), ", ".join(header) or "nothing"
+        remedy = f"add {', '.join(missing)} to the first line"
+        raise UserError(f"{path}: expected columns {expected}, got {got}; {remedy}")
+    twice = [name for name in (*REQUIRED, *OPTIONAL) if header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: column {twice[0]} stands there twice; remove one")
+
+
+def _draft(root: Path, cells: dict[str, str] | None) -> Utterance | _LeftOut | str:
+    """The utterance before its audio is opened, a left-out code, or what is wrong with it."""
+    if cells is None:
+        return "has another number of cells than the first line; quote texts that hold commas"
+    cells = {name: cell.strip() for name, cell in cells.items()}
+    for name in ("path", "emotion", "speaker"):
+        if not cells[name]:
+            return f"{name} is empty"
+    code = cells["emotion"].lower()
+    if code not in _EMOTIONS:
+        return f"unknown emotion {cells['emotion']!r}; known: {', '.join(_EMOTIONS)}"
+    emotion = _EMOTIONS[code]
+    if emotion is None:
+        return _LeftOut(code)
+    alignment = root / cells["alignment"] if cells.get("alignment") else None
+    if alignment is not None and not alignment.is_file():
+        return f"alignment {cells['alignment']} is missing; correct it or leave the cell empty"
+    stem = cells["path"].removesuffix(PurePosixPath(cells["path"]).suffix)
+    return Utterance(
+        id=cells.get("id") or stem,
+        audio=root / cells["path"],
+        text=cells["text"],
+        emotion=emotion,
+        speaker=cells["speaker"],
+        session=cells.get("session") or None,
+        dialog=cells.get("dialog") or None,
+        alignment=alignment,
+        duration_s=0.0,
+        audio_sha256="",
+    )
+
+
+def _repeated(name: str, found: list[tuple[int, Utterance]]) -> Problem:
+    lines = ", ".join(str(line) for line, _ in found)
+    reason = f"id {name} stands there {len(found)} times; add a column id or remove lines"
+    return Problem(where=f"{FILE_NAME}, lines {lines}", reason=reason)

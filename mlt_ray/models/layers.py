@@ -1,0 +1,221 @@
+"""The vanilla transformer's layers (Vaswani et al. 2017) and the pieces around them.
+
+Shapes: B utterances, T query positions, S key positions, D channels. Masks are bool, True where a
+position is real. Padding never reaches a real position: attention ignores masked keys, and
+convolutions see zeros there.
+"""
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlt_ray.models.dropout import Dropout
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention; equals `torch.nn.MultiheadAttention`."""
+
+    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.dropout = Dropout(dropout)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+        """(B, T, D) queries over (B, S, D) memory with its (B, S) mask → (B, T, D)."""
+        query = self._split(self.query(x))
+        key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))
+        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        weights = scores.masked_fill(~memory_mask[:, None, None, :], -torch.inf).softmax(dim=-1)
+        mixed = self.dropout(weights) @ value
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a ReLU between them, applied at every position."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width)
+        )
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention, attention to a memory where `cross` is set, and feed-forward.
+
+    Post-norm residual blocks, as in the vanilla transformer; equals
+    `torch.nn.TransformerEncoderLayer`, and `torch.nn.TransformerDecoderLayer` with `cross`.
+    """
+
+    def __init__(
+        self, width: int, num_heads: int, hidden: int, dropout: float, cross: bool = False
+    ) -> None:
+        super().__init__()
+        self.self_attention = Attention(width, num_heads, dropout)
+        self.self_norm = nn.LayerNorm(width)
+        self.cross_attention = Attention(width, num_heads, dropout) if cross else None
+        self.cross_norm = nn.LayerNorm(width) if cross else None
+        self.feed_forward = FeedForward(width, hidden, dropout)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, T, D) with its (B, T) mask → (B, T, D); `memory` is used where `cross` is set."""
+        x = self.self_norm(x + self.dropout(self.self_attention(x, x, mask)))
+        if self.cross_attention is not None and self.cross_norm is not None:
+            if memory is None or memory_mask is None:
+                raise ValueError("a layer with cross attention needs a memory and its mask")
+            x = self.cross_norm(x + self.dropout(self.cross_attention(x, memory, memory_mask)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+
+
+class ScaledPositions(nn.Module):
+    """Adds sinusoidal positions times a learnt scale α, 1 at the start (Transformer TTS)."""
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) → (B, T, D)."""
+        # Tables of a few round lengths: computing sines anew costs more than the addition.
+        rounded = 1 << (x.shape[1] - 1).bit_length()
+        table = sinusoid(rounded, x.shape[2]).to(x)
+        return self.dropout(x + self.scale * table[: x.shape[1]])
+
+
+@functools.lru_cache(maxsize=32)
+def sinusoid(length: int, width: int) -> Tensor:
+    """(length, width) float32: sin(t / 10000^(2i/width)) and cos of the same, interleaved."""
+    position = torch.arange(length, dtype=torch.float32)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    table = torch.zeros(length, width)
+    table[:, 0::2] = torch.sin(position * rate)
+    table[:, 1::2] = torch.cos(position * rate[: width // 2])
+    return table
+
+
+class Highway(nn.Module):
+    """Z(u) = H(u)·T(u) + u·(1 − T(u)), H affine and ReLU, T a sigmoid gate (equation 3)."""
+
+    def __init__(self, width: int, num_layers: int) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList(nn.Linear(width, width) for _ in range(num_layers))
+        self.gates = nn.ModuleList(nn.Linear(width, width) for _ in range(num_layers))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(…, D) → (…, D)."""
+        for transform, gate in zip(self.transforms, self.gates, strict=True):
+            passed = torch.sigmoid(gate(u))
+            u = torch.relu(transform(u)) * passed + u * (1 - passed)
+        return u
+
+
+class WordEmbedding(nn.Module):
+    """Frozen word vectors, and learnt rows for padding, unknown and words without a vector."""
+
+    vectors: Tensor
+
+    def __init__(self, num_learned: int, vectors: Tensor) -> None:
+        super().__init__()
+        self.learned = nn.Embedding(num_learned, vectors.shape[1], padding_idx=0)
+        # One spare row keeps the lookup valid where no word has a vector.
+        spare = vectors.new_zeros(1, vectors.shape[1])
+        self.register_buffer("vectors", torch.cat([vectors, spare]), persistent=False)
+
+    @property
+    def dim(self) -> int:
+        """Values a word."""
+        return self.vectors.shape[1]
+
+    def forward(self, words: Tensor) -> Tensor:
+        """(B, W) word ids → (B, W, D)."""
+        first = self.learned.num_embeddings
+        learned = self.learned(words.clamp(max=first - 1))
+        frozen = F.embedding((words - first).clamp(min=0), self.vectors)
+        return torch.where((words < first)[..., None], learned, frozen)
+
+
+class CharCnn(nn.Module):
+    """A word's embedding from its phonemes: convolution, ReLU, maximum over the word.
+
+    After Kim (2014) and BiDAF (Seo et al. 2017), which the paper cites (section 3.1.3).
+    """
+
+    def __init__(self, num_symbols: int, dim: int, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_symbols, dim, padding_idx=0)
+        self.convolution = nn.Conv1d(dim, channels, kernel, padding="same")
+
+    def forward(self, phonemes: Tensor) -> Tensor:
+        """(B, W, P) phoneme ids, 0 where there is none → (B, W, channels); padding gives 0."""
+        flat = phonemes.flatten(0, 1)
+        convolved = self.convolution(self.embedding(flat).transpose(1, 2))
+        # ReLU output is never negative, so zero is a neutral element of the maximum.
+        kept = torch.relu(convolved) * (flat != 0)[:, None, :]
+        return kept.amax(dim=2).unflatten(0, phonemes.shape[:2])
+
+
+class ConvolutionPrenet(nn.Module):
+    """Convolutions with layer norm, ReLU and dropout, then a projection (section 3.1.1).
+
+    Tacotron 2 and Transformer TTS use batch norm. Layer norm stands in for it: a batch of 4 gives
+    poor statistics, and an utterance's output must not depend on its neighbours (*assumed*).
+    """
+
+    def __init__(
+        self, inputs: int, width: int, num_layers: int, kernel: int, dropout: float
+    ) -> None:
+        super().__init__()
+        sizes = [inputs] + [width] * num_layers
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(a, b, kernel, padding="same")
+            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
+        self.dropout = Dropout(dropout)
+        self.projection = nn.Linear(sizes[-1], width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, inputs) with its (B, T) mask → (B, T, width)."""
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = x * mask[..., None]
+            x = norm(convolution(x.transpose(1, 2)).transpose(1, 2))
+            x = self.dropout(torch.relu(x))
+        return self.projection(x)
+
+
+class MelPrenet(nn.Sequential):
+    """Two fully connected layers with ReLU and dropout on every frame (section 3.1.1)."""
+
+    def __init__(self, inputs: int, hidden: int, width: int, dropout: float) -> None:
+        super().__init__(
+            nn.Linear(inputs, hidden),
+            nn.ReLU(),
+            Dropout(dropout),
+            nn.Linear(hidden, width),
+            nn.ReLU(),
+            Dropout(dropout),
+        )
+
+
+def masked_max(x: Tensor, mask: Tensor) -> Tensor:
+    """Maximum over the real positions of (B, T, D) → (B, D)."""
+    return x.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)

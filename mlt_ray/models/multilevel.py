@@ -1,0 +1,185 @@
+"""The multilevel transformer (section 3.1): log-mel frames, phonemes and words in one network.
+
+Shapes: B utterances, T steps, F values a frame, W words, P phonemes a word, D = `width`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.labels import CLASSES
+from mlt_ray.models.layers import (
+    CharCnn,
+    ConvolutionPrenet,
+    Highway,
+    MelPrenet,
+    ScaledPositions,
+    TransformerLayer,
+    WordEmbedding,
+    masked_max,
+)
+from mlt_ray.spec import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultilevelSpec(ModelSpec):
+    """Configuration of the multilevel transformer.
+
+    From the paper: `width` (4.2), `highway_layers` (3.1.4), `prenet_layers` (3.1.1), the layer
+    counts of the three transformer modules (Table 2). `deep_fusion_layers: 0` is the ablation
+    *w/o deep fusion*: max pooling, and no dummy mel vector. `inputs` other than ``both`` are
+    diagnostics of ours. Every other value is *assumed*.
+    """
+
+    system: str = "multilevel"
+    inputs: Literal["both", "audio", "text"] = "both"
+    text: Literal["highway", "concatenation", "phoneme", "word"] = "highway"
+    width: int = 128
+    num_heads: int = 4
+    feed_forward: int = 512
+    dropout: float = 0.1
+    text_encoder_layers: int = 1
+    cross_modality_layers: int = 1
+    deep_fusion_layers: int = 2
+    highway_layers: int = 2
+    phoneme_dim: int = 64
+    phoneme_channels: int = 100
+    phoneme_kernel: int = 5
+    prenet_layers: int = 3
+    prenet_kernel: int = 5
+    prenet_dropout: float = 0.2
+    mel_prenet_width: int = 256
+    mel_prenet_dropout: float = 0.2
+
+
+class TextInput(nn.Module):
+    """Phonemes and words combined into one vector a word (sections 3.1.3 and 3.1.4)."""
+
+    def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.phonemes = self.words = self.highway = None
+        self.dim = 0
+        if spec.text != "word":
+            channels = spec.phoneme_channels
+            self.phonemes = CharCnn(
+                sizes.num_phonemes, spec.phoneme_dim, channels, spec.phoneme_kernel
+            )
+            self.dim += channels
+        if spec.text != "phoneme":
+            self.words = WordEmbedding(sizes.num_learned_words, sizes.word_vectors)
+            self.dim += self.words.dim
+        if spec.text == "highway":
+            self.highway = Highway(self.dim, spec.highway_layers)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, W, `dim`)."""
+        levels = []
+        if self.phonemes is not None:
+            levels.append(self.phonemes(batch.phonemes))
+        if self.words is not None:
+            levels.append(self.words(batch.words))
+        combined = torch.cat(levels, dim=-1)
+        return combined if self.highway is None else self.highway(combined)
+
+
+class TextEncoder(nn.Module):
+    """Text input, encoder pre-net, positions and self-attention layers."""
+
+    def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.input = TextInput(spec, sizes)
+        self.prenet = ConvolutionPrenet(
+            self.input.dim,
+            spec.width,
+            spec.prenet_layers,
+            spec.prenet_kernel,
+            spec.prenet_dropout,
+        )
+        self.positions = ScaledPositions(spec.dropout)
+        self.layers = stack(spec, spec.text_encoder_layers)
+
+    def forward(self, batch: Batch, mask: Tensor) -> Tensor:
+        """→ (B, W, D) for the (B, W) word mask."""
+        x = self.positions(self.prenet(self.input(batch), mask))
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+
+class SpeechInput(nn.Module):
+    """A learnt dummy mel vector before the frames, the mel pre-net and positions (3.1.2)."""
+
+    def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.dummy = None
+        if spec.deep_fusion_layers:
+            self.dummy = nn.Parameter(torch.randn(sizes.frame_dim) * 0.02)
+        self.prenet = MelPrenet(
+            sizes.frame_dim, spec.mel_prenet_width, spec.width, spec.mel_prenet_dropout
+        )
+        self.positions = ScaledPositions(spec.dropout)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """→ (B, 1 + T, D) and its mask; (B, T, D) where there is no dummy vector."""
+        frames, mask = batch.frames, batch.frame_mask
+        if self.dummy is not None:
+            frames, mask = prepend(self.dummy, frames, mask)
+        return self.positions(self.prenet(frames)), mask
+
+
+class Multilevel(nn.Module):
+    """The multilevel transformer; `encode` gives the utterance's vector, `forward` its logits."""
+
+    def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.text = TextEncoder(spec, sizes) if spec.inputs != "audio" else None
+        self.speech = SpeechInput(spec, sizes) if spec.inputs != "text" else None
+        self.text_dummy = None
+        if spec.inputs == "text" and spec.deep_fusion_layers:
+            self.text_dummy = nn.Parameter(torch.randn(spec.width) * 0.02)
+        crosses = 0 if spec.inputs == "text" else spec.cross_modality_layers
+        self.cross_modality = stack(spec, crosses, cross=spec.inputs == "both")
+        self.deep_fusion = stack(spec, spec.deep_fusion_layers)
+        self.classifier = nn.Linear(spec.width, len(CLASSES))
+
+    def encode(self, batch: Batch) -> Tensor:
+        """→ (B, D): the deep fusion's output at the dummy vector, or the maximum over time."""
+        text = word_mask = None
+        if self.text is not None:
+            word_mask = batch.word_mask
+            text = self.text(batch, word_mask)
+        if self.speech is not None:
+            x, mask = self.speech(batch)
+            for layer in self.cross_modality:
+                x = layer(x, mask, text, word_mask)
+        else:
+            assert text is not None and word_mask is not None
+            x, mask = text, word_mask
+            if self.text_dummy is not None:
+                x, mask = prepend(self.text_dummy, x, mask)
+        if not len(self.deep_fusion):
+            return masked_max(x, mask)
+        for layer in self.deep_fusion:
+            x = layer(x, mask)
+        return x[:, 0]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, 4) logits in the order of `CLASSES`."""
+        return self.classifier(self.encode(batch))
+
+
+def stack(spec: MultilevelSpec, num_layers: int, cross: bool = False) -> nn.ModuleList:
+    """Transformer layers of the configuration's sizes."""
+    return nn.ModuleList(
+        TransformerLayer(spec.width, spec.num_heads, spec.feed_forward, spec.dropout, cross)
+        for _ in range(num_layers)
+    )
+
+
+def prepend(vector: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Put a (C,) vector before (B, T, C), and True before its (B, T) mask."""
+    first = vector.expand(x.shape[0], 1, -1)
+    return torch.cat([first, x], dim=1), torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)

@@ -1,0 +1,38 @@
+"""Every system by its name in study files."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from mlt_ray.batch import InputSizes
+from mlt_ray.errors import UserError
+from mlt_ray.models.multilevel import Multilevel, MultilevelSpec
+from mlt_ray.spec import ModelSpec, parse, unknown_key
+
+
+class System(NamedTuple):
+    """A configuration class and the module that it configures."""
+
+    spec: type[ModelSpec]
+    module: Callable[[Any, InputSizes], nn.Module]
+
+
+SYSTEMS = {
+    "multilevel": System(MultilevelSpec, Multilevel),
+}
+
+
+def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
+    """The configuration that `values` describe; its class follows from their key ``system``."""
+    if "system" not in values:
+        raise UserError(f"{where}: key system is missing; known: {', '.join(SYSTEMS)}")
+    name = values["system"]
+    if name not in SYSTEMS:
+        raise unknown_key(f"{where}.system", name, SYSTEMS)
+    return parse(SYSTEMS[name].spec, values, where)
+
+
+def build_model(spec: ModelSpec, sizes: InputSizes) -> nn.Module:
+    """A freshly initialised module; its weights come from torch's global generator."""
+    return SYSTEMS[spec.system].module(spec, sizes)
