@@ -46,12 +46,14 @@ class FeatureSpec:
 
     `frames_per_step` consecutive frames are averaged into one step (the reduction factor of
     Transformer TTS; 1 in the paper). `vectors` names the word vectors by content:
-    ``name-dim@digest``; a study leaves it at ``default``, and planning fills it in.
+    ``name@digest``, `phonemizer` the engine that spelt the words; a study leaves both at
+    ``default``, and planning fills them in.
     """
 
     frames: FramesSpec = FramesSpec()
     frames_per_step: int = 1
     vectors: str = "default"
+    phonemizer: str = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +143,14 @@ def parse(kind: type[T], values: Any, where: str) -> T:
     return kind(**{k: _value(hints[k], v, f"{where}.{k}") for k, v in values.items()})
 
 
-def unknown_key(where: str, key: object, known: typing.Iterable[str]) -> UserError:
-    """The error for a key that nobody reads, with the nearest known one as remedy."""
-    near = difflib.get_close_matches(str(key), list(known), n=1, cutoff=0.5)
+def unknown_key(
+    where: str, key: object, known: typing.Iterable[str], what: str = "key"
+) -> UserError:
+    """The error for a name that nobody knows, with the nearest known one as remedy."""
+    known = list(known)
+    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    return UserError(f"{where}: unknown key {key}; {remedy}")
+    return UserError(f"{where}: unknown {what} {key}; {remedy}")
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

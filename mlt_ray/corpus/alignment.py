@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from mlt_ray.corpus.texts import normalise_word, read_text
+from mlt_ray.corpus.texts import normalise_word, read_lines
 from mlt_ray.corpus.utterance import Utterance
 
 _FRAMES_PER_S: Final = 100
@@ -79,7 +79,7 @@ def read_wdseg(path: Path) -> tuple[WordTime, ...]:
     naming the line when it is malformed or starts before the one above ends, and `OSError`.
     """
     times, next_frame = [], 0
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         cells = line.split()
         if not cells or cells[0] == "SFrm" or line.strip().startswith("Total score"):
             continue

@@ -251,7 +251,8 @@ def _trust_lines(check: CorpusCheck) -> list[str]:
     ]
     lines += _first([f"same audio: {', '.join(ids)}" for ids in check.duplicates], "duplicates")
     for by, obstacle in check.protocols.items():
-        lines.append(f"folds.by: {by}: {f'no, {obstacle}' if obstacle else 'yes'}")
+        verdict = f"impossible: {obstacle}" if obstacle else "possible"
+        lines.append(f"folds by {by}: {verdict}")
     lines += _first([f"note: {p}" for p in check.problems if not p.fatal], "notes")
     lines += _first([f"problem: {p}" for p in check.problems if p.fatal], "problems")
     return lines

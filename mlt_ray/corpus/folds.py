@@ -69,12 +69,10 @@ def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
         for i in sorted(set(first) & set(second)):
             raise UserError(f"fold {fold.number}: utterance {utterances[i].id} {where}")
         _check_audio([utterances[i] for i in first], [utterances[i] for i in second], fold, where)
-        for noun, key in _kept_apart(spec, one):
+        for noun, key, remedy in _kept_apart(spec, one):
             shared = {key(utterances[i]) for i in first} & {key(utterances[i]) for i in second}
             for name in sorted(n for n in shared if n):
-                remedy = "speaker" if spec.by == "session" else "session"
-                message = f"fold {fold.number}: {noun} {name} {where}; set folds.by: {remedy}"
-                raise UserError(message)
+                raise UserError(f"fold {fold.number}: {noun} {name} {where}; set {remedy}")
 
 
 def session_names(corpus: Corpus) -> tuple[str, ...]:
@@ -93,15 +91,18 @@ def _check_audio(
             raise UserError(f"fold {fold.number}: the audio of {pair} {where}; {remedy}")
 
 
-def _kept_apart(spec: FoldSpec, part: str) -> list[tuple[str, Callable[[Utterance], str | None]]]:
-    """What may not be shared between `part` and a later one, and where it is read."""
-    apart: list[tuple[str, Callable[[Utterance], str | None]]] = []
+def _kept_apart(
+    spec: FoldSpec, part: str
+) -> list[tuple[str, Callable[[Utterance], str | None], str]]:
+    """What may not be shared between `part` and a later one, where it is read, and a remedy."""
+    apart: list[tuple[str, Callable[[Utterance], str | None], str]] = []
+    other = "folds.by: speaker" if spec.by == "session" else "folds.by: session"
     if spec.by == "session":
-        apart.append(("session", lambda u: u.session))
+        apart.append(("session", lambda u: u.session, other))
     if spec.by != "stratified":
-        apart.append(("speaker", lambda u: u.speaker))
+        apart.append(("speaker", lambda u: u.speaker, other))
     if spec.text_disjoint and part == "train":
-        apart.append(("text", lambda u: text_key(u.text)))
+        apart.append(("text", lambda u: text_key(u.text), "folds.text_disjoint: true"))
     return apart
 
 

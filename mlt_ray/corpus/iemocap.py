@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mlt_ray.corpus.recordings import Progress, hear
-from mlt_ray.corpus.texts import read_text
+from mlt_ray.corpus.texts import read_lines
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import IEMOCAP_CODES
@@ -107,7 +107,7 @@ def _read_session(session: Path, sources: _Sources) -> None:
             _read_label(line, file, session, sources)
     for _, line in _lines(transcriptions):
         match = _TRANSCRIPT.match(line)
-        if match and "XX" not in match[1]:
+        if match:
             sources.texts[match[1]].add(match[2].strip())
 
 
@@ -115,7 +115,7 @@ def _lines(folder: Path) -> Iterator[tuple[Path, str]]:
     """Lines of the ``.txt`` files of a folder in sorted order, without macOS's ``._`` files."""
     for file in sorted(folder.glob("*.txt")):
         if file.is_file() and not file.name.startswith("."):
-            for line in read_text(file).splitlines():
+            for line in read_lines(file):
                 yield file, line
 
 

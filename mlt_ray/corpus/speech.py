@@ -84,7 +84,7 @@ class Synthesizer:
 
         Words are those of `words_to_say`; their spans follow each other inside the waveform, with
         gaps where the voice pauses. A text without words gives no sample and no word. Raises
-        `ValueError` for an unknown voice such as ``en-us+nobody``.
+        `ValueError` for an unknown voice (an unknown variant after ``+`` is ignored by espeak).
         """
         aloud = readable(text)
         places = [match.span() for match in _WORD.finditer(aloud)]
@@ -115,7 +115,7 @@ class Synthesizer:
             data = aloud.encode()
             espeak.espeak_Synth(data, len(data) + 1, 0, _BY_CHARACTER, 0, _UTF8, None, None)
         samples = np.frombuffer(b"".join(self._chunks), np.int16)
-        return samples.astype(np.float32) / 2**15, self._events
+        return samples.astype(np.float32) / np.float32(2**15), self._events
 
     def _take(self, samples: int | None, count: int, events: Any) -> int:
         if samples and count > 0:
@@ -202,13 +202,13 @@ def _starts_s(
     proportion to their letters.
     """
     firsts = [first for first, _ in places]
-    known = {0: 0.0} if not events else {}
-    for character, milliseconds in events:
-        word = max(bisect_right(firsts, character) - 1, 0)
-        if not known:
-            word = 0
-        if word > max(known, default=-1):
+    known: dict[int, float] = {}
+    latest = -1
+    for character, milliseconds in events or [(0, 0)]:
+        word = bisect_right(firsts, character) - 1 if known else 0
+        if word > latest:
             known[word] = milliseconds / 1000
+            latest = word
     letters = np.concatenate([[0], np.cumsum([last - first for first, last in places])])
     anchors = [*known, len(places)]
     times_s = [*known.values(), duration_s]

@@ -1,5 +1,6 @@
 """Transcripts as written: their encoding, their tags, and when two of them say the same."""
 
+import io
 import re
 import unicodedata
 from pathlib import Path
@@ -18,6 +19,15 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a text file without their ends, read as by `read_text`.
+
+    Only ``\\n``, ``\\r`` and ``\\r\\n`` end a line: `str.splitlines` would also cut at byte 0x85,
+    which is an ellipsis in texts from Windows.
+    """
+    return [line.rstrip("\n") for line in io.StringIO(read_text(path), newline=None)]
 
 
 def without_tags(text: str) -> str:

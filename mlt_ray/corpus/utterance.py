@@ -1,10 +1,13 @@
 """What a corpus is: utterances, a fingerprint of their content, and what is wrong with them."""
 
+import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mlt_ray.labels import CLASSES
 
@@ -66,3 +69,22 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.utterances)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name and utterances as plain values, for JSON; problems stay behind."""
+        rows = [dataclasses.asdict(u) for u in self.utterances]
+        for row in rows:
+            row["audio"] = str(row["audio"])
+            row["alignment"] = str(row["alignment"]) if row["alignment"] else None
+        return {"name": self.name, "utterances": rows}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Corpus":
+        """The corpus that `as_dict` described."""
+        utterances = []
+        for row in values["utterances"]:
+            alignment = Path(row["alignment"]) if row["alignment"] else None
+            utterances.append(
+                Utterance(**{**row, "audio": Path(row["audio"]), "alignment": alignment})
+            )
+        return cls(name=values["name"], utterances=tuple(utterances))

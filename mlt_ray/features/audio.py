@@ -49,9 +49,9 @@ def log_mel(
     logarithms of power; silence is ``log(2**-23)``, about -15.9.
 
     The mel filters are Kaldi's triangles from 20 Hz to half the sample rate. At the paper's
-    128 bins, 25 ms and 16 kHz (FFT of 512), the triangle of bin 1 (33 to 64 Hz) is narrower than
-    the 31.25 Hz between two lines of the spectrum and holds none of them, so that this bin is
-    constant: whoever standardises bins must not divide by its deviation of zero.
+    128 bins, 25 ms and 16 kHz (FFT of 512), the triangle of bin 3 (62.9 to 93.0 Hz) lies between
+    two lines of the spectrum (62.5 and 93.75 Hz), so that this bin, and no other, is constant:
+    whoever standardises bins must not divide by its deviation of zero.
     """
     import torch
     from torchaudio.compliance import kaldi

@@ -26,11 +26,14 @@ TAGS: Final = ("[laughter]", "[breathing]", "[lipsmack]", "[garbage]", OTHER_TAG
 """Symbols of tags; those of IEMOCAP have their own, and `OTHER_TAG` stands for the rest."""
 
 _SPECIAL: Final = ("<pad>", UNKNOWN, "<s>", "</s>")
-_VOWELS: Final = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
-_CONSONANTS: Final = "B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split()
 
-# The network's outputs are numbered in alphabetical order. It also has an unstressed UW.
-ARPABET: Final = tuple(sorted([v + s for v in _VOWELS for s in "012"] + _CONSONANTS + ["UW"]))
+# In the order of the network's outputs, which know an UW without stress besides UW0.
+_OUTPUTS: Final = (
+    "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH "
+    "EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG "
+    "OW0 OW1 OW2 OY0 OY1 OY2 P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"
+)
+ARPABET: Final = tuple(_OUTPUTS.split())
 """Phonemes: vowels with their stress (0 none, 1 primary, 2 secondary) and consonants."""
 
 SYMBOLS: Final = (*ARPABET, *PUNCTUATION, *TAGS, EMPTY, UNKNOWN)
@@ -156,7 +159,7 @@ def _set(text: str) -> frozenset[str]:
 
 _BE = _set("is are was were am be been being it's that's he's she's i'm you're we're they're")
 _HAVE = _set("have has had having i've you've we've they've")
-_MODIFIERS = _set("so very too more most less pretty that's what's there's feel feels look looks")
+_MODIFIERS = _set("how so very too more most less pretty that's what's there's feel look looks")
 _NOMINAL = _set(
     "the a an this these those my your his her its our their some any no every each another such "
     "in on of at for with from by about into without whose"
@@ -171,6 +174,7 @@ _OBJECTS = _set(
     "me him her us them it you the a an my your his our their its this that these those"
 )
 _PAST_READERS = _set("i he she we they who just already ever never")
+_MOSTLY_VERBS = _set("collect convert insert refuse recall rethink use")
 _ALWAYS = {"upset": "VBN", "closer": "JJR", "complex": "JJ"}
 
 
@@ -199,7 +203,7 @@ def tag_by_rules(words: Sequence[str], position: int) -> str:
         return "JJ"
     if before in (_SINGULAR_SUBJECTS if word.endswith("s") else _SUBJECTS):
         return "VBP"
-    return "VBP" if after in _OBJECTS else "NN"
+    return "VBP" if after in _OBJECTS or word in _MOSTLY_VERBS else "NN"
 
 
 def _default_tagger() -> tuple[Tagger, str]:
@@ -232,8 +236,11 @@ def _dictionary() -> dict[str, str]:
     return words
 
 
-# g2p_en's table has these the wrong way round: "I read it yesterday" is R IY1 D there.
-_SWAPPED = _set("articulate blessed certificate certificates learned misuse mouth read")
+# g2p_en's table has these the wrong way round: there the verb in "I object" is AA1 B JH EH0 K T.
+_SWAPPED = _set(
+    "articulate blessed certificate dogged exploit exploits fragment imprint learned misconduct "
+    "misuse mouth object pontificate precipitate predicate read rebel segment subcontract torment"
+)
 
 
 @functools.cache

@@ -73,7 +73,7 @@ class WordVectors(ABC):
             pieces = (word,) if word in found else substitutes[word]
             known = [found[piece] for piece in pieces if piece in found]
             if known:
-                vectors[word] = np.mean(known, axis=0, dtype=np.float32)
+                vectors[word] = np.stack(known).mean(axis=0, dtype=np.float32)
         return vectors
 
     @abstractmethod
@@ -91,7 +91,14 @@ class ArrayVectors(WordVectors):
         for row, word in enumerate(_read_vocabulary(self.files[1])):
             if word in wanted:
                 rows.setdefault(word, row)
-        return {word: np.array(array[row], dtype=np.float32) for word, row in rows.items()}
+        vectors = {word: np.array(array[row], dtype=np.float32) for word, row in rows.items()}
+        for word, vector in vectors.items():
+            if not np.isfinite(vector).all():
+                raise UserError(
+                    f"{self.files[0]}: row {rows[word]} ({word}): expected finite numbers, got "
+                    "NaN or infinity; make the array again"
+                )
+        return vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +113,8 @@ class TextVectors(WordVectors):
         with self.files[0].open("rb") as lines:
             for number, line in enumerate(islice(lines, self.header, None), self.header + 1):
                 if line.count(b" ") < self.dim:
+                    if line.isspace():
+                        continue
                     raise self._damaged(number, f"{len(line.split())} fields")
                 # Only now and then is a line worth taking apart. Some words of GloVe 840B hold
                 # spaces ("at name@domain.com"); those begin with a word but are not it.
@@ -196,21 +205,20 @@ def _open_array(name: str, path: Path, vocabulary: Path) -> WordVectors:
 def _open_text(path: Path) -> WordVectors:
     with path.open("rb") as lines:
         first, second = lines.readline().split(), lines.readline().split()
-    # word2vec's header is the number of words and the dimension. A vector of one dimension
-    # whose word is a number looks the same, but then so does every line after it.
-    header = int(len(first) == 2 and all(f.isdigit() for f in first) and len(second) != 2)
-    dim = int(first[1]) if header else len(first) - 1
-    vectors = TextVectors(name=path.stem, dim=dim, files=(path,), header=header)
-    if dim < 1 or not _is_line(second if header else first):
+    # word2vec's header: the number of words and the dimension.
+    header = int(len(first) == 2 and first[0].isdigit() and first[1].isdigit())
+    fields = second if header else first
+    if not _is_line(fields):
         raise UserError(
-            f"{path}:{header + 1}: expected a word and its numbers, got {len(first)} fields; "
-            f"give word vectors as {_FORMATS}"
+            f"{path}:{header + 1}: expected a word and its numbers, got {len(fields)} fields "
+            f"that are not; give word vectors as {_FORMATS}"
         )
-    return vectors
+    dim = int(first[1]) if header else len(first) - 1
+    return TextVectors(name=path.stem, dim=dim, files=(path,), header=header)
 
 
 def _is_line(fields: list[bytes]) -> bool:
-    """Whether fields are a word (possibly with spaces in it) and numbers."""
+    """Whether fields are a word and numbers."""
     try:
         [float(field) for field in fields[1:]]
     except ValueError:
@@ -234,7 +242,7 @@ def _map_array(path: Path) -> NDArray[np.floating]:
 
 def _read_vocabulary(path: Path) -> Iterator[str]:
     if path.suffix == ".parquet":
-        import pyarrow.parquet
+        import pyarrow.parquet  # type: ignore[import-untyped]
 
         table = pyarrow.parquet.read_table(path)
         yield from table.column(0).to_pylist()

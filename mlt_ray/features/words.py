@@ -5,9 +5,10 @@ case, everything but ``a-z ' . , ? ! -`` removed), and the tokens are those of N
 TweetTokenizer on what then remains. On that small alphabet the tokenizer is one regular
 expression, so NLTK, whose import takes two seconds, is not needed.
 
-Three things differ from g2p_en on purpose: typographic quotes, dashes and white space are
-translated rather than deleted (it reads ``don’t`` as ``dont``), a dash only joins words when
-single (``i--i`` is cut off and begun again), and tags such as ``[LAUGHTER]`` stay whole.
+What differs from g2p_en on purpose: typographic quotes, dashes and white space are translated
+rather than deleted (it reads ``don’t`` as ``dont``); a number stands apart from letters (``ps4``);
+a dash only joins words when single (``i--i`` is cut off and begun again); web addresses are not
+kept whole; and tags such as ``[LAUGHTER]`` are.
 """
 
 import functools
@@ -27,7 +28,8 @@ PUNCTUATION: Final = (".", ",", "?", "!", "-", "...")
 _TAG = re.compile(r"\[\s*([A-Za-z][A-Za-z _+/-]*)\]")
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\.(?: *\.)+|-+|[.,?!]")
 _REMOVED = re.compile(r"[^ a-z'.,?!\-]")
-_LONG_NUMBER = re.compile(r"[0-9]{16,}")
+_NUMBER_EDGE = re.compile(r"(?<=[a-z])(?=[0-9])|(?<=[0-9])(?=[a-z])(?!(?:st|nd|rd|th|s)\b)")
+_LONG_NUMBER = re.compile(r"[0-9](?:,*[0-9]){15,}")
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TRANSLATED = str.maketrans(
     {
@@ -79,10 +81,9 @@ def _canonical(token: str) -> str:
 
 def _normalize(text: str) -> str:
     """The text in lower case and in the alphabet ``a-z ' . , ? ! -`` and space."""
-    text = " ".join(text.translate(_TRANSLATED).split())
-    text = _spell_numbers(text)
+    text = _spell_numbers(" ".join(text.lower().translate(_TRANSLATED).split()))
     decomposed = unicodedata.normalize("NFD", text)
-    text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn").lower()
+    text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
     text = _REMOVED.sub("", text)
     return text.replace("i.e.", "that is").replace("e.g.", "for example")
 
@@ -92,13 +93,18 @@ def _spell_numbers(text: str) -> str:
     # Without this test every text would pay for inflect, which takes two seconds to import.
     if not re.search("[0-9]", text):
         return text
+    text = _NUMBER_EDGE.sub(" ", text)
     # inflect refuses numbers beyond 10^36, and Python integers of more than 4300 digits.
-    text = _LONG_NUMBER.sub(lambda m: " ".join(_DIGITS[int(d)] for d in m.group()), text)
+    text = _LONG_NUMBER.sub(_spell_digits, text)
     try:
         return _expander()(text)
     except ValueError:
         # g2p_en takes "$5.,3" for an amount and fails; without the sign it is two numbers.
         return _expander()(text.replace("$", " "))
+
+
+def _spell_digits(number: re.Match[str]) -> str:
+    return " ".join(_DIGITS[int(digit)] for digit in number.group().replace(",", ""))
 
 
 @functools.cache

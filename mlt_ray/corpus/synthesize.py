@@ -1,0 +1,410 @@
+"""A corpus in IEMOCAP's own layout from lines of text, spoken by ten synthetic voices."""
+
+import csv
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import soundfile as sf
+
+from mlt_ray.corpus.alignment import FRAME_S, WordTime
+from mlt_ray.corpus.speech import SAMPLE_RATE_HZ, Prosody, Samples, Synthesizer
+from mlt_ray.corpus.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
+from mlt_ray.errors import UserError
+from mlt_ray.labels import CLASSES, IEMOCAP_CODES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What one of `VOICES` says, and as which of `CLASSES` it is labelled.
+
+    Without a prosody, `write_corpus` draws one that suits the emotion more often than not.
+    Scripted lines make up dialogs of their own, as in IEMOCAP.
+    """
+
+    speaker: str
+    emotion: str
+    text: str
+    prosody: Prosody | None = None
+    scripted: bool = False
+
+    @property
+    def session(self) -> int:
+        """1 to 5."""
+        return int(self.speaker[4])
+
+
+_FRAME_SAMPLES: Final = round(FRAME_S * SAMPLE_RATE_HZ)
+_ROOM_RMS: Final = 0.0015
+_LEAD_S: Final = 0.1
+_TAIL_S: Final = 0.1
+_UNSPOKEN_S: Final = 0.3
+_TURN_GAP_S: Final = 0.5
+_DIALOG_LENGTH: Final = 40
+_LINES_PER_TASK: Final = 16
+_LINES_PER_PROCESS: Final = 100  # starting one takes as long as speaking about as many
+
+_SPEAKER_STREAM, _LINE_STREAM, _SOUND_STREAM = range(3)
+
+_CODES: Final = {"angry": "ang", "happy": "hap", "neutral": "neu", "sad": "sad"}
+_CATEGORIES: Final = {
+    "angry": "Anger",
+    "happy": "Happiness",
+    "neutral": "Neutral",
+    "sad": "Sadness",
+}
+# Valence, activation, dominance; 1 to 5.
+_ATTRIBUTES: Final = {
+    "angry": (2, 4, 4),
+    "happy": (4, 3, 3),
+    "neutral": (3, 2, 3),
+    "sad": (2, 2, 2),
+}
+
+_COLUMNS: Final = ("session", "speaker", "emotion", "text")
+
+Progress = Callable[[int], None]
+"""Called with the number of utterances that have been spoken so far."""
+
+
+def write_corpus(
+    lines: Sequence[Line],
+    out: Path,
+    *,
+    seed: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    finish: Callable[[Path], None] | None = None,
+) -> None:
+    """Speak all lines into the new folder `out`, which then looks like an IEMOCAP release.
+
+    The bytes depend on lines and seed (not negative) alone, not on the number of `workers`
+    (processes; by default one per CPU, fewer for a few lines). `finish` may change the folder
+    that it is given before that becomes `out`. Raises `UserError` when `out` holds something
+    already or cannot be written; on any error or interruption there is no `out`.
+    """
+    with _staged(out) as root:
+        recordings = _plan(lines, seed)
+        for folder in {root / file.parent for r in recordings for file in (r.wav, r.wdseg)}:
+            folder.mkdir(parents=True)
+        durations_s = _record_all(recordings, root, workers, progress)
+        _write_dialogs(recordings, durations_s, root)
+        if finish is not None:
+            finish(root)
+
+
+def read_texts(path: Path) -> list[Line]:
+    """Lines of a CSV file with the columns session, speaker, emotion and text; others are ignored.
+
+    The session is 1 to 5, the emotion a class or one of IEMOCAP's codes for it. Speakers are
+    called as in ``Ses01F``; in a session where one is not, the at most two of them become F and M
+    in the order of their names. Raises `UserError` with file and line for anything else.
+    """
+    rows = list(_rows(path))
+    if not rows:
+        raise UserError(f"{path}: expected at least one row below the header, got none")
+    names = _speakers(path, rows)
+    return [
+        Line(speaker=names[row.session, row.speaker], emotion=row.emotion, text=row.text)
+        for row in rows
+    ]
+
+
+class _Row(NamedTuple):
+    number: int
+    session: int
+    speaker: str
+    emotion: str
+    text: str
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
+            if missing:
+                got = ", ".join(reader.fieldnames or ()) or "an empty file"
+                raise UserError(
+                    f"{path}:1: expected the columns {', '.join(_COLUMNS)}, got {got}; "
+                    f"add {', '.join(missing)} to the header"
+                )
+            for cells in reader:
+                yield _row(cells, f"{path}:{reader.line_num}", reader.line_num)
+    except OSError as error:
+        raise UserError(f"{path}: expected a CSV file, got: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected UTF-8, got {error}; save the file as UTF-8") from error
+    except csv.Error as error:
+        where = f"{path}:{reader.line_num}"
+        raise UserError(f"{where}: expected CSV, got: {error}; quote the text") from error
+
+
+def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
+    session, speaker, emotion, text = (cells[column] for column in _COLUMNS)
+    if session is None or speaker is None or emotion is None or text is None or None in cells:
+        raise UserError(
+            f"{where}: expected as many cells as the header has, got more or fewer; "
+            "quote texts that hold commas"
+        )
+    if session.strip() not in {"1", "2", "3", "4", "5"}:
+        raise UserError(f"{where}: expected a session from 1 to 5, got {session!r}; number it so")
+    label = IEMOCAP_CODES.get(emotion.strip().lower(), emotion.strip().lower())
+    if label not in CLASSES:
+        known = ", ".join(CLASSES)
+        raise UserError(
+            f"{where}: expected an emotion out of {known}, got {emotion!r}; rename it or leave "
+            "the row out"
+        )
+    if not speaker.strip():
+        raise UserError(f"{where}: expected a speaker such as Ses0{session}F, got none; name one")
+    return _Row(number, int(session), speaker.strip(), label, text)
+
+
+def _speakers(path: Path, rows: Sequence[_Row]) -> dict[tuple[int, str], str]:
+    """Name in `VOICES` of each session and speaker."""
+    names: dict[tuple[int, str], str] = {}
+    for session in sorted({row.session for row in rows}):
+        found = sorted({row.speaker for row in rows if row.session == session})
+        own = (f"Ses0{session}F", f"Ses0{session}M")
+        for row in rows:
+            if row.session == session and row.speaker in VOICES and row.speaker not in own:
+                raise UserError(
+                    f"{path}:{row.number}: expected a speaker of session {session}, got "
+                    f"{row.speaker}; correct the session or the speaker"
+                )
+        if len(found) > 2:
+            raise UserError(
+                f"{path}: expected at most two speakers in session {session}, got {len(found)} "
+                f"({', '.join(found[:3])}, …); give each pair of speakers a session of its own"
+            )
+        canonical = found if set(found) <= set(own) else own
+        names |= {(session, name): new for name, new in zip(found, canonical, strict=False)}
+    return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recording:
+    """An utterance to be spoken; its files are relative to the corpus."""
+
+    id: str
+    dialog: str
+    line: Line
+    text: str
+    prosody: Prosody
+    seed: tuple[int, int, int]
+
+    @property
+    def wav(self) -> Path:
+        return self._file("wav", ".wav")
+
+    @property
+    def wdseg(self) -> Path:
+        return self._file("ForcedAlignment", ".wdseg")
+
+    def _file(self, kind: str, suffix: str) -> Path:
+        sentences = Path(f"Session{self.line.session}", "sentences")
+        return sentences / kind / self.dialog / f"{self.id}{suffix}"
+
+
+def _plan(lines: Sequence[Line], seed: int) -> list[_Recording]:
+    """The recordings in the order of the lines."""
+    rates_wpm = {
+        speaker: np.random.default_rng((seed, _SPEAKER_STREAM, i)).normal(0, SPEAKER_RATE_WPM)
+        for i, speaker in enumerate(VOICES)
+    }
+    taken: dict[tuple[int, bool], int] = {}
+    turns: dict[tuple[str, str], int] = {}
+    recordings = []
+    for i, line in enumerate(lines):
+        kind = line.session, line.scripted
+        dialog = _dialog(line, taken.setdefault(kind, 0) // _DIALOG_LENGTH)
+        taken[kind] += 1
+        speaker = line.speaker[-1]
+        turn = turns.setdefault((dialog, speaker), 0)
+        turns[dialog, speaker] += 1
+        prosody = line.prosody or draw_prosody(
+            line.emotion,
+            VOICES[line.speaker],
+            np.random.default_rng((seed, _LINE_STREAM, i)),
+            rates_wpm[line.speaker],
+        )
+        recordings.append(
+            _Recording(
+                id=f"{dialog}_{speaker}{turn:03d}",
+                dialog=dialog,
+                line=line,
+                text=" ".join(line.text.split()),
+                prosody=prosody,
+                seed=(seed, _SOUND_STREAM, i),
+            )
+        )
+    return recordings
+
+
+def _dialog(line: Line, index: int) -> str:
+    """Name of a session's dialog; in turns, each speaker wears the motion-capture markers."""
+    number, wearer = index // 2 + 1, "FM"[index % 2]
+    scene = f"script{number:02d}_1" if line.scripted else f"impro{number:02d}"
+    return f"Ses0{line.session}{wearer}_{scene}"
+
+
+def _record_all(
+    recordings: Sequence[_Recording],
+    root: Path,
+    workers: int | None,
+    progress: Progress | None,
+) -> list[float]:
+    """Write the audio and alignment of all recordings; their durations in seconds."""
+    tasks = [
+        recordings[i : i + _LINES_PER_TASK] for i in range(0, len(recordings), _LINES_PER_TASK)
+    ]
+    if workers is None:
+        workers = min(_num_cpus(), len(recordings) // _LINES_PER_PROCESS)
+    durations_s: list[float] = []
+    with closing(_perform(tasks, root, min(workers, len(tasks)))) as results:
+        for done in results:
+            durations_s += done
+            if progress is not None:
+                progress(len(durations_s))
+    return durations_s
+
+
+def _perform(
+    tasks: Sequence[Sequence[_Recording]], root: Path, workers: int
+) -> Generator[list[float]]:
+    if workers <= 1:
+        yield from (_record(task, root) for task in tasks)
+        return
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    )
+    try:
+        yield from pool.map(_record, tasks, [root] * len(tasks))
+    finally:
+        # An interrupt waits for the tasks that have begun, not for all.
+        pool.shutdown(cancel_futures=True)
+
+
+def _record(task: Sequence[_Recording], root: Path) -> list[float]:
+    """Write audio and alignment of some recordings; their durations in seconds."""
+    synthesizer = Synthesizer()
+    durations_s = []
+    for recording in task:
+        voice = VOICES[recording.line.speaker].name
+        speech, words = synthesizer.say(recording.text, voice, recording.prosody)
+        waveform = _in_a_room(speech, np.random.default_rng(recording.seed))
+        sf.write(root / recording.wav, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
+        alignment = _wdseg(words, num_frames=len(waveform) // _FRAME_SAMPLES)
+        (root / recording.wdseg).write_text(alignment, encoding="utf-8")
+        durations_s.append(len(waveform) / SAMPLE_RATE_HZ)
+    return durations_s
+
+
+def _in_a_room(speech: Samples, rng: np.random.Generator) -> Samples:
+    """The speech (N,) with faint noise around and below; of nothing, a short noise."""
+    silence_s = (_LEAD_S, _TAIL_S) if len(speech) else (_UNSPOKEN_S, 0.0)
+    padded = np.pad(speech, [round(s * SAMPLE_RATE_HZ) for s in silence_s])
+    noise = rng.standard_normal(len(padded), dtype=np.float32) * np.float32(_ROOM_RMS)
+    return np.clip(padded + noise, -0.99, 0.99)
+
+
+def _wdseg(words: Sequence[WordTime], num_frames: int) -> str:
+    """Sphinx's word segmentation of a recording whose speech begins after the lead.
+
+    Frames are counted from 0, and the last one of a word is its own. No recogniser has scored
+    them: the scores are 0.
+    """
+    rows: list[tuple[int, int, str]] = []
+    frame = 0
+    for word in words:
+        start = max(frame, round((_LEAD_S + word.start_s) / FRAME_S))
+        if start > frame:
+            rows.append((frame, start - 1, "<sil>" if rows else "<s>"))
+        frame = max(start + 1, round((_LEAD_S + word.end_s) / FRAME_S))
+        rows.append((start, frame - 1, word.word.upper()))
+    if not rows:
+        rows.append((0, num_frames // 2 - 1, "<s>"))
+        frame = num_frames // 2
+    if frame < num_frames:
+        rows.append((frame, num_frames - 1, "</s>"))
+    body = "".join(f"{first:>8}{last:>8}{0:>12} {word}\n" for first, last, word in rows)
+    return f"{'SFrm':>8}{'EFrm':>8}{'SegAScr':>12} Word\n{body}Total score: {0:>12}\n"
+
+
+def _write_dialogs(
+    recordings: Sequence[_Recording], durations_s: Sequence[float], root: Path
+) -> None:
+    """Write the transcript and the judgements of every dialog."""
+    pairs = sorted(zip(recordings, durations_s, strict=True), key=lambda pair: pair[0].dialog)
+    for dialog, group in groupby(pairs, key=lambda pair: pair[0].dialog):
+        evaluation = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+        transcript = []
+        clock_s = _TURN_GAP_S
+        for recording, duration_s in group:
+            end_s = clock_s + duration_s
+            span = f"[{clock_s:08.4f}-{end_s:08.4f}]"
+            transcript.append(f"{recording.id} {span}: {recording.text}")
+            evaluation += _judgement(recording, clock_s, end_s)
+            clock_s = end_s + _TURN_GAP_S
+            session = f"Session{recording.line.session}"
+        for folder, content in (("EmoEvaluation", evaluation), ("transcriptions", transcript)):
+            file = root / session / "dialog" / folder / f"{dialog}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join(content) + "\n", encoding="utf-8")
+
+
+def _judgement(recording: _Recording, start_s: float, end_s: float) -> list[str]:
+    """What stands in ``EmoEvaluation``: the label, and the raters, who all agree."""
+    emotion = recording.line.emotion
+    valence, activation, dominance = _ATTRIBUTES[emotion]
+    mean = f"[{valence:.4f}, {activation:.4f}, {dominance:.4f}]"
+    category = f"{_CATEGORIES[emotion]};\t()"
+    attributes = f"val {valence}; act {activation}; dom {dominance};\t()"
+    return [
+        f"[{start_s:.4f} - {end_s:.4f}]\t{recording.id}\t{_CODES[emotion]}\t{mean}",
+        *(f"C-E{rater}:\t{category}" for rater in (2, 3, 4)),
+        *(f"A-E{rater}:\t{attributes}" for rater in (3, 4)),
+        "",
+    ]
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that becomes `out` when all went well, and else is removed."""
+    out = out.resolve()
+    stage = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(
+                f"{out}: expected a new or empty folder, got one with content; name another or "
+                "remove it"
+            )
+        stage.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{out}: expected a folder that can be written, got: {error.strerror}; name another"
+        ) from error
+    try:
+        yield stage
+        if out.exists():
+            out.rmdir()
+        stage.rename(out)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _num_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,89 @@
+"""Ten synthetic speakers, and how they sound when they are angry, happy, neutral or sad."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from mlt_ray.corpus.speech import Prosody
+from mlt_ray.labels import CLASSES
+
+
+class Voice(NamedTuple):
+    """An espeak-ng voice and the pitch (0 to 99) at which it is neutral."""
+
+    name: str
+    pitch: float
+
+
+VOICES: Final = {
+    "Ses01F": Voice("en-us+f1", 52),
+    "Ses01M": Voice("en-us+m1", 42),
+    "Ses02F": Voice("en-us+f2", 58),
+    "Ses02M": Voice("en-us+m3", 36),
+    "Ses03F": Voice("en-us+f3", 50),
+    "Ses03M": Voice("en-us+m2", 45),
+    "Ses04F": Voice("en-us+f4", 56),
+    "Ses04M": Voice("en-us+m4", 40),
+    "Ses05F": Voice("en-us+f5", 54),
+    "Ses05M": Voice("en-us+m7", 38),
+}
+"""The ten speakers, two in each of IEMOCAP's five sessions."""
+
+
+class Shift(NamedTuple):
+    """A change of prosody; rate in words per minute, the rest in the units of `Prosody`."""
+
+    rate_wpm: float
+    pitch: float
+    pitch_range: float
+    gain_db: float
+    tilt: float
+
+
+EMOTION_SHIFTS: Final = {
+    "angry": Shift(26, 6, 24, 5.0, 0.30),
+    "happy": Shift(12, 16, 30, 2.0, 0.12),
+    "neutral": Shift(0, 0, 0, 0.0, 0.0),
+    "sad": Shift(-32, -9, -24, -5.0, -0.25),
+}
+"""How each emotion is said, relative to the neutral voice of a speaker."""
+
+OVERLAP: Final = Shift(9, 4, 9, 1.8, 0.10)
+"""Standard deviations of what is random in every utterance: the classes overlap."""
+
+SHARE_OWN: Final = 0.85
+"""Share of the utterances that are said in the way of their own emotion."""
+
+SHARE_ANY: Final = 0.07
+"""Share of those that are said in the way of an emotion drawn at random; the rest is neutral."""
+
+STRENGTH: Final = (0.65, 1.69)
+"""Lowest and highest factor of a shift; uniform between utterances."""
+
+SPEAKER_RATE_WPM: Final = 8.0
+"""Standard deviation of the speaking rate between speakers."""
+
+_RATE_WPM: Final = 165.0
+_LIMITS: Final = {  # of espeak-ng, and of what is still understood
+    "rate_wpm": (90, 260),
+    "pitch": (5, 95),
+    "pitch_range": (0, 99),
+    "gain_db": (-20, 20),
+    "tilt": (-0.6, 0.6),
+}
+
+
+def draw_prosody(
+    emotion: str, voice: Voice, rng: np.random.Generator, rate_wpm: float = 0.0
+) -> Prosody:
+    """How a speaker who is `rate_wpm` faster than the average may say something of an emotion."""
+    drawn = rng.random()
+    if drawn < SHARE_OWN:
+        heard = emotion
+    else:
+        heard = str(rng.choice(CLASSES)) if drawn < SHARE_OWN + SHARE_ANY else "neutral"
+    shift = np.multiply(EMOTION_SHIFTS[heard], rng.uniform(*STRENGTH))
+    shift += rng.normal(size=len(OVERLAP)) * OVERLAP
+    base = (_RATE_WPM + rate_wpm, voice.pitch, 50.0, 0.0, 0.0)
+    values = zip(_LIMITS.items(), base, shift.tolist(), strict=True)
+    return Prosody(**{name: min(max(b + s, low), high) for (name, (low, high)), b, s in values})

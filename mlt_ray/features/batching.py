@@ -1,0 +1,165 @@
+"""A fold's utterances as batches: averaged and normalised frames, ids of words and phonemes."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.corpus.folds import Fold
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.features.extract import FeatureCache
+from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
+from mlt_ray.spec import FeatureSpec
+
+EVALUATION_BATCH = 32
+"""Utterances a batch outside training; fixed, so that it cannot change a score."""
+
+KEPT_BYTES = 512 * 2**20
+"""Prepared frames are kept in memory while a fold's stay below this."""
+
+
+class Text(NamedTuple):
+    """(W,) word ids and (W, P) phoneme ids of one utterance."""
+
+    words: np.ndarray
+    phonemes: np.ndarray
+
+
+class FoldData:
+    """One fold of a corpus, ready for a model. `parts` maps train, dev and test to indices."""
+
+    def __init__(
+        self, corpus: Corpus, fold: Fold, spec: FeatureSpec, cache: FeatureCache
+    ) -> None:
+        self.corpus = corpus
+        self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
+        self._cache = cache
+        self._step = spec.frames_per_step
+        self.fitted: FittedInputs = fit((corpus.utterances[i] for i in fold.train), cache)
+        self._phonemes = numbered(self.fitted.phonemes)
+        self._words = numbered(self.fitted.words)
+        self._vectors = self._number_vectors()
+        self._texts = [self._text(u.text) for u in corpus.utterances]
+        rows = [cache.frames.rows(u.audio_sha256) for u in corpus.utterances]
+        self.num_steps = np.asarray([-(-r // self._step) for r in rows])
+        frame_bytes = 4 * len(self.fitted.mean)
+        self._keep = int(self.num_steps.sum()) * frame_bytes <= KEPT_BYTES
+        self._kept: dict[int, np.ndarray] = {}
+
+    @property
+    def sizes(self) -> InputSizes:
+        """What a model of this fold must know."""
+        words = list(self._vectors)
+        vectors = [self._cache.vectors[w][0] for w in words]
+        dim = self._cache.vectors[next(iter(words))].shape[1] if words else 1
+        return InputSizes(
+            frame_dim=len(self.fitted.mean),
+            num_phonemes=len(self._phonemes) + 2,
+            num_learned_words=len(self._words) + 2,
+            word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
+        )
+
+    def labels(self, part: str) -> np.ndarray:
+        """(N,) class indices of a part, in its order."""
+        return np.asarray([self.corpus.utterances[i].label for i in self.parts[part]])
+
+    def training_batches(
+        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
+    ) -> Iterator[Batch]:
+        """One epoch: every training utterance once, in batches of similar length.
+
+        All utterances are shuffled and cut into buckets of `bucket_batches` batches; a bucket is
+        sorted by length and cut into batches, whose order is shuffled again. So any two
+        utterances can meet in a batch, and the last, smaller batch is of any length.
+        """
+        for indices in bucketed(
+            np.asarray(self.parts["train"]), self.num_steps, batch_size, bucket_batches, rng
+        ):
+            yield self.batch(indices)
+
+    def evaluation_batches(self, part: str) -> Iterator[Batch]:
+        """Every utterance of a part once, the longest first."""
+        order = sorted(self.parts[part], key=lambda i: (-self.num_steps[i], i))
+        for start in range(0, len(order), EVALUATION_BATCH):
+            yield self.batch(order[start : start + EVALUATION_BATCH])
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """The utterances at `indices` of the corpus, padded with zeros."""
+        frames = [self._frames(int(i)) for i in indices]
+        texts = [self._texts[i] for i in indices]
+        lengths = [len(f) for f in frames]
+        num_words = [len(t.words) for t in texts]
+        padded = np.zeros((len(frames), max(lengths), frames[0].shape[1]), np.float32)
+        words = np.zeros((len(texts), max(num_words)), np.int64)
+        widest = max(t.phonemes.shape[1] for t in texts)
+        phonemes = np.zeros((*words.shape, widest), np.int64)
+        for n, (frame, text) in enumerate(zip(frames, texts, strict=True)):
+            padded[n, : len(frame)] = frame
+            words[n, : len(text.words)] = text.words
+            phonemes[n, : len(text.words), : text.phonemes.shape[1]] = text.phonemes
+        labels = [self.corpus.utterances[i].label for i in indices]
+        return Batch(
+            utterances=torch.as_tensor(np.asarray(indices, np.int64)),
+            labels=torch.tensor(labels),
+            frames=torch.from_numpy(padded),
+            num_frames=torch.tensor(lengths),
+            words=torch.from_numpy(words),
+            num_words=torch.tensor(num_words),
+            phonemes=torch.from_numpy(phonemes),
+        )
+
+    def _number_vectors(self) -> dict[str, int]:
+        """Ids of the corpus's words that have a vector; they follow the learned rows."""
+        cache, first = self._cache, len(self._words) + UNKNOWN + 1
+        texts = {u.text for u in self.corpus.utterances}
+        words = {w for text in texts for w, _ in cache.words_of(text)}
+        known = sorted(w for w in words if cache.vectors.rows(w))
+        return {w: n for n, w in enumerate(known, start=first)}
+
+    def _text(self, text: str) -> Text:
+        pairs = self._cache.words_of(text)
+        words = [self._vectors.get(w, self._words.get(w, UNKNOWN)) for w, _ in pairs]
+        phonemes = np.zeros((len(pairs), max(len(p) for _, p in pairs)), np.int64)
+        for n, (_, symbols) in enumerate(pairs):
+            phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN) for s in symbols]
+        return Text(np.asarray(words, np.int64), phonemes)
+
+    def _frames(self, index: int) -> np.ndarray:
+        """(T, F) float32, normalised and averaged over `frames_per_step`."""
+        if index in self._kept:
+            return self._kept[index]
+        raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
+        frames = averaged(self.fitted.normalise(raw), self._step)
+        if self._keep:
+            self._kept[index] = frames
+        return frames
+
+
+def averaged(frames: np.ndarray, step: int) -> np.ndarray:
+    """(T, F) → (⌈T / step⌉, F): means of consecutive frames; the last mean may be of fewer."""
+    if step == 1:
+        return frames
+    starts = np.arange(0, len(frames), step)
+    counts = np.diff(np.append(starts, len(frames)))
+    sums = np.add.reduceat(frames, starts, axis=0)
+    return (sums / counts[:, None]).astype(np.float32)
+
+
+def bucketed(
+    indices: np.ndarray,
+    lengths: np.ndarray,
+    batch_size: int,
+    bucket_batches: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Batches of `indices`, shuffled, of similar length within; see `training_batches`."""
+    shuffled = rng.permutation(indices)
+    size = batch_size * bucket_batches
+    batches: list[np.ndarray] = []
+    for start in range(0, len(shuffled), size):
+        bucket = shuffled[start : start + size]
+        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]

@@ -1,0 +1,71 @@
+"""A content-addressed cache of arrays, memory-mapped, that only grows.
+
+Arrays are stored by key in segments: ``<name>.npy`` holds the rows of many arrays one after the
+other, ``<name>.json`` says which rows are whose and is written last. A key is the digest of what
+an array was computed from, so equal content is computed once, whichever corpus asks.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mlt_ray.store import replacing, write_json
+
+
+class Cache:
+    """Arrays of (rows, …) by key; rows vary, the rest of the shape and the dtype do not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._segments: dict[Path, np.ndarray] = {}
+        self._places: dict[str, tuple[Path, int, int]] = {}
+        for index in sorted(folder.glob("*.json")):
+            self._open(index)
+
+    def _open(self, index: Path) -> None:
+        path = index.with_suffix(".npy")
+        try:
+            # A file with no rows cannot be mapped.
+            data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
+        except (OSError, ValueError):
+            # A segment cut short by a full disk: forget it, so that it is computed again.
+            index.unlink()
+            return
+        self._segments[index] = data
+        for key, (start, rows) in json.loads(index.read_text()).items():
+            self._places[key] = (index, start, rows)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """The keys that are not here, each once, in order."""
+        return [k for k in dict.fromkeys(keys) if k not in self._places]
+
+    def rows(self, key: str) -> int:
+        """How many rows the array of `key` has."""
+        return self._places[key][2]
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        index, start, rows = self._places[key]
+        return self._segments[index][start : start + rows]
+
+    def add(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store one segment; arrays of one dtype, and of one shape but for their rows."""
+        if not arrays:
+            return
+        index = self.folder / f"{uuid.uuid4().hex}.json"
+        with replacing(index.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
+            np.save(file, np.concatenate(list(arrays.values())))
+        places, start = {}, 0
+        for key, array in arrays.items():
+            places[key] = (start, len(array))
+            start += len(array)
+        write_json(index, places)
+        self._open(index)

@@ -1,0 +1,172 @@
+"""Computes what a corpus lacks in the cache: frames, tokens with phonemes, word vectors."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.errors import UserError
+from mlt_ray.features.audio import log_mel, read_audio
+from mlt_ray.features.cache import Cache
+from mlt_ray.features.phonemes import Phonemizer
+from mlt_ray.features.vectors import WordVectors
+from mlt_ray.features.words import tokenize
+from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
+from mlt_ray.store import Store
+
+SEGMENT = 256
+"""Utterances a segment of the cache: what an interruption can cost at most."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is computed, how many are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """The cached features of one FeatureSpec: log-mel frames, their moments, tokens, vectors."""
+
+    frames: Cache
+    moments: Cache
+    tokens: Cache
+    vectors: Cache
+
+    @classmethod
+    def open(cls, store: Store, spec: FeatureSpec) -> "FeatureCache":
+        """The caches of a resolved specification (`vectors` and `phonemizer` filled in)."""
+        frames = digest_of(spec.frames)
+        return cls(
+            frames=Cache(store.features("frames", frames)),
+            moments=Cache(store.features("moments", frames)),
+            tokens=Cache(store.features("tokens", digest_of(spec.phonemizer))),
+            vectors=Cache(store.features("vectors", digest_of(spec.vectors))),
+        )
+
+    def words_of(self, text: str) -> list[tuple[str, list[str]]]:
+        """The words of a text, each with its phonemes."""
+        return [(w, p) for w, p in json.loads(bytes(self.tokens[text_key(text)]))]
+
+
+def text_key(text: str) -> str:
+    """Key of a text in the cache."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def extract(
+    corpus: Corpus,
+    spec: FeatureSpec,
+    store: Store,
+    vectors: WordVectors,
+    phonemizer: Phonemizer,
+    progress: Progress = lambda what, done, total: None,
+) -> int:
+    """Fill the cache for `corpus`; returns how many utterances and texts had to be computed.
+
+    Raises `UserError` for an audio file that cannot be read.
+    """
+    cache = FeatureCache.open(store, spec)
+    computed = _extract_frames(corpus.utterances, spec.frames, cache, progress)
+    computed += _extract_tokens(corpus.utterances, phonemizer, cache, progress)
+    _extract_vectors(corpus.utterances, vectors, cache)
+    return computed
+
+
+def _extract_frames(
+    utterances: Sequence[Utterance], spec: FramesSpec, cache: FeatureCache, progress: Progress
+) -> int:
+    by_audio = {u.audio_sha256: u for u in utterances}
+    # Both are asked: an interruption can fall between the two writes.
+    keys = [k for k in by_audio if k not in cache.frames or k not in cache.moments]
+    if not keys:
+        return 0
+    progress("log-mel frames", 0, len(keys))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread_each():
+        done = 0
+        for chunk in chunks(keys, SEGMENT):
+            arrays = list(pool.map(lambda k: _frames(by_audio[k].audio, spec), chunk))
+            cache.frames.add(dict(zip(chunk, arrays, strict=True)))
+            sums = map(_moments, arrays)
+            cache.moments.add(dict(zip(chunk, sums, strict=True)))
+            done += len(chunk)
+            progress("log-mel frames", done, len(keys))
+    return len(keys)
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Torch computes with one thread inside the block: the pool's threads are the parallelism."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _frames(path: Path, spec: FramesSpec) -> np.ndarray:
+    """(T, F) float16: the rounding, 0.004 at a log energy of 8, is far below a frame's noise."""
+    try:
+        return log_mel(read_audio(path), 16_000, spec).astype(np.float16)
+    except (OSError, RuntimeError, ValueError) as error:
+        remedy = "run mlt-ray corpus check"
+        raise UserError(f"{path}: expected readable audio, got: {error}; {remedy}") from error
+
+
+def _moments(frames: np.ndarray) -> np.ndarray:
+    """(2, F) float64: sums and sums of squares over the frames."""
+    wide = frames.astype(np.float64)
+    return np.stack([wide.sum(axis=0), np.square(wide).sum(axis=0)])
+
+
+def _extract_tokens(
+    utterances: Sequence[Utterance],
+    phonemizer: Phonemizer,
+    cache: FeatureCache,
+    progress: Progress,
+) -> int:
+    by_key = {text_key(u.text): u.text for u in utterances}
+    keys = cache.tokens.missing(by_key)
+    if not keys:
+        return 0
+    done = 0
+    progress("words and phonemes", 0, len(keys))
+    for chunk in chunks(keys, 4 * SEGMENT):
+        cache.tokens.add({k: _tokens(by_key[k], phonemizer) for k in chunk})
+        done += len(chunk)
+        progress("words and phonemes", done, len(keys))
+    return len(keys)
+
+
+def _tokens(text: str, phonemizer: Phonemizer) -> np.ndarray:
+    """(N,) uint8: JSON of [[word, [phoneme, …]], …]."""
+    words = tokenize(text)
+    pairs = list(zip(words, phonemizer(words), strict=True))
+    return np.frombuffer(json.dumps(pairs).encode(), dtype=np.uint8)
+
+
+def _extract_vectors(
+    utterances: Sequence[Utterance], vectors: WordVectors, cache: FeatureCache
+) -> None:
+    words = {w for text in {u.text for u in utterances} for w, _ in cache.words_of(text)}
+    missing = cache.vectors.missing(sorted(words))
+    if not missing:
+        return
+    found = vectors.lookup(missing)
+    # A word without a vector is stored as no row, so that it is not looked up again.
+    none = np.empty((0, vectors.dim), np.float32)
+    cache.vectors.add({w: found[w][None] if w in found else none for w in missing})
+
+
+def chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
+    """Consecutive pieces of `size` items; the last may be shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

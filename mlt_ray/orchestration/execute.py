@@ -1,0 +1,111 @@
+"""Runs what is left of a plan as trials of Ray Tune."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+
+from mlt_ray.orchestration.resources import Resources
+from mlt_ray.orchestration.trial import trial
+from mlt_ray.spec import Run
+from mlt_ray.store import Epoch, Store
+
+
+class Observer(Protocol):
+    """What is told of runs while they are computed."""
+
+    def started(self, run: Run) -> None:
+        """A worker begins the run, or begins it again after a crash."""
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """Epochs have ended."""
+
+    def finished(self, run: Run) -> None:
+        """The run's report stands in the store."""
+
+    def failed(self, run: Run, reason: str) -> None:
+        """The run left no report."""
+
+
+class _Callback(tune.Callback):
+    """Passes Tune's events on to observers."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self.observers = observers
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        for observer in self.observers:
+            observer.started(trial.config["cell"]["run"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
+    ) -> None:
+        for observer in self.observers:
+            if result["epochs"]:
+                observer.epochs(trial.config["cell"]["run"], result["epochs"])
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        reason = trial.last_result.get("failed")
+        for observer in self.observers:
+            if reason:
+                observer.failed(trial.config["cell"]["run"], reason)
+            else:
+                observer.finished(trial.config["cell"]["run"])
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        lines = (trial.get_error() and str(trial.get_error()).strip().splitlines()) or ["crashed"]
+        for observer in self.observers:
+            observer.failed(trial.config["cell"]["run"], lines[-1])
+
+
+def execute(
+    runs: Sequence[Run],
+    store: Store,
+    resources: Resources,
+    observers: Sequence[Observer],
+    address: str | None = None,
+) -> None:
+    """Compute runs on the cluster at `address`, or on a private one of this machine.
+
+    Returns when each has finished or failed. An interruption leaves all finished runs in the
+    store; asking again computes the others.
+    """
+    with connection(address):
+        gpus = resources.gpus_per_run
+        if gpus is None:
+            gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+        asked = {"CPU": resources.cpus_per_run, "GPU": gpus}
+        threads = max(1, int(resources.cpus_per_run))
+        cells = [{"run": run, "store": str(store.root), "threads": threads} for run in runs]
+        tuner = tune.Tuner(
+            tune.with_resources(trial, asked),
+            param_space={"cell": tune.grid_search(cells)},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, max_concurrent_trials=resources.max_concurrent
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(store.root / "ray"),
+                callbacks=[_Callback(observers)],
+                failure_config=tune.FailureConfig(max_failures=2),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+
+@contextmanager
+def connection(address: str | None) -> Iterator[None]:
+    """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
+    # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        yield
+    finally:
+        ray.shutdown()

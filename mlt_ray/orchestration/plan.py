@@ -1,0 +1,143 @@
+"""What a study asks for, what the store already has, and so what is left to compute."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.errors import UserError
+from mlt_ray.spec import FeatureSpec, Run, RunSpec, unknown_key
+from mlt_ray.store import Store, write_json
+from mlt_ray.study import Published, Row, Study
+
+FOLDS = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRow:
+    """A row and the runs that its score is the mean of; `asked` are those to compute now."""
+
+    name: str
+    published: Published | None
+    runs: tuple[Run, ...]
+    asked: tuple[Run, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One study on one corpus. `rows` are all of the study's, `asked` or not."""
+
+    study: str
+    title: str
+    corpus: str
+    fingerprint: str
+    rows: tuple[PlannedRow, ...]
+
+    def left(self, store: Store) -> list[Run]:
+        """Runs to compute now: asked for, not finished, each once."""
+        asked = {run.digest: run for row in self.rows for run in row.asked}
+        return [run for digest, run in asked.items() if not store.is_done(digest)]
+
+
+def make_plan(
+    study: Study,
+    corpus: Corpus,
+    resolved: Mapping[FeatureSpec, FeatureSpec],
+    *,
+    rows: Sequence[str] = (),
+    folds: Sequence[int] = (),
+    seeds: Sequence[int] = (),
+) -> Plan:
+    """Plan a study. `rows`, `folds` and `seeds` narrow what is computed now; empty means all.
+
+    A seed that the study does not have is added to every row that is asked for. `resolved` maps a
+    row's features to those with their vectors and phonemizer named.
+    """
+    names = [r.name for r in study.rows]
+    for name in rows:
+        if name not in names:
+            raise unknown_key(f"{study.name}.rows", name, names, "row")
+    for fold in folds:
+        if fold not in FOLDS:
+            raise UserError(f"--folds: expected numbers from 1 to 5, got {fold}")
+    return Plan(
+        study=study.name,
+        title=study.title,
+        corpus=corpus.name,
+        fingerprint=corpus.fingerprint,
+        rows=tuple(
+            _planned(row, study, corpus, resolved, not rows or row.name in rows, folds, seeds)
+            for row in study.rows
+        ),
+    )
+
+
+def _planned(
+    row: Row,
+    study: Study,
+    corpus: Corpus,
+    resolved: Mapping[FeatureSpec, FeatureSpec],
+    is_asked: bool,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+) -> PlannedRow:
+    spec = RunSpec(
+        corpus=corpus.fingerprint,
+        folds=row.folds,
+        features=resolved[row.features],
+        model=row.model,
+        training=row.training,
+    )
+    all_seeds = list(study.seeds)
+    if is_asked:
+        all_seeds += [s for s in seeds if s not in study.seeds]
+    runs = tuple(Run(spec=spec, fold=f, seed=s) for s in all_seeds for f in FOLDS)
+    asked = (
+        r
+        for r in runs
+        if is_asked and r.fold in (folds or FOLDS) and r.seed in (seeds or all_seeds)
+    )
+    return PlannedRow(name=row.name, published=row.published, runs=runs, asked=tuple(asked))
+
+
+def record(plan: Plan, store: Store) -> None:
+    """Note the plan in the store, for reports.
+
+    Rows that this call did not ask for keep what an earlier call on the same corpus noted, since
+    that call may have used other settings.
+    """
+    earlier = recorded(plan.study, store)
+    kept = {}
+    if earlier is not None and earlier["corpus"]["fingerprint"] == plan.fingerprint:
+        kept = {row["name"]: row for row in earlier["rows"]}
+    rows = [
+        _row_values(row) if row.asked else kept.get(row.name, _row_values(row))
+        for row in plan.rows
+    ]
+    values = {
+        "study": plan.study,
+        "title": plan.title,
+        "corpus": {"name": plan.corpus, "fingerprint": plan.fingerprint},
+        "rows": rows,
+    }
+    write_json(store.study(plan.study), values)
+
+
+def _row_values(row: PlannedRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "published": dataclasses.asdict(row.published) if row.published else None,
+        "spec": row.runs[0].spec.as_dict(),
+        "runs": [{"digest": r.digest, "fold": r.fold, "seed": r.seed} for r in row.runs],
+    }
+
+
+def recorded(study: str, store: Store) -> dict[str, Any] | None:
+    """What `record` noted of a study, or None."""
+    return store.read_json(store.study(study))
+
+
+def distinct(runs: Iterable[Run]) -> list[Run]:
+    """Each run once, in order."""
+    return list({run.digest: run for run in runs}.values())

@@ -1,0 +1,296 @@
+"""MLflow as a view of the store: experiment = study, parent run = row, child run = fold-seed.
+
+The driver alone writes. Every point carries the time at which it was measured, so that writing a
+run again, after a crash or from another machine, adds nothing.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mlt_ray.labels import CLASSES
+from mlt_ray.orchestration.plan import recorded
+from mlt_ray.reports.statistics import aggregate
+from mlt_ray.spec import Run, digest_of
+from mlt_ray.store import Epoch, RunReport, Store
+
+FLUSH_INTERVAL_S = 5.0
+"""Least time between two writes of one run's curve while it is computed."""
+
+CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
+SCORES = ("wa", "ua", "macro_f1")
+
+
+def default_uri(store: Store) -> str:
+    """The tracking database inside the store."""
+    return f"sqlite:///{store.root / 'mlflow.db'}"
+
+
+class Tracker:
+    """Writes studies to MLflow; an `Observer` of runs.
+
+    A server that does not answer never stops a run: the first error is said once, nothing more is
+    sent, and `mlt-ray sync` writes what is missing from the store later.
+    """
+
+    def __init__(self, store: Store, uri: str, studies: Sequence[str]) -> None:
+        self.store = store
+        self.uri = uri
+        self.broken = ""
+        self._books: list[_StudyBook] = []
+        self._waiting: dict[str, list[Epoch]] = {}
+        self._flushed: dict[str, float] = {}
+        self._guard(lambda: self._open(studies))
+
+    def _open(self, studies: Sequence[str]) -> None:
+        # Fail in a second where no server answers, instead of MLflow's seven retries.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        import mlflow
+
+        client = mlflow.MlflowClient(tracking_uri=self.uri)
+        self._books = [_StudyBook(client, self.store, name, self.uri) for name in studies]
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        if self.broken:
+            return
+        try:
+            action()
+        except Exception as error:  # whatever a server's absence looks like, results go on
+            self.broken = str(error).splitlines()[0]
+            message = f"MLflow at {self.uri} does not answer: {self.broken}"
+            print(
+                f"{message}\nresults are complete in the store; mlt-ray sync records them later",
+                file=sys.stderr,
+            )
+
+    def started(self, run: Run) -> None:
+        """Nothing to write before the first epoch."""
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """Write the curve as it grows, every few seconds."""
+        waiting = self._waiting.setdefault(run.digest, [])
+        waiting += epochs
+        first = self._flushed.setdefault(run.digest, time.monotonic())
+        if time.monotonic() - first < FLUSH_INTERVAL_S:
+            return
+        self._flushed[run.digest] = time.monotonic()
+        sent = list(waiting)
+        waiting.clear()
+        self._guard(lambda: self._each(lambda book: book.write_curve(run.digest, sent)))
+
+    def finished(self, run: Run) -> None:
+        """Write the finished run and its row's mean."""
+        self._guard(lambda: self._each(lambda book: book.write_run(run.digest)))
+
+    def failed(self, run: Run, reason: str) -> None:
+        """Mark the run as failed."""
+        self._guard(lambda: self._each(lambda book: book.write_failure(run.digest, reason)))
+
+    def sync(self) -> None:
+        """Write every finished run that MLflow lacks."""
+        self._guard(lambda: self._each(lambda book: book.sync()))
+
+    def _each(self, action: Callable[["_StudyBook"], Any]) -> None:
+        for book in self._books:
+            action(book)
+
+
+class _StudyBook:
+    """One study's experiment."""
+
+    def __init__(self, client: Any, store: Store, study: str, uri: str) -> None:
+        self.client = client
+        self.store = store
+        plan = recorded(study, store)
+        assert plan is not None, f"study {study} is tracked before it is recorded"
+        self.corpus = plan["corpus"]
+        self.rows = {row["name"]: row for row in plan["rows"]}
+        self.experiment = self._experiment(study, uri)
+        found = self._search("tags.`mlt_ray.kind` != ''")
+        self.parents = {r.data.tags["mlt_ray.row_digest"]: r for r in found if is_kind(r, "row")}
+        self.children = {
+            (r.data.tags["mlflow.parentRunId"], r.data.tags["mlt_ray.digest"]): r
+            for r in found
+            if is_kind(r, "fold-seed")
+        }
+
+    def _experiment(self, study: str, uri: str) -> str:
+        existing = self.client.get_experiment_by_name(study)
+        if existing is not None:
+            return existing.experiment_id
+        local = uri.startswith("sqlite:")
+        artifacts = (self.store.root / "mlartifacts").as_uri() if local else None
+        return self.client.create_experiment(study, artifact_location=artifacts)
+
+    def _search(self, query: str) -> list[Any]:
+        found, token = [], None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], filter_string=query, max_results=1000, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def sync(self) -> None:
+        for row in self.rows.values():
+            for run in row["runs"]:
+                if self.store.is_done(run["digest"]) and not self._is_written(row, run["digest"]):
+                    self.write_run(run["digest"])
+
+    def _is_written(self, row: Mapping[str, Any], digest: str) -> bool:
+        parent = self.parents.get(row_digest(row))
+        child = parent and self.children.get((parent.info.run_id, digest))
+        return child is not None and child.info.status == "FINISHED"
+
+    def _rows_with(self, digest: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """The rows and their cells that a run belongs to; two rows may share a run."""
+        return [
+            (row, cell)
+            for row in self.rows.values()
+            for cell in row["runs"]
+            if cell["digest"] == digest
+        ]
+
+    def write_curve(self, digest: str, epochs: Sequence[Epoch]) -> None:
+        for row, cell in self._rows_with(digest):
+            child = self._child(row, cell, epochs[0].ended_ms)
+            self.client.log_batch(child.info.run_id, metrics=curve_points(epochs))
+
+    def write_run(self, digest: str) -> None:
+        report = self.store.report(digest)
+        if report is None:
+            raise RuntimeError(f"run {digest} ended without a report")
+        for row, cell in self._rows_with(digest):
+            run_id = self._child(row, cell, report.started_ms).info.run_id
+            self.client.log_batch(run_id, metrics=curve_points(report.curve) + scores(report))
+            for name in ("report.json", "predictions.csv", "curve.csv"):
+                self.client.log_artifact(run_id, str(self.store.run_dir(digest) / name))
+            table = confusion_csv(report.scores["test"]["confusion"])
+            self.client.log_text(run_id, table, "confusion_matrix.csv")
+            self.client.set_terminated(run_id, "FINISHED", report.ended_ms)
+            self._update(row, cell, run_id)
+            self._write_mean(row, report.ended_ms)
+
+    def _update(self, row: Mapping[str, Any], cell: Mapping[str, Any], run_id: str) -> None:
+        parent = self.parents[row_digest(row)].info.run_id
+        self.children[parent, cell["digest"]] = self.client.get_run(run_id)
+
+    def write_failure(self, digest: str, reason: str) -> None:
+        for row, cell in self._rows_with(digest):
+            run_id = self._child(row, cell, None).info.run_id
+            self.client.set_tag(run_id, "mlt_ray.failure", reason)
+            self.client.set_terminated(run_id, "FAILED")
+
+    def _write_mean(self, row: Mapping[str, Any], at_ms: int) -> None:
+        from mlflow.entities import Metric
+
+        found = [self.store.report(c["digest"]) for c in row["runs"]]
+        done = [r for r in found if r is not None]
+        result = aggregate(done, planned=len(row["runs"]))
+        values = {
+            "test_wa_mean": result.wa.mean,
+            "test_wa_std": result.wa.std_repeats,
+            "test_ua_mean": result.ua.mean,
+            "test_ua_std": result.ua.std_repeats,
+            "runs_done": len(done),
+        }
+        points = [
+            Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None
+        ]
+        run_id = self._parent(row, at_ms).info.run_id
+        self.client.log_batch(run_id, metrics=points)
+        if len(done) == len(row["runs"]):
+            self.client.set_terminated(run_id, "FINISHED", max(r.ended_ms for r in done))
+
+    def _parent(self, row: Mapping[str, Any], start_ms: int | None) -> Any:
+        digest = row_digest(row)
+        if digest not in self.parents:
+            tags = {"mlt_ray.kind": "row", "mlt_ray.row_digest": digest}
+            tags["mlt_ray.corpus"] = self.corpus["name"]
+            self.parents[digest] = self._create(row["name"], start_ms, tags, row["spec"])
+        return self.parents[digest]
+
+    def _child(
+        self, row: Mapping[str, Any], cell: Mapping[str, Any], start_ms: int | None
+    ) -> Any:
+        parent = self._parent(row, start_ms).info.run_id
+        key = (parent, cell["digest"])
+        if key not in self.children:
+            tags = {
+                "mlt_ray.kind": "fold-seed",
+                "mlt_ray.digest": cell["digest"],
+                "mlflow.parentRunId": parent,
+            }
+            name = f"{row['name']}, fold {cell['fold']}, seed {cell['seed']}"
+            params = {**row["spec"], "fold": cell["fold"], "seed": cell["seed"]}
+            self.children[key] = self._create(name, start_ms, tags, params)
+        return self.children[key]
+
+    def _create(
+        self, name: str, start_ms: int | None, tags: dict[str, str], params: Mapping[str, Any]
+    ) -> Any:
+        from mlflow.entities import Param
+
+        run = self.client.create_run(
+            self.experiment, start_time=start_ms, tags=tags, run_name=name
+        )
+        flat = [Param(k, str(v)) for k, v in flatten(params).items()]
+        self.client.log_batch(run.info.run_id, params=flat)
+        return run
+
+
+def is_kind(run: Any, kind: str) -> bool:
+    """Whether an MLflow run is ours and of this kind."""
+    return run.data.tags.get("mlt_ray.kind") == kind
+
+
+def row_digest(row: Mapping[str, Any]) -> str:
+    """Names a row with its settings: other settings make another parent run."""
+    return digest_of([row["name"], row["spec"]])
+
+
+def curve_points(epochs: Sequence[Epoch]) -> list[Any]:
+    """The learning curve as MLflow metrics."""
+    from mlflow.entities import Metric
+
+    return [Metric(k, getattr(e, k), e.ended_ms, e.epoch) for e in epochs for k in CURVE]
+
+
+def scores(report: RunReport) -> list[Any]:
+    """The final scores as MLflow metrics."""
+    from mlflow.entities import Metric
+
+    values = {
+        f"{prefix}_{k}": report.scores[part][k]
+        for part, prefix in (("dev", "best_dev"), ("test", "test"))
+        for k in SCORES
+    }
+    values |= {"best_epoch": report.best_epoch, "computed_s": report.computed_s}
+    return [Metric(k, float(v), report.ended_ms, 0) for k, v in values.items()]
+
+
+def confusion_csv(confusion: Sequence[Sequence[int]]) -> str:
+    """Rows are true classes, columns predicted ones."""
+    lines = [",".join(["true \\ predicted", *CLASSES])]
+    lines += [
+        ",".join([name, *map(str, row)]) for name, row in zip(CLASSES, confusion, strict=True)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+

@@ -1,0 +1,68 @@
+"""A study's measured rows beside its published ones, read from the store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlt_ray.errors import UserError
+from mlt_ray.reports.statistics import Aggregate, aggregate
+from mlt_ray.store import Store
+
+Scores = Mapping[str, tuple[float, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRow:
+    """`published` maps wa and ua to (mean, deviation or None); `measured` is None without runs."""
+
+    name: str
+    published: Scores | None
+    measured: Aggregate | None
+    runs_done: int
+    runs_planned: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A study as a table, and what its numbers were measured on."""
+
+    study: str
+    title: str
+    corpus: str
+    fold_by: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+def collect(study: str, store: Store) -> Table:
+    """The table of a study as it was last run in this store.
+
+    Raises `UserError` where the store knows no such study.
+    """
+    plan = store.read_json(store.study(study))
+    if plan is None:
+        known = ", ".join(sorted(p.stem for p in store.study("x").parent.glob("*.json")))
+        raise UserError(
+            f"{store.root}: expected runs of study {study}, found those of: {known or 'none'}; "
+            f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
+        )
+    protocols = dict.fromkeys(row["spec"]["folds"]["by"] for row in plan["rows"])
+    return Table(
+        study=plan["study"],
+        title=plan["title"],
+        corpus=plan["corpus"]["name"],
+        fold_by=tuple(protocols),
+        rows=tuple(_row(row, store) for row in plan["rows"]),
+    )
+
+
+def _row(row: Mapping[str, Any], store: Store) -> TableRow:
+    found = [store.report(cell["digest"]) for cell in row["runs"]]
+    done = [report for report in found if report is not None]
+    published = row["published"]
+    return TableRow(
+        name=row["name"],
+        published={k: tuple(v) for k, v in published.items()} if published else None,
+        measured=aggregate(done, len(found)) if done else None,
+        runs_done=len(done),
+        runs_planned=len(found),
+    )

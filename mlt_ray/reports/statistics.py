@@ -1,0 +1,71 @@
+"""How the scores of fold-seed runs become a row's numbers, and which deviation is which."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlt_ray.labels import CLASSES
+from mlt_ray.store import RunReport
+from mlt_ray.training.metrics import score
+
+NUM_FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistic:
+    """One score of a row, shares in 0–1.
+
+    `mean`: over all finished runs. `std_repeats`: sample deviation, over the repeats (seeds), of
+    the mean over folds; the paper's ± is taken to be this one (*assumed*). Only repeats with all
+    five folds count; None below two of them. `std_runs`: sample deviation over the runs; None
+    below two. `pooled`: the score of all test predictions together.
+    """
+
+    mean: float
+    std_repeats: float | None
+    std_runs: float | None
+    pooled: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregate:
+    """A row's scores over its finished runs."""
+
+    wa: Statistic
+    ua: Statistic
+    done: int
+    planned: int
+
+
+def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
+    """Aggregate the test scores of one row's runs; `ValueError` for none."""
+    if not reports:
+        raise ValueError("no finished run to aggregate")
+    confusion = np.sum([r.scores["test"]["confusion"] for r in reports], axis=0)
+    labels, predictions = np.repeat(
+        np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
+    )
+    pooled = score(labels, predictions, len(CLASSES))
+    return Aggregate(
+        wa=_statistic(reports, "wa", pooled.wa),
+        ua=_statistic(reports, "ua", pooled.ua),
+        done=len(reports),
+        planned=planned,
+    )
+
+
+def _statistic(reports: Sequence[RunReport], name: str, pooled: float) -> Statistic:
+    values = [r.scores["test"][name] for r in reports]
+    repeats: dict[int, dict[int, float]] = defaultdict(dict)
+    for report, value in zip(reports, values, strict=True):
+        repeats[report.seed][report.fold] = value
+    means = [statistics.fmean(v.values()) for v in repeats.values() if len(v) == NUM_FOLDS]
+    return Statistic(
+        mean=statistics.fmean(values),
+        std_repeats=statistics.stdev(means) if len(means) > 1 else None,
+        std_runs=statistics.stdev(values) if len(values) > 1 else None,
+        pooled=pooled,
+    )

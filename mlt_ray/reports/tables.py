@@ -1,0 +1,174 @@
+"""Tables of published and measured scores: terminal, Markdown, LaTeX, CSV and JSON."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table as RichTable
+
+from mlt_ray.reports.collect import Table, TableRow
+from mlt_ray.reports.statistics import Statistic
+from mlt_ray.store import write_bytes
+
+SCORES = ("wa", "ua")
+HEADINGS = ("published WA", "published UA", "measured WA", "measured UA", "runs")
+LEGEND = (
+    "WA = correct / all; UA = mean over classes of recall.",
+    "± is the sample standard deviation, over the repeats (seeds), of the mean over five folds; "
+    "the published ± is taken to be the same.",
+)
+
+
+def as_terminal(table: Table) -> RichTable:
+    """A table for `rich`."""
+    shown = RichTable(title=table.title, caption=caption(table), box=box.SIMPLE_HEAD)
+    shown.add_column("row")
+    for heading in HEADINGS:
+        shown.add_column(heading, justify="right")
+    for row in table.rows:
+        shown.add_row(row.name, *cells(row))
+    return shown
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """Markdown, one section a table, with both deviations and the pooled scores."""
+    parts = []
+    for table in tables:
+        head = ["row", *HEADINGS, "WA ± over runs", "UA ± over runs", "pooled WA", "pooled UA"]
+        lines = [f"## {table.title}", "", caption(table), "", _pipes(head)]
+        lines.append(_pipes(["---"] + ["---:"] * (len(head) - 1)))
+        lines += [_pipes([row.name, *cells(row), *_more(row)]) for row in table.rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, *LEGEND]) + "\n"
+
+
+def as_latex(tables: Sequence[Table]) -> str:
+    """LaTeX tables for the booktabs package."""
+    parts = []
+    for table in tables:
+        body = [
+            " & ".join(_latex(c) for c in [row.name, *cells(row)]) + r" \\" for row in table.rows
+        ]
+        head = " & ".join(_latex(h) for h in ["row", *HEADINGS]) + r" \\"
+        lines = [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(table.title)}. {_latex(caption(table))}}}",
+            r"\begin{tabular}{l" + "r" * len(HEADINGS) + "}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+        parts.append("\n".join(lines))
+    comments = "\n".join(f"% {line}" for line in LEGEND)
+    return comments + "\n" + "\n\n".join(parts) + "\n"
+
+
+def as_csv(tables: Sequence[Table]) -> str:
+    """One line a row, shares in 0–1; cells without a value are empty."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    fields = ("mean", "std_repeats", "std_runs", "pooled")
+    head = ["study", "row"]
+    head += [f"published_{s}_{k}" for s in SCORES for k in ("mean", "std")]
+    head += [f"measured_{s}_{k}" for s in SCORES for k in fields]
+    writer.writerow([*head, "runs_done", "runs_planned"])
+    for table in tables:
+        for row in table.rows:
+            published = [v for s in SCORES for v in (row.published or {}).get(s, (None, None))]
+            measured = [getattr(_statistic(row, s), k, None) for s in SCORES for k in fields]
+            values = [table.study, row.name, *published, *measured]
+            writer.writerow([*values, row.runs_done, row.runs_planned])
+    return output.getvalue()
+
+
+def as_json(tables: Sequence[Table]) -> str:
+    """The same numbers for programs, with every digit; deviations are over the repeats."""
+    values = [
+        {"study": t.study, "title": t.title, "rows": [_json_row(row) for row in t.rows]}
+        for t in tables
+    ]
+    return json.dumps({"tables": values}, indent=1) + "\n"
+
+
+FILES: dict[str, Callable[[Sequence[Table]], str]] = {
+    "tables.md": as_markdown,
+    "tables.tex": as_latex,
+    "tables.csv": as_csv,
+    "tables.json": as_json,
+}
+
+
+def write_tables(tables: Sequence[Table], out: Path) -> list[Path]:
+    """Write every format into the folder `out`; returns the files."""
+    for name, render in FILES.items():
+        write_bytes(out / name, render(tables).encode())
+    return [out / name for name in FILES]
+
+
+def caption(table: Table) -> str:
+    """What the measured numbers were measured on."""
+    protocol = " and ".join(table.fold_by)
+    return f"Measured on {table.corpus}; five folds by {protocol}, 3/1/1."
+
+
+def cells(row: TableRow) -> list[str]:
+    """The row's cells under `HEADINGS`."""
+    published = [number(*row.published[s]) if row.published else "" for s in SCORES]
+    measured = []
+    for name in SCORES:
+        found = _statistic(row, name)
+        measured.append(number(found.mean, found.std_repeats) if found else "")
+    return [*published, *measured, f"{row.runs_done}/{row.runs_planned}"]
+
+
+def number(mean: float, std: float | None) -> str:
+    """A share with its deviation, where there is one: 0.730 ± 0.003."""
+    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
+
+
+def _statistic(row: TableRow, score: str) -> Statistic | None:
+    return getattr(row.measured, score) if row.measured else None
+
+
+def _more(row: TableRow) -> list[str]:
+    found = [s for s in (_statistic(row, name) for name in SCORES) if s is not None]
+    if not found:
+        return [""] * 4
+    deviations = ["" if s.std_runs is None else f"{s.std_runs:.3f}" for s in found]
+    return [*deviations, *(f"{s.pooled:.3f}" for s in found)]
+
+
+def _json_row(row: TableRow) -> dict[str, Any]:
+    measured = None
+    if row.measured is not None:
+        measured = {}
+        for name in SCORES:
+            found = getattr(row.measured, name)
+            measured[f"{name}_mean"] = found.mean
+            measured[f"{name}_std"] = found.std_repeats
+    published = {k: list(v) for k, v in row.published.items()} if row.published else None
+    return {
+        "name": row.name,
+        "published": published,
+        "measured": measured,
+        "runs_done": row.runs_done,
+        "runs_planned": row.runs_planned,
+    }
+
+
+def _pipes(values: Sequence[str]) -> str:
+    return "| " + " | ".join(v.replace("|", r"\|") for v in values) + " |"
+
+
+def _latex(text: str) -> str:
+    escapes = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "$": r"\$"}
+    return "".join(escapes.get(c, c) for c in text)

@@ -1,0 +1,219 @@
+"""Study files: YAML in, validated rows with published scores beside them out.
+
+    title: shown above the table
+    seeds: [1, 2, 3]
+    base:                      # what the rows share
+      folds: {by: session}
+      features: {...}
+      model: {system: multilevel, ...}
+      training: {...}
+    rows:
+      - name: highway network
+        published: {wa: [0.730, 0.003], ua: [0.741, 0.001]}   # mean, deviation or null
+        model: {text: highway}                                # what differs from the base
+"""
+
+import copy
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlt_ray.errors import UserError
+from mlt_ray.models.registry import parse_model
+from mlt_ray.spec import (
+    FeatureSpec,
+    FoldSpec,
+    ModelSpec,
+    TrainingSpec,
+    parse,
+    unknown_key,
+)
+
+SECTIONS = ("folds", "features", "model", "training")
+_KEYS = ("title", "seeds", "base", "rows")
+_ROW_KEYS = ("name", "published", *SECTIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """Scores that a paper prints: (mean, deviation or None), shares in 0–1."""
+
+    wa: tuple[float, float | None]
+    ua: tuple[float, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a table: a configuration, and the score that was published for it."""
+
+    name: str
+    published: Published | None
+    folds: FoldSpec
+    features: FeatureSpec
+    model: ModelSpec
+    training: TrainingSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A table to be computed."""
+
+    name: str
+    title: str
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+
+def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
+    """The study of that name in `search_spaces`, or in the YAML file at that path.
+
+    `overrides` are ``section.key=value``, applied to every row. Raises `UserError` for whatever is
+    unknown, missing or of the wrong type, saying where.
+    """
+    path = find_study(name)
+    try:
+        values = yaml.load(path.read_text(), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
+    return parse_study(path.stem, values, overrides)
+
+
+def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
+    """The study that a YAML file's values describe."""
+    check_keys(name, values, _KEYS)
+    rows = values.get("rows")
+    if not isinstance(rows, list) or not rows:
+        raise UserError(f"{name}.rows: expected a list of rows, got {rows!r}")
+    seeds = values.get("seeds", [1, 2, 3])
+    if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
+        raise UserError(f"{name}.seeds: expected a list of whole numbers, got {seeds!r}")
+    base = values.get("base", {})
+    check_keys(f"{name}.base", base, SECTIONS)
+    changes = parse_overrides(overrides)
+    parsed = tuple(_row(name, n, row, base, changes) for n, row in enumerate(rows, start=1))
+    names = [r.name for r in parsed]
+    for row_name in names:
+        if names.count(row_name) > 1:
+            raise UserError(f"{name}.rows: two rows are called {row_name}; give each its own name")
+    return Study(
+        name=name, title=str(values.get("title", name)), seeds=tuple(seeds), rows=parsed
+    )
+
+
+def _row(
+    study: str, number: int, values: Any, base: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Row:
+    where = f"{study}.rows[{number}]"
+    check_keys(where, values, _ROW_KEYS)
+    if not isinstance(values.get("name"), str):
+        raise UserError(f"{where}: key name is missing")
+    where = f"{study}.{values['name']}"
+    own = {k: v for k, v in values.items() if k in SECTIONS}
+    merged = merge(merge({s: {} for s in SECTIONS}, base), own)
+    merged = merge(merged, changes)
+    return Row(
+        name=values["name"],
+        published=_published(values.get("published"), f"{where}.published"),
+        folds=parse(FoldSpec, merged["folds"], f"{where}.folds"),
+        features=parse(FeatureSpec, merged["features"], f"{where}.features"),
+        model=parse_model(merged["model"], f"{where}.model"),
+        training=parse(TrainingSpec, merged["training"], f"{where}.training"),
+    )
+
+
+def _published(values: Any, where: str) -> Published | None:
+    if values is None:
+        return None
+    check_keys(where, values, ("wa", "ua"))
+    scores = {}
+    for key in ("wa", "ua"):
+        pair = values.get(key)
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], float)):
+            raise UserError(f"{where}.{key}: expected [mean, deviation or null], got {pair!r}")
+        scores[key] = (pair[0], pair[1])
+    return Published(**scores)
+
+
+def check_keys(where: str, values: Any, known: Iterable[str]) -> None:
+    """`UserError` where `values` is no mapping or has a key that is not known."""
+    known = list(known)
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
+    for key in values:
+        if key not in known:
+            raise unknown_key(where, key, known)
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values of ``section.key=value`` texts; a value is read as YAML."""
+    nested: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        parts = key.strip().split(".")
+        if not equals or len(parts) < 2:
+            expected = "expected section.key=value, such as training.max_epochs=20"
+            raise UserError(f"--set {text}: {expected}")
+        if parts[0] not in SECTIONS:
+            raise unknown_key("--set", parts[0], SECTIONS, "section")
+        leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=_Loader)}
+        for part in reversed(parts[:-1]):
+            leaf = {part: leaf}
+        nested = merge(nested, leaf)
+    return nested
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the values of `above` in their place, mapping by mapping."""
+    merged = copy.deepcopy(dict(below))
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def study_folder() -> Path:
+    """Where the shipped studies lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    shipped = package / "search_spaces"
+    return shipped if shipped.is_dir() else package.parent / "search_spaces"
+
+
+def study_names() -> list[str]:
+    """Names of the shipped studies."""
+    return sorted(p.stem for p in study_folder().glob("*.yaml"))
+
+
+def find_study(name: str) -> Path:
+    """The YAML file of a shipped study or at a path; `UserError` where there is none."""
+    shipped, path = study_folder() / f"{name}.yaml", Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"{path}: expected a study file, found none")
+        return path
+    if not shipped.is_file():
+        raise unknown_key("search_spaces", name, study_names(), "study")
+    return shipped
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-5 is a number (YAML 1.1 asks for a point) and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(problem=f"key {key} stands twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)

@@ -1,0 +1,36 @@
+"""The state of unfinished runs on disk, written at most every few seconds."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from mlt_ray.store import replacing
+from mlt_ray.training.learner import Learner
+
+INTERVAL_S = 20.0
+"""Least time between two checkpoints: what a crash can cost, against the time to write them."""
+
+
+class Checkpoint:
+    """One run's checkpoint file."""
+
+    def __init__(self, path: Path, interval_s: float = INTERVAL_S) -> None:
+        self.path = path
+        self.interval_s = interval_s
+        self._written = time.monotonic()
+
+    def save(self, learner: Learner) -> None:
+        """Write the learner's state if the last time is long enough ago."""
+        if time.monotonic() - self._written < self.interval_s:
+            return
+        with replacing(self.path) as temporary:
+            torch.save(learner.state(), temporary)
+        self._written = time.monotonic()
+
+    def resume(self, learner: Learner) -> None:
+        """Let the learner go on from the file, where there is one."""
+        if self.path.exists():
+            learner.load_state(
+                torch.load(self.path, map_location=learner.device, weights_only=True)
+            )

@@ -1,0 +1,183 @@
+"""The state of one run while it is trained: model, optimiser, learning curve, best weights."""
+
+import copy
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlt_ray.batch import Batch
+from mlt_ray.errors import RunFailed
+from mlt_ray.features.batching import FoldData
+from mlt_ray.labels import CLASSES
+from mlt_ray.models.dropout import set_dropout_keys
+from mlt_ray.models.registry import build_model
+from mlt_ray.spec import Run
+from mlt_ray.store import Epoch, Predictions
+from mlt_ray.training.metrics import score
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run has come; everything but the tensors is plain, so that it can be saved."""
+
+    curve: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    started_ms: int = field(default_factory=lambda: milliseconds())
+    computed_s: float = 0.0
+
+
+class Learner:
+    """Trains one run, epoch by epoch, and keeps the weights of the best dev WA.
+
+    Whatever is drawn at random is a function of (seed, fold, what, epoch or step), never of what
+    was drawn before: a run that is resumed at an epoch equals one that never stopped.
+    """
+
+    def __init__(self, run: Run, data: FoldData, device: torch.device) -> None:
+        self.run = run
+        self.data = data
+        self.device = device
+        torch.manual_seed(seed_of(run, "weights"))
+        self.model: nn.Module = build_model(run.spec.model, data.sizes).to(device)
+        training = run.spec.training
+        self.optimiser = torch.optim.Adam(
+            [p for p in self.model.parameters() if p.requires_grad],
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        self.progress = Progress()
+        self._losses: list[Tensor] = []
+        self._seen = 0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are behind this run."""
+        return len(self.progress.curve)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is reached, or dev WA has not risen for `patience` epochs."""
+        training = self.run.spec.training
+        waited = self.epoch - self.progress.best_epoch
+        return self.epoch >= training.max_epochs or waited >= training.patience
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of the coming epoch, on the device."""
+        training = self.run.spec.training
+        rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
+        for batch in self.data.training_batches(
+            training.batch_size, training.bucket_batches, rng
+        ):
+            yield batch.to(self.device)
+
+    def step(self, batch: Batch, number: int) -> None:
+        """One step of the optimiser; `number` counts the steps of this epoch from 0."""
+        self.model.train()
+        set_dropout_keys(
+            self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
+        )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = F.cross_entropy(self.model(batch), batch.labels)
+        loss.backward()
+        clip_norm = self.run.spec.training.clip_norm
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
+        self.optimiser.step()
+        self._losses.append(loss.detach() * len(batch))
+        self._seen += len(batch)
+
+    def close_epoch(self) -> Epoch:
+        """Evaluate dev, add to the curve, keep the weights if dev WA is a new best.
+
+        Raises `RunFailed` where the epoch's loss is not finite.
+        """
+        train_loss = float(torch.stack(self._losses).sum()) / self._seen
+        self._losses, self._seen = [], 0
+        number = self.epoch + 1
+        if not np.isfinite(train_loss):
+            raise RunFailed(
+                f"fold {self.run.fold}, seed {self.run.seed}: the loss is {train_loss} in epoch "
+                f"{number}; lower training.learning_rate or set training.clip_norm"
+            )
+        predicted, dev_loss = self.predict("dev")
+        scores = score(predicted.labels, predicted.probabilities.argmax(1), len(CLASSES))
+        best = max((e.dev_wa for e in self.progress.curve), default=-1.0)
+        entry = Epoch(
+            epoch=number,
+            train_loss=train_loss,
+            dev_loss=dev_loss,
+            dev_wa=scores.wa,
+            dev_ua=scores.ua,
+            ended_ms=milliseconds(),
+        )
+        self.progress.curve.append(entry)
+        if scores.wa > best:
+            self.progress.best_epoch = number
+            self.progress.best_weights = copy.deepcopy(self.model.state_dict())
+        return entry
+
+    @torch.no_grad()
+    def predict(self, part: str) -> tuple[Predictions, float]:
+        """Predictions for a part in its own order, and their mean cross entropy."""
+        self.model.eval()
+        logits, indices = [], []
+        for batch in self.data.evaluation_batches(part):
+            logits.append(self.model(batch.to(self.device)).float().cpu())
+            indices.append(batch.utterances)
+        place = {int(u): n for n, u in enumerate(torch.cat(indices))}
+        order = [place[i] for i in self.data.parts[part]]
+        found, labels = torch.cat(logits)[order], self.data.labels(part)
+        predictions = Predictions(
+            utterances=tuple(self.data.corpus.utterances[i].id for i in self.data.parts[part]),
+            labels=labels,
+            probabilities=found.double().softmax(dim=1).numpy(),
+        )
+        return predictions, float(F.cross_entropy(found, torch.as_tensor(labels)))
+
+    def use_best_weights(self) -> None:
+        """Give the model the weights of the best epoch."""
+        self.model.load_state_dict(self.progress.best_weights)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, for `torch.save`."""
+        return {
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "best_weights": self.progress.best_weights,
+            "best_epoch": self.progress.best_epoch,
+            "curve": [asdict(e) for e in self.progress.curve],
+            "started_ms": self.progress.started_ms,
+            "computed_s": self.progress.computed_s,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.progress = Progress(
+            curve=[Epoch(**e) for e in state["curve"]],
+            best_epoch=state["best_epoch"],
+            best_weights=state["best_weights"],
+            started_ms=state["started_ms"],
+            computed_s=state["computed_s"],
+        )
+
+
+def seed_of(run: Run, *what: object) -> int:
+    """A 63-bit seed for one purpose of one run."""
+    text = "/".join(map(str, (run.seed, run.fold, *what)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
+
+
+def milliseconds() -> int:
+    """Unix time."""
+    return int(time.time() * 1000)

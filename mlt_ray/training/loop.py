@@ -1,0 +1,143 @@
+"""The training loop: fit a pack of runs, choose each run's epoch on dev, read test once.
+
+A pack is a list of runs that share a RunSpec. Its runs take their steps side by side, and each
+keeps its own data order, early stopping and best weights.
+"""
+
+import contextlib
+import dataclasses
+import io
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import torch
+
+import mlt_ray
+from mlt_ray.errors import RunFailed
+from mlt_ray.features.batching import FoldData
+from mlt_ray.labels import CLASSES
+from mlt_ray.spec import Run
+from mlt_ray.store import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.learner import Learner, milliseconds
+from mlt_ray.training.metrics import score
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """What a run leaves for the store."""
+
+    report: RunReport
+    predictions: dict[str, Predictions]
+    weights: bytes
+    inputs: dict[str, Any]
+
+
+def train(
+    runs: Sequence[Run],
+    data: Sequence[FoldData],
+    *,
+    device: torch.device,
+    checkpoints: Sequence[Checkpoint | None] | None = None,
+    on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
+) -> list[FinishedRun | RunFailed]:
+    """Train a pack; `data[i]` is the fold of `runs[i]`. The result keeps the order of `runs`.
+
+    A run whose loss is not finite gives a `RunFailed` in its place, and the others go on. Same
+    runs, device and thread count give the same bits on a CPU, with or without interruption.
+    """
+    if len({run.spec for run in runs}) != 1:
+        raise ValueError("the runs of a pack share one RunSpec")
+    checkpoints = checkpoints or [None] * len(runs)
+    failures: dict[str, RunFailed] = {}
+    with deterministic():
+        learners = [Learner(r, d, device) for r, d in zip(runs, data, strict=True)]
+        for learner, checkpoint in zip(learners, checkpoints, strict=True):
+            if checkpoint is not None:
+                checkpoint.resume(learner)
+        saves = dict(zip((r.digest for r in runs), checkpoints, strict=True))
+        while active := [x for x in learners if not x.finished and x.run.digest not in failures]:
+            started = time.perf_counter()
+            train_epoch(active)
+            share = (time.perf_counter() - started) / len(active)
+            for learner in active:
+                digest, started = learner.run.digest, time.perf_counter()
+                try:
+                    epoch = learner.close_epoch()
+                except RunFailed as failure:
+                    failures[digest] = failure
+                    continue
+                learner.progress.computed_s += share + time.perf_counter() - started
+                on_epoch(learner.run, epoch)
+                if (checkpoint := saves[digest]) is not None:
+                    checkpoint.save(learner)
+        return [failures.get(x.run.digest) or finish(x) for x in learners]
+
+
+def train_epoch(learners: Sequence[Learner]) -> None:
+    """One epoch of every learner, step beside step."""
+    for number, batches in enumerate(zip_longest(*(x.batches() for x in learners))):
+        for learner, batch in zip(learners, batches, strict=True):
+            if batch is not None:
+                learner.step(batch, number)
+
+
+def finish(learner: Learner) -> FinishedRun:
+    """Score dev and test with the best weights: the only place where test is read."""
+    learner.use_best_weights()
+    predictions = {part: learner.predict(part)[0] for part in PARTS}
+    scores = {
+        part: dataclasses.asdict(score(p.labels, p.probabilities.argmax(1), len(CLASSES)))
+        for part, p in predictions.items()
+    }
+    progress, run = learner.progress, learner.run
+    report = RunReport(
+        digest=run.digest,
+        spec=run.spec.as_dict(),
+        fold=run.fold,
+        seed=run.seed,
+        scores=scores,
+        best_epoch=progress.best_epoch,
+        curve=tuple(progress.curve),
+        part_sizes={part: len(ids) for part, ids in learner.data.parts.items()},
+        num_parameters=sum(p.numel() for p in learner.model.parameters() if p.requires_grad),
+        started_ms=progress.started_ms,
+        ended_ms=milliseconds(),
+        computed_s=progress.computed_s,
+        environment=environment(learner.device),
+    )
+    weights = io.BytesIO()
+    torch.save(progress.best_weights, weights)
+    return FinishedRun(
+        report=report,
+        predictions=predictions,
+        weights=weights.getvalue(),
+        inputs=learner.data.fitted.as_dict(),
+    )
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Versions and hardware that a number came from."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "mlt_ray": mlt_ray.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": f"{device.type} {name}",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Torch chooses deterministic kernels inside the block, and raises where it has none."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -1,0 +1,152 @@
+import io
+
+import numpy as np
+import pytest
+import soundfile as sf
+from rich.console import Console
+
+from mlt_ray.corpus.check import Difference, check_corpus, render
+from mlt_ray.corpus.iemocap import read_iemocap
+from mlt_ray.corpus.manifest import read_manifest
+
+
+def shown(check):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(render(check))
+    return console.file.getvalue()
+
+
+def fatal(check):
+    return [str(problem) for problem in check.problems if problem.fatal]
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """Builds a corpus of one line per recording in the folder ``audio``."""
+
+    def build():
+        lines = [f"audio/{path.name},Hm.,sad,s" for path in (tmp_path / "audio").iterdir()]
+        (tmp_path / "manifest.csv").write_text("\n".join(["path,text,emotion,speaker", *lines]))
+        return read_manifest(tmp_path)
+
+    return build
+
+
+def test_counts_are_compared_with_the_paper(whole_iemocap):
+    check = check_corpus(read_iemocap(whole_iemocap.root))
+    assert check.counts["3"] == (2, 4, 2, 2)
+    assert check.num_utterances == 50
+    assert check.num_speakers == 10
+    assert len(check.differences) == 20
+    assert check.differences[1] == Difference(1, "happy", 4, 278)
+    assert "session 1, happy: 4 utterances, the paper has 278" in shown(check)
+    assert not check.fatal
+
+
+def test_a_sound_corpus_can_be_split_by_session_and_by_speaker(whole_iemocap):
+    check = check_corpus(read_iemocap(whole_iemocap.root))
+    assert check.protocols == {"session": None, "speaker": None}
+
+
+def test_texts_are_measured(iemocap):
+    iemocap.add("Ses01F_impro01_F000", "neu", "Hello there, you.")
+    iemocap.add("Ses01F_impro01_F001", "neu", "[LAUGHTER]")
+    iemocap.add("Ses01F_script01_1_F002", "neu", "Don't go [BREATHING].")
+    iemocap.add("Ses02F_script01_1_M000", "neu", "don't GO!")
+    iemocap.add("Ses02F_script01_1_M001", "neu", "")
+    check = check_corpus(read_iemocap(iemocap.root))
+    assert check.words.mean == pytest.approx((3 + 0 + 2 + 2 + 0) / 5)
+    assert check.words.max == 3
+    assert check.num_word_types == 5
+    assert check.empty_texts == ("Ses01F_impro01_F001", "Ses02F_script01_1_M001")
+    assert check.tagged_texts == ("Ses01F_impro01_F001", "Ses01F_script01_1_F002")
+    assert check.shared_texts == {"all": 2 / 5, "impro": 0.0, "script": 2 / 3}
+    assert check.protocols["session"] is not None
+
+
+def test_durations_are_measured(tmp_path, noise, listed):
+    for i in range(1, 5):
+        noise(tmp_path / "audio" / f"{i}.wav", i, num_samples=1600 * i)
+    check = check_corpus(listed())
+    assert check.durations_s.mean == pytest.approx(0.25)
+    assert check.durations_s.p50 == pytest.approx(0.25)
+    assert check.durations_s.p95 == pytest.approx(0.385)
+    assert check.durations_s.max == pytest.approx(0.4)
+    assert check.total_h == pytest.approx(1 / 3600)
+
+
+def test_alignments_that_are_missing_or_unusable_are_named(iemocap):
+    for i in range(3):
+        iemocap.add(f"Ses01F_impro01_F00{i}", "neu", "Hello.")
+    folder = iemocap.session(1) / "sentences" / "ForcedAlignment" / "Ses01F_impro01"
+    folder.mkdir(parents=True)
+    (folder / "Ses01F_impro01_F001.wdseg").write_text("0 4 0 HELLO\n")
+    (folder / "Ses01F_impro01_F002.wdseg").write_text("0 4 0 GOODBYE\n")
+    check = check_corpus(read_iemocap(iemocap.root))
+    assert check.missing_alignments == ("Ses01F_impro01_F000",)
+    assert check.unusable_alignments == ("Ses01F_impro01_F002",)
+    assert "1 missing, 1 unusable" in shown(check)
+
+
+def test_exact_copies_of_a_recording_are_grouped(tmp_path, noise, listed):
+    for name, seed in (("a", 1), ("b", 2), ("c", 1)):
+        noise(tmp_path / "audio" / f"{name}.wav", seed)
+    check = check_corpus(listed())
+    assert check.duplicates == (("audio/a", "audio/c"),)
+    assert "same audio: audio/a, audio/c" in shown(check)
+
+
+def test_recordings_that_break_off_are_silent_or_not_finite_are_fatal(tmp_path, noise, listed):
+    audio = tmp_path / "audio"
+    noise(audio / "broken.flac", 1, num_samples=48_000)
+    (audio / "broken.flac").write_bytes((audio / "broken.flac").read_bytes()[:40_000])
+    sf.write(audio / "silent.wav", np.zeros(1600), 16_000)
+    samples = np.linspace(-0.5, 0.5, 1600)
+    samples[7] = np.nan
+    sf.write(audio / "nan.wav", samples, 16_000, subtype="FLOAT")
+    noise(audio / "sound.wav", 2)
+    check = check_corpus(listed())
+    broken, nan, silent = sorted(fatal(check))
+    assert broken.startswith("audio/broken (broken.flac): audio file breaks off or is unreadable")
+    assert nan == "audio/nan (nan.wav): audio holds samples that are not finite"
+    assert silent == "audio/silent (silent.wav): audio is silent from start to end"
+    assert check.fatal
+
+
+@pytest.mark.skipif("MP3" not in sf.available_formats(), reason="libsndfile without MP3")
+def test_a_recording_that_decodes_to_less_than_its_header_says_is_fatal(tmp_path, noise, listed):
+    path = tmp_path / "audio" / "short.mp3"
+    noise(path, 1, num_samples=320_000)
+    path.write_bytes(path.read_bytes()[:50_000])
+    (problem,) = fatal(check_corpus(listed()))
+    assert problem.startswith("audio/short (short.mp3): audio file is cut short")
+
+
+def test_another_rate_or_number_of_channels_is_a_note(tmp_path, listed):
+    (tmp_path / "audio").mkdir()
+    for name in "ab":
+        samples = np.random.default_rng(ord(name)).uniform(-0.5, 0.5, (480, 2))
+        sf.write(tmp_path / "audio" / f"{name}.wav", samples, 48_000)
+    check = check_corpus(listed())
+    (note,) = check.problems
+    assert not note.fatal
+    expected = "48000 Hz, 2 channel(s) instead of 16000 Hz, 1 channel(s)"
+    assert str(note) == f"2 recordings such as audio/a: {expected}"
+
+
+def test_problems_of_reading_are_kept_and_long_lists_are_cut_when_shown(iemocap):
+    for i in range(13):
+        iemocap.add(f"Ses01F_impro01_F{i:03d}", "neu")
+        iemocap.audio(f"Ses01F_impro01_F{i:03d}").unlink()
+    check = check_corpus(read_iemocap(iemocap.root))
+    assert len(fatal(check)) == 14  # thirteen missing files, and then nothing is left
+    assert "IEMOCAP: holds no utterances" in fatal(check)
+    assert "… and 4 more problems" in shown(check)
+    assert check.durations_s is None
+
+
+def test_progress_hears_of_every_decoded_file(whole_iemocap):
+    heard = []
+    corpus = read_iemocap(whole_iemocap.root)
+    check_corpus(corpus, progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(i, 50) for i in range(1, 51)]

@@ -1,0 +1,197 @@
+import dataclasses
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from mlt_ray.corpus.folds import Fold, check_leaks, make_folds
+from mlt_ray.errors import UserError
+from mlt_ray.labels import CLASSES
+from mlt_ray.spec import FoldSpec
+
+
+def five_sessions(per_class=1):
+    """Rows of five sessions with two speakers each; every text and recording is its own."""
+    for session in "12345":
+        for speaker in "FM":
+            for emotion in CLASSES:
+                for i in range(per_class):
+                    name = f"{session}{speaker}{emotion}{i}"
+                    yield name, emotion, f"Ses0{session}{speaker}", session, name, name
+
+
+def changed(rows, name, **changes):
+    """The rows with other values in one of them."""
+    columns = ("id", "emotion", "speaker", "session", "text", "audio")
+    for row in rows:
+        values = dict(zip(columns, row, strict=True))
+        yield tuple((values | changes).values()) if row[0] == name else row
+
+
+def sessions_of(corpus, part):
+    return sorted({corpus.utterances[i].session for i in part})
+
+
+def test_session_folds_are_those_of_the_paper(in_memory):
+    corpus = in_memory(five_sessions())
+    folds = make_folds(corpus, FoldSpec())
+    found = [
+        (f.number, *(sessions_of(corpus, part) for part in (f.test, f.dev, f.train))) for f in folds
+    ]
+    assert found == [
+        (1, ["1"], ["2"], ["3", "4", "5"]),
+        (2, ["2"], ["3"], ["1", "4", "5"]),
+        (3, ["3"], ["4"], ["1", "2", "5"]),
+        (4, ["4"], ["5"], ["1", "2", "3"]),
+        (5, ["5"], ["1"], ["2", "3", "4"]),
+    ]
+    assert [len(part) for part in folds[0].parts().values()] == [24, 8, 8]
+
+
+def test_sessions_are_in_natural_order(in_memory):
+    names = {"1": "s1", "2": "s2", "3": "s9", "4": "s10", "5": "s11"}
+    rows = [(*row[:3], names[row[3]], *row[4:]) for row in five_sessions()]
+    corpus = in_memory(rows)
+    tested = [sessions_of(corpus, fold.test) for fold in make_folds(corpus, FoldSpec())]
+    assert tested == [["s1"], ["s2"], ["s9"], ["s10"], ["s11"]]
+
+
+@pytest.mark.parametrize("by", ["session", "speaker", "stratified"])
+def test_every_utterance_is_tested_once_and_no_part_overlaps(in_memory, by):
+    corpus = in_memory(five_sessions(per_class=3))
+    folds = make_folds(corpus, FoldSpec(by=by))
+    assert [fold.number for fold in folds] == [1, 2, 3, 4, 5]
+    assert sorted(i for fold in folds for i in fold.test) == list(range(len(corpus)))
+    for i, fold in enumerate(folds):
+        assert sorted([*fold.train, *fold.dev, *fold.test]) == list(range(len(corpus)))
+        assert fold.dev == folds[(i + 1) % 5].test
+    assert folds == make_folds(corpus, FoldSpec(by=by))
+
+
+def test_speaker_folds_keep_speakers_whole_and_classes_balanced(in_memory):
+    rows = [
+        (f"{speaker}{emotion}{i}", emotion, f"s{speaker:02d}", "", "hm", f"{speaker}{emotion}{i}")
+        for speaker in range(10)
+        for emotion in CLASSES
+        for i in range(3)
+    ]
+    corpus = in_memory(rows)
+    for fold in make_folds(corpus, FoldSpec(by="speaker")):
+        tested = [corpus.utterances[i] for i in fold.test]
+        assert len({u.speaker for u in tested}) == 2
+        assert Counter(u.emotion for u in tested) == dict.fromkeys(CLASSES, 6)
+
+
+def test_stratified_folds_keep_copies_of_a_recording_together(in_memory):
+    rows = [
+        (f"{emotion}{i:02d}", emotion, "s", "", "hm", f"{emotion}{i // 2}")
+        for emotion in CLASSES
+        for i in range(20)
+    ]
+    corpus = in_memory(rows)
+    for fold in make_folds(corpus, FoldSpec(by="stratified")):
+        tested = Counter(corpus.utterances[i].audio_sha256 for i in fold.test)
+        assert set(tested.values()) == {2}
+        assert Counter(corpus.utterances[i].emotion for i in fold.test) == dict.fromkeys(CLASSES, 4)
+
+
+def test_text_disjoint_drops_training_utterances_whose_text_is_held_out(in_memory):
+    rows = changed(five_sessions(per_class=2), "1Fsad0", text="I said: GO away! [LAUGHTER]")
+    rows = changed(rows, "3Fsad0", text="i said go away")
+    rows = changed(rows, "1Fangry0", text="[BREATHING]")
+    corpus = in_memory(changed(rows, "4Fangry0", text=""))
+    index = [u.id for u in corpus.utterances].index("3Fsad0")
+    plain = make_folds(corpus, FoldSpec())
+    disjoint = make_folds(corpus, FoldSpec(text_disjoint=True))
+    dropped = [sorted(set(a.train) - set(b.train)) for a, b in zip(plain, disjoint, strict=True)]
+    first = [u.id for u in corpus.utterances].index("1Fsad0")
+    # Session 1 is held out in folds 1 (test) and 5 (dev), session 3 in folds 2 (dev) and 3 (test).
+    assert dropped == [[index], [first], [first], [], [index]]
+    assert [(f.dev, f.test) for f in plain] == [(f.dev, f.test) for f in disjoint]
+
+
+def test_session_folds_without_five_sessions_name_a_remedy(in_memory):
+    four = in_memory(row for row in five_sessions() if row[3] != "5")
+    with pytest.raises(UserError, match=r"exactly 5 sessions, got 4 .*--set folds\.by=speaker"):
+        make_folds(four, FoldSpec())
+    some = in_memory(changed(five_sessions(), "1Fsad0", session=""))
+    with pytest.raises(UserError, match=r"got 5 \(1 of 40 utterances have none\)"):
+        make_folds(some, FoldSpec())
+
+
+def test_speaker_folds_without_five_speakers_name_a_remedy(in_memory):
+    corpus = in_memory(row for row in five_sessions() if row[3] in "12")
+    with pytest.raises(UserError, match=r"at least 5 speakers, got 4.*folds\.by=stratified"):
+        make_folds(corpus, FoldSpec(by="speaker"))
+
+
+def test_a_class_that_train_lacks_is_named(in_memory):
+    corpus = in_memory(r for r in five_sessions() if r[1] != "sad" or r[3] in "12")
+    with pytest.raises(UserError, match="fold 1: train holds no sad utterance"):
+        make_folds(corpus, FoldSpec())
+    with pytest.raises(UserError, match="at least 5 utterances of each class, got 4 of sad"):
+        make_folds(corpus, FoldSpec(by="stratified"))
+
+
+def test_a_speaker_in_two_sessions_is_a_leak(in_memory):
+    corpus = in_memory(changed(five_sessions(), "3Fsad0", speaker="Ses04F"))
+    assert len(make_folds(corpus, FoldSpec(by="speaker"))) == 5
+    with pytest.raises(UserError) as error:
+        make_folds(corpus, FoldSpec())
+    # Sessions 3 and 4 are both in train of fold 1; fold 2 is the first that parts them.
+    assert str(error.value) == "fold 2: speaker Ses04F is in train and dev; set folds.by: speaker"
+
+
+def test_a_copy_of_a_recording_in_another_session_is_a_leak(in_memory):
+    corpus = in_memory(changed(five_sessions(), "1Fsad0", audio="5Mhappy0"))
+    with pytest.raises(UserError, match="fold 1: the audio of 5Mhappy0 and 1Fsad0 is in train and"):
+        make_folds(corpus, FoldSpec())
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (FoldSpec(), "fold 1: session 3 is in train and test; set folds.by: speaker"),
+        (FoldSpec(by="speaker"), "fold 1: speaker Ses03F is in train and test; set folds.by: ses"),
+    ],
+)
+def test_an_injected_leak_is_found(in_memory, spec, message):
+    corpus = in_memory(five_sessions())
+    fold = make_folds(corpus, FoldSpec())[0]
+    moved = next(i for i in fold.train if corpus.utterances[i].speaker == "Ses03F")
+    train = tuple(i for i in fold.train if i != moved)
+    leaky = dataclasses.replace(fold, train=train, test=(*fold.test, moved))
+    with pytest.raises(UserError, match=message):
+        check_leaks(corpus, leaky, spec)
+    check_leaks(corpus, leaky, FoldSpec(by="stratified"))
+
+
+def test_an_utterance_in_two_parts_is_a_leak_under_every_protocol(in_memory):
+    corpus = in_memory(five_sessions())
+    fold = Fold(3, (0, 1), (2,), (3, 0))
+    with pytest.raises(UserError, match="fold 3: utterance 1Fangry0 is in train and test"):
+        check_leaks(corpus, fold, FoldSpec(by="stratified"))
+
+
+def test_a_text_in_train_and_test_is_a_leak_when_texts_are_to_be_disjoint(in_memory):
+    corpus = in_memory(changed(five_sessions(), "1Fsad0", text="3Fsad0"))
+    (fold, *_) = make_folds(corpus, FoldSpec())
+    with pytest.raises(UserError, match="fold 1: text 3fsad0 is in train and test"):
+        check_leaks(corpus, fold, FoldSpec(text_disjoint=True))
+
+
+def test_an_empty_corpus_is_refused_by_every_protocol(in_memory):
+    for by in ("session", "speaker", "stratified"):
+        with pytest.raises(UserError, match="corpus rows"):
+            make_folds(in_memory([]), FoldSpec(by=by))
+
+
+def test_reading_and_session_folds_import_nothing_heavy():
+    heavy = ["torch", "ray", "mlflow", "optuna", "sklearn"]
+    code = (
+        "import sys, mlt_ray.corpus.read, mlt_ray.corpus.check, mlt_ray.corpus.folds; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,131 @@
+import pytest
+
+from mlt_ray.corpus.manifest import read_manifest
+from mlt_ray.corpus.read import read_corpus
+from mlt_ray.errors import UserError
+
+HEADER = "path,text,emotion,speaker"
+
+
+@pytest.fixture
+def write(tmp_path, noise):
+    """Writes a manifest of the given lines and three recordings a.wav, b.flac and c.wav."""
+    for seed, name in enumerate(("a.wav", "b.flac", "c.wav")):
+        noise(tmp_path / "audio" / name, seed, num_samples=1600 * (seed + 1))
+
+    def build(*lines, encoding="utf-8", end="\n"):
+        text = end.join([*lines, ""])
+        (tmp_path / "manifest.csv").write_bytes(text.encode(encoding))
+        return tmp_path
+
+    return build
+
+
+def test_a_minimal_manifest_is_read(write):
+    corpus = read_corpus(write(HEADER, 'audio/b.flac,"Well, yes.",sad,s1', "audio/a.wav,,angry,s2"))
+    first, second = corpus.utterances
+    assert corpus.problems == ()
+    assert (first.id, first.text, first.label, first.speaker) == ("audio/a", "", 0, "s2")
+    assert (second.id, second.text, second.label) == ("audio/b", "Well, yes.", 3)
+    assert second.duration_s == pytest.approx(0.2)
+    assert (first.session, first.dialog, first.alignment) == (None, None, None)
+
+
+def test_optional_columns_are_read_and_others_ignored(write):
+    root = write(
+        "licence,speaker,id,session,dialog,alignment,path,text,emotion",
+        "CC0,s1,one,4,tea,a.wdseg,audio/a.wav,Hm.,sad",
+        "CC0,s1,two,,,,audio/c.wav,Hm.,sad",
+    )
+    (root / "a.wdseg").touch()
+    first, second = read_manifest(root).utterances
+    assert (first.id, first.session, first.dialog) == ("one", "4", "tea")
+    assert first.alignment == root / "a.wdseg"
+    assert (second.session, second.dialog, second.alignment) == (None, None, None)
+
+
+def test_an_alignment_that_nobody_names_is_not_guessed(write):
+    root = write(HEADER, "audio/a.wav,Hm.,sad,s1")
+    (root / "audio" / "a.wdseg").touch()
+    assert read_manifest(root).utterances[0].alignment is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_encodings_and_line_ends_do_not_matter(write, encoding, end):
+    root = write(HEADER, "audio/a.wav,Olé.,sad,s1", encoding=encoding, end=end)
+    (utterance,) = read_manifest(root).utterances
+    assert (utterance.text, utterance.speaker) == ("Olé.", "s1")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("Angry", "angry"), ("exc", "happy"), ("EXCITED", "happy"), (" neu ", "neutral")],
+)
+def test_emotions_may_be_classes_or_codes_in_any_case(write, written, read):
+    (utterance,) = read_manifest(write(HEADER, f"audio/a.wav,Hm.,{written},s1")).utterances
+    assert utterance.emotion == read
+
+
+def test_codes_that_the_task_leaves_out_are_counted(write):
+    corpus = read_manifest(write(HEADER, "audio/a.wav,,FRU,s1", "x,,fru,s1", "y,,xxx,s1"))
+    assert corpus.left_out == {"fru": 2, "xxx": 1}
+    assert corpus.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("audio/a.wav,Hm.,bored,s1", "unknown emotion 'bored'"),
+        ("audio/a.wav,Well, yes.,sad,s1", "another number of cells"),
+        ("audio/a.wav,Hm.,sad,", "speaker is empty"),
+        (",Hm.,sad,s1", "path is empty"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_a_fatal_problem(write, line, reason):
+    corpus = read_manifest(write(HEADER, "audio/c.wav,Hm.,sad,s1", "", line))
+    (problem,) = corpus.problems
+    assert problem.where == "manifest.csv, line 4"
+    assert reason in problem.reason
+    assert problem.fatal
+    assert len(corpus) == 1
+
+
+def test_a_missing_recording_and_a_missing_alignment_are_fatal_problems(write):
+    corpus = read_manifest(
+        write(HEADER + ",alignment", "audio/z.wav,Hm.,sad,s1,", "audio/a.wav,Hm.,sad,s1,a.wdseg")
+    )
+    alignment, recording = corpus.problems
+    assert "alignment a.wdseg is missing" in alignment.reason
+    assert str(recording) == "audio/z (z.wav): audio file is missing"
+    assert len(corpus) == 0
+
+
+def test_an_id_that_stands_there_twice_is_a_fatal_problem(write, noise):
+    root = write(HEADER, "audio/a.wav,Hm.,sad,s1", "audio/c.wav,Hm.,sad,s1", "audio/a.wav,,sad,s1")
+    corpus = read_manifest(root)
+    assert [str(p) for p in corpus.problems] == [
+        "manifest.csv, lines 2, 4: id audio/a stands there 2 times; add a column id or remove lines"
+    ]
+    assert [u.id for u in corpus.utterances] == ["audio/c"]
+
+
+def test_missing_columns_are_named_with_a_remedy(write):
+    with pytest.raises(UserError, match="got path, text; add emotion, speaker to the first line"):
+        read_manifest(write("path,text", "audio/a.wav,Hm."))
+
+
+def test_a_missing_manifest_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"manifest\.csv: no such file"):
+        read_manifest(tmp_path)
+
+
+def test_the_manifest_itself_may_be_named(write):
+    root = write(HEADER, "audio/a.wav,Hm.,sad,s1")
+    assert len(read_corpus(root / "manifest.csv")) == 1
+
+
+def test_the_fingerprint_does_not_depend_on_the_place(write, tmp_path):
+    root = write(HEADER, "audio/a.wav,Hm.,sad,s1")
+    before = read_manifest(root).fingerprint
+    assert read_manifest(root.rename(tmp_path.parent / "moved")).fingerprint == before
