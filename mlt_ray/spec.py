@@ -25,10 +25,13 @@ class FoldSpec:
 
     `by` is *assumed* to be ``session``: the only 3/1/1 split of IEMOCAP without a speaker in two
     parts. `text_disjoint` drops training utterances whose text stands in the dev or test part.
+    `members` is the digest of who is where; a study leaves it at ``default``, and planning fills
+    it in, so that a library that splits otherwise can never mix its numbers with older ones.
     """
 
     by: Literal["session", "speaker", "stratified"] = "session"
     text_disjoint: bool = False
+    members: str = "default"
 
 
 @dataclass(frozen=True, kw_only=True)

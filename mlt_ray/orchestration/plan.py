@@ -1,13 +1,13 @@
 """What a study asks for, what the store already has, and so what is left to compute."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.spec import FeatureSpec, Run, RunSpec, unknown_key
+from mlt_ray.spec import Run, RunSpec, unknown_key
 from mlt_ray.store import Store, write_json
 from mlt_ray.study import Published, Row, Study
 
@@ -43,7 +43,6 @@ class Plan:
 def make_plan(
     study: Study,
     corpus: Corpus,
-    resolved: Mapping[FeatureSpec, FeatureSpec],
     *,
     rows: Sequence[str] = (),
     folds: Sequence[int] = (),
@@ -51,8 +50,8 @@ def make_plan(
 ) -> Plan:
     """Plan a study. `rows`, `folds` and `seeds` narrow what is computed now; empty means all.
 
-    A seed that the study does not have is added to every row that is asked for. `resolved` maps a
-    row's features to those with their vectors and phonemizer named.
+    A seed that the study does not have is added to every row that is asked for. The study is
+    resolved (`prepare.resolve`).
     """
     names = [r.name for r in study.rows]
     for name in rows:
@@ -67,7 +66,7 @@ def make_plan(
         corpus=corpus.name,
         fingerprint=corpus.fingerprint,
         rows=tuple(
-            _planned(row, study, corpus, resolved, not rows or row.name in rows, folds, seeds)
+            _planned(row, study, corpus, not rows or row.name in rows, folds, seeds)
             for row in study.rows
         ),
     )
@@ -77,7 +76,6 @@ def _planned(
     row: Row,
     study: Study,
     corpus: Corpus,
-    resolved: Mapping[FeatureSpec, FeatureSpec],
     is_asked: bool,
     folds: Sequence[int],
     seeds: Sequence[int],
@@ -85,7 +83,7 @@ def _planned(
     spec = RunSpec(
         corpus=corpus.fingerprint,
         folds=row.folds,
-        features=resolved[row.features],
+        features=row.features,
         model=row.model,
         training=row.training,
     )

@@ -1,0 +1,82 @@
+"""Makes a study ready to run on a corpus: defaults named, folds checked, features in the cache."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mlt_ray.corpus.folds import Fold, make_folds
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.errors import UserError
+from mlt_ray.features.extract import Progress, extract
+from mlt_ray.features.phonemes import Phonemizer
+from mlt_ray.features.vectors import WordVectors, load_vectors
+from mlt_ray.spec import FeatureSpec, FoldSpec, digest_of
+from mlt_ray.store import Store, write_json
+from mlt_ray.study import Row, Study
+
+@dataclass(frozen=True)
+class Tools:
+    """What computes text features; what they are called stands in every RunSpec."""
+
+    vectors: WordVectors
+    phonemizer: Phonemizer
+
+    @classmethod
+    def load(cls, glove: Path | None) -> "Tools":
+        """The packaged GloVe vectors, or those of a file; `UserError` if it is not that."""
+        return cls(vectors=load_vectors(glove), phonemizer=Phonemizer())
+
+
+def check_usable(corpus: Corpus, path: Path) -> None:
+    """`UserError` where something in the corpus would silently change numbers."""
+    fatal = [p for p in corpus.problems if p.fatal]
+    if fatal:
+        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
+        raise UserError(f"{fatal[0]}{more}; mlt-ray corpus check {path} lists all of them")
+    if not corpus.utterances:
+        raise UserError(f"{path}: expected utterances, found none; see mlt-ray corpus check")
+
+
+def resolve(study: Study, corpus: Corpus, tools: Tools) -> Study:
+    """The study with what its rows leave at ``default`` named by content.
+
+    Raises `UserError` where the corpus cannot be split as a row asks for.
+    """
+    folds = {row.folds: _resolve_folds(row.folds, corpus) for row in study.rows}
+    features = {row.features: _resolve_features(row.features, tools) for row in study.rows}
+    rows = [
+        replace(row, folds=folds[row.folds], features=features[row.features])
+        for row in study.rows
+    ]
+    return replace(study, rows=tuple(rows))
+
+
+def _resolve_folds(spec: FoldSpec, corpus: Corpus) -> FoldSpec:
+    return replace(spec, members=members_digest(make_folds(corpus, spec)))
+
+
+def members_digest(folds: Sequence[Fold]) -> str:
+    """Digest of who is in which part of which fold."""
+    return digest_of([[f.train, f.dev, f.test] for f in folds])
+
+
+def _resolve_features(spec: FeatureSpec, tools: Tools) -> FeatureSpec:
+    vectors = f"{tools.vectors.name}@{tools.vectors.sha256[:16]}"
+    return replace(spec, vectors=vectors, phonemizer=tools.phonemizer.engine)
+
+
+def prepare(
+    corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: Progress
+) -> int:
+    """Put the corpus's table and every feature of the (resolved) rows into the store.
+
+    Returns how many recordings and texts had to be computed; 0 where all was cached.
+    """
+    path = store.corpus(corpus.fingerprint)
+    if not path.exists():
+        write_json(path, corpus.as_dict())
+    features = dict.fromkeys(row.features for row in rows)
+    return sum(
+        extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress)
+        for spec in features
+    )

@@ -1,0 +1,158 @@
+"""Studies from end to end: corpus, features, plan, runs, tracking."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.orchestration.estimate import estimate
+from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record
+from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
+from mlt_ray.orchestration.progress import ProgressDisplay, duration
+from mlt_ray.orchestration.resources import Resources
+from mlt_ray.store import Store
+from mlt_ray.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks to be computed, and where."""
+
+    studies: Sequence[Study]
+    corpus: Path
+    store: Store
+    rows: Sequence[str] = ()
+    folds: Sequence[int] = ()
+    seeds: Sequence[int] = ()
+    glove: Path | None = None
+    tracking_uri: str | None = None
+    address: str | None = None
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How many runs were computed now, how many the store had, and why others failed."""
+
+    computed: int
+    cached: int
+    failures: tuple[str, ...]
+
+
+def run_studies(request: Request, console: Console) -> Outcome:
+    """Compute what the store lacks of the studies, and bring MLflow up to date.
+
+    Raises `UserError` for an unusable corpus or an impossible split before anything is computed.
+    """
+    corpus, tools, studies = _resolved(request, console)
+    store = request.store
+    with extraction_bars(console) as bars:
+        rows = [row for study in studies for row in study.rows]
+        computed = prepare(corpus, rows, store, tools, bars.show)
+    console.print(
+        f"features: {computed} recordings and texts computed" if computed else "features: cached"
+    )
+    plans = _plans(request, corpus, studies)
+    for plan in plans:
+        record(plan, store)
+    left = distinct(run for plan in plans for run in plan.left(store))
+    asked = {run.digest for plan in plans for row in plan.rows for run in row.asked}
+    cached = len(asked) - len(left)
+    console.print(f"runs: {len(asked)} asked for, {cached} in the store, {len(left)} to compute")
+
+    # MLflow takes seconds to import: not before the user has seen what is going to happen.
+    from mlt_ray.orchestration.tracking import Tracker, default_uri
+
+    uri = request.tracking_uri or default_uri(store)
+    tracker = Tracker(store, uri, [plan.study for plan in plans])
+    tracker.sync()
+    failures: tuple[str, ...] = ()
+    if left:
+        from mlt_ray.orchestration.execute import execute
+
+        with ProgressDisplay(plans, store, console) as display:
+            execute(left, store, request.resources, [display, tracker], request.address)
+        failures = tuple(display.failures.values())
+    return Outcome(computed=len(left) - len(failures), cached=cached, failures=failures)
+
+
+def show_plan(request: Request, console: Console) -> None:
+    """Print what would be computed, and for how long about, without computing it."""
+    corpus, _, studies = _resolved(request, console)
+    plans, store = _plans(request, corpus, studies), request.store
+    table = Table(box=None, padding=(0, 2))
+    for heading in ("study", "row", "done", "to compute", "time for one run"):
+        table.add_column(heading, justify="left" if heading in ("study", "row") else "right")
+    seconds = 0.0
+    seen: set[str] = set()
+    for plan in plans:
+        for row in plan.rows:
+            if not row.asked:
+                continue
+            left = [r for r in row.asked if not store.is_done(r.digest) and r.digest not in seen]
+            seen |= {run.digest for run in left}
+            guess = estimate(row, corpus, store)
+            seconds += guess.seconds * len(left)
+            done = sum(store.is_done(run.digest) for run in row.asked)
+            cells = [f"{done}/{len(row.asked)}", str(len(left)), str(guess)]
+            table.add_row(plan.study, row.name, *cells)
+    console.print(table)
+    specs = {row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
+    runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
+    console.print(
+        f"{len(specs)} distinct configurations, {len(runs)} runs, {len(seen)} to compute: "
+        f"{duration(seconds)} on one thread, less with every further one",
+        highlight=False,
+    )
+
+
+def _resolved(request: Request, console: Console) -> tuple[Corpus, Tools, list[Study]]:
+    with console.status("reading the corpus"):
+        corpus = read_corpus(request.corpus)
+        check_usable(corpus, request.corpus)
+        tools = Tools.load(request.glove)
+        studies = [resolve(study, corpus, tools) for study in request.studies]
+    console.print(
+        f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
+        highlight=False,
+    )
+    return corpus, tools, studies
+
+
+def _plans(request: Request, corpus: Corpus, studies: Sequence[Study]) -> list[Plan]:
+    return [
+        make_plan(study, corpus, rows=request.rows, folds=request.folds, seeds=request.seeds)
+        for study in studies
+    ]
+
+
+class extraction_bars:
+    """A progress bar for each kind of feature that has to be computed."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bars = Progress(*columns, console=console)
+        self._tasks: dict[str, int] = {}
+
+    def __enter__(self) -> "extraction_bars":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Set the bar called `what` to `done` of `total`."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
