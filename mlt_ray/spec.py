@@ -170,6 +170,6 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _value(next(a for a in args if a is not type(None)), value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if hint is int and isinstance(value, bool) or not isinstance(value, hint):
+    if (hint is int and isinstance(value, bool)) or not isinstance(value, hint):
         raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
     return value

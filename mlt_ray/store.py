@@ -2,7 +2,7 @@
 
     corpora/<fingerprint>.json   utterances and folds' raw material
     features/<kind>-<digest>/    cached features
-    runs/<digest>/               predictions.csv, curve.csv, weights.pt, inputs.json; report.json last
+    runs/<digest>/               predictions, curve, weights, fitted inputs; report.json last
     checkpoints/<digest>.pt      state of an unfinished run
     studies/<study>.json         rows as last planned
 
@@ -101,6 +101,10 @@ class Store:
     def study(self, name: str) -> Path:
         """File with a study's rows and runs as last planned."""
         return self.root / "studies" / f"{name}.json"
+
+    def studies(self) -> list[str]:
+        """Names of the studies that were planned in this store."""
+        return sorted(p.stem for p in (self.root / "studies").glob("*.json"))
 
     def read_json(self, path: Path) -> Any:
         """The values in a file of the store, or None where there is no such file."""

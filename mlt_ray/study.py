@@ -1,16 +1,16 @@
 """Study files: YAML in, validated rows with published scores beside them out.
 
-    title: shown above the table
-    seeds: [1, 2, 3]
-    base:                      # what the rows share
-      folds: {by: session}
-      features: {...}
-      model: {system: multilevel, ...}
-      training: {...}
-    rows:
-      - name: highway network
-        published: {wa: [0.730, 0.003], ua: [0.741, 0.001]}   # mean, deviation or null
-        model: {text: highway}                                # what differs from the base
+title: shown above the table
+seeds: [1, 2, 3]
+base:                      # what the rows share
+  folds: {by: session}
+  features: {...}
+  model: {system: multilevel, ...}
+  training: {...}
+rows:
+  - name: highway network
+    published: {wa: [0.730, 0.003], ua: [0.741, 0.001]}   # mean, deviation or null
+    model: {text: highway}                                # what differs from the base
 """
 
 import copy
@@ -99,9 +99,7 @@ def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
     for row_name in names:
         if names.count(row_name) > 1:
             raise UserError(f"{name}.rows: two rows are called {row_name}; give each its own name")
-    return Study(
-        name=name, title=str(values.get("title", name)), seeds=tuple(seeds), rows=parsed
-    )
+    return Study(name=name, title=str(values.get("title", name)), seeds=tuple(seeds), rows=parsed)
 
 
 def _row(

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.synthesize import Line, Progress, write_corpus
-from mlt_ray.corpus.voices import VOICES
+from mlt_ray.corpus.voices import VOICES, draw_prosody
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 
@@ -32,6 +32,9 @@ SHARE_TAGGED: Final = 0.06
 
 TAGS: Final = {"happy": "[LAUGHTER]", "sad": "[BREATHING]"}
 """What is heard beside the words; transcribed, but no word."""
+
+WORDLESS: Final = {"angry": "argh", "happy": "ha ha ha ha", "neutral": "hmm", "sad": "oh haah"}
+"""Sounds that are uttered where nothing is said, spelt for the synthesiser."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,18 @@ def demo_lines(*, seed: int, utterances: int) -> list[Line]:
             scripted = i < _SHARE_SCRIPTED * count
             lines.append(Line(speaker=speaker, emotion=emotion, text=text, scripted=scripted))
     for i in rng.choice(len(lines), max(1, round(SHARE_WORDLESS * len(lines))), replace=False):
-        lines[i] = replace(lines[i], text=TAGS.get(lines[i].emotion, ""))
+        lines[i] = _wordless(lines[i], rng)
     return lines
+
+
+def _wordless(line: Line, rng: np.random.Generator) -> Line:
+    """The line as a sound instead of words, in a neutral voice."""
+    return replace(
+        line,
+        text=TAGS.get(line.emotion, ""),
+        heard=WORDLESS[line.emotion],
+        prosody=draw_prosody("neutral", VOICES[line.speaker], rng),
+    )
 
 
 def _emotions(count: int) -> list[str]:

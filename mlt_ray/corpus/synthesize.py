@@ -29,13 +29,15 @@ class Line:
     """What one of `VOICES` says, and as which of `CLASSES` it is labelled.
 
     Without a prosody, `write_corpus` draws one that suits the emotion more often than not.
-    Scripted lines make up dialogs of their own, as in IEMOCAP.
+    `heard` is uttered instead of the text, but is no word and not aligned: a laugh spelt
+    ``ha ha``. Scripted lines make up dialogs of their own, as in IEMOCAP.
     """
 
     speaker: str
     emotion: str
     text: str
     prosody: Prosody | None = None
+    heard: str | None = None
     scripted: bool = False
 
     @property
@@ -301,11 +303,12 @@ def _record(task: Sequence[_Recording], root: Path) -> list[float]:
     synthesizer = Synthesizer()
     durations_s = []
     for recording in task:
-        voice = VOICES[recording.line.speaker].name
-        speech, words = synthesizer.say(recording.text, voice, recording.prosody)
+        line, voice = recording.line, VOICES[recording.line.speaker].name
+        speech, words = synthesizer.say(line.heard or recording.text, voice, recording.prosody)
         waveform = _in_a_room(speech, np.random.default_rng(recording.seed))
         sf.write(root / recording.wav, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
-        alignment = _wdseg(words, num_frames=len(waveform) // _FRAME_SAMPLES)
+        aligned = () if line.heard else words
+        alignment = _wdseg(aligned, num_frames=len(waveform) // _FRAME_SAMPLES)
         (root / recording.wdseg).write_text(alignment, encoding="utf-8")
         durations_s.append(len(waveform) / SAMPLE_RATE_HZ)
     return durations_s

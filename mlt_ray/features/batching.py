@@ -30,9 +30,7 @@ class Text(NamedTuple):
 class FoldData:
     """One fold of a corpus, ready for a model. `parts` maps train, dev and test to indices."""
 
-    def __init__(
-        self, corpus: Corpus, fold: Fold, spec: FeatureSpec, cache: FeatureCache
-    ) -> None:
+    def __init__(self, corpus: Corpus, fold: Fold, spec: FeatureSpec, cache: FeatureCache) -> None:
         self.corpus = corpus
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
         self._cache = cache

@@ -8,12 +8,17 @@ order, after a resume, and on any device.
 import functools
 import hashlib
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 # Odd constants from the golden ratio and murmur3's finaliser, as signed 32-bit numbers.
 _AXIS_STRIDES = (-1640531535, 668265263, 374761393)
-_MIX = (-2048144789, -1028477387)
+# As tensors: a Python number beside an int32 tensor is converted at every call.
+_MIX = tuple(torch.tensor(n, dtype=torch.int32) for n in (-2048144789, -1028477387))
+_SHIFTS = tuple(torch.tensor(n, dtype=torch.int32) for n in (16, 13))
+# A right shift of a negative number brings ones in; these make it a logical shift.
+_KEPT_BITS = tuple(torch.tensor(n, dtype=torch.int32) for n in (0xFFFF, 0x7FFFF))
 
 
 class Dropout(nn.Module):
@@ -36,14 +41,19 @@ class Dropout(nn.Module):
             return x
         if self.key is None:
             raise RuntimeError("dropout in training needs set_dropout_keys before the step")
-        kept = keep_mask(self.key, x.shape, self.p)
-        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
+        return x * keep_mask(self.key, x.shape, self.p).to(x.dtype).mul_(1 / (1 - self.p))
 
 
 def keep_mask(key: Tensor, shape: torch.Size, p: float) -> Tensor:
     """Bool mask of `shape` (B, …), True with probability 1 − p, from the (B,) int32 `key`."""
     code = key.view(-1, *[1] * (len(shape) - 1)) + _places(shape[1:], key.device)
-    return _mix_(code) > int(p * 2**32) - 2**31
+    return _mix_(code) > _threshold(p)
+
+
+@functools.lru_cache
+def _threshold(p: float) -> Tensor:
+    """Int32 number below which a share `p` of all int32 numbers lies."""
+    return torch.tensor(int(p * 2**32) - 2**31, dtype=torch.int32)
 
 
 @functools.lru_cache(maxsize=64)
@@ -58,9 +68,9 @@ def _places(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 def _mix_(code: Tensor) -> Tensor:
     """Two rounds of murmur3's finaliser in place; its upper bits depend on every bit of `code`."""
-    # A right shift of a negative number brings ones in; the masks make it a logical shift.
-    code.bitwise_xor_((code >> 16).bitwise_and_(0xFFFF)).mul_(_MIX[0])
-    return code.bitwise_xor_((code >> 13).bitwise_and_(0x7FFFF)).mul_(_MIX[1])
+    for shift, kept, factor in zip(_SHIFTS, _KEPT_BITS, _MIX, strict=True):
+        code.bitwise_xor_((code >> shift).bitwise_and_(kept)).mul_(factor)
+    return code
 
 
 def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:
@@ -72,7 +82,8 @@ def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:
     sites = [m for m in model.modules() if isinstance(m, Dropout)]
     text = ",".join(map(str, parts)).encode()
     codes = hashlib.shake_128(text).digest(4 * len(sites))
+    numbers = np.frombuffer(codes, "<i4").astype(np.int32)[:, None]
     ids = utterances.to(torch.int32) * _AXIS_STRIDES[0]
-    for n, site in enumerate(sites):
-        code = int.from_bytes(codes[4 * n : 4 * n + 4], "little", signed=True)
-        site.key = _mix_(ids ^ code)
+    keys = _mix_(ids ^ torch.as_tensor(numbers, device=utterances.device))
+    for site, key in zip(sites, keys, strict=True):
+        site.key = key

@@ -6,6 +6,7 @@ convolutions see zeros there.
 """
 
 import functools
+import itertools
 import math
 
 import torch
@@ -187,7 +188,7 @@ class ConvolutionPrenet(nn.Module):
         sizes = [inputs] + [width] * num_layers
         self.convolutions = nn.ModuleList(
             nn.Conv1d(a, b, kernel, padding="same")
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            for a, b in itertools.pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
         self.dropout = Dropout(dropout)

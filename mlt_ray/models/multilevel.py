@@ -156,7 +156,8 @@ class Multilevel(nn.Module):
             for layer in self.cross_modality:
                 x = layer(x, mask, text, word_mask)
         else:
-            assert text is not None and word_mask is not None
+            assert text is not None
+            assert word_mask is not None
             x, mask = text, word_mask
             if self.text_dummy is not None:
                 x, mask = prepend(self.text_dummy, x, mask)

@@ -8,9 +8,9 @@ import torch
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.display import duration
 from mlt_ray.models.registry import build_model
 from mlt_ray.orchestration.plan import PlannedRow
-from mlt_ray.orchestration.progress import duration
 from mlt_ray.spec import RunSpec
 from mlt_ray.store import Store
 

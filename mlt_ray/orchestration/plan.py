@@ -110,8 +110,7 @@ def record(plan: Plan, store: Store) -> None:
     if earlier is not None and earlier["corpus"]["fingerprint"] == plan.fingerprint:
         kept = {row["name"]: row for row in earlier["rows"]}
     rows = [
-        _row_values(row) if row.asked else kept.get(row.name, _row_values(row))
-        for row in plan.rows
+        _row_values(row) if row.asked else kept.get(row.name, _row_values(row)) for row in plan.rows
     ]
     values = {
         "study": plan.study,

@@ -14,6 +14,7 @@ from mlt_ray.spec import FeatureSpec, FoldSpec, digest_of
 from mlt_ray.store import Store, write_json
 from mlt_ray.study import Row, Study
 
+
 @dataclass(frozen=True)
 class Tools:
     """What computes text features; what they are called stands in every RunSpec."""
@@ -45,8 +46,7 @@ def resolve(study: Study, corpus: Corpus, tools: Tools) -> Study:
     folds = {row.folds: _resolve_folds(row.folds, corpus) for row in study.rows}
     features = {row.features: _resolve_features(row.features, tools) for row in study.rows}
     rows = [
-        replace(row, folds=folds[row.folds], features=features[row.features])
-        for row in study.rows
+        replace(row, folds=folds[row.folds], features=features[row.features]) for row in study.rows
     ]
     return replace(study, rows=tuple(rows))
 
@@ -77,6 +77,5 @@ def prepare(
         write_json(path, corpus.as_dict())
     features = dict.fromkeys(row.features for row in rows)
     return sum(
-        extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress)
-        for spec in features
+        extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features
     )

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mlt_ray.display import duration
 from mlt_ray.orchestration.plan import Plan
 from mlt_ray.spec import Run
 from mlt_ray.store import Epoch, Store
@@ -94,9 +94,3 @@ class ProgressDisplay:
                     marks.append(*(MARKS[state] if state else WAITING))
                 table.add_row(plan.study, row.name, marks)
         return Group(table, Text(self._summary()))
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, such as 0:04:31."""
-    return str(timedelta(seconds=round(seconds)))
-

@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.display import Bars, duration
 from mlt_ray.orchestration.estimate import estimate
 from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
-from mlt_ray.orchestration.progress import ProgressDisplay, duration
+from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.store import Store
 from mlt_ray.study import Study
@@ -51,7 +51,7 @@ def run_studies(request: Request, console: Console) -> Outcome:
     """
     corpus, tools, studies = _resolved(request, console)
     store = request.store
-    with extraction_bars(console) as bars:
+    with Bars(console) as bars:
         rows = [row for study in studies for row in study.rows]
         computed = prepare(corpus, rows, store, tools, bars.show)
     console.print(
@@ -129,30 +129,3 @@ def _plans(request: Request, corpus: Corpus, studies: Sequence[Study]) -> list[P
         make_plan(study, corpus, rows=request.rows, folds=request.folds, seeds=request.seeds)
         for study in studies
     ]
-
-
-class extraction_bars:
-    """A progress bar for each kind of feature that has to be computed."""
-
-    def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self._bars = Progress(*columns, console=console)
-        self._tasks: dict[str, int] = {}
-
-    def __enter__(self) -> "extraction_bars":
-        self._bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bars.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Set the bar called `what` to `done` of `total`."""
-        if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)

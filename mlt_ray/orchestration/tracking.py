@@ -200,9 +200,7 @@ class _StudyBook:
             "test_ua_std": result.ua.std_repeats,
             "runs_done": len(done),
         }
-        points = [
-            Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None
-        ]
+        points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
         run_id = self._parent(row, at_ms).info.run_id
         self.client.log_batch(run_id, metrics=points)
         if len(done) == len(row["runs"]):
@@ -216,9 +214,7 @@ class _StudyBook:
             self.parents[digest] = self._create(row["name"], start_ms, tags, row["spec"])
         return self.parents[digest]
 
-    def _child(
-        self, row: Mapping[str, Any], cell: Mapping[str, Any], start_ms: int | None
-    ) -> Any:
+    def _child(self, row: Mapping[str, Any], cell: Mapping[str, Any], start_ms: int | None) -> Any:
         parent = self._parent(row, start_ms).info.run_id
         key = (parent, cell["digest"])
         if key not in self.children:
@@ -237,9 +233,7 @@ class _StudyBook:
     ) -> Any:
         from mlflow.entities import Param
 
-        run = self.client.create_run(
-            self.experiment, start_time=start_ms, tags=tags, run_name=name
-        )
+        run = self.client.create_run(self.experiment, start_time=start_ms, tags=tags, run_name=name)
         flat = [Param(k, str(v)) for k, v in flatten(params).items()]
         self.client.log_batch(run.info.run_id, params=flat)
         return run
@@ -293,4 +287,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-

@@ -76,9 +76,7 @@ def fold_data(run: Run, store_root: str) -> FoldData:
 
 
 @functools.lru_cache(maxsize=4)
-def _folds(
-    fingerprint: str, spec: FoldSpec, store_root: str
-) -> tuple[Corpus, tuple[Fold, ...]]:
+def _folds(fingerprint: str, spec: FoldSpec, store_root: str) -> tuple[Corpus, tuple[Fold, ...]]:
     # A worker computes many runs of one corpus: it reads the table once.
     store = Store(store_root)
     corpus = Corpus.from_dict(store.read_json(store.corpus(fingerprint)))

@@ -40,9 +40,9 @@ def collect(study: str, store: Store) -> Table:
     """
     plan = store.read_json(store.study(study))
     if plan is None:
-        known = ", ".join(sorted(p.stem for p in store.study("x").parent.glob("*.json")))
+        known = ", ".join(store.studies()) or "none"
         raise UserError(
-            f"{store.root}: expected runs of study {study}, found those of: {known or 'none'}; "
+            f"{store.root}: expected runs of study {study}, found those of: {known}; "
             f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
         )
     protocols = dict.fromkeys(row["spec"]["folds"]["by"] for row in plan["rows"])

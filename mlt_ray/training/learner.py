@@ -74,9 +74,7 @@ class Learner:
         """The batches of the coming epoch, on the device."""
         training = self.run.spec.training
         rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
-        for batch in self.data.training_batches(
-            training.batch_size, training.bucket_batches, rng
-        ):
+        for batch in self.data.training_batches(training.batch_size, training.bucket_batches, rng):
             yield batch.to(self.device)
 
     def step(self, batch: Batch, number: int) -> None:

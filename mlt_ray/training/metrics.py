@@ -3,10 +3,10 @@
 WA = correct / all; UA = mean over classes of recall. Some papers swap the two names.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +22,9 @@ class Scores:
     confusion: tuple[tuple[int, ...], ...]
 
 
-def score(labels: Sequence[int], predictions: Sequence[int], num_classes: int) -> Scores:
+def score(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> Scores:
     """Scores of (N,) predicted class indices; `ValueError` for N = 0."""
-    if len(labels) == 0:
+    if np.size(labels) == 0:
         raise ValueError("no predictions to score")
     confusion = np.zeros((num_classes, num_classes), dtype=np.int64)
     np.add.at(confusion, (np.asarray(labels), np.asarray(predictions)), 1)

@@ -1,0 +1,290 @@
+"""The command line: parse, call, print. Verbs import what they need when they are called."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from mlt_ray.display import counting
+from mlt_ray.errors import UserError
+
+if TYPE_CHECKING:
+    from mlt_ray.orchestration.studies import Request
+    from mlt_ray.store import Store as RunStore
+
+app = typer.Typer(
+    help="Cross-validated multimodal speech emotion recognition, orchestrated with Ray.",
+    epilog="Start with: mlt-ray demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+corpus_app = typer.Typer(help="Make, voice and check corpora.", no_args_is_help=True)
+app.add_typer(corpus_app, name="corpus")
+
+Store = Annotated[
+    Path, typer.Option("--store", help="Folder of results, features and the MLflow database.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for the tables' files.")]
+TrackingUri = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow server; default: a file in the store.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster, such as auto; default: this machine alone."),
+]
+Studies = Annotated[
+    list[str],
+    typer.Argument(metavar="STUDY...", help="Shipped studies (see mlt-ray studies) or YAML files."),
+]
+DEFAULT_STORE = Path("runs")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"mlt-ray: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            "\nmlt-ray: interrupted; finished runs are kept, the same command goes on from here",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+
+
+@app.command()
+def run(
+    studies: Studies,
+    corpus: Annotated[Path, typer.Option(help="IEMOCAP's folder, or a folder with manifest.csv.")],
+    store: Store = DEFAULT_STORE,
+    rows: Annotated[
+        list[str] | None, typer.Option(help="Only this row; give it again for more.")
+    ] = None,
+    folds: Annotated[str, typer.Option(help="Folds to compute, such as 1,3 or 1-5.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds to compute, such as 1,2 or 1-10.")] = "",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value of every row, such as training.max_epochs=20.",
+        ),
+    ] = None,
+    glove: Annotated[
+        Path | None,
+        typer.Option(
+            help="Word vectors, such as glove.6B.300d.txt; default: 50-d GloVe, packaged."
+        ),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+    address: Address = None,
+    cpus_per_run: Annotated[float, typer.Option(min=0.1, help="CPUs for each run.")] = 1,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(min=0, help="GPUs or a share of one for each run; default: 1 if any."),
+    ] = None,
+    out: Out = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the plan and compute nothing.")] = False,
+) -> None:
+    """Compute what a store lacks of one or more studies, then print their tables.
+
+    Finished runs are never computed again: after a crash or Ctrl-C, ask again.
+    """
+    from mlt_ray.orchestration.resources import Resources
+    from mlt_ray.orchestration.studies import Request, show_plan
+    from mlt_ray.store import Store as RunStore
+    from mlt_ray.study import load_study
+
+    request = Request(
+        studies=[load_study(name, overrides or []) for name in dict.fromkeys(studies)],
+        corpus=corpus,
+        store=RunStore(store),
+        rows=rows or [],
+        folds=parse_numbers("--folds", folds),
+        seeds=parse_numbers("--seeds", seeds),
+        glove=glove,
+        tracking_uri=tracking_uri,
+        address=address,
+        resources=Resources(cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run),
+    )
+    if dry_run:
+        show_plan(request, Console())
+    else:
+        compute_and_print(request, out)
+
+
+@app.command()
+def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> None:
+    """Print the tables of studies, and write them as Markdown, LaTeX, CSV and JSON."""
+    from mlt_ray.store import Store as RunStore
+
+    print_tables(list(dict.fromkeys(studies)), RunStore(store), out, Console())
+
+
+@app.command()
+def demo(
+    store: Store = Path("demo"),
+    address: Address = None,
+    tracking_uri: TrackingUri = None,
+    out: Out = None,
+) -> None:
+    """Run the whole way on an embedded corpus: speech, features, 75 runs, tables."""
+    from mlt_ray.corpus.demo import write_demo
+    from mlt_ray.orchestration.studies import Request
+    from mlt_ray.orchestration.tracking import default_uri
+    from mlt_ray.store import Store as RunStore
+    from mlt_ray.study import load_study
+
+    console, runs = Console(), RunStore(store)
+    corpus = runs.root / "corpus"
+    if not corpus.exists():
+        with console.status("speaking the demo corpus"):
+            write_demo(corpus)
+    request = Request(
+        studies=[load_study("demo")],
+        corpus=corpus,
+        store=runs,
+        address=address,
+        tracking_uri=tracking_uri,
+    )
+    compute_and_print(request, out)
+    uri = tracking_uri or default_uri(runs)
+    console.print("\nWhat to look at next:", style="bold")
+    for command, what in (
+        (f"mlflow ui --backend-store-uri {uri}", "then open http://127.0.0.1:5000"),
+        (f"mlt-ray corpus check {corpus}", "what the demo corpus holds"),
+        (f"mlt-ray run table1 --corpus {corpus} --dry-run", "the paper's sizes"),
+        ("mlt-ray run table1 --corpus IEMOCAP_full_release", "your own corpus"),
+    ):
+        console.print(f"  {command}", soft_wrap=True, highlight=False)
+        console.print(f"    {what}", style="dim", highlight=False)
+
+
+@app.command("studies")
+def list_studies() -> None:
+    """List the shipped studies."""
+    from mlt_ray.study import find_study, load_study, study_names
+
+    for name in study_names():
+        study = load_study(name)
+        print(f"{name:12} {study.title} ({len(study.rows)} rows, {find_study(name)})")
+
+
+@app.command()
+def sync(store: Store = DEFAULT_STORE, tracking_uri: TrackingUri = None) -> None:
+    """Write to MLflow whatever finished runs it lacks, with their original times."""
+    from mlt_ray.orchestration.tracking import Tracker, default_uri
+    from mlt_ray.store import Store as RunStore
+
+    runs = RunStore(store)
+    studies = runs.studies()
+    tracker = Tracker(runs, tracking_uri or default_uri(runs), studies)
+    tracker.sync()
+    if tracker.broken:
+        raise typer.Exit(1)
+    print(f"MLflow has all finished runs of: {', '.join(studies) or 'no study'}")
+
+
+@app.command()
+def doctor(
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    glove: Annotated[Path | None, typer.Option(help="Word vectors to check.")] = None,
+) -> None:
+    """Check versions, devices, Ray, MLflow and the offline resources; exit 1 if one fails."""
+    from mlt_ray.doctor import examine
+
+    if not examine(store, tracking_uri, glove, Console()):
+        raise typer.Exit(1)
+
+
+@corpus_app.command("demo")
+def corpus_demo(
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    utterances: Annotated[int, typer.Option(min=20)] = 600,
+) -> None:
+    """Write the demo corpus, in IEMOCAP's layout."""
+    from mlt_ray.corpus.demo import write_demo
+
+    with counting("utterances spoken", utterances) as count:
+        write_demo(out, seed=seed, utterances=utterances, progress=count)
+    print(f"{utterances} utterances in {out}")
+
+
+@corpus_app.command("synthesize")
+def corpus_synthesize(
+    texts: Annotated[Path, typer.Argument(help="CSV: session, speaker, emotion, text.")],
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+) -> None:
+    """Voice any texts with emotional prosody, in IEMOCAP's layout."""
+    from mlt_ray.corpus.synthesize import read_texts, write_corpus
+
+    lines = read_texts(texts)
+    with counting("utterances spoken", len(lines)) as count:
+        write_corpus(lines, out, seed=seed, progress=count)
+    print(f"{len(lines)} utterances in {out}")
+
+
+@corpus_app.command("check")
+def corpus_check(
+    corpus: Annotated[Path, typer.Argument(help="IEMOCAP's folder, or one with manifest.csv.")],
+) -> None:
+    """Describe a corpus and name what is wrong with it; exit 2 if that would break a run."""
+    from mlt_ray.corpus.check import check_corpus, render
+    from mlt_ray.corpus.read import read_corpus
+
+    console = Console()
+    with console.status("reading every recording"):
+        found = check_corpus(read_corpus(corpus))
+    console.print(render(found))
+    if found.fatal:
+        raise typer.Exit(2)
+
+
+def compute_and_print(request: "Request", out: Path | None) -> None:
+    """Compute studies and print their tables; exit 1 where a run failed."""
+    from mlt_ray.orchestration.studies import run_studies
+
+    console = Console()
+    outcome = run_studies(request, console)
+    names = [study.name for study in request.studies]
+    print_tables(names, request.store, out, console)
+    if outcome.failures:
+        print(f"mlt-ray: {len(outcome.failures)} runs failed", file=sys.stderr)
+        for reason in outcome.failures:
+            print(f"  {reason}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def print_tables(studies: list[str], store: "RunStore", out: Path | None, console: Console) -> None:
+    """Print the tables of studies and write their files, by default under the store."""
+    from mlt_ray.reports.collect import collect
+    from mlt_ray.reports.tables import LEGEND, as_terminal, write_tables
+
+    tables = [collect(Path(name).stem, store) for name in studies]
+    for table in tables:
+        console.print(as_terminal(table))
+    for line in LEGEND:
+        console.print(line, style="dim", highlight=False)
+    folder = out or store.root / "reports" / "-".join(t.study for t in tables)
+    files = write_tables(tables, folder)
+    names = ", ".join(f.name for f in files)
+    console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False)
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    """Whole numbers of a text such as ``1,3-5``; none for an empty text."""
+    numbers: list[int] = []
+    for part in filter(None, text.replace(" ", "").split(",")):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()) or part.endswith("-"):
+            raise UserError(f"{option}: expected numbers such as 1,3 or 1-5, got {text!r}")
+        numbers += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(numbers))

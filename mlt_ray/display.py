@@ -1,0 +1,54 @@
+"""Progress bars and durations for a terminal."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bars:
+    """Progress bars by name, each shown from its first call on; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Set the bar called `what` to `done` of `total`."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(what, total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+
+@contextlib.contextmanager
+def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """One bar, as a function that takes how many are done."""
+    with Bars(Console()) as bars:
+        yield lambda done: bars.show(what, done, total)
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, such as 0:04:31."""
+    return str(timedelta(seconds=round(seconds)))
