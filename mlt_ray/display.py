@@ -29,7 +29,6 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Bars":
-        self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -37,6 +36,7 @@ class Bars:
 
     def show(self, what: str, done: int, total: int) -> None:
         """Set the bar called `what` to `done` of `total`."""
+        self._progress.start()
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from mlt_ray.corpus.alignment import align
 from mlt_ray.corpus.folds import make_folds, session_names
-from mlt_ray.corpus.iemocap import NAME as IEMOCAP
 from mlt_ray.corpus.iemocap import dialog_kind
 from mlt_ray.corpus.recordings import Progress, Samples, decode_all
 from mlt_ray.corpus.texts import has_tags, spoken_words, text_key
@@ -103,7 +102,7 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
         num_speakers=len({u.speaker for u in utterances}),
         counts=counts,
         left_out=corpus.left_out,
-        differences=_differences(counts) if corpus.name == IEMOCAP else (),
+        differences=_differences(counts),
         total_h=sum(durations) / 3600,
         durations_s=_spread(durations),
         words=_spread([len(words) for words in spoken]),
@@ -134,15 +133,19 @@ def _counts(corpus: Corpus) -> dict[str, ClassCounts]:
 
 
 def _differences(counts: Mapping[str, ClassCounts]) -> tuple[Difference, ...]:
-    nothing = ClassCounts(0, 0, 0, 0)
+    if not has_paper_sessions(counts):
+        return ()
     return tuple(
         Difference(session, emotion, found, expected)
         for session, paper in PAPER_COUNTS.items()
-        for emotion, found, expected in zip(
-            CLASSES, counts.get(str(session), nothing), paper, strict=True
-        )
+        for emotion, found, expected in zip(CLASSES, counts[str(session)], paper, strict=True)
         if found != expected
     )
+
+
+def has_paper_sessions(counts: Mapping[str, ClassCounts]) -> bool:
+    """Whether the sessions are called like IEMOCAP's, so that the paper's counts compare."""
+    return set(counts) == {str(session) for session in PAPER_COUNTS}
 
 
 def _spread(values: Sequence[float]) -> Spread | None:
@@ -212,16 +215,33 @@ def _obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
 
 
 def _counts_table(check: CorpusCheck) -> Table:
+    """Utterances of each session and class; found / in the paper where the sessions compare."""
+    papers = {}
+    if has_paper_sessions(check.counts):
+        papers = {str(session): counts for session, counts in PAPER_COUNTS.items()}
     title = f"{check.name}: {check.num_utterances} utterances, {check.num_speakers} speakers"
-    table = Table("session", title=title, title_justify="left", show_footer=len(check.counts) > 1)
-    table.columns[0].footer = "all"
+    if papers:
+        title += "; found / in the paper"
+    table = Table(title=title, title_justify="left", show_footer=len(check.counts) > 1)
+    table.add_column("session", footer="all")
     for i, emotion in enumerate(CLASSES):
-        total = sum(counts[i] for counts in check.counts.values())
-        table.add_column(emotion, justify="right", footer=str(total))
-    table.add_column("total", justify="right", footer=str(check.num_utterances))
+        column = [counts[i] for counts in check.counts.values()]
+        paper = [counts[i] for counts in papers.values()]
+        table.add_column(emotion, justify="right", footer=_beside(sum(column), paper))
+    total = [sum(counts) for counts in papers.values()]
+    table.add_column("total", justify="right", footer=_beside(check.num_utterances, total))
     for session, counts in check.counts.items():
-        table.add_row(session, *map(str, counts), str(sum(counts)))
+        paper_counts = papers.get(session)
+        cells = [
+            _beside(n, [paper_counts[i]] if paper_counts else []) for i, n in enumerate(counts)
+        ]
+        table.add_row(session, *cells, _beside(sum(counts), paper_counts or ()))
     return table
+
+
+def _beside(found: int, paper: Sequence[int]) -> str:
+    """The number found, with the sum of the paper's numbers where there are any."""
+    return f"{found} / {sum(paper)}" if paper else str(found)
 
 
 def _content_lines(check: CorpusCheck) -> list[str]:
@@ -245,10 +265,7 @@ def _content_lines(check: CorpusCheck) -> list[str]:
 
 
 def _trust_lines(check: CorpusCheck) -> list[str]:
-    lines = [
-        f"session {d.session}, {d.emotion}: {d.found} utterances, the paper has {d.expected}"
-        for d in check.differences
-    ]
+    lines = _difference_lines(check)
     lines += _first([f"same audio: {', '.join(ids)}" for ids in check.duplicates], "duplicates")
     for by, obstacle in check.protocols.items():
         verdict = f"impossible: {obstacle}" if obstacle else "possible"
@@ -256,6 +273,19 @@ def _trust_lines(check: CorpusCheck) -> list[str]:
     lines += _first([f"note: {p}" for p in check.problems if not p.fatal], "notes")
     lines += _first([f"problem: {p}" for p in check.problems if p.fatal], "problems")
     return lines
+
+
+def _difference_lines(check: CorpusCheck) -> list[str]:
+    if not has_paper_sessions(check.counts):
+        return []
+    if not check.differences:
+        return ["counts: those of the paper in every session and class"]
+    if len(check.differences) == len(PAPER_COUNTS) * len(CLASSES):
+        return ["counts: not the paper's in any session and class; this is another corpus"]
+    return [
+        f"session {d.session}, {d.emotion}: {d.found} utterances, the paper has {d.expected}"
+        for d in check.differences
+    ]
 
 
 def _first(lines: list[str], noun: str) -> list[str]:

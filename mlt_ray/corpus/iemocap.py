@@ -5,15 +5,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from mlt_ray.corpus.recordings import Progress, hear
 from mlt_ray.corpus.texts import read_lines
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import IEMOCAP_CODES
-
-NAME: Final = "IEMOCAP"
 
 _SESSION = re.compile(r"Session[1-5]")
 _LABEL = re.compile(r"\[[^\]]*\]\s+(\S+)\s+(\S+)")
@@ -57,7 +55,7 @@ def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
             left_out[result] += 1
     utterances, unheard = hear(drafts, progress)
     return Corpus(
-        name=NAME,
+        name=root.resolve().name,
         utterances=tuple(utterances),
         problems=(*sources.problems, *unheard),
         left_out=dict(sorted(left_out.items())),

@@ -187,8 +187,7 @@ class ConvolutionPrenet(nn.Module):
         super().__init__()
         sizes = [inputs] + [width] * num_layers
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(a, b, kernel, padding="same")
-            for a, b in itertools.pairwise(sizes)
+            nn.Conv1d(a, b, kernel, padding="same") for a, b in itertools.pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
         self.dropout = Dropout(dropout)

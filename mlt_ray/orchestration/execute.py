@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -13,6 +15,12 @@ from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.trial import trial
 from mlt_ray.spec import Run
 from mlt_ray.store import Epoch, Store
+
+NOISY_LOGGERS = (
+    "ray._private.authentication.authentication_token_setup",
+    "ray.tune.analysis.experiment_analysis",
+)
+"""They warn of token authentication, and of the result files that are switched off here."""
 
 
 class Observer(Protocol):
@@ -36,6 +44,10 @@ class _Callback(tune.Callback):
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self.observers = observers
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks for Tuner.restore, which is never used here.
+        return {"observers": ()}
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         for observer in self.observers:
@@ -81,6 +93,9 @@ def execute(
         asked = {"CPU": resources.cpus_per_run, "GPU": gpus}
         threads = max(1, int(resources.cpus_per_run))
         cells = [{"run": run, "store": str(store.root), "threads": threads} for run in runs]
+        # A folder of this call alone: nothing in it outlives the call, since a later call asks the
+        # store what is left and never restores a Tuner.
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
         tuner = tune.Tuner(
             tune.with_resources(trial, asked),
             param_space={"cell": tune.grid_search(cells)},
@@ -88,14 +103,17 @@ def execute(
                 reuse_actors=True, max_concurrent_trials=resources.max_concurrent
             ),
             run_config=tune.RunConfig(
-                name="tune",
+                name=name,
                 storage_path=str(store.root / "ray"),
                 callbacks=[_Callback(observers)],
                 failure_config=tune.FailureConfig(max_failures=2),
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        finally:
+            shutil.rmtree(store.root / "ray" / name, ignore_errors=True)
 
 
 @contextmanager
@@ -103,6 +121,9 @@ def connection(address: str | None) -> Iterator[None]:
     """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
     # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
     try:

@@ -4,6 +4,7 @@ The driver alone writes. Every point carries the time at which it was measured, 
 run again, after a crash or from another machine, adds nothing.
 """
 
+import logging
 import os
 import sys
 import time
@@ -51,6 +52,8 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import mlflow
 
+        for name in ("mlflow.store.db.utils", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         client = mlflow.MlflowClient(tracking_uri=self.uri)
         self._books = [_StudyBook(client, self.store, name, self.uri) for name in studies]
 

@@ -140,7 +140,7 @@ def test_problems_of_reading_are_kept_and_long_lists_are_cut_when_shown(iemocap)
         iemocap.audio(f"Ses01F_impro01_F{i:03d}").unlink()
     check = check_corpus(read_iemocap(iemocap.root))
     assert len(fatal(check)) == 14  # thirteen missing files, and then nothing is left
-    assert "IEMOCAP: holds no utterances" in fatal(check)
+    assert f"{iemocap.root.name}: holds no utterances" in fatal(check)
     assert "… and 4 more problems" in shown(check)
     assert check.durations_s is None
 

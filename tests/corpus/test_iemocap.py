@@ -16,7 +16,7 @@ def reasons(corpus):
 def test_four_classes_are_read_and_the_other_codes_are_counted(whole_iemocap):
     corpus = read_iemocap(whole_iemocap.root)
     assert corpus.problems == ()
-    assert corpus.name == "IEMOCAP"
+    assert corpus.name == whole_iemocap.root.name
     assert corpus.left_out == {"fru": 10}
     counts = Counter(u.emotion for u in corpus.utterances)
     assert counts == {"angry": 10, "happy": 20, "neutral": 10, "sad": 10}
