@@ -141,7 +141,7 @@ def demo(
     from mlt_ray.study import load_study
 
     console, runs = Console(), RunStore(store)
-    corpus = runs.root / "corpus"
+    corpus = runs.root / "demo-corpus"
     if not corpus.exists():
         with console.status("speaking the demo corpus"):
             write_demo(corpus)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -222,7 +223,8 @@ def _counts_table(check: CorpusCheck) -> Table:
     title = f"{check.name}: {check.num_utterances} utterances, {check.num_speakers} speakers"
     if papers:
         title += "; found / in the paper"
-    table = Table(title=title, title_justify="left", show_footer=len(check.counts) > 1)
+    shown_footer = len(check.counts) > 1
+    table = Table(title=title, title_justify="left", show_footer=shown_footer, box=box.SIMPLE)
     table.add_column("session", footer="all")
     for i, emotion in enumerate(CLASSES):
         column = [counts[i] for counts in check.counts.values()]

@@ -14,6 +14,7 @@ from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import RunSpec
 from mlt_ray.store import Store
 
+WARM_UP_STEPS = 2
 TIMED_STEPS = 3
 TRAINING_SHARE = 3 / 5
 WORDS_PER_S = 2.5
@@ -63,12 +64,12 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
     times = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for _ in range(1 + TIMED_STEPS):
+    for _ in range(WARM_UP_STEPS + TIMED_STEPS):
         started = time.perf_counter()
         torch.nn.functional.cross_entropy(model(batch), batch.labels).backward()
         times.append(time.perf_counter() - started)
     torch.set_num_threads(threads)
-    return statistics.median(times[1:])
+    return statistics.median(times[WARM_UP_STEPS:])
 
 
 def made_up_batch(spec: RunSpec, duration_s: float) -> Batch:

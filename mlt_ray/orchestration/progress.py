@@ -18,6 +18,9 @@ WAITING = ("·", "dim")
 LINE_INTERVAL_S = 10.0
 """Least time between two lines where the output is no terminal."""
 
+SETTLED = 4
+"""Runs that must have ended before they say how long the others take: workers start slowly."""
+
 
 class ProgressDisplay:
     """Shows which runs of `plans` are done, running, failed; a context manager and Observer."""
@@ -77,7 +80,7 @@ class ProgressDisplay:
     def _summary(self) -> str:
         elapsed = time.monotonic() - self._began
         text = f"{self._ended}/{self.left} runs in {duration(elapsed)}"
-        if 0 < self._ended < self.left:
+        if SETTLED <= self._ended < self.left:
             rest = elapsed / self._ended * (self.left - self._ended)
             text += f", about {duration(rest)} left"
         return text

@@ -25,12 +25,13 @@ LEGEND = (
 
 def as_terminal(table: Table) -> RichTable:
     """A table for `rich`."""
-    shown = RichTable(title=table.title, caption=caption(table), box=box.SIMPLE_HEAD)
-    shown.add_column("row")
+    shown = RichTable(title=table.title, caption=caption(table), box=box.HORIZONTALS, padding=0)
+    shown.add_column("row", no_wrap=True)
     for heading in HEADINGS:
-        shown.add_column(heading, justify="right")
+        shown.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
-        shown.add_row(row.name, *cells(row))
+        # Without spaces, five columns and a long name fit into 80 characters.
+        shown.add_row(row.name, *(cell.replace(" ", "") for cell in cells(row)))
     return shown
 
 
@@ -117,7 +118,7 @@ def write_tables(tables: Sequence[Table], out: Path) -> list[Path]:
 def caption(table: Table) -> str:
     """What the measured numbers were measured on."""
     protocol = " and ".join(table.fold_by)
-    return f"Measured on {table.corpus}; five folds by {protocol}, 3/1/1."
+    return f"Published: on IEMOCAP. Measured: on {table.corpus}, five folds by {protocol}, 3/1/1."
 
 
 def cells(row: TableRow) -> list[str]:

@@ -101,12 +101,14 @@ class Learner:
         train_loss = float(torch.stack(self._losses).sum()) / self._seen
         self._losses, self._seen = [], 0
         number = self.epoch + 1
-        if not np.isfinite(train_loss):
+        predicted, dev_loss = self.predict("dev")
+        # The weights of the epoch's last step are seen by dev alone.
+        loss = train_loss + dev_loss
+        if not np.isfinite(loss):
             raise RunFailed(
-                f"fold {self.run.fold}, seed {self.run.seed}: the loss is {train_loss} in epoch "
+                f"fold {self.run.fold}, seed {self.run.seed}: the loss is {loss} in epoch "
                 f"{number}; lower training.learning_rate or set training.clip_norm"
             )
-        predicted, dev_loss = self.predict("dev")
         scores = score(predicted.labels, predicted.probabilities.argmax(1), len(CLASSES))
         best = max((e.dev_wa for e in self.progress.curve), default=-1.0)
         entry = Epoch(

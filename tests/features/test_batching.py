@@ -1,0 +1,198 @@
+"""Batches: every utterance once, averaged, normalised, numbered, and padded with zeros."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlt_ray.corpus.folds import Fold, make_folds
+from mlt_ray.features.batching import FoldData, averaged, bucketed
+from mlt_ray.features.fitted import PAD, UNKNOWN
+from mlt_ray.spec import FeatureSpec, FoldSpec
+
+STEP = 3
+
+
+@pytest.fixture
+def fold(raw: Any) -> Fold:
+    return make_folds(raw.corpus, FoldSpec())[1]
+
+
+@pytest.fixture
+def data(raw: Any, fold: Fold, tmp_path: Path) -> FoldData:
+    return FoldData(raw.corpus, fold, FeatureSpec(frames_per_step=STEP), raw.write(tmp_path))
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 6, 7, 8])
+@pytest.mark.parametrize("step", [1, 2, 3, 11])
+def test_averaged_frames_are_means_of_consecutive_ones(num_frames: int, step: int) -> None:
+    frames = np.random.default_rng(5).normal(size=(num_frames, 7)).astype(np.float32)
+    expected = [
+        frames[start : start + step].astype(np.float64).mean(axis=0)
+        for start in range(0, num_frames, step)
+    ]
+    found = averaged(frames, step)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize(("num", "batch_size", "bucket"), [(101, 4, 5), (7, 11, 3), (24, 4, 2)])
+def test_an_epoch_holds_every_utterance_once(num: int, batch_size: int, bucket: int) -> None:
+    indices = np.arange(num) * 3 + 1
+    lengths = np.random.default_rng(1).integers(1, 100, indices.max() + 1)
+    batches = bucketed(indices, lengths, batch_size, bucket, np.random.default_rng(0))
+    assert sorted(np.concatenate(batches)) == indices.tolist()
+    sizes = sorted(len(b) for b in batches)
+    assert len(batches) == -(-num // batch_size)
+    assert sizes[1:] == [batch_size] * (len(batches) - 1)
+
+
+def test_a_bucket_is_sorted_by_length_before_it_is_cut() -> None:
+    num, batch_size, bucket = 103, 4, 5
+    lengths = np.random.default_rng(1).permutation(num)
+    batches = bucketed(np.arange(num), lengths, batch_size, bucket, np.random.default_rng(0))
+    assert all((np.diff(lengths[b]) > 0).all() for b in batches)
+    shuffled = np.random.default_rng(0).permutation(num)
+    size = batch_size * bucket
+    expected = set()
+    for start in range(0, num, size):
+        ordered = sorted(shuffled[start : start + size].tolist(), key=lambda i: lengths[i])
+        pieces = range(0, len(ordered), batch_size)
+        expected |= {tuple(ordered[i : i + batch_size]) for i in pieces}
+    assert {tuple(b.tolist()) for b in batches} == expected
+
+
+def test_the_order_is_a_function_of_the_generator() -> None:
+    indices, lengths = np.arange(101), np.random.default_rng(1).integers(1, 100, 101)
+
+    def order(seed: int) -> list[list[int]]:
+        rng = np.random.default_rng(seed)
+        return [b.tolist() for b in bucketed(indices, lengths, 4, 3, rng)]
+
+    assert order(0) == order(0)
+    assert order(0) != order(1)
+
+
+def test_long_utterances_do_not_all_come_last() -> None:
+    lengths = np.arange(101)
+    batches = bucketed(np.arange(101), lengths, 4, 26, np.random.default_rng(0))
+    means = [lengths[b].mean() for b in batches]
+    assert means != sorted(means)
+
+
+def test_training_batches_hold_the_training_part_once(data: FoldData, fold: Fold) -> None:
+    batches = list(data.training_batches(5, 2, np.random.default_rng(0)))
+    found = [int(i) for batch in batches for i in batch.utterances]
+    assert sorted(found) == list(fold.train)
+    assert [len(b) for b in batches].count(5) == 4
+
+
+@pytest.mark.parametrize("part", ["train", "dev", "test"])
+def test_evaluation_covers_a_part_once_with_the_longest_first(data: FoldData, part: str) -> None:
+    batches = list(data.evaluation_batches(part))
+    found = [int(i) for batch in batches for i in batch.utterances]
+    lengths = [int(n) for batch in batches for n in batch.num_frames]
+    assert sorted(found) == list(data.parts[part])
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_evaluation_is_cut_into_batches_of_a_fixed_size(
+    data: FoldData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlt_ray.features.batching.EVALUATION_BATCH", 7)
+    assert [len(b) for b in data.evaluation_batches("train")] == [7, 7, 7, 3]
+
+
+def test_a_batch_holds_normalised_averages_and_zeros_behind_them(data: FoldData, raw: Any) -> None:
+    indices = [3, 17, 0, 30, 8]
+    batch = data.batch(indices)
+    assert batch.utterances.tolist() == indices
+    lengths = []
+    for n, index in enumerate(indices):
+        utterance = raw.utterances[index]
+        frames = raw.frames[utterance.id].astype(np.float16).astype(np.float64)
+        frames = (frames - data.fitted.mean) / data.fitted.deviation
+        expected = [frames[i : i + STEP].mean(axis=0) for i in range(0, len(frames), STEP)]
+        lengths.append(len(expected))
+        found = batch.frames[n].numpy()
+        np.testing.assert_allclose(found[: len(expected)], np.stack(expected), atol=1e-5)
+        assert not found[len(expected) :].any()
+        assert int(batch.labels[n]) == utterance.label
+    assert batch.num_frames.tolist() == lengths
+    assert batch.frames.shape == (5, max(lengths), 5)
+    assert batch.frame_mask.sum(dim=1).tolist() == lengths
+
+
+def test_words_and_phonemes_are_numbered_and_padded_with_zeros(data: FoldData, raw: Any) -> None:
+    indices = [3, 17, 0, 30, 8]
+    batch = data.batch(indices)
+    texts = [raw.words[raw.utterances[i].text] for i in indices]
+    assert batch.num_words.tolist() == [len(t) for t in texts]
+    assert batch.words.shape == (5, max(len(t) for t in texts))
+    assert batch.phonemes.shape == (
+        *batch.words.shape,
+        max(len(symbols) for t in texts for _, symbols in t),
+    )
+    phonemes = {symbol: n for n, symbol in enumerate(data.fitted.phonemes, start=2)}
+    words: dict[str, int] = {}
+    for n, text in enumerate(texts):
+        assert not batch.words[n, len(text) :].any()
+        assert not batch.phonemes[n, len(text) :].any()
+        for k, (word, symbols) in enumerate(text):
+            number = int(batch.words[n, k])
+            assert number != PAD
+            if number != UNKNOWN:
+                assert words.setdefault(word, number) == number
+            found = batch.phonemes[n, k].tolist()
+            expected = [phonemes.get(s, UNKNOWN) for s in symbols]
+            assert found == expected + [PAD] * (len(found) - len(expected))
+    assert len(set(words.values())) == len(words) > 3
+
+
+def test_word_ids_find_the_vectors_of_their_words(data: FoldData, raw: Any) -> None:
+    sizes = data.sizes
+    vectors = {
+        w: np.asarray(data._cache.vectors[w]) for w in ("furious", "joyful", "plain", "gloomy")
+    }
+    for index, utterance in enumerate(raw.utterances):
+        batch = data.batch([index])
+        for k, (word, _) in enumerate(raw.words[utterance.text]):
+            number = int(batch.words[0, k])
+            if word in vectors:
+                row = sizes.word_vectors[number - sizes.num_learned_words].numpy()
+                np.testing.assert_array_equal(row, vectors[word][0])
+            if word.startswith("name") or word == "unheard":
+                assert number < sizes.num_learned_words
+
+
+def test_words_that_training_never_saw_are_unknown(data: FoldData, raw: Any, fold: Fold) -> None:
+    for part, known in (("train", True), ("dev", False), ("test", False)):
+        for index in getattr(fold, part):
+            # The last word of every text is its own and has no vector.
+            number = int(data.batch([index]).words[0, -1])
+            assert (number != UNKNOWN) == known
+
+
+def test_sizes_bound_every_id(data: FoldData, raw: Any) -> None:
+    batch, sizes = data.batch(range(len(raw.utterances))), data.sizes
+    assert int(batch.phonemes.max()) == sizes.num_phonemes - 1
+    most = sizes.num_learned_words + len(sizes.word_vectors)
+    assert int(batch.words.max()) < most
+    assert sizes.frame_dim == batch.frames.shape[2]
+
+
+@pytest.mark.parametrize("kept", [0, 2**20])
+def test_frames_are_the_same_whether_they_are_kept_in_memory_or_not(
+    raw: Any, fold: Fold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr("mlt_ray.features.batching.KEPT_BYTES", kept)
+    data = FoldData(raw.corpus, fold, FeatureSpec(frames_per_step=STEP), raw.write(tmp_path))
+    first, again = data.batch([4, 9]), data.batch([4, 9])
+    np.testing.assert_array_equal(first.frames, again.frames)
+    assert bool(data._kept) == (kept > 0)
+
+
+def test_labels_come_in_the_order_of_the_part(data: FoldData, raw: Any, fold: Fold) -> None:
+    expected = [raw.utterances[i].label for i in fold.dev]
+    assert data.labels("dev").tolist() == expected

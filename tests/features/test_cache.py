@@ -1,0 +1,110 @@
+"""The features cache: what was written is read back, whoever wrote it and whatever broke since."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlt_ray.features.cache import Cache
+
+
+def arrays(*rows: int, seed: int = 0, width: int = 5) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    drawn = [rng.normal(size=(n, width)).astype(np.float32) for n in rows]
+    return {f"{seed}-{n}": array for n, array in enumerate(drawn)}
+
+
+def assert_holds(cache: Cache, expected: dict[str, np.ndarray]) -> None:
+    for key, array in expected.items():
+        assert key in cache
+        assert cache.rows(key) == len(array)
+        assert cache[key].dtype == array.dtype
+        np.testing.assert_array_equal(cache[key], array)
+
+
+def test_arrays_of_several_segments_are_read_back(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "frames")
+    first, second = arrays(3, 7, 1), arrays(2, 11, seed=1)
+    cache.add(first)
+    cache.add(second)
+    assert_holds(cache, first | second)
+    assert len(cache) == 5
+
+
+def test_a_cache_that_is_opened_again_holds_the_same(tmp_path: Path) -> None:
+    # The first segment is mapped, the second so small that it is read.
+    stored = arrays(311, 7, 103), arrays(2, seed=1)
+    for segment in stored:
+        Cache(tmp_path).add(segment)
+    assert_holds(Cache(tmp_path), stored[0] | stored[1])
+
+
+def test_large_segments_are_mapped_rather_than_read(tmp_path: Path) -> None:
+    Cache(tmp_path).add(arrays(1009))
+    array = Cache(tmp_path)["0-0"]
+    assert isinstance(array, np.memmap)
+    assert not array.flags.writeable
+
+
+def test_missing_keys_come_once_and_in_order(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.add({"b": np.zeros((2, 3))})
+    assert cache.missing(["c", "b", "a", "c", "b", "a"]) == ["c", "a"]
+
+
+def test_an_array_without_rows_is_known(tmp_path: Path) -> None:
+    mixed = {"none": np.empty((0, 3), np.float32), "one": np.ones((1, 3), np.float32)}
+    only_empty = {"nothing": np.empty((0, 3), np.float32)}
+    cache = Cache(tmp_path)
+    cache.add(mixed)
+    cache.add(only_empty)
+    for opened in (cache, Cache(tmp_path)):
+        assert_holds(opened, mixed | only_empty)
+        assert opened["nothing"].shape == (0, 3)
+
+
+def test_adding_nothing_writes_nothing(tmp_path: Path) -> None:
+    Cache(tmp_path / "frames").add({})
+    assert not (tmp_path / "frames").exists()
+
+
+def test_what_two_writers_add_at_once_is_all_there(tmp_path: Path) -> None:
+    one, other = Cache(tmp_path), Cache(tmp_path)
+    first, second, shared = arrays(3, 5), arrays(7, 2, seed=1), arrays(13, seed=2)
+    one.add(first | shared)
+    other.add(second | shared)
+    assert_holds(Cache(tmp_path), first | second | shared)
+    assert len(Cache(tmp_path)) == 5
+
+
+@pytest.mark.parametrize("left", [0, 1, 60, 200, 1000, 3000])
+@pytest.mark.parametrize("rows", [11, 307])
+def test_a_segment_that_was_cut_short_is_computed_again(
+    tmp_path: Path, rows: int, left: int
+) -> None:
+    whole, cut = arrays(3), arrays(rows, seed=1)
+    Cache(tmp_path).add(whole)
+    before = set(tmp_path.glob("*.npy"))
+    Cache(tmp_path).add(cut)
+    (path,) = set(tmp_path.glob("*.npy")) - before
+    content = path.read_bytes()
+    if left >= len(content):
+        pytest.skip("nothing is cut off")
+    path.write_bytes(content[:left])
+    opened = Cache(tmp_path)
+    assert_holds(opened, whole)
+    assert opened.missing([*whole, *cut]) == list(cut)
+    opened.add(cut)
+    assert_holds(Cache(tmp_path), whole | cut)
+
+
+def test_a_segment_whose_array_is_gone_is_computed_again(tmp_path: Path) -> None:
+    Cache(tmp_path).add(arrays(3))
+    next(tmp_path.glob("*.npy")).unlink()
+    assert Cache(tmp_path).missing(["0-0"]) == ["0-0"]
+
+
+def test_an_array_whose_index_was_never_written_does_not_count(tmp_path: Path) -> None:
+    Cache(tmp_path).add(arrays(3))
+    next(tmp_path.glob("*.json")).unlink()
+    assert len(Cache(tmp_path)) == 0

@@ -1,0 +1,199 @@
+"""Filling the cache from recordings and texts: everything once, and nothing twice."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.errors import UserError
+from mlt_ray.features.audio import log_mel, read_audio
+from mlt_ray.features.extract import FeatureCache, chunks, extract
+from mlt_ray.features.vectors import WordVectors, load_vectors
+from mlt_ray.spec import FeatureSpec, FramesSpec
+from mlt_ray.store import Store
+
+SPEC = FeatureSpec(frames=FramesSpec(num_bins=23), vectors="tiny@1", phonemizer="letters")
+
+
+class Letters:
+    """A phonemizer that spells, and counts the sentences it was asked for."""
+
+    engine = "letters"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def __call__(self, words: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        self.asked.append(tuple(words))
+        return tuple(tuple(word) for word in words)
+
+
+@pytest.fixture
+def letters() -> Letters:
+    return Letters()
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> WordVectors:
+    path = tmp_path / "tiny.txt"
+    path.write_text("well 1 2 3\nhello 4 5 6\n. 7 8 9\n")
+    return load_vectors(path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def speak(tmp_path: Path) -> Callable[[int, str], Utterance]:
+    """An utterance of noise, as long as its number tells, and of a text."""
+
+    def make(number: int, text: str) -> Utterance:
+        path = tmp_path / f"{number}.wav"
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 1600 + 301 * number)
+        sf.write(path, noise, 16_000)
+        return Utterance(
+            id=f"u{number}",
+            audio=path,
+            text=text,
+            emotion="sad",
+            speaker="a",
+            duration_s=1.0,
+            audio_sha256=sha256(path.read_bytes()).hexdigest(),
+        )
+
+    return make
+
+
+def corpus(*utterances: Utterance) -> Corpus:
+    return Corpus(name="spoken", utterances=utterances)
+
+
+def test_the_cache_holds_frames_moments_words_and_vectors(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+) -> None:
+    spoken = [speak(1, "Well, hello."), speak(2, "Goodbye.")]
+    assert extract(corpus(*spoken), SPEC, store, vectors, letters) == 4
+    cache = FeatureCache.open(store, SPEC)
+    for utterance in spoken:
+        frames = cache.frames[utterance.audio_sha256]
+        expected = log_mel(read_audio(utterance.audio), 16_000, SPEC.frames)
+        assert frames.dtype == np.float16
+        assert frames.shape == expected.shape
+        np.testing.assert_allclose(frames, expected, rtol=2**-11)
+        wide = frames.astype(np.float64)
+        sums = np.stack([wide.sum(axis=0), (wide**2).sum(axis=0)])
+        np.testing.assert_allclose(cache.moments[utterance.audio_sha256], sums, rtol=1e-12)
+    assert cache.words_of("Goodbye.") == [("goodbye", list("goodbye")), (".", ["."])]
+    np.testing.assert_array_equal(cache.vectors["hello"], [[4, 5, 6]])
+    assert cache.vectors.rows("goodbye") == 0
+
+
+def test_a_second_time_computes_nothing(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoken = corpus(speak(1, "Well, hello."), speak(2, "Goodbye."))
+    extract(spoken, SPEC, store, vectors, letters)
+    files = set(store.root.rglob("*"))
+    monkeypatch.setattr("mlt_ray.features.extract.read_audio", None)
+    monkeypatch.setattr(type(vectors), "lookup", None)
+    asked = len(letters.asked)
+    told: list[str] = []
+    progress: Callable[[str, int, int], None] = lambda what, done, total: told.append(what)
+    assert extract(spoken, SPEC, store, vectors, letters, progress) == 0
+    assert (len(letters.asked), told) == (asked, [])
+    assert set(store.root.rglob("*")) == files
+
+
+def test_one_new_utterance_computes_one_recording_and_one_text(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+) -> None:
+    first, second = speak(1, "Well, hello."), speak(2, "Goodbye.")
+    extract(corpus(first), SPEC, store, vectors, letters)
+    letters.asked.clear()
+    told: list[tuple[str, int, int]] = []
+    progress: Callable[[str, int, int], None] = lambda *step: told.append(step)
+    assert extract(corpus(first, second), SPEC, store, vectors, letters, progress) == 2
+    assert letters.asked == [("goodbye", ".")]
+    assert told[-1] == ("words and phonemes", 1, 1)
+    assert ("log-mel frames", 1, 1) in told
+
+
+def test_equal_recordings_and_equal_texts_are_computed_once(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+) -> None:
+    spoken = speak(1, "Well, hello.")
+    again = replace(speak(2, "Well, hello."), id="u3")
+    copy = replace(spoken, id="u4")
+    assert extract(corpus(spoken, again, copy), SPEC, store, vectors, letters) == 3
+
+
+def test_recordings_whose_moments_were_never_written_are_computed_again(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+) -> None:
+    spoken = corpus(speak(1, "Well, hello."))
+    extract(spoken, SPEC, store, vectors, letters)
+    for index in (store.root / "features").glob("moments-*/*.json"):
+        index.unlink()
+    assert extract(spoken, SPEC, store, vectors, letters) == 1
+    assert spoken.utterances[0].audio_sha256 in FeatureCache.open(store, SPEC).moments
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(b"RIFF", "expected audio"), (b"", "expected audio"), (None, "")]
+)
+def test_a_recording_that_cannot_be_read_is_named(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+    content: bytes | None,
+    expected: str,
+) -> None:
+    good, bad = speak(1, "Well, hello."), speak(2, "Goodbye.")
+    bad.audio.unlink()
+    if content is not None:
+        bad.audio.write_bytes(content)
+    with pytest.raises(UserError, match=rf"2\.wav: .*{expected}"):
+        extract(corpus(good, bad), SPEC, store, vectors, letters)
+
+
+def test_other_frames_do_not_share_a_cache(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+) -> None:
+    spoken = corpus(speak(1, "Well, hello."))
+    extract(spoken, SPEC, store, vectors, letters)
+    other = replace(SPEC, frames=FramesSpec(num_bins=23, hop_ms=10.0))
+    assert extract(spoken, other, store, vectors, letters) == 1
+    key = spoken.utterances[0].audio_sha256
+    few, many = (FeatureCache.open(store, s).frames.rows(key) for s in (SPEC, other))
+    assert few < many
+
+
+def test_chunks_are_consecutive_and_the_last_may_be_shorter() -> None:
+    assert list(chunks("abcdefg", 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]

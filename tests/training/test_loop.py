@@ -1,0 +1,401 @@
+"""The training loop on a corpus of forty utterances: the same bits however it is run."""
+
+import dataclasses
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mlt_ray.batch import Batch
+from mlt_ray.corpus.folds import make_folds
+from mlt_ray.errors import RunFailed
+from mlt_ray.features.batching import FoldData
+from mlt_ray.labels import CLASSES
+from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.models.registry import build_model
+from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, Run, RunSpec, TrainingSpec
+from mlt_ray.store import PARTS, Epoch
+from mlt_ray.training import learner
+from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.loop import FinishedRun, train
+from mlt_ray.training.metrics import Scores, score
+
+CPU = torch.device("cpu")
+EPOCHS = 3
+MODEL = MultilevelSpec(
+    width=6,
+    num_heads=2,
+    feed_forward=7,
+    deep_fusion_layers=1,
+    phoneme_dim=3,
+    phoneme_channels=5,
+    phoneme_kernel=3,
+    prenet_layers=1,
+    prenet_kernel=3,
+    mel_prenet_width=11,
+)
+TRAINING = TrainingSpec(
+    learning_rate=3e-3, batch_size=5, max_epochs=EPOCHS, patience=EPOCHS, bucket_batches=2
+)
+SPEC = RunSpec(
+    corpus="five sessions", model=MODEL, features=FeatureSpec(frames_per_step=2), training=TRAINING
+)
+WALL_CLOCK = ("started_ms", "ended_ms", "computed_s")
+
+MakeData = Callable[[Run], FoldData]
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def data(raw: Any, tmp_path: Path) -> MakeData:
+    corpus, cache = raw.corpus, raw.write(tmp_path)
+    folds = make_folds(corpus, FoldSpec())
+    return lambda run: FoldData(corpus, folds[run.fold - 1], run.spec.features, cache)
+
+
+def run_of(fold: int = 2, seed: int = 7, model: ModelSpec = MODEL, **training: Any) -> Run:
+    spec = replace(SPEC, model=model, training=replace(TRAINING, **training))
+    return Run(spec=spec, fold=fold, seed=seed)
+
+
+def finish(runs: Sequence[Run], data: MakeData, **options: Any) -> list[FinishedRun]:
+    results = train(runs, [data(run) for run in runs], device=CPU, **options)
+    finished = [r for r in results if isinstance(r, FinishedRun)]
+    assert len(finished) == len(runs)
+    return finished
+
+
+def weights(result: FinishedRun) -> dict[str, torch.Tensor]:
+    return torch.load(io.BytesIO(result.weights), weights_only=True)
+
+
+def assert_same(one: FinishedRun, other: FinishedRun) -> None:
+    """The same bits everywhere but in what a clock said."""
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+    for part in PARTS:
+        assert one.predictions[part].utterances == other.predictions[part].utterances
+        np.testing.assert_array_equal(
+            one.predictions[part].probabilities, other.predictions[part].probabilities
+        )
+    assert without_clock(one) == without_clock(other)
+    assert one.inputs == other.inputs
+
+
+def without_clock(result: FinishedRun) -> dict[str, Any]:
+    values = dataclasses.asdict(result.report)
+    for where in (values, *values["curve"]):
+        for key in WALL_CLOCK:
+            where.pop(key, None)
+    return values
+
+
+def script_dev(monkeypatch: pytest.MonkeyPatch, was: Sequence[float]) -> None:
+    """Lets the dev part score `was`, one an epoch, whatever was predicted."""
+    scripted = iter(was)
+
+    def scored(*args: Any) -> Scores:
+        return replace(score(*args), wa=next(scripted))
+
+    monkeypatch.setattr(learner, "score", scored)
+
+
+def test_a_run_learns(data: MakeData) -> None:
+    (result,) = finish([run_of(learning_rate=1e-2, max_epochs=12, patience=12)], data)
+    losses = [e.train_loss for e in result.report.curve]
+    assert losses[-1] < 0.8 * losses[0]
+    # The filled corpus names its class in every text; chance is 0.25.
+    assert result.report.scores["test"]["wa"] > 0.5
+
+
+def test_the_same_run_gives_the_same_bits(data: MakeData) -> None:
+    (one,), (other,) = finish([run_of()], data), finish([run_of()], data)
+    assert_same(one, other)
+
+
+@pytest.mark.parametrize("other", [run_of(seed=8), run_of(fold=3)], ids=["seed", "fold"])
+def test_seeds_and_folds_give_other_weights(data: MakeData, other: Run) -> None:
+    (one,), (two,) = finish([run_of()], data), finish([other], data)
+    name = "classifier.weight"
+    assert not torch.equal(weights(one)[name], weights(two)[name])
+
+
+@pytest.mark.parametrize("last", range(1, EPOCHS + 1))
+def test_an_interrupted_run_goes_on_as_if_it_never_stopped(
+    data: MakeData, tmp_path: Path, last: int
+) -> None:
+    run = run_of()
+    checkpoint = tmp_path / "state.pt"
+    (whole,) = finish([run], data)
+
+    def interrupt(run: Run, epoch: Epoch) -> None:
+        if epoch.epoch == last:
+            raise Interrupted
+
+    def options() -> dict[str, Any]:
+        return {"checkpoints": [Checkpoint(checkpoint, interval_s=0)]}
+
+    with pytest.raises(Interrupted):
+        finish([run], data, on_epoch=interrupt, **options())
+    assert checkpoint.exists() == (last > 1)
+
+    computed: list[int] = []
+    (resumed,) = finish(
+        [run], data, on_epoch=lambda run, epoch: computed.append(epoch.epoch), **options()
+    )
+    # The epoch that was interrupted was not saved yet; those before it are not computed again.
+    assert computed == list(range(last, EPOCHS + 1))
+    assert_same(resumed, whole)
+
+
+def test_a_run_that_was_interrupted_before_its_test_only_reads_the_test(
+    data: MakeData, tmp_path: Path
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "state.pt", interval_s=0)
+    (whole,) = finish([run_of()], data, checkpoints=[checkpoint])
+    computed: list[Epoch] = []
+    (again,) = finish(
+        [run_of()],
+        data,
+        checkpoints=[checkpoint],
+        on_epoch=lambda run, epoch: computed.append(epoch),
+    )
+    assert computed == []
+    assert_same(again, whole)
+
+
+def test_a_pack_with_one_run_ahead_gives_what_the_runs_give_alone(
+    data: MakeData, tmp_path: Path
+) -> None:
+    ahead, behind = run_of(fold=1), run_of(fold=4)
+    alone = [finish([run], data)[0] for run in (ahead, behind)]
+    checkpoint = Checkpoint(tmp_path / "state.pt", interval_s=0)
+
+    def interrupt(run: Run, epoch: Epoch) -> None:
+        if epoch.epoch == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        finish([ahead], data, checkpoints=[checkpoint], on_epoch=interrupt)
+    packed = finish([ahead, behind], data, checkpoints=[checkpoint, None])
+    for one, other in zip(packed, alone, strict=True):
+        assert_same(one, other)
+
+
+def test_checkpoints_are_not_written_more_often_than_asked(data: MakeData, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    finish([run_of()], data, checkpoints=[Checkpoint(path, interval_s=3600)])
+    assert not path.exists()
+
+
+def test_the_first_epoch_with_the_best_dev_score_counts(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_dev(monkeypatch, [0.25, 0.5])
+    (shorter,) = finish([run_of(max_epochs=2)], data)
+    script_dev(monkeypatch, [0.25, 0.5, 0.5, 0.375])
+    (result,) = finish([run_of(max_epochs=4, patience=4)], data)
+    assert result.report.best_epoch == 2
+    assert [e.dev_wa for e in result.report.curve] == [0.25, 0.5, 0.5, 0.375]
+    # Weights and predictions are those of epoch 2, where the shorter run ended.
+    expected, found = weights(shorter), weights(result)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    np.testing.assert_array_equal(
+        result.predictions["test"].probabilities, shorter.predictions["test"].probabilities
+    )
+    assert result.report.curve[3].dev_loss != result.report.curve[1].dev_loss
+
+
+@pytest.mark.parametrize(
+    ("was", "patience", "epochs", "best"),
+    [
+        ([0.2, 0.5, 0.5, 0.4, 0.3, 0.9], 3, 5, 2),
+        ([0.2, 0.5, 0.4, 0.6, 0.1, 0.1], 2, 6, 4),
+        ([0.0, 0.0, 0.9, 0.9, 0.9, 0.9], 1, 2, 1),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6, 6),
+    ],
+)
+def test_a_run_stops_after_as_many_epochs_without_a_better_score_as_it_is_patient(
+    data: MakeData,
+    monkeypatch: pytest.MonkeyPatch,
+    was: list[float],
+    patience: int,
+    epochs: int,
+    best: int,
+) -> None:
+    script_dev(monkeypatch, was)
+    (result,) = finish([run_of(max_epochs=6, patience=patience)], data)
+    assert (len(result.report.curve), result.report.best_epoch) == (epochs, best)
+
+
+def test_a_pack_gives_exactly_what_its_runs_give_alone(data: MakeData) -> None:
+    # Folds 1 and 3 have other lengths, so that steps, batches and padding differ.
+    runs = [run_of(fold=1, seed=3), run_of(fold=3, seed=3), run_of(fold=1, seed=4)]
+    alone = [finish([run], data)[0] for run in runs]
+    for one, other in zip(finish(runs, data), alone, strict=True):
+        assert_same(one, other)
+
+
+def test_a_run_that_stops_early_does_not_disturb_the_others(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (run_of(fold=f, max_epochs=4, patience=1) for f in (1, 3))
+    script_dev(monkeypatch, [0.1, 0.2, 0.3, 0.4])
+    (alone,) = finish([second], data)
+    # Scores in the order of asking: the first run gets worse at once, the second ever better.
+    script_dev(monkeypatch, [0.5, 0.1, 0.4, 0.2, 0.3, 0.4])
+    short, long = finish([first, second], data)
+    assert (len(short.report.curve), len(long.report.curve)) == (2, 4)
+    assert_same(long, alone)
+
+
+def test_runs_of_different_specifications_are_no_pack(data: MakeData) -> None:
+    runs = [run_of(), run_of(learning_rate=1e-4)]
+    with pytest.raises(ValueError, match="share one RunSpec"):
+        train(runs, [data(run) for run in runs], device=CPU)
+
+
+def poisoned(raw: Any, root: Path, run: Run) -> FoldData:
+    """The fold, with one value of one training utterance not a number."""
+    folds = make_folds(raw.corpus, FoldSpec())
+    name = raw.utterances[folds[run.fold - 1].train[0]].id
+    raw.frames[name] = raw.frames[name].copy()
+    raw.frames[name][0, 0] = np.nan
+    cache = raw.write(root)
+    return FoldData(raw.corpus, folds[run.fold - 1], run.spec.features, cache)
+
+
+def test_a_run_with_a_broken_feature_fails_alone(raw: Any, data: MakeData, tmp_path: Path) -> None:
+    bad, good = run_of(fold=1), run_of(fold=3, seed=9)
+    (expected,) = finish([good], data)
+    broken = poisoned(raw, tmp_path / "poisoned", bad)
+    told: list[Run] = []
+    failure, result = train(
+        [bad, good], [broken, data(good)], device=CPU, on_epoch=lambda run, epoch: told.append(run)
+    )
+    assert isinstance(failure, RunFailed)
+    assert str(failure).startswith("fold 1, seed 7: the loss is nan in epoch 1; ")
+    assert isinstance(result, FinishedRun)
+    assert_same(result, expected)
+    assert told == [good] * EPOCHS
+
+
+@pytest.mark.parametrize("max_epochs", [1, 3])
+def test_a_learning_rate_that_explodes_gives_a_failure_with_a_remedy(
+    data: MakeData, max_epochs: int
+) -> None:
+    # One step an epoch: the first epoch's only loss is still that of the initial weights.
+    run = run_of(learning_rate=1e37, batch_size=64, max_epochs=max_epochs)
+    (failure,) = train([run], [data(run)], device=CPU)
+    assert isinstance(failure, RunFailed)
+    assert "lower training.learning_rate or set training.clip_norm" in str(failure)
+
+
+def test_the_test_part_is_read_once_and_last(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[str] = []
+    original = FoldData.evaluation_batches
+
+    def spying(self: FoldData, part: str) -> Iterator[Batch]:
+        parts.append(part)
+        return original(self, part)
+
+    monkeypatch.setattr(FoldData, "evaluation_batches", spying)
+    finish([run_of()], data)
+    assert parts == ["dev"] * EPOCHS + ["dev", "test"]
+
+
+def test_training_never_sees_an_utterance_of_dev_or_test(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    original = learner.Learner.step
+
+    def spying(self: learner.Learner, batch: Batch, number: int) -> None:
+        seen.append(batch.utterances.tolist())
+        original(self, batch, number)
+
+    monkeypatch.setattr(learner.Learner, "step", spying)
+    run = run_of(max_epochs=2)
+    finish([run], data)
+    train_part = sorted(data(run).parts["train"])
+    half = len(seen) // 2
+    epochs = [[i for batch in part for i in batch] for part in (seen[:half], seen[half:])]
+    assert [sorted(e) for e in epochs] == [train_part, train_part]
+    assert epochs[0] != epochs[1]
+
+
+def test_predictions_are_probabilities_in_the_order_of_the_part(data: MakeData) -> None:
+    run = run_of()
+    (result,) = finish([run], data)
+    fold = data(run)
+    model = build_model(run.spec.model, fold.sizes).eval()
+    model.load_state_dict(weights(result))
+    for part in PARTS:
+        predicted = result.predictions[part]
+        indices = fold.parts[part]
+        utterances = [fold.corpus.utterances[i] for i in indices]
+        assert list(predicted.utterances) == [u.id for u in utterances]
+        assert [CLASSES[n] for n in predicted.labels] == [u.emotion for u in utterances]
+        np.testing.assert_allclose(predicted.probabilities.sum(axis=1), 1, atol=1e-12)
+        with torch.no_grad():
+            alone = torch.cat([model(fold.batch([i])) for i in indices]).softmax(dim=1)
+        np.testing.assert_allclose(predicted.probabilities, alone.numpy(), atol=1e-5)
+
+
+def test_a_report_says_what_its_predictions_score(data: MakeData) -> None:
+    run = run_of()
+    (result,) = finish([run], data)
+    report = result.report
+    assert (report.digest, report.fold, report.seed) == (run.digest, 2, 7)
+    assert report.spec == run.spec.as_dict()
+    assert report.part_sizes == {"train": 24, "dev": 8, "test": 8}
+    for part in PARTS:
+        predicted = result.predictions[part]
+        hits = predicted.probabilities.argmax(axis=1) == predicted.labels
+        assert report.scores[part]["wa"] == hits.mean()
+        assert np.sum(report.scores[part]["confusion"]) == 8
+    assert report.scores["dev"]["wa"] == max(e.dev_wa for e in report.curve)
+    assert report.environment["threads"] == "1"
+    sizes = [p.numel() for p in build_model(MODEL, data(run).sizes).parameters()]
+    assert report.num_parameters == sum(sizes)
+
+
+def test_clipping_bounds_the_gradient_of_every_step(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[float] = []
+    original = torch.optim.Adam.step
+
+    def spying(self: torch.optim.Adam, *args: Any) -> Any:
+        found = [p.grad for group in self.param_groups for p in group["params"]]
+        norms.append(float(torch.stack([g.norm() for g in found if g is not None]).norm()))
+        return original(self, *args)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spying)
+    finish([run_of(max_epochs=1)], data)
+    free, norms[:] = max(norms), []
+    finish([run_of(max_epochs=1, clip_norm=free / 7)], data)
+    assert max(norms) == pytest.approx(free / 7, rel=1e-3)
+
+
+def test_torch_is_left_as_it_was_found(data: MakeData) -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    finish([run_of(max_epochs=1)], data)
+    assert not torch.are_deterministic_algorithms_enabled()
