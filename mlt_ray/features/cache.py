@@ -30,7 +30,7 @@ class Cache:
         try:
             # A file with no rows cannot be mapped.
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             # A segment cut short by a full disk: forget it, so that it is computed again.
             index.unlink()
             return

@@ -77,8 +77,10 @@ def test_what_two_writers_add_at_once_is_all_there(tmp_path: Path) -> None:
     assert len(Cache(tmp_path)) == 5
 
 
-@pytest.mark.parametrize("left", [0, 1, 60, 200, 1000, 3000])
-@pytest.mark.parametrize("rows", [11, 307])
+@pytest.mark.parametrize(
+    ("rows", "left"),
+    [*((11, n) for n in (0, 1, 60, 200, 347)), *((307, n) for n in (0, 60, 1000, 3000, 6267))],
+)
 def test_a_segment_that_was_cut_short_is_computed_again(
     tmp_path: Path, rows: int, left: int
 ) -> None:
@@ -88,8 +90,7 @@ def test_a_segment_that_was_cut_short_is_computed_again(
     Cache(tmp_path).add(cut)
     (path,) = set(tmp_path.glob("*.npy")) - before
     content = path.read_bytes()
-    if left >= len(content):
-        pytest.skip("nothing is cut off")
+    assert left < len(content)
     path.write_bytes(content[:left])
     opened = Cache(tmp_path)
     assert_holds(opened, whole)

@@ -112,9 +112,10 @@ def test_a_second_time_computes_nothing(
     monkeypatch.setattr(type(vectors), "lookup", None)
     asked = len(letters.asked)
     told: list[str] = []
-    progress: Callable[[str, int, int], None] = lambda what, done, total: told.append(what)
-    assert extract(spoken, SPEC, store, vectors, letters, progress) == 0
-    assert (len(letters.asked), told) == (asked, [])
+    computed = extract(
+        spoken, SPEC, store, vectors, letters, lambda what, done, total: told.append(what)
+    )
+    assert (computed, len(letters.asked), told) == (0, asked, [])
     assert set(store.root.rglob("*")) == files
 
 
@@ -128,8 +129,8 @@ def test_one_new_utterance_computes_one_recording_and_one_text(
     extract(corpus(first), SPEC, store, vectors, letters)
     letters.asked.clear()
     told: list[tuple[str, int, int]] = []
-    progress: Callable[[str, int, int], None] = lambda *step: told.append(step)
-    assert extract(corpus(first, second), SPEC, store, vectors, letters, progress) == 2
+    both = corpus(first, second)
+    assert extract(both, SPEC, store, vectors, letters, lambda *step: told.append(step)) == 2
     assert letters.asked == [("goodbye", ".")]
     assert told[-1] == ("words and phonemes", 1, 1)
     assert ("log-mel frames", 1, 1) in told

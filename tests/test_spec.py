@@ -1,0 +1,127 @@
+"""Run specifications: strict to read, and named by a digest of every value."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pytest
+
+from mlt_ray.errors import UserError
+from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec, TrainingSpec, digest_of, parse
+
+RUN = Run(spec=RunSpec(corpus="c0ffee", model=MultilevelSpec()), fold=2, seed=3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    size: int
+    share: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    name: str
+    inner: Inner = Inner(size=1)
+    kind: Literal["thin", "thick"] = "thin"
+    limit: float | None = None
+    is_on: bool = False
+
+
+def test_values_are_read_with_defaults_in_place_of_what_is_left_out() -> None:
+    found = parse(Outer, {"name": "a", "inner": {"size": 3}, "limit": 2.5}, "study")
+    assert found == Outer(name="a", inner=Inner(size=3, share=0.5), limit=2.5)
+
+
+def test_whole_numbers_are_read_as_floats_where_floats_are_expected() -> None:
+    found = parse(Outer, {"name": "a", "limit": 2, "inner": {"size": 3, "share": 1}}, "study")
+    assert type(found.limit) is float
+    assert type(found.inner.share) is float
+
+
+def test_null_is_read_where_a_value_may_be_missing() -> None:
+    assert parse(Outer, {"name": "a", "limit": None}, "study").limit is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "a", "lmit": 1}, "study: unknown key lmit; did you mean limit?"),
+        ({"name": "a", "xyz": 1}, "study: unknown key xyz; known: name, inner, kind, limit, is_on"),
+        ({"name": "a", "inner": {"siz": 1}}, "study.inner: unknown key siz; did you mean size?"),
+        ({"name": "a", "inner": {}}, "study.inner: key size is missing"),
+        ({}, "study: key name is missing"),
+        ({"name": 3}, "study.name: expected str, got 3"),
+        ({"name": "a", "inner": 3}, "study.inner: expected a mapping of keys, got 3"),
+        ({"name": "a", "inner": {"size": "3"}}, "study.inner.size: expected int, got '3'"),
+        ({"name": "a", "inner": {"size": 3.0}}, "study.inner.size: expected int, got 3.0"),
+        ({"name": "a", "inner": {"size": True}}, "study.inner.size: expected int, got True"),
+        ({"name": "a", "inner": {"size": None}}, "study.inner.size: expected int, got None"),
+        ({"name": "a", "limit": True}, "study.limit: expected float, got True"),
+        ({"name": "a", "limit": "1"}, "study.limit: expected float, got '1'"),
+        ({"name": "a", "is_on": 1}, "study.is_on: expected bool, got 1"),
+        ({"name": "a", "kind": "wide"}, "study.kind: expected one of thin, thick, got 'wide'"),
+        ([1], "study: expected a mapping of keys, got [1]"),
+        (None, "study: expected a mapping of keys, got None"),
+    ],
+)
+def test_what_cannot_be_used_is_named_with_its_place(values: Any, message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        parse(Outer, values, "study")
+    assert str(raised.value) == message
+
+
+def changes(value: Any) -> Iterator[Any]:
+    """The dataclass `value` with one field changed, for every field at any depth."""
+    for field in dataclasses.fields(value):
+        old = getattr(value, field.name)
+        if dataclasses.is_dataclass(old):
+            new: list[Any] = list(changes(old))
+        elif isinstance(old, bool):
+            new = [not old]
+        elif isinstance(old, str):
+            new = [old + "x"]
+        else:
+            new = [(old or 0) + 1]
+        for changed in new:
+            yield replace(value, **{field.name: changed})
+
+
+def test_a_change_of_any_field_changes_the_digest() -> None:
+    digests = [RUN.digest, *(run.digest for run in changes(RUN))]
+    counted = [FoldSpec(), TrainingSpec(), MultilevelSpec(), FeatureSpec().frames]
+    # Besides those: three of the features, and corpus, recipe, fold and seed.
+    assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 3 + 4
+    assert len(set(digests)) == len(digests)
+
+
+def test_equal_runs_have_equal_digests() -> None:
+    assert replace(RUN, seed=3).digest == RUN.digest
+    assert parse(MultilevelSpec, {"system": "multilevel"}, "m") == MultilevelSpec()
+
+
+def test_a_digest_is_16_hex_digits_and_the_same_in_every_process() -> None:
+    code = (
+        "from mlt_ray.models.multilevel import MultilevelSpec\n"
+        "from mlt_ray.spec import Run, RunSpec\n"
+        "spec = RunSpec(corpus='c0ffee', model=MultilevelSpec())\n"
+        "print(Run(spec=spec, fold=2, seed=3).digest)\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "4711"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == RUN.digest
+    assert len(RUN.digest) == len(f"{int(RUN.digest, 16):016x}") == 16
+
+
+def test_the_order_of_keys_does_not_matter_to_a_digest() -> None:
+    assert digest_of({"a": 1, "b": {"c": 2, "d": 3}}) == digest_of({"b": {"d": 3, "c": 2}, "a": 1})
+
+
+def test_a_dataclass_has_the_digest_of_its_values() -> None:
+    assert digest_of(Inner(size=3)) == digest_of({"size": 3, "share": 0.5})

@@ -1,0 +1,208 @@
+"""The store: files appear whole or not at all, and a finished run is never touched again."""
+
+import csv
+import dataclasses
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlt_ray import store as store_module
+from mlt_ray.errors import UserError
+from mlt_ray.labels import CLASSES
+from mlt_ray.store import (
+    Epoch,
+    Predictions,
+    RunReport,
+    Store,
+    curve_csv,
+    predictions_csv,
+    replacing,
+    write_bytes,
+    write_json,
+)
+
+EPOCHS = tuple(
+    Epoch(epoch=n, train_loss=1 / n, dev_loss=2 / n, dev_wa=0.3, dev_ua=0.1 + 0.2, ended_ms=17 * n)
+    for n in (1, 2, 3)
+)
+REPORT = RunReport(
+    digest="0123456789abcdef",
+    spec={"corpus": "c0ffee", "model": {"system": "multilevel"}},
+    fold=2,
+    seed=3,
+    scores={"dev": {"wa": 0.5}, "test": {"wa": 0.1 + 0.2}},
+    best_epoch=2,
+    curve=EPOCHS,
+    part_sizes={"train": 7, "dev": 3, "test": 2},
+    num_parameters=11,
+    started_ms=1,
+    ended_ms=2,
+    computed_s=0.25,
+)
+PREDICTIONS = {
+    "dev": Predictions(
+        utterances=("a", "b"),
+        labels=np.array([2, 0]),
+        probabilities=np.array([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]]),
+    ),
+    "test": Predictions(
+        utterances=("c",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
+    ),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+def write(store: Store, report: RunReport = REPORT, weights: bytes = b"weights") -> None:
+    store.write_run(report, PREDICTIONS, weights, {"mean": [0.1]})
+
+
+def test_a_run_is_read_back_as_it_was_written(store: Store) -> None:
+    assert not store.is_done(REPORT.digest)
+    assert store.report(REPORT.digest) is None
+    write(store)
+    assert store.is_done(REPORT.digest)
+    assert store.report(REPORT.digest) == REPORT
+    folder = store.run_dir(REPORT.digest)
+    assert (folder / "weights.pt").read_bytes() == b"weights"
+    assert store.read_json(folder / "inputs.json") == {"mean": [0.1]}
+    names = {"weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
+    assert {p.name for p in folder.iterdir()} == names
+
+
+def test_the_report_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    original = store_module.write_bytes
+
+    def spying(path: Path, content: bytes) -> None:
+        written.append(path.name)
+        original(path, content)
+
+    monkeypatch.setattr(store_module, "write_bytes", spying)
+    write(store)
+    assert len(written) == 5
+    assert written[-1] == "report.json"
+
+
+@pytest.mark.parametrize("fails_at", range(5))
+def test_a_run_whose_writing_was_cut_short_is_not_done_and_can_be_written_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    checkpoint = store.checkpoint(REPORT.digest)
+    write_bytes(checkpoint, b"state")
+    left = fails_at
+    original = store_module.write_bytes
+
+    def failing(path: Path, content: bytes) -> None:
+        nonlocal left
+        if left == 0:
+            raise OSError("no space left on device")
+        left -= 1
+        original(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "write_bytes", failing)
+        with pytest.raises(OSError, match="no space"):
+            write(store)
+    assert not store.is_done(REPORT.digest)
+    assert checkpoint.exists()
+    write(store)
+    assert store.report(REPORT.digest) == REPORT
+    assert not checkpoint.exists()
+
+
+def test_a_finished_run_is_not_overwritten(store: Store) -> None:
+    write(store)
+    write(store, replace(REPORT, best_epoch=1), b"other weights")
+    assert store.report(REPORT.digest) == REPORT
+    assert (store.run_dir(REPORT.digest) / "weights.pt").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"digest": 1}', "\x00" * 64])
+def test_a_damaged_report_is_named_with_a_remedy(store: Store, content: str) -> None:
+    path = store.run_dir(REPORT.digest) / "report.json"
+    write_bytes(path, content.encode())
+    with pytest.raises(UserError) as raised:
+        store.report(REPORT.digest)
+    assert str(raised.value).startswith(f"{path}: expected a run report, got ")
+    assert str(raised.value).endswith("delete the folder to compute the run again")
+
+
+def test_a_report_with_an_unknown_key_is_damaged(store: Store) -> None:
+    values = dataclasses.asdict(REPORT) | {"colour": "red"}
+    write_json(store.run_dir(REPORT.digest) / "report.json", values)
+    with pytest.raises(UserError, match="colour"):
+        store.report(REPORT.digest)
+
+
+def test_an_exception_while_writing_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "file.json"
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_exception_while_writing_keeps_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_bytes(path, b"old")
+    with pytest.raises(TypeError):
+        write_json(path, object())
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_takes_the_place_of_another_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_bytes(path, b"old")
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_numbers_keep_every_digit(tmp_path: Path) -> None:
+    values: dict[str, Any] = {"z": 0.1 + 0.2, "a": [1e-300, 1 / 3]}
+    write_json(tmp_path / "v.json", values)
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert found == values
+    assert list(found) == ["z", "a"]
+
+
+def test_a_file_that_does_not_exist_is_read_as_nothing(store: Store) -> None:
+    assert store.read_json(store.study("table1")) is None
+    assert store.studies() == []
+
+
+def test_studies_are_listed_by_name(store: Store) -> None:
+    for name in ("table2", "demo"):
+        write_json(store.study(name), {})
+    assert store.studies() == ["demo", "table2"]
+
+
+def test_predictions_are_one_line_an_utterance() -> None:
+    rows = list(csv.DictReader(io.StringIO(predictions_csv(PREDICTIONS))))
+    assert [(r["part"], r["utterance"], r["emotion"], r["predicted"]) for r in rows] == [
+        ("dev", "a", "neutral", "sad"),
+        ("dev", "b", "angry", "angry"),
+        ("test", "c", "happy", "happy"),
+    ]
+    assert [float(rows[0][c]) for c in CLASSES] == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_the_curve_is_one_line_an_epoch_with_every_digit() -> None:
+    rows = list(csv.DictReader(io.StringIO(curve_csv(EPOCHS))))
+    found = [{k: float(v) for k, v in row.items()} for row in rows]
+    assert found == [dataclasses.asdict(e) for e in EPOCHS]
