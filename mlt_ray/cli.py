@@ -40,6 +40,8 @@ Studies = Annotated[
     typer.Argument(metavar="STUDY...", help="Shipped studies (see mlt-ray studies) or YAML files."),
 ]
 DEFAULT_STORE = Path("runs")
+INTERRUPTED = 130
+"""Exit code after Ctrl-C; Typer turns the interruption into it."""
 
 
 def main() -> None:
@@ -49,12 +51,14 @@ def main() -> None:
     except UserError as error:
         print(f"mlt-ray: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "\nmlt-ray: interrupted; finished runs are kept, the same command goes on from here",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print(
+                "\nmlt-ray: interrupted; finished runs are kept, the same command goes on "
+                "from here",
+                file=sys.stderr,
+            )
+        raise
 
 
 @app.command()

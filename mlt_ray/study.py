@@ -91,6 +91,8 @@ def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
     seeds = values.get("seeds", [1, 2, 3])
     if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
         raise UserError(f"{name}.seeds: expected a list of whole numbers, got {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{name}.seeds: expected each seed once, got {seeds!r}")
     base = values.get("base", {})
     check_keys(f"{name}.base", base, SECTIONS)
     changes = parse_overrides(overrides)
@@ -130,7 +132,8 @@ def _published(values: Any, where: str) -> Published | None:
     scores = {}
     for key in ("wa", "ua"):
         pair = values.get(key)
-        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], float)):
+        is_pair = isinstance(pair, list) and len(pair) == 2
+        if not (is_pair and type(pair[0]) is float and type(pair[1]) in (float, type(None))):
             raise UserError(f"{where}.{key}: expected [mean, deviation or null], got {pair!r}")
         scores[key] = (pair[0], pair[1])
     return Published(**scores)
@@ -157,7 +160,10 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"--set {text}: {expected}")
         if parts[0] not in SECTIONS:
             raise unknown_key("--set", parts[0], SECTIONS, "section")
-        leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=_Loader)}
+        try:
+            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=_Loader)}
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {text}: expected a YAML value, got {value!r}") from error
         for part in reversed(parts[:-1]):
             leaf = {part: leaf}
         nested = merge(nested, leaf)

@@ -86,7 +86,7 @@ class Raw:
 
 @pytest.fixture
 def raw() -> Raw:
-    """Five sessions of eight utterances, two a class; frames and words tell the class weakly."""
+    """Five sessions of eight utterances, two a class; frames and words tell the class."""
     rng = np.random.default_rng(11)
     made = Raw()
     cues = {"angry": "furious", "happy": "joyful", "neutral": "plain", "sad": "gloomy"}
@@ -97,7 +97,7 @@ def raw() -> Raw:
             chosen = rng.choice(fillers, size=rng.integers(0, 4)).tolist()
             words = [(w, list(w.upper()[: rng.integers(1, 6)])) for w in [*chosen, cues[emotion]]]
             frames = rng.normal(size=(rng.integers(2, 14), NUM_BINS)) * 3 - 7
-            frames[:, number % 4] += 2
+            frames[:, number % 4] += 6
             # The session makes each text its own, as a fold without shared texts needs it.
             made.add(
                 f"s{session}_{number}", emotion, [*words, (f"name{session}{number}", ["N"])], frames

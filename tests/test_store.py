@@ -65,6 +65,12 @@ def write(store: Store, report: RunReport = REPORT, weights: bytes = b"weights")
     store.write_run(report, PREDICTIONS, weights, {"mean": [0.1]})
 
 
+def write_half(path: Path, error: BaseException) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 def test_a_run_is_read_back_as_it_was_written(store: Store) -> None:
     assert not store.is_done(REPORT.digest)
     assert store.report(REPORT.digest) is None
@@ -145,9 +151,8 @@ def test_a_report_with_an_unknown_key_is_damaged(store: Store) -> None:
 
 def test_an_exception_while_writing_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "file.json"
-    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_half(path, KeyboardInterrupt())
     assert list(path.parent.iterdir()) == []
 
 
@@ -156,9 +161,8 @@ def test_an_exception_while_writing_keeps_what_was_there(tmp_path: Path) -> None
     write_bytes(path, b"old")
     with pytest.raises(TypeError):
         write_json(path, object())
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(OSError, match="no space"):
+        write_half(path, OSError("no space left on device"))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

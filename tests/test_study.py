@@ -195,6 +195,7 @@ def test_an_override_that_cannot_be_used_is_named(override: str, message: str) -
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "mine.rows: two rows are called a"),
         ({"seeds": []}, "mine.seeds: expected a list of whole numbers, got []"),
         ({"seeds": [1, True]}, "mine.seeds: expected a list of whole numbers, got [1, True]"),
+        ({"seeds": [1, 3, 1]}, "mine.seeds: expected each seed once, got [1, 3, 1]"),
         ({"seeds": 3}, "mine.seeds: expected a list of whole numbers, got 3"),
         ({"base": {"modl": {}}}, "mine.base: unknown key modl; did you mean model?"),
         ({"base": {}}, "mine.one.model: key system is missing; known: multilevel"),

@@ -122,6 +122,9 @@ def connection(address: str | None) -> Iterator[None]:
     # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    # Ctrl-C ends the call at once: what is finished stands in the store, and Tune's own handler
+    # would return as if all had been computed.
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     where = address or os.environ.get("RAY_ADDRESS") or "local"

@@ -89,7 +89,7 @@ def _planned(
     )
     all_seeds = list(study.seeds)
     if is_asked:
-        all_seeds += [s for s in seeds if s not in study.seeds]
+        all_seeds += [s for s in dict.fromkeys(seeds) if s not in study.seeds]
     runs = tuple(Run(spec=spec, fold=f, seed=s) for s in all_seeds for f in FOLDS)
     asked = (
         r

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from mlt_ray.reports.collect import Table, TableRow
@@ -25,13 +26,14 @@ LEGEND = (
 
 def as_terminal(table: Table) -> RichTable:
     """A table for `rich`."""
-    shown = RichTable(title=table.title, caption=caption(table), box=box.HORIZONTALS, padding=0)
+    title, below = escape(table.title), escape(caption(table))
+    shown = RichTable(title=title, caption=below, box=box.HORIZONTALS, padding=0)
     shown.add_column("row", no_wrap=True)
     for heading in HEADINGS:
         shown.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
         # Without spaces, five columns and a long name fit into 80 characters.
-        shown.add_row(row.name, *(cell.replace(" ", "") for cell in cells(row)))
+        shown.add_row(escape(row.name), *(cell.replace(" ", "") for cell in cells(row)))
     return shown
 
 
@@ -171,5 +173,6 @@ def _pipes(values: Sequence[str]) -> str:
 
 
 def _latex(text: str) -> str:
-    escapes = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "$": r"\$"}
-    return "".join(escapes.get(c, c) for c in text)
+    names = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum"}
+    escapes = {c: rf"\{c}" for c in "&%_#${}"} | {c: rf"\{n}{{}}" for c, n in names.items()}
+    return "".join({**escapes, "±": r"$\pm$"}.get(c, c) for c in text)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mlt_ray.batch import Batch
 from mlt_ray.corpus.folds import make_folds
@@ -116,11 +117,15 @@ def script_dev(monkeypatch: pytest.MonkeyPatch, was: Sequence[float]) -> None:
 
 
 def test_a_run_learns(data: MakeData) -> None:
-    (result,) = finish([run_of(learning_rate=1e-2, max_epochs=12, patience=12)], data)
+    # Frames tell the class; without layers, eight epochs are enough for any seed to see it.
+    hearing = replace(MODEL, inputs="audio", width=26, cross_modality_layers=0)
+    model = replace(hearing, deep_fusion_layers=0, dropout=0.0, mel_prenet_dropout=0.0)
+    run = run_of(model=model, learning_rate=1e-2, max_epochs=8, patience=8)
+    (result,) = finish([run], data)
     losses = [e.train_loss for e in result.report.curve]
-    assert losses[-1] < 0.8 * losses[0]
-    # The filled corpus names its class in every text; chance is 0.25.
-    assert result.report.scores["test"]["wa"] > 0.5
+    assert losses[-1] < 0.5 * losses[0]
+    # Chance is 0.25, and eight seeds gave 0.75 and more.
+    assert result.report.scores["test"]["wa"] > 0.6
 
 
 def test_the_same_run_gives_the_same_bits(data: MakeData) -> None:
@@ -339,6 +344,22 @@ def test_training_never_sees_an_utterance_of_dev_or_test(
     epochs = [[i for batch in part for i in batch] for part in (seen[:half], seen[half:])]
     assert [sorted(e) for e in epochs] == [train_part, train_part]
     assert epochs[0] != epochs[1]
+
+
+def test_every_step_of_every_run_drops_out_by_a_key_of_its_own(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[tuple[int, ...]] = []
+    original = learner.set_dropout_keys
+
+    def spying(model: nn.Module, utterances: torch.Tensor, *parts: int) -> None:
+        keys.append(parts)
+        original(model, utterances, *parts)
+
+    monkeypatch.setattr(learner, "set_dropout_keys", spying)
+    finish([run_of(fold=f, seed=s) for f, s in ((1, 2), (2, 1), (1, 1))], data)
+    # Five batches of at most five hold the 24 training utterances.
+    assert len(set(keys)) == len(keys) == 3 * EPOCHS * 5
 
 
 def test_predictions_are_probabilities_in_the_order_of_the_part(data: MakeData) -> None:

@@ -1,0 +1,237 @@
+"""`mlt-ray run` from end to end: Ray, the store, MLflow, reports."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from tests.end_to_end.conftest import mlt_ray, reports, start_mlt_ray, tables
+
+pytestmark = pytest.mark.slow
+
+
+def mlflow_runs(store):
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("small")
+    return client, client.search_runs([experiment.experiment_id], max_results=1000)
+
+
+def points(store):
+    with sqlite3.connect(store / "mlflow.db") as database:
+        query = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
+                   join runs r using (run_uuid) order by 1, 2, 3, 4, 5"""
+        return database.execute(query).fetchall()
+
+
+def wait_for_reports(store, process, count, timeout_s=240):
+    end = time.monotonic() + timeout_s
+    while len(reports(store)) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"{len(reports(store))} reports after {timeout_s} s"
+        time.sleep(0.05)
+
+
+def test_every_run_of_the_study_is_done_and_reported(undisturbed):
+    [table] = tables(undisturbed)["tables"]
+    assert [row["name"] for row in table["rows"]] == ["audio only", "highway network"]
+    assert all((row["runs_done"], row["runs_planned"]) == (10, 10) for row in table["rows"])
+    assert table["rows"][1]["published"] == {"wa": [0.730, 0.003], "ua": [0.741, 0.001]}
+    found = [json.loads(r) for r in reports(undisturbed).values()]
+    assert len(found) == 20
+    by_row = [r["scores"]["test"]["ua"] for r in found if r["spec"]["model"]["inputs"] == "audio"]
+    assert table["rows"][0]["measured"]["ua_mean"] == pytest.approx(sum(by_row) / 10)
+
+
+def test_mlflow_has_a_parent_a_row_and_a_child_a_run_with_curves_and_files(undisturbed):
+    client, runs = mlflow_runs(undisturbed)
+    parents = [r for r in runs if r.data.tags["mlt_ray.kind"] == "row"]
+    children = [r for r in runs if r.data.tags["mlt_ray.kind"] == "fold-seed"]
+    assert sorted(r.info.run_name for r in parents) == ["audio only", "highway network"]
+    assert len(children) == 20
+    assert {r.info.status for r in runs} == {"FINISHED"}
+    child = children[0]
+    report = json.loads(reports(undisturbed)[child.data.tags["mlt_ray.digest"]])
+    curve = client.get_metric_history(child.info.run_id, "dev_wa")
+    assert [(m.step, m.value, m.timestamp) for m in curve] == [
+        (e["epoch"], e["dev_wa"], e["ended_ms"]) for e in report["curve"]
+    ]
+    assert child.data.metrics["test_ua"] == report["scores"]["test"]["ua"]
+    assert child.data.params["training.learning_rate"] == "0.001"
+    names = {a.path for a in client.list_artifacts(child.info.run_id)}
+    assert names == {"report.json", "predictions.csv", "curve.csv", "confusion_matrix.csv"}
+    assert child.info.start_time == report["started_ms"]
+
+
+def test_asking_again_computes_nothing_and_adds_nothing(undisturbed, corpus, study):
+    before, logged = reports(undisturbed), points(undisturbed)
+    again = mlt_ray("run", study, "--corpus", corpus, "--store", undisturbed)
+    assert again.returncode == 0, again.stderr
+    assert "20 in the store, 0 to compute" in again.stdout
+    assert "features: cached" in again.stdout
+    assert reports(undisturbed) == before
+    assert points(undisturbed) == logged
+
+
+def test_another_study_with_the_same_row_reuses_its_runs(undisturbed, corpus, study, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(study.read_text().replace("highway network", "the same by another name"))
+    done = mlt_ray("run", other, "--corpus", corpus, "--store", undisturbed)
+    assert "20 in the store, 0 to compute" in done.stdout
+    assert tables(undisturbed, "other")["tables"][0]["rows"][1]["runs_done"] == 10
+
+
+def test_a_killed_driver_loses_nothing_and_nothing_is_computed_twice(
+    undisturbed, corpus, study, tmp_path
+):
+    store = tmp_path / "killed"
+    arguments = ("run", study, "--corpus", corpus, "--store", store)
+    process = start_mlt_ray(*arguments)
+    wait_for_reports(store, process, 4)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(2)  # workers of the dead driver end, and may finish what they have in hand
+    kept = reports(store)
+    assert 4 <= len(kept) < 20
+    again = mlt_ray(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert f"{len(kept)} in the store, {20 - len(kept)} to compute" in again.stdout
+    assert {k: v for k, v in reports(store).items() if k in kept} == kept
+    assert tables(store) == tables(undisturbed)
+
+
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(corpus, study, tmp_path):
+    store = tmp_path / "interrupted"
+    process = start_mlt_ray("run", study, "--corpus", corpus, "--store", store)
+    wait_for_reports(store, process, 2)
+    os.kill(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in errors
+    assert "Traceback" not in errors
+    assert len(reports(store)) >= 2
+
+
+def test_a_run_that_diverges_is_named_and_the_others_are_reported(corpus, study, tmp_path):
+    diverging = tmp_path / "small.yaml"
+    text = study.read_text()
+    diverging.write_text(text + "    training: {learning_rate: 1e30}\n")
+    store = tmp_path / "store"
+    done = mlt_ray(
+        "run", diverging, "--corpus", corpus, "--store", store, "--seeds", "1", "--folds", "1-2"
+    )
+    assert done.returncode == 1
+    assert "2 runs failed" in done.stderr
+    assert "the loss is nan" in done.stderr
+    rows = tables(store)["tables"][0]["rows"]
+    assert [(r["runs_done"], r["runs_planned"]) for r in rows] == [(2, 10), (0, 10)]
+    assert rows[1]["measured"] is None
+    assert rows[0]["measured"]["wa_std"] is None
+
+
+def test_sync_rebuilds_mlflow_from_the_store_with_the_original_times(undisturbed, tmp_path):
+    store = tmp_path / "copy"
+    shutil.copytree(undisturbed, store)
+    logged = [p for p in points(store) if "fold" in p[0]]
+    (store / "mlflow.db").unlink()
+    for _ in range(2):
+        done = mlt_ray("sync", "--store", store)
+        assert done.returncode == 0, done.stderr
+    assert [p for p in points(store) if "fold" in p[0]] == logged
+
+
+def test_a_tracking_server_is_used_and_its_absence_stops_nothing(corpus, study, tmp_path):
+    store, port = tmp_path / "store", 8751
+    uri = f"http://127.0.0.1:{port}"
+    few = ("--rows", "audio only", "--seeds", "1", "--folds", "1")
+    arguments = ("run", study, "--corpus", corpus, "--store", store, "--tracking-uri", uri)
+    without = mlt_ray(*arguments, *few)
+    assert without.returncode == 0, without.stderr
+    assert "does not answer" in without.stderr
+    assert len(reports(store)) == 1
+    assert mlt_ray("sync", "--store", store, "--tracking-uri", uri).returncode == 1
+    options = {
+        "backend-store-uri": f"sqlite:///{tmp_path}/server.db",
+        "artifacts-destination": tmp_path / "served",
+        "port": port,
+        "workers": 1,
+    }
+    server = subprocess.Popen(
+        ["mlflow", "server", *(f"--{name}={value}" for name, value in options.items())],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    try:
+        wait_until_it_syncs(store, uri)
+        runs = mlflow.MlflowClient(tracking_uri=uri).search_runs(["1"])
+        assert sorted(r.info.run_name for r in runs) == ["audio only", "audio only, fold 1, seed 1"]
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def wait_until_it_syncs(store, uri):
+    end = time.monotonic() + 120
+    while (done := mlt_ray("sync", "--store", store, "--tracking-uri", uri)).returncode:
+        assert time.monotonic() < end, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "tabel1", "--corpus", "."], "unknown study tabel1; did you mean table1?"),
+        (["run", "table1", "--corpus", "nowhere"], "no such folder"),
+        (["run", "table1", "--corpus", ".", "--set", "training.epochs=3"], "unknown key epochs"),
+        (["run", "table1", "--corpus", ".", "--folds", "1-"], "expected numbers such as 1,3"),
+        (["report", "table1", "--store", "nowhere"], "run mlt-ray run table1 --corpus"),
+        (["corpus", "synthesize", "nowhere.csv", "out"], "nowhere.csv"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, message, tmp_path):
+    done = mlt_ray(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.strip().splitlines()
+    assert line.startswith("mlt-ray: ")
+    assert message in line
+
+
+def test_corpus_check_exits_2_for_a_damaged_recording(corpus, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(corpus, damaged)
+    assert mlt_ray("corpus", "check", damaged).returncode == 0
+    victim = sorted(damaged.rglob("Ses02F*.wav"))[0]
+    victim.write_bytes(victim.read_bytes()[:100])
+    done = mlt_ray("corpus", "check", damaged)
+    assert done.returncode == 2
+    assert victim.stem in done.stdout
+    run = mlt_ray("run", "table1", "--corpus", damaged, "--store", tmp_path / "s", "--dry-run")
+    assert run.returncode == 2
+    assert victim.stem in run.stderr
+
+
+def test_the_wheel_holds_the_studies(tmp_path):
+    root = Path(__file__).parents[2]
+    command = ["pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(root)]
+    subprocess.run([sys.executable, "-m", *command], check=True)
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "mlt_ray/search_spaces/table1.yaml" in names
+    assert "mlt_ray/py.typed" in names
+
+
+def test_doctor_finds_every_part_in_order(tmp_path):
+    done = mlt_ray("doctor", "--store", tmp_path)
+    assert done.returncode == 0, done.stdout
+    for part in ("packages", "Ray", "MLflow", "word vectors", "phonemes", "speech"):
+        assert part in done.stdout
+    assert "FAILS" not in done.stdout

@@ -1,0 +1,97 @@
+"""A row's mean and deviations, against numbers worked by hand and scikit-learn."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from mlt_ray.reports.statistics import aggregate
+from mlt_ray.store import RunReport
+from mlt_ray.training.metrics import score
+
+Report = Callable[..., RunReport]
+
+# WA by seed and fold. Means over folds: 0.60, 0.64, 0.71.
+WA = {
+    1: [0.50, 0.55, 0.60, 0.65, 0.70],
+    2: [0.60, 0.62, 0.64, 0.66, 0.68],
+    3: [0.61, 0.66, 0.71, 0.76, 0.81],
+}
+
+
+def reports_of(report: Report, scores: dict[int, list[float]]) -> list[RunReport]:
+    return [
+        report(fold, seed, wa=wa, ua=1 - wa)
+        for seed, values in scores.items()
+        for fold, wa in enumerate(values, start=1)
+    ]
+
+
+def test_fifteen_runs_give_the_numbers_worked_by_hand(report: Report) -> None:
+    found = aggregate(reports_of(report, WA), planned=15)
+    assert (found.done, found.planned) == (15, 15)
+    # (0.60 + 0.64 + 0.71) / 3, and the sample deviation of the three.
+    assert found.wa.mean == pytest.approx(0.65)
+    repeats = math.sqrt((0.05**2 + 0.01**2 + 0.06**2) / 2)
+    assert found.wa.std_repeats == pytest.approx(repeats)
+    squares = sum((x - 0.65) ** 2 for values in WA.values() for x in values)
+    assert found.wa.std_runs == pytest.approx(math.sqrt(squares / 14))
+    assert found.ua.mean == pytest.approx(0.35)
+    assert found.ua.std_repeats == pytest.approx(repeats)
+
+
+def test_the_order_of_runs_does_not_matter(report: Report) -> None:
+    runs = reports_of(report, WA)
+    assert aggregate(runs[::-1], 15) == aggregate(runs, 15)
+
+
+def test_repeats_with_a_missing_fold_do_not_count_for_the_deviation(report: Report) -> None:
+    scores = WA | {2: WA[2][:4]}
+    found = aggregate(reports_of(report, scores), planned=15)
+    assert (found.done, found.planned) == (14, 15)
+    # Only 0.60 and 0.71 are left: their sample deviation is their distance / √2.
+    assert found.wa.std_repeats == pytest.approx(0.11 / math.sqrt(2))
+    assert found.wa.mean == pytest.approx((3.0 + 2.52 + 3.55) / 14)
+
+
+@pytest.mark.parametrize(
+    "scores", [{1: WA[1]}, {1: WA[1], 2: WA[2][:4]}, {1: WA[1][:1], 2: WA[2][:1]}]
+)
+def test_below_two_whole_repeats_there_is_no_deviation_over_them(
+    report: Report, scores: dict[int, list[float]]
+) -> None:
+    found = aggregate(reports_of(report, scores), planned=15)
+    assert found.wa.std_repeats is None
+    assert found.wa.std_runs is not None
+
+
+def test_one_run_has_no_deviation_at_all(report: Report) -> None:
+    found = aggregate([report(4, 9, wa=0.6, ua=0.7)], planned=5)
+    assert (found.wa.mean, found.wa.std_repeats, found.wa.std_runs) == (0.6, None, None)
+    assert found.ua.mean == 0.7
+
+
+def test_nothing_to_aggregate_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no finished run"):
+        aggregate([], planned=15)
+
+
+def test_pooled_scores_are_those_of_all_test_predictions_together(report: Report) -> None:
+    rng = np.random.default_rng(3)
+    runs, all_labels, all_predictions = [], [], []
+    for fold, size in enumerate((11, 47, 23, 31, 5), start=1):
+        labels = rng.choice(4, size, p=[0.1, 0.2, 0.3, 0.4])
+        predictions = np.where(rng.random(size) < 0.5, labels, rng.integers(0, 4, size))
+        scores = asdict(score(labels, predictions, 4))
+        runs.append(report(fold, 1, scores["wa"], scores["ua"], scores["confusion"]))
+        all_labels.append(labels)
+        all_predictions.append(predictions)
+    labels, predictions = np.concatenate(all_labels), np.concatenate(all_predictions)
+    found = aggregate(runs, planned=5)
+    assert found.wa.pooled == pytest.approx(metrics.accuracy_score(labels, predictions))
+    assert found.ua.pooled == pytest.approx(metrics.balanced_accuracy_score(labels, predictions))
+    # Folds of different sizes: pooling and averaging are not the same.
+    assert found.wa.pooled != pytest.approx(found.wa.mean, abs=1e-3)

@@ -1,0 +1,297 @@
+"""Tables in every format: published and measured side by side, and never mixed up."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mlt_ray.errors import UserError
+from mlt_ray.reports.collect import Table, TableRow, collect
+from mlt_ray.reports.statistics import Aggregate, Statistic
+from mlt_ray.reports.tables import (
+    FILES,
+    as_csv,
+    as_json,
+    as_latex,
+    as_markdown,
+    as_terminal,
+    write_tables,
+)
+from mlt_ray.store import RunReport, Store, write_json
+
+Report = Callable[..., RunReport]
+
+MEASURED = Aggregate(
+    wa=Statistic(mean=0.6412, std_repeats=0.0123, std_runs=0.0345, pooled=0.6512),
+    ua=Statistic(mean=0.6618, std_repeats=0.0156, std_runs=0.0378, pooled=0.6718),
+    done=13,
+    planned=15,
+)
+BOTH = TableRow(
+    name="both",
+    published={"wa": (0.73, 0.003), "ua": (0.741, None)},
+    measured=MEASURED,
+    runs_done=13,
+    runs_planned=15,
+)
+ONLY_PUBLISHED = TableRow(
+    name="only published",
+    published={"wa": (0.719, 0.002), "ua": (0.727, 0.004)},
+    measured=None,
+    runs_done=0,
+    runs_planned=15,
+)
+ONLY_MEASURED = TableRow(
+    name="only measured",
+    published=None,
+    measured=MEASURED,
+    runs_done=13,
+    runs_planned=15,
+)
+TABLE = Table(
+    study="table1",
+    title="Table 1: rows & columns",
+    corpus="iemocap_100%",
+    fold_by=("session",),
+    rows=(BOTH, ONLY_PUBLISHED, ONLY_MEASURED),
+)
+# published WA, published UA, measured WA, measured UA, runs
+CELLS = {
+    "both": ["0.730 ± 0.003", "0.741", "0.641 ± 0.012", "0.662 ± 0.016", "13/15"],
+    "only published": ["0.719 ± 0.002", "0.727 ± 0.004", "", "", "0/15"],
+    "only measured": ["", "", "0.641 ± 0.012", "0.662 ± 0.016", "13/15"],
+}
+
+
+def in_terminal(table: Table, width: int = 200) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(as_terminal(table))
+    return console.export_text()
+
+
+def test_the_terminal_shows_every_cell_in_its_column() -> None:
+    lines = in_terminal(TABLE).splitlines()
+    above, head = next((a, b) for a, b in pairwise(lines) if b.split()[:1] == ["row"])
+    assert above.split() == ["published", "published", "measured", "measured"]
+    assert head.split() == ["row", "WA", "UA", "WA", "UA", "runs"]
+    ends = [found.end() for found in re.finditer("WA|UA|runs", head)]
+    for name, expected in CELLS.items():
+        (line,) = (x for x in lines if x.strip().startswith(name + " "))
+        starts = [0, *ends[:-1]]
+        found = [line[a:b].strip() for a, b in zip(starts, ends, strict=True)]
+        found[0] = found[0].removeprefix(name).strip()
+        assert found == [cell.replace(" ", "") for cell in expected]
+
+
+def test_the_terminal_shows_a_name_in_brackets_as_it_is() -> None:
+    table = Table(
+        study="s", title="[red]t", corpus="[c]", fold_by=("session",), rows=(named("[laughter]"),)
+    )
+    shown = in_terminal(table)
+    assert "[red]t" in shown
+    assert "on [c]," in shown
+    assert "[laughter]" in shown
+
+
+@pytest.mark.parametrize("name", ["highway network", "w/o deep fusion module"])
+def test_a_row_fits_into_eighty_characters(name: str) -> None:
+    published = {"wa": (0.73, 0.003), "ua": (0.741, 0.001)}
+    row = replace(BOTH, name=name, published=published)
+    lines = in_terminal(replace(TABLE, rows=(row,)), width=80).splitlines()
+    (line,) = (x for x in lines if x.strip().startswith(name))
+    cells = ["0.730±0.003", "0.741±0.001", "0.641±0.012", "0.662±0.016", "13/15"]
+    assert line.removeprefix(f" {name}").split() == cells
+
+
+def test_every_format_says_what_the_numbers_were_measured_on() -> None:
+    plain = "Measured: on iemocap_100%, five folds by session, 3/1/1."
+    assert plain in " ".join(in_terminal(TABLE).split())
+    assert plain in as_markdown([TABLE])
+    assert r"on iemocap\_100\%, five folds by session, 3/1/1." in as_latex([TABLE])
+
+
+def test_markdown_has_every_cell_and_both_deviations() -> None:
+    lines = as_markdown([TABLE]).splitlines()
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if "|" in line]
+    head, rule, *body = rows
+    expected = ["row", "published WA", "published UA", "measured WA", "measured UA", "runs"]
+    assert head == [*expected, "WA ± over runs", "UA ± over runs", "pooled WA", "pooled UA"]
+    assert len(rule) == len(head)
+    more = ["0.035", "0.038", "0.651", "0.672"]
+    assert body == [
+        ["both", *CELLS["both"], *more],
+        ["only published", *CELLS["only published"], "", "", "", ""],
+        ["only measured", *CELLS["only measured"], *more],
+    ]
+
+
+def test_markdown_keeps_a_bar_in_a_name_from_being_a_border() -> None:
+    table = Table(study="s", title="t", corpus="c", fold_by=("session",), rows=(named("a|b"),))
+    assert r"| a\|b | " in as_markdown([table])
+
+
+def named(name: str) -> TableRow:
+    return TableRow(name=name, published=None, measured=None, runs_done=0, runs_planned=15)
+
+
+def test_latex_has_every_cell() -> None:
+    lines = as_latex([TABLE]).splitlines()
+    rows = [line.removesuffix(r" \\").split(" & ") for line in lines if line.endswith(r"\\")]
+    expected = [[n, *(c.replace("±", r"$\pm$") for c in cells)] for n, cells in CELLS.items()]
+    assert rows[1:] == expected
+    assert len(rows[0]) == 6
+
+
+def test_latex_escapes_what_it_would_take_for_a_command() -> None:
+    table = Table(
+        study="s",
+        title="50% & more_of #1",
+        corpus="c",
+        fold_by=("session",),
+        rows=(named(r"$5 \alpha {x} a~b a^b"),),
+    )
+    text = as_latex([table])
+    assert r"\caption{50\% \& more\_of \#1. " in text
+    escaped = r"\$5 \textbackslash{}alpha \{x\} a\textasciitilde{}b a\textasciicircum{}b & "
+    assert escaped in text
+
+
+def test_csv_has_every_digit_and_leaves_empty_what_is_not_known() -> None:
+    both, published, measured = csv.DictReader(io.StringIO(as_csv([TABLE])))
+    assert both["study"] == "table1"
+    assert (both["published_wa_mean"], both["published_wa_std"]) == ("0.73", "0.003")
+    assert (both["published_ua_mean"], both["published_ua_std"]) == ("0.741", "")
+    assert both["measured_wa_mean"] == "0.6412"
+    assert both["measured_ua_std_repeats"] == "0.0156"
+    assert both["measured_wa_std_runs"] == "0.0345"
+    assert both["measured_ua_pooled"] == "0.6718"
+    assert (both["runs_done"], both["runs_planned"]) == ("13", "15")
+    assert {v for k, v in published.items() if k.startswith("measured")} == {""}
+    assert {v for k, v in measured.items() if k.startswith("published")} == {""}
+
+
+def test_json_has_exactly_the_agreed_form() -> None:
+    found = json.loads(as_json([TABLE]))
+    scores = {"wa_mean": 0.6412, "wa_std": 0.0123, "ua_mean": 0.6618, "ua_std": 0.0156}
+    assert found == {
+        "tables": [
+            {
+                "study": "table1",
+                "title": "Table 1: rows & columns",
+                "rows": [
+                    {
+                        "name": "both",
+                        "published": {"wa": [0.73, 0.003], "ua": [0.741, None]},
+                        "measured": scores,
+                        "runs_done": 13,
+                        "runs_planned": 15,
+                    },
+                    {
+                        "name": "only published",
+                        "published": {"wa": [0.719, 0.002], "ua": [0.727, 0.004]},
+                        "measured": None,
+                        "runs_done": 0,
+                        "runs_planned": 15,
+                    },
+                    {
+                        "name": "only measured",
+                        "published": None,
+                        "measured": scores,
+                        "runs_done": 13,
+                        "runs_planned": 15,
+                    },
+                ],
+            }
+        ]
+    }
+
+
+def test_a_published_score_is_never_shown_as_measured() -> None:
+    """In every format, a row's published numbers stand exactly once."""
+    table = Table(study="s", title="t", corpus="c", fold_by=("session",), rows=(ONLY_PUBLISHED,))
+    rendered = [in_terminal(table), *(render([table]) for render in FILES.values())]
+    assert len(rendered) == 5
+    for text in rendered:
+        assert len(re.findall(r"0\.719", text)) == 1
+        assert len(re.findall(r"0\.727", text)) == 1
+
+
+def test_several_tables_stand_one_after_the_other() -> None:
+    other = Table(study="demo", title="Demo", corpus="c", fold_by=("speaker",), rows=(BOTH,))
+    assert as_markdown([TABLE, other]).count("\n## ") + 1 == 2
+    assert as_latex([TABLE, other]).count(r"\begin{table}") == 2
+    assert [t["study"] for t in json.loads(as_json([TABLE, other]))["tables"]] == ["table1", "demo"]
+    assert [r["study"] for r in csv.DictReader(io.StringIO(as_csv([TABLE, other])))] == [
+        *["table1"] * 3,
+        "demo",
+    ]
+
+
+def test_every_format_is_written_to_a_file(tmp_path: Path) -> None:
+    paths = write_tables([TABLE], tmp_path / "reports")
+    assert sorted(p.name for p in paths) == [
+        "tables.csv",
+        "tables.json",
+        "tables.md",
+        "tables.tex",
+    ]
+    assert json.loads((tmp_path / "reports" / "tables.json").read_text())["tables"]
+    assert "±" in (tmp_path / "reports" / "tables.md").read_text(encoding="utf-8")
+
+
+def planned(store: Store, rows: dict[str, list[str]], published: Any = None) -> None:
+    """A plan in the store: rows by name with the digests of their runs."""
+    values = {
+        "study": "mine",
+        "title": "Mine",
+        "corpus": {"name": "spoken", "fingerprint": "c0ffee"},
+        "rows": [
+            {
+                "name": name,
+                "published": published,
+                "spec": {"folds": {"by": by}},
+                "runs": [
+                    {"digest": d, "fold": 1 + n % 5, "seed": 1 + n // 5}
+                    for n, d in enumerate(digests)
+                ],
+            }
+            for (name, digests), by in zip(rows.items(), ("session", "speaker"), strict=False)
+        ],
+    }
+    write_json(store.study("mine"), values)
+
+
+def test_thirteen_of_fifteen_finished_runs_are_shown_as_such(
+    report: Report, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    digests = [f"{n:016x}" for n in range(15)]
+    planned(store, {"one": digests, "none": ["f" * 16]}, {"wa": [0.7, None], "ua": [0.8, 0.1]})
+    for n, digest in enumerate(digests[:13]):
+        run = report(1 + n % 5, 1 + n // 5, wa=0.5 + 0.01 * (n // 5), ua=0.25, digest=digest)
+        store.write_run(run, {}, b"", {})
+    table = collect("mine", store)
+    assert (table.title, table.corpus, table.fold_by) == ("Mine", "spoken", ("session", "speaker"))
+    one, none = table.rows
+    assert (one.runs_done, one.runs_planned) == (13, 15)
+    assert one.measured is not None
+    assert one.measured.wa.mean == pytest.approx((5 * 0.50 + 5 * 0.51 + 3 * 0.52) / 13)
+    assert one.measured.wa.std_repeats == pytest.approx(0.01 / 2**0.5)
+    assert (none.measured, none.runs_done, none.runs_planned) == (None, 0, 1)
+    assert none.published == {"wa": (0.7, None), "ua": (0.8, 0.1)}
+    assert "13/15" in in_terminal(table)
+
+
+def test_a_study_that_was_never_run_is_refused_with_those_that_were(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    planned(store, {"one": ["f" * 16]})
+    with pytest.raises(UserError, match="runs of study table9, found those of: mine; run mlt-ray"):
+        collect("table9", store)

@@ -1,0 +1,102 @@
+"""Imports go downward only, and what is heavy is loaded by nobody who does not need it."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mlt_ray
+
+PACKAGE = Path(mlt_ray.__file__).parent
+
+LAYERS = (
+    {"errors", "labels", "display"},
+    {"spec", "store"},
+    {"corpus", "batch"},
+    {"features", "models"},
+    {"training", "study"},
+    {"reports", "inference"},
+    {"orchestration"},
+    {"doctor"},
+    {"cli", "__main__"},
+)
+"""From low to high. A part imports itself and lower layers, never a part beside it."""
+
+LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+
+ORCHESTRATORS = {"ray", "mlflow", "optuna"}
+MAY_ORCHESTRATE = {"orchestration", "reports", "inference", "doctor"}
+
+
+def modules() -> list[Path]:
+    return sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
+
+
+def part_of(module: Path) -> str:
+    """The layer's name for a module: its folder under the package, or its own name."""
+    return module.parts[0].removesuffix(".py")
+
+
+def imported(module: Path) -> Iterator[str]:
+    """Dotted names that a module imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports relatively"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_part_of_the_package_has_its_layer() -> None:
+    assert {part_of(m) for m in modules()} <= set(LEVELS)
+
+
+@pytest.mark.parametrize("module", modules(), ids=str)
+def test_a_module_imports_only_from_lower_layers(module: Path) -> None:
+    own = part_of(module)
+    for name in imported(module):
+        top, _, rest = name.partition(".")
+        if top == "mlt_ray" and rest and rest != "__version__":
+            part = rest.split(".")[0]
+            allowed = part == own or LEVELS[part] < LEVELS[own]
+            assert allowed, f"{module} imports {name}, which is not below it"
+
+
+@pytest.mark.parametrize("module", modules(), ids=str)
+def test_below_orchestration_nothing_knows_ray_mlflow_or_optuna(module: Path) -> None:
+    if part_of(module) in MAY_ORCHESTRATE:
+        return
+    assert not ORCHESTRATORS & {name.split(".")[0] for name in imported(module)}
+
+
+def loaded_by(*names: str) -> set[str]:
+    """Top-level packages that a fresh process has loaded after importing `names`."""
+    code = (
+        f"import importlib, json, sys\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        f"print(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_training_loads_no_orchestration() -> None:
+    loaded = loaded_by(
+        "mlt_ray.training.loop",
+        "mlt_ray.models.registry",
+        "mlt_ray.features.batching",
+        "mlt_ray.corpus.read",
+    )
+    assert {"torch", "mlt_ray"} <= loaded
+    assert not loaded & ORCHESTRATORS
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    loaded = loaded_by("mlt_ray.cli")
+    assert "mlt_ray" in loaded
+    assert not loaded & (ORCHESTRATORS | {"torch", "pandas", "sklearn", "transformers"})
