@@ -8,15 +8,40 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from mlt_ray.errors import UserError
 
 T = TypeVar("T")
+
+
+class Bound(NamedTuple):
+    """A condition on a number, and how to say it."""
+
+    holds: Callable[[float], bool]
+    text: str
+
+
+def at_least(least: float) -> Bound:
+    """A finite number that is not below `least`."""
+    return Bound(lambda value: least <= value < math.inf, f"at least {least}")
+
+
+ABOVE_0 = Bound(lambda value: 0 < value < math.inf, "above 0")
+SHARE = Bound(lambda value: 0 <= value < 1, "at least 0 and below 1")
+
+
+def require(values: object, bound: Bound, *names: str) -> None:
+    """`ValueError` naming the first field of `values` that is out of bounds; None is allowed."""
+    for name in names:
+        value = getattr(values, name)
+        if value is not None and not bound.holds(value):
+            raise ValueError(f"{name}: expected a number {bound.text}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +67,9 @@ class FramesSpec:
     window_ms: float = 25.0
     hop_ms: float = 12.0
 
+    def __post_init__(self) -> None:
+        require(self, at_least(1), "num_bins", "window_ms", "hop_ms")
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
@@ -57,6 +85,9 @@ class FeatureSpec:
     frames_per_step: int = 1
     vectors: str = "default"
     phonemizer: str = "default"
+
+    def __post_init__(self) -> None:
+        require(self, at_least(1), "frames_per_step")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +105,11 @@ class TrainingSpec:
     clip_norm: float | None = None
     weight_decay: float = 0.0
     bucket_batches: int = 16
+
+    def __post_init__(self) -> None:
+        require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")
+        require(self, at_least(0), "weight_decay")
+        require(self, ABOVE_0, "learning_rate", "clip_norm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +166,7 @@ def parse(kind: type[T], values: Any, where: str) -> T:
     """Build the dataclass `kind` from nested plain values, refusing what it does not know.
 
     Raises `UserError` naming `where` for an unknown key (with the nearest known one), a missing
-    key or a value of another type. Whole numbers are accepted for floats.
+    key, a value of another type or a number out of bounds. Whole numbers are accepted for floats.
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
@@ -143,7 +179,11 @@ def parse(kind: type[T], values: Any, where: str) -> T:
         required = spec.default is dataclasses.MISSING
         if required and spec.default_factory is dataclasses.MISSING and name not in values:
             raise UserError(f"{where}: key {name} is missing")
-    return kind(**{k: _value(hints[k], v, f"{where}.{k}") for k, v in values.items()})
+    parsed = {k: _value(hints[k], v, f"{where}.{k}") for k, v in values.items()}
+    try:
+        return kind(**parsed)
+    except ValueError as error:
+        raise UserError(f"{where}.{error}") from error
 
 
 def unknown_key(

@@ -1,6 +1,7 @@
 """Run specifications: strict to read, and named by a digest of every value."""
 
 import dataclasses
+import math
 import os
 import subprocess
 import sys
@@ -12,7 +13,16 @@ import pytest
 
 from mlt_ray.errors import UserError
 from mlt_ray.models.multilevel import MultilevelSpec
-from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec, TrainingSpec, digest_of, parse
+from mlt_ray.spec import (
+    FeatureSpec,
+    FoldSpec,
+    FramesSpec,
+    Run,
+    RunSpec,
+    TrainingSpec,
+    digest_of,
+    parse,
+)
 
 RUN = Run(spec=RunSpec(corpus="c0ffee", model=MultilevelSpec()), fold=2, seed=3)
 
@@ -86,7 +96,7 @@ def changes(value: Any) -> Iterator[Any]:
         elif isinstance(old, str):
             new = [old + "x"]
         else:
-            new = [(old or 0) + 1]
+            new = [(old or 1) * 2]  # keeps widths multiples of the number of heads
         for changed in new:
             yield replace(value, **{field.name: changed})
 
@@ -125,3 +135,24 @@ def test_the_order_of_keys_does_not_matter_to_a_digest() -> None:
 
 def test_a_dataclass_has_the_digest_of_its_values() -> None:
     assert digest_of(Inner(size=3)) == digest_of({"size": 3, "share": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (TrainingSpec, {"batch_size": 0}, "x.batch_size: expected a number at least 1, got 0"),
+        (TrainingSpec, {"learning_rate": -1}, "x.learning_rate: expected a number above 0"),
+        (TrainingSpec, {"learning_rate": math.nan}, "x.learning_rate: expected a number above 0"),
+        (TrainingSpec, {"learning_rate": math.inf}, "x.learning_rate: expected a number above 0"),
+        (TrainingSpec, {"clip_norm": 0}, "x.clip_norm: expected a number above 0, got 0"),
+        (FeatureSpec, {"frames_per_step": 0}, "x.frames_per_step: expected a number at least 1"),
+        (FramesSpec, {"hop_ms": 0}, "x.hop_ms: expected a number at least 1"),
+        (MultilevelSpec, {"dropout": 1.0}, "x.dropout: expected a number at least 0 and below 1"),
+        (MultilevelSpec, {"num_heads": 3}, "x.width: expected a multiple of num_heads"),
+        (MultilevelSpec, {"deep_fusion_layers": -1}, "x.deep_fusion_layers: expected a number"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(kind, values, message):
+    with pytest.raises(UserError) as error:
+        parse(kind, values, "x")
+    assert str(error.value).startswith(message)

@@ -32,7 +32,7 @@ class Cache:
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
         except (OSError, ValueError, EOFError):
             # A segment cut short by a full disk: forget it, so that it is computed again.
-            index.unlink()
+            index.unlink(missing_ok=True)
             return
         self._segments[index] = data
         for key, (start, rows) in json.loads(index.read_text()).items():

@@ -129,6 +129,18 @@ class Highway(nn.Module):
         return u
 
 
+def symbol_embedding(num_symbols: int, dim: int) -> nn.Embedding:
+    """Learnt rows of symbols; 0 (padding) and 1 (unknown) start at zero.
+
+    The training part names all its symbols, so the unknown one is never trained: zero says
+    nothing, where a random row would say something.
+    """
+    embedding = nn.Embedding(num_symbols, dim, padding_idx=0)
+    with torch.no_grad():
+        embedding.weight[:2].zero_()
+    return embedding
+
+
 class WordEmbedding(nn.Module):
     """Frozen word vectors, and learnt rows for padding, unknown and words without a vector."""
 
@@ -136,7 +148,7 @@ class WordEmbedding(nn.Module):
 
     def __init__(self, num_learned: int, vectors: Tensor) -> None:
         super().__init__()
-        self.learned = nn.Embedding(num_learned, vectors.shape[1], padding_idx=0)
+        self.learned = symbol_embedding(num_learned, vectors.shape[1])
         # One spare row keeps the lookup valid where no word has a vector.
         spare = vectors.new_zeros(1, vectors.shape[1])
         self.register_buffer("vectors", torch.cat([vectors, spare]), persistent=False)
@@ -162,7 +174,7 @@ class CharCnn(nn.Module):
 
     def __init__(self, num_symbols: int, dim: int, channels: int, kernel: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(num_symbols, dim, padding_idx=0)
+        self.embedding = symbol_embedding(num_symbols, dim)
         self.convolution = nn.Conv1d(dim, channels, kernel, padding="same")
 
     def forward(self, phonemes: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from mlt_ray.models.layers import (
     WordEmbedding,
     masked_max,
 )
-from mlt_ray.spec import ModelSpec
+from mlt_ray.spec import SHARE, ModelSpec, at_least, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,18 @@ class MultilevelSpec(ModelSpec):
     prenet_dropout: float = 0.2
     mel_prenet_width: int = 256
     mel_prenet_dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        layers = ("text_encoder", "cross_modality", "deep_fusion", "highway", "prenet")
+        require(self, at_least(0), *(f"{name}_layers" for name in layers))
+        require(self, SHARE, "dropout", "prenet_dropout", "mel_prenet_dropout")
+        sizes = ("width", "num_heads", "feed_forward", "mel_prenet_width")
+        require(self, at_least(1), *sizes, "phoneme_dim", "phoneme_channels")
+        require(self, at_least(1), "phoneme_kernel", "prenet_kernel")
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width: expected a multiple of num_heads ({self.num_heads}), got {self.width}"
+            )
 
 
 class TextInput(nn.Module):
