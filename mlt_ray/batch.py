@@ -5,7 +5,8 @@ D values a word vector, V word vectors.
 """
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -22,11 +23,14 @@ class Batch:
     words: Tensor  # (B, W) int64: ids of the fold's vocabulary
     num_words: Tensor  # (B,) int64
     phonemes: Tensor  # (B, W, P) int64: ids of the fold's vocabulary
+    extras: Mapping[str, Tensor] = field(default_factory=dict)  # by name, (B, …): what else is read
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Batch(**{k: v.to(device, non_blocking=True) for k, v in tensors.items()})
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        extras = {k: v.to(device, non_blocking=True) for k, v in values.pop("extras").items()}
+        moved = {k: v.to(device, non_blocking=True) for k, v in values.items()}
+        return Batch(**moved, extras=extras)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +58,7 @@ class InputSizes:
     num_phonemes: int
     num_learned_words: int
     word_vectors: Tensor  # (V, D) float32
+    extras: Mapping[str, int] = field(default_factory=dict)  # values in the last axis, by name
 
 
 def real(lengths: Tensor, size: int) -> Tensor:

@@ -61,8 +61,13 @@ class FoldSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FramesSpec:
-    """Acoustic frames: a log-mel filter bank of 128 bins, 25 ms window, 12 ms hop (section 4.2)."""
+    """Acoustic frames: a log-mel filter bank of 128 bins, 25 ms window, 12 ms hop (section 4.2).
 
+    The compared systems have others: ``mfcc`` (a third of `num_bins` coefficients with their first
+    and second differences) and ``spectrogram`` (log power, `num_bins` = half the FFT + 1).
+    """
+
+    kind: Literal["log_mel", "mfcc", "spectrogram"] = "log_mel"
     num_bins: int = 128
     window_ms: float = 25.0
     hop_ms: float = 12.0
@@ -76,18 +81,21 @@ class FeatureSpec:
     """What a model is given.
 
     `frames_per_step` consecutive frames are averaged into one step (the reduction factor of
-    Transformer TTS; 1 in the paper). `vectors` names the word vectors by content:
+    Transformer TTS; 1 in the paper). `max_steps` and `max_words` cut off what comes later; None
+    cuts nothing. `vectors` names the word vectors by content:
     ``name@digest``, `phonemizer` the engine that spelt the words; a study leaves both at
     ``default``, and planning fills them in.
     """
 
     frames: FramesSpec = FramesSpec()
     frames_per_step: int = 1
+    max_steps: int | None = None
+    max_words: int | None = None
     vectors: str = "default"
     phonemizer: str = "default"
 
     def __post_init__(self) -> None:
-        require(self, at_least(1), "frames_per_step")
+        require(self, at_least(1), "frames_per_step", "max_steps", "max_words")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +111,21 @@ class TrainingSpec:
     max_epochs: int = 100
     patience: int = 10
     clip_norm: float | None = None
+    clip_value: float | None = None
     weight_decay: float = 0.0
     bucket_batches: int = 16
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")
         require(self, at_least(0), "weight_decay")
-        require(self, ABOVE_0, "learning_rate", "clip_norm")
+        require(self, ABOVE_0, "learning_rate", "clip_norm", "clip_value")
+
+
+class Need(NamedTuple):
+    """An input besides frames, words and phonemes; `source` names by content what computes it."""
+
+    name: str
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +133,11 @@ class ModelSpec:
     """Base of every system's configuration; `system` is its name in study files."""
 
     system: str
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """Inputs of `mlt_ray.features.extras` that this configuration reads."""
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

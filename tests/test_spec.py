@@ -104,8 +104,8 @@ def changes(value: Any) -> Iterator[Any]:
 def test_a_change_of_any_field_changes_the_digest() -> None:
     digests = [RUN.digest, *(run.digest for run in changes(RUN))]
     counted = [FoldSpec(), TrainingSpec(), MultilevelSpec(), FeatureSpec().frames]
-    # Besides those: three of the features, and corpus, recipe, fold and seed.
-    assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 3 + 4
+    # Besides those: five of the features, and corpus, recipe, fold and seed.
+    assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 5 + 4
     assert len(set(digests)) == len(digests)
 
 

@@ -1,6 +1,7 @@
 """A fold's utterances as batches: averaged and normalised frames, ids of words and phonemes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.extract import FeatureCache
+from mlt_ray.features.extras import Extra
 from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
 from mlt_ray.spec import FeatureSpec
 
@@ -30,8 +32,17 @@ class Text(NamedTuple):
 class FoldData:
     """One fold of a corpus, ready for a model. `parts` maps train, dev and test to indices."""
 
-    def __init__(self, corpus: Corpus, fold: Fold, spec: FeatureSpec, cache: FeatureCache) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        fold: Fold,
+        spec: FeatureSpec,
+        cache: FeatureCache,
+        extras: Mapping[str, Extra] = MappingProxyType({}),
+    ) -> None:
         self.corpus = corpus
+        self._spec = spec
+        self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
         self._cache = cache
         self._step = spec.frames_per_step
@@ -41,7 +52,8 @@ class FoldData:
         self._vectors = self._number_vectors()
         self._texts = [self._text(u.text) for u in corpus.utterances]
         rows = [cache.frames.rows(u.audio_sha256) for u in corpus.utterances]
-        self.num_steps = np.asarray([-(-r // self._step) for r in rows])
+        longest = spec.max_steps or max(rows)
+        self.num_steps = np.asarray([min(-(-r // self._step), longest) for r in rows])
         frame_bytes = 4 * len(self.fitted.mean)
         self._keep = int(self.num_steps.sum()) * frame_bytes <= KEPT_BYTES
         self._kept: dict[int, np.ndarray] = {}
@@ -57,6 +69,7 @@ class FoldData:
             num_phonemes=len(self._phonemes) + 2,
             num_learned_words=len(self._words) + 2,
             word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
+            extras={name: extra.dim for name, extra in self._extras.items()},
         )
 
     def labels(self, part: str) -> np.ndarray:
@@ -106,6 +119,7 @@ class FoldData:
             words=torch.from_numpy(words),
             num_words=torch.tensor(num_words),
             phonemes=torch.from_numpy(phonemes),
+            extras={name: extra.batch(indices) for name, extra in self._extras.items()},
         )
 
     def _number_vectors(self) -> dict[str, int]:
@@ -117,7 +131,7 @@ class FoldData:
         return {w: n for n, w in enumerate(known, start=first)}
 
     def _text(self, text: str) -> Text:
-        pairs = self._cache.words_of(text)
+        pairs = self._cache.words_of(text)[: self._spec.max_words]
         words = [self._vectors.get(w, self._words.get(w, UNKNOWN)) for w, _ in pairs]
         phonemes = np.zeros((len(pairs), max(len(p) for _, p in pairs)), np.int64)
         for n, (_, symbols) in enumerate(pairs):
@@ -129,7 +143,7 @@ class FoldData:
         if index in self._kept:
             return self._kept[index]
         raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
-        frames = averaged(self.fitted.normalise(raw), self._step)
+        frames = averaged(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
         if self._keep:
             self._kept[index] = frames
         return frames

@@ -21,6 +21,7 @@ from mlt_ray.models.layers import (
     WordEmbedding,
     masked_max,
 )
+from mlt_ray.models.system import System
 from mlt_ray.spec import SHARE, ModelSpec, at_least, require
 
 
@@ -142,7 +143,7 @@ class SpeechInput(nn.Module):
         return self.positions(self.prenet(frames)), mask
 
 
-class Multilevel(nn.Module):
+class Multilevel(System):
     """The multilevel transformer; `encode` gives the utterance's vector, `forward` its logits."""
 
     def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:

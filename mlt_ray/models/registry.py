@@ -3,23 +3,22 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from torch import nn
-
 from mlt_ray.batch import InputSizes
 from mlt_ray.errors import UserError
 from mlt_ray.models.multilevel import Multilevel, MultilevelSpec
+from mlt_ray.models.system import System
 from mlt_ray.spec import ModelSpec, parse, unknown_key
 
 
-class System(NamedTuple):
+class Entry(NamedTuple):
     """A configuration class and the module that it configures."""
 
     spec: type[ModelSpec]
-    module: Callable[[Any, InputSizes], nn.Module]
+    module: Callable[[Any, InputSizes], System]
 
 
 SYSTEMS = {
-    "multilevel": System(MultilevelSpec, Multilevel),
+    "multilevel": Entry(MultilevelSpec, Multilevel),
 }
 
 
@@ -33,6 +32,6 @@ def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
     return parse(SYSTEMS[name].spec, values, where)
 
 
-def build_model(spec: ModelSpec, sizes: InputSizes) -> nn.Module:
+def build_model(spec: ModelSpec, sizes: InputSizes) -> System:
     """A freshly initialised module; its weights come from torch's global generator."""
     return SYSTEMS[spec.system].module(spec, sizes)

@@ -8,6 +8,7 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.features.extract import Progress, extract
+from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, FoldSpec, digest_of
@@ -76,6 +77,10 @@ def prepare(
     if not path.exists():
         write_json(path, corpus.as_dict())
     features = dict.fromkeys(row.features for row in rows)
-    return sum(
+    computed = sum(
         extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features
+    )
+    needed = {need: row.features for row in rows for need in row.model.needs}
+    return computed + sum(
+        extract_extra(corpus, Context(need, store, spec), progress) for need, spec in needed.items()
     )

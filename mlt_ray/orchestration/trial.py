@@ -12,6 +12,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
+from mlt_ray.features.extras import load_extras
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import Epoch, Store
 from mlt_ray.training.checkpoint import Checkpoint
@@ -71,8 +72,9 @@ class EpochMessages:
 def fold_data(run: Run, store_root: str) -> FoldData:
     """The run's fold, from the store's corpus table and feature cache."""
     corpus, folds = _folds(run.spec.corpus, run.spec.folds, store_root)
-    cache = FeatureCache.open(Store(store_root), run.spec.features)
-    return FoldData(corpus, folds[run.fold - 1], run.spec.features, cache)
+    store, fold, features = Store(store_root), folds[run.fold - 1], run.spec.features
+    extras = load_extras(corpus, fold, run.spec.model.needs, store, features)
+    return FoldData(corpus, fold, features, FeatureCache.open(store, features), extras)
 
 
 @functools.lru_cache(maxsize=4)

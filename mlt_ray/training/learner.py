@@ -18,6 +18,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
+from mlt_ray.models.system import System
 from mlt_ray.spec import Run
 from mlt_ray.store import Epoch, Predictions
 from mlt_ray.training.metrics import score
@@ -46,7 +47,7 @@ class Learner:
         self.data = data
         self.device = device
         torch.manual_seed(seed_of(run, "weights"))
-        self.model: nn.Module = build_model(run.spec.model, data.sizes).to(device)
+        self.model: System = build_model(run.spec.model, data.sizes).to(device)
         training = run.spec.training
         self.optimiser = torch.optim.Adam(
             [p for p in self.model.parameters() if p.requires_grad],
@@ -84,11 +85,13 @@ class Learner:
             self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
         )
         self.optimiser.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.model(batch), batch.labels)
+        loss = self.model.loss(batch)
         loss.backward()
-        clip_norm = self.run.spec.training.clip_norm
-        if clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), clip_norm)
+        training = self.run.spec.training
+        if training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+        if training.clip_value is not None:
+            nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
         self.optimiser.step()
         self._losses.append(loss.detach() * len(batch))
         self._seen += len(batch)

@@ -1,0 +1,111 @@
+"""Inputs that only some systems read: computed, cached and loaded only where one of them runs.
+
+A `Source` computes one array an utterance, once for all runs; an `Extra` is what a fold's batches
+take from these arrays.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlt_ray.corpus.folds import Fold
+from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.features.cache import Cache
+from mlt_ray.spec import FeatureSpec, Need, digest_of
+from mlt_ray.store import Store
+
+SEGMENT = 256
+"""Utterances a segment of the cache: what an interruption can cost at most."""
+
+
+class Extra(Protocol):
+    """One extra input of a fold. `dim` is the number of values in a batch's last axis."""
+
+    dim: int
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """(B, …) for the utterances at `indices` of the corpus."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a source may read besides the utterance."""
+
+    need: Need
+    store: Store
+    spec: FeatureSpec
+
+
+Arrays = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """How one kind of extra input is computed, cached and used.
+
+    `key` names what an utterance's array is computed from; `compute` yields the arrays (rows, …)
+    in the order of the utterances; `use` makes the fold's `Extra` of all arrays of a corpus.
+    """
+
+    key: Callable[[Utterance], str]
+    compute: Callable[[Sequence[Utterance], Context], Iterator[np.ndarray]]
+    use: Callable[[Arrays, Fold, Context], Extra]
+
+
+SOURCES: dict[str, Source] = {}
+
+
+def extract_extra(
+    corpus: Corpus, context: Context, progress: Callable[[str, int, int], None]
+) -> int:
+    """Compute what the cache lacks of one extra input; returns how many arrays that was."""
+    need = context.need
+    source, cache = SOURCES[need.name], open_cache(context)
+    by_key = {source.key(u): u for u in corpus.utterances}
+    keys = cache.missing(by_key)
+    for start in range(0, len(keys), SEGMENT):
+        progress(need.name, start, len(keys))
+        chunk = keys[start : start + SEGMENT]
+        arrays = source.compute([by_key[k] for k in chunk], context)
+        cache.add(dict(zip(chunk, arrays, strict=True)))
+    if keys:
+        progress(need.name, len(keys), len(keys))
+    return len(keys)
+
+
+def load_extras(
+    corpus: Corpus, fold: Fold, needs: Sequence[Need], store: Store, spec: FeatureSpec
+) -> Mapping[str, Extra]:
+    """A fold's extra inputs by name, from the cache."""
+    extras = {}
+    for need in needs:
+        context = Context(need, store, spec)
+        source, cache = SOURCES[need.name], open_cache(context)
+        arrays = [cache[source.key(u)] for u in corpus.utterances]
+        extras[need.name] = source.use(arrays, fold, context)
+    return extras
+
+
+def open_cache(context: Context) -> Cache:
+    """The cache of one extra input from one source."""
+    need = context.need
+    return Cache(context.store.features(need.name, digest_of([*need])))
+
+
+class VectorExtra:
+    """One vector an utterance, of zero mean and unit deviation over the training part."""
+
+    def __init__(self, arrays: Arrays, fold: Fold) -> None:
+        values = np.concatenate(arrays).astype(np.float32)
+        training = values[list(fold.train)]
+        deviation = np.maximum(training.std(axis=0), 1e-6)
+        self._values = torch.from_numpy((values - training.mean(axis=0)) / deviation)
+        self.dim = values.shape[1]
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """(B, dim) float32."""
+        return self._values[np.asarray(indices)]
