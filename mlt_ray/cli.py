@@ -67,7 +67,7 @@ def run(
     corpus: Annotated[Path, typer.Option(help="IEMOCAP's folder, or a folder with manifest.csv.")],
     store: Store = DEFAULT_STORE,
     rows: Annotated[
-        list[str] | None, typer.Option(help="Only this row; give it again for more.")
+        list[str] | None, typer.Option(help="Only these rows, separated by commas.")
     ] = None,
     folds: Annotated[str, typer.Option(help="Folds to compute, such as 1,3 or 1-5.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds to compute, such as 1,2 or 1-10.")] = "",
@@ -108,7 +108,7 @@ def run(
         studies=[load_study(name, overrides or []) for name in dict.fromkeys(studies)],
         corpus=corpus,
         store=RunStore(store),
-        rows=rows or [],
+        rows=[name.strip() for text in rows or [] for name in text.split(",")],
         folds=parse_numbers("--folds", folds),
         seeds=parse_numbers("--seeds", seeds),
         glove=glove,
