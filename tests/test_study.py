@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.errors import UserError
+from mlt_ray.features.extras import SOURCES
+from mlt_ray.features.frames import compute_frames
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel import MultilevelSpec
@@ -23,23 +25,42 @@ from mlt_ray.study import (
     study_folder,
     study_names,
 )
+from tests.tiny_encoder import WIDTH as ENCODER_WIDTH
+from tests.tiny_encoder import write_encoder
 
 ROWS = [(name, row.name) for name in study_names() for row in load_study(name).rows]
 ONE_ROW = {"base": {"model": {"system": "multilevel"}}, "rows": [{"name": "one"}]}
 
 
-def synthetic(num_bins: int) -> tuple[Batch, InputSizes]:
-    """Three utterances whose sizes are all different."""
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+def synthetic(row: Row, encoder: Path) -> tuple[Batch, InputSizes]:
+    """Three utterances whose sizes are all different, with what the row's model needs."""
     generator = torch.Generator().manual_seed(0)
+    num_bins = row.features.frames.num_bins
     num_frames, num_words = torch.tensor([11, 29, 2]), torch.tensor([5, 1, 7])
     frames = torch.randn(3, 29, num_bins, generator=generator)
     words = torch.randint(1, 17, (3, 7), generator=generator)
+    words[:, 0] = 2  # a word without a vector
     phonemes = torch.randint(1, 13, (3, 7, 3), generator=generator)
+    first = torch.arange(7).expand(3, 7)
+    known = {
+        "alignment": torch.stack([first, first + 2], dim=-1),
+        "pieces": torch.randint(1, 58, (3, 5), generator=generator),
+        "prosody": torch.randn(3, 35, generator=generator),
+        "text_embedding": torch.randn(3, ENCODER_WIDTH, generator=generator),
+    }
+    extras = {need.name: known[need.name] for need in row.model.needs}
     sizes = InputSizes(
         frame_dim=num_bins,
         num_phonemes=13,
         num_learned_words=4,
         word_vectors=torch.randn(13, 50, generator=generator),
+        extras={name: extra.shape[-1] for name, extra in extras.items()},
+        encoder=encoder,
     )
     batch = Batch(
         utterances=torch.arange(3),
@@ -49,6 +70,7 @@ def synthetic(num_bins: int) -> tuple[Batch, InputSizes]:
         words=words,
         num_words=num_words,
         phonemes=phonemes,
+        extras=extras,
     )
     batch.frames[~batch.frame_mask] = 0
     batch.words[~batch.word_mask] = 0
@@ -64,40 +86,115 @@ def row_of(study: str, name: str) -> Row:
 def test_the_shipped_studies_are_found() -> None:
     files = sorted(p.stem for p in study_folder().iterdir() if p.suffix == ".yaml")
     assert study_names() == files
-    assert {"demo", "table1"} <= set(files)
+    assert {"demo", "table1", "table2"} <= set(files)
 
 
 @pytest.mark.parametrize(("study", "name"), ROWS)
-def test_every_row_of_every_shipped_study_is_built_and_stepped(study: str, name: str) -> None:
+def test_every_row_of_every_shipped_study_is_built_and_stepped(
+    study: str, name: str, encoder: Path
+) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     row = row_of(study, name)
-    batch, sizes = synthetic(row.features.frames.num_bins)
+    batch, sizes = synthetic(row, encoder)
     model = build_model(row.model, sizes).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=row.training.learning_rate)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     set_dropout_keys(model, batch.utterances, 0)
-    logits = model(batch)
-    assert logits.shape == (3, len(CLASSES))
-    F.cross_entropy(logits, batch.labels).backward()
+    assert model(batch).shape == (3, len(CLASSES))
+    model.loss(batch).backward()
     optimiser.step()
     still = [n for n, p in model.named_parameters() if torch.equal(p, before[n])]
     assert still == []
     assert all(bool(p.isfinite().all()) for p in model.parameters())
 
 
-def test_table_1_has_the_paper_s_rows_and_scores() -> None:
-    table = load_study("table1")
-    scores = {row.name: row.published for row in table.rows}
-    assert scores["phoneme only"] == Published(wa=(0.689, 0.002), ua=(0.701, 0.005))
-    assert scores["highway network"] == Published(wa=(0.730, 0.003), ua=(0.741, 0.001))
-    assert table.seeds == (1, 2, 3)
-    for row in table.rows:
-        assert row.training.learning_rate == 1e-5
-        assert row.training.batch_size == 4
-        assert isinstance(row.model, MultilevelSpec)
+@pytest.mark.parametrize(("study", "name"), ROWS)
+def test_every_row_of_every_shipped_study_can_have_its_frames(study: str, name: str) -> None:
+    spec = row_of(study, name).features.frames
+    frames = compute_frames(np.zeros(1601, np.float32), 16_000, spec)
+    assert frames.shape[1] == spec.num_bins
+
+
+@pytest.mark.parametrize(("study", "name"), ROWS)
+def test_what_a_shipped_row_needs_can_be_computed(study: str, name: str) -> None:
+    assert {need.name for need in row_of(study, name).model.needs} <= set(SOURCES)
+
+
+def test_table_1_has_the_paper_s_rows_and_scores_in_its_order() -> None:
+    scores = {row.name: row.published for row in load_study("table1").rows}
+    assert scores == {
+        "S. Yoon et al.": Published(wa=(0.690, 0.011), ua=(0.696, 0.013)),
+        "H. Xu et al.": Published(wa=(0.692, 0.006), ua=(0.699, 0.007)),
+        "H. Li et al.": Published(wa=(0.719, 0.003), ua=(0.728, 0.004)),
+        "Our proposal": Published(wa=(0.730, 0.003), ua=(0.741, 0.001)),
+        "phoneme only": Published(wa=(0.689, 0.002), ua=(0.701, 0.005)),
+        "word only": Published(wa=(0.719, 0.002), ua=(0.727, 0.002)),
+        "concatenation": Published(wa=(0.729, 0.003), ua=(0.738, 0.003)),
+        "highway network": Published(wa=(0.730, 0.003), ua=(0.741, 0.001)),
+        "w/o deep fusion module": Published(wa=(0.724, 0.009), ua=(0.734, 0.006)),
+    }
+    assert list(scores)[:4] == ["S. Yoon et al.", "H. Xu et al.", "H. Li et al.", "Our proposal"]
+    assert load_study("table1").seeds == (1, 2, 3)
+
+
+def test_table_1_trains_the_multilevel_transformer_as_the_paper_says() -> None:
+    rows = [row for row in load_study("table1").rows if isinstance(row.model, MultilevelSpec)]
+    assert len(rows) == 6
+    for row in rows:
+        assert (row.training.learning_rate, row.training.batch_size) == (1e-5, 4)
         assert row.model.width == 128
         assert (row.model.deep_fusion_layers == 0) == ("w/o deep fusion" in row.name)
+
+
+def test_table_1_trains_the_compared_systems_as_their_authors_do() -> None:
+    yoon, xu, li = load_study("table1").rows[:3]
+    training = [
+        (r.training.learning_rate, r.training.batch_size, r.training.clip_norm) for r in (yoon, xu)
+    ]
+    assert training == [(1e-3, 128, None), (1e-3, 64, 3.0)]
+    assert yoon.training.clip_value == 10
+    assert (li.training.learning_rate, li.training.batch_size) == (5e-4, 32)
+    assert (li.training.max_epochs, li.training.patience) == (20, 20)
+    cuts = [(r.features.max_steps, r.features.max_words) for r in (yoon, xu, li)]
+    assert cuts == [(750, 128), (700, 100), (3000, None)]
+    kinds = [(r.features.frames.kind, r.features.frames.num_bins) for r in (yoon, xu, li)]
+    assert kinds == [("mfcc", 39), ("spectrogram", 257), ("log_mel", 40)]
+    assert {(r.features.frames.window_ms, r.features.frames.hop_ms) for r in (yoon, xu, li)} == {
+        (25.0, 10.0)
+    }
+
+
+def test_the_proposal_the_best_layers_and_the_component_are_the_same_runs() -> None:
+    same = [
+        row_of("table1", "Our proposal"),
+        row_of("table1", "highway network"),
+        row_of("table2", "1-1-2"),
+        row_of("table3", "Multilevel transformer model"),
+    ]
+    specs = {(r.folds, r.features, r.model, r.training) for r in same}
+    assert len(specs) == 1
+
+
+def test_table_2_names_its_layers_and_has_the_paper_s_scores() -> None:
+    scores = {}
+    for row in load_study("table2").rows:
+        model = row.model
+        assert isinstance(model, MultilevelSpec)
+        layers = (model.text_encoder_layers, model.cross_modality_layers, model.deep_fusion_layers)
+        assert row.name == "-".join(map(str, layers))
+        assert row.published is not None
+        assert row.published.wa[1] is row.published.ua[1] is None
+        scores[row.name] = (row.published.wa[0], row.published.ua[0])
+    assert scores == {
+        "3-3-1": (0.725, 0.736),
+        "2-2-1": (0.729, 0.737),
+        "1-1-1": (0.729, 0.740),
+        "1-1-2": (0.730, 0.741),
+        "1-1-3": (0.724, 0.733),
+        "2-2-2": (0.731, 0.739),
+        "2-2-3": (0.722, 0.732),
+    }
 
 
 @pytest.mark.parametrize("text", ["1e-5", "1E-5", "1.0e-5", "0.00001", "+1e-5"])
@@ -152,28 +249,29 @@ def test_a_row_differs_from_the_base_only_where_it_says_so() -> None:
 
 def test_overrides_are_applied_to_every_row() -> None:
     overrides = ["training.max_epochs=20", "features.frames.hop_ms=10", "model.dropout=2e-1"]
-    for row in load_study("table1", [*overrides, "training.clip_norm=1"]).rows:
+    for row in load_study("table2", [*overrides, "training.clip_norm=1"]).rows:
         assert (row.training.max_epochs, row.training.clip_norm) == (20, 1.0)
         assert row.features.frames.hop_ms == 10.0
         assert isinstance(row.model, MultilevelSpec)
         assert row.model.dropout == 0.2
-    assert load_study("table1").rows[0].training.max_epochs == 100
+    assert load_study("table2").rows[0].training.max_epochs == 100
 
 
 def test_an_override_wins_over_what_a_row_says() -> None:
-    rows = load_study("table1", ["model.text=word"]).rows
+    rows = load_study("demo", ["model.text=word"]).rows
     assert {row.model.text for row in rows if isinstance(row.model, MultilevelSpec)} == {"word"}
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("training.max_epoch=3", "table1.phoneme only.training: unknown key max_epoch; did you "),
+        ("training.max_epoch=3", "table1.S. Yoon et al..training: unknown key max_epoch; did you "),
         ("traning.max_epochs=3", "--set: unknown section traning; did you mean training?"),
         ("max_epochs=3", "--set max_epochs=3: expected section.key=value, such as "),
         ("training.max_epochs", "--set training.max_epochs: expected section.key=value"),
         ("training.max_epochs=many", "training.max_epochs: expected int, got 'many'"),
         ("training.max_epochs.x=3", "training.max_epochs: expected int, got {'x': 3}"),
+        ("model.text=word", "table1.S. Yoon et al..model: unknown key text; "),
         ("model.system=multilevl", "model.system: unknown system multilevl; did you mean multil"),
         ("training.max_epochs=[", "--set training.max_epochs=[: expected"),
     ],

@@ -4,13 +4,16 @@ N samples, T frames, C mel bins (`FramesSpec.num_bins`).
 """
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlt_ray.errors import UserError
 from mlt_ray.spec import FramesSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLE_RATE_HZ: Final = 16_000
 """Rate of IEMOCAP, to which all other audio is resampled."""
@@ -53,17 +56,10 @@ def log_mel(
     two lines of the spectrum (62.5 and 93.75 Hz), so that this bin, and no other, is constant:
     whoever standardises bins must not divide by its deviation of zero.
     """
-    import torch
     from torchaudio.compliance import kaldi
 
-    if waveform.ndim != 1:
-        raise ValueError(f"expected samples of shape (N,), got {waveform.shape}")
-    samples = torch.from_numpy(np.asarray(waveform, dtype=np.float32)) * _KALDI_SCALE
-    # Kaldi rounds the window down to whole samples; it has no frame for anything shorter.
-    window = int(sample_rate_hz * spec.window_ms * 0.001)
-    missing = max(0, window - len(samples))
     frames = kaldi.fbank(
-        torch.nn.functional.pad(samples, (0, missing))[None],
+        kaldi_samples(waveform, sample_rate_hz, spec.window_ms),
         num_mel_bins=spec.num_bins,
         frame_length=spec.window_ms,
         frame_shift=spec.hop_ms,
@@ -72,6 +68,18 @@ def log_mel(
     )
     values: NDArray[np.float32] = frames.numpy()
     return values
+
+
+def kaldi_samples(waveform: NDArray[np.float32], sample_rate_hz: int, window_ms: float) -> "Tensor":
+    """Samples (N,) in [-1, 1] as Kaldi takes them: (1, N) float32 in ±32768, a window at least."""
+    import torch
+
+    if waveform.ndim != 1:
+        raise ValueError(f"expected samples of shape (N,), got {waveform.shape}")
+    samples = torch.from_numpy(np.asarray(waveform, dtype=np.float32)) * _KALDI_SCALE
+    # Kaldi rounds the window down to whole samples; it has no frame for anything shorter.
+    missing = max(0, int(sample_rate_hz * window_ms * 0.001) - len(samples))
+    return torch.nn.functional.pad(samples, (0, missing))[None]
 
 
 def _resample(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:

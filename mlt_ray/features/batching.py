@@ -1,6 +1,7 @@
 """A fold's utterances as batches: averaged and normalised frames, ids of words and phonemes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -39,8 +40,10 @@ class FoldData:
         spec: FeatureSpec,
         cache: FeatureCache,
         extras: Mapping[str, Extra] = MappingProxyType({}),
+        encoder: Path | None = None,
     ) -> None:
         self.corpus = corpus
+        self._encoder = encoder
         self._spec = spec
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
@@ -70,6 +73,7 @@ class FoldData:
             num_learned_words=len(self._words) + 2,
             word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
             extras={name: extra.dim for name, extra in self._extras.items()},
+            encoder=self._encoder,
         )
 
     def labels(self, part: str) -> np.ndarray:

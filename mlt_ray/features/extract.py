@@ -15,8 +15,9 @@ import torch
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.features.audio import log_mel, read_audio
+from mlt_ray.features.audio import SAMPLE_RATE_HZ, read_audio
 from mlt_ray.features.cache import Cache
+from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors
 from mlt_ray.features.words import tokenize
@@ -32,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """The cached features of one FeatureSpec: log-mel frames, their moments, tokens, vectors."""
+    """The cached features of one FeatureSpec: frames, their moments, tokens, vectors."""
 
     frames: Cache
     moments: Cache
@@ -87,7 +88,8 @@ def _extract_frames(
     keys = [k for k in by_audio if k not in cache.frames or k not in cache.moments]
     if not keys:
         return 0
-    progress("log-mel frames", 0, len(keys))
+    name = f"{spec.kind.replace('_', '-')} frames"
+    progress(name, 0, len(keys))
     with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread_each():
         done = 0
         for chunk in chunks(keys, SEGMENT):
@@ -96,7 +98,7 @@ def _extract_frames(
             sums = map(_moments, arrays)
             cache.moments.add(dict(zip(chunk, sums, strict=True)))
             done += len(chunk)
-            progress("log-mel frames", done, len(keys))
+            progress(name, done, len(keys))
     return len(keys)
 
 
@@ -114,7 +116,7 @@ def one_thread_each() -> Iterator[None]:
 def _frames(path: Path, spec: FramesSpec) -> np.ndarray:
     """(T, F) float16: the rounding, 0.004 at a log energy of 8, is far below a frame's noise."""
     try:
-        return log_mel(read_audio(path), 16_000, spec).astype(np.float16)
+        return compute_frames(read_audio(path), SAMPLE_RATE_HZ, spec).astype(np.float16)
     except (OSError, RuntimeError, ValueError) as error:
         remedy = "run mlt-ray corpus check"
         raise UserError(f"{path}: expected readable audio, got: {error}; {remedy}") from error

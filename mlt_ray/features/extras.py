@@ -6,6 +6,8 @@ take from these arrays.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +16,18 @@ from torch import Tensor
 
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
 from mlt_ray.features.cache import Cache
+from mlt_ray.features.encoders import encoder_folder
+from mlt_ray.features.extract import FeatureCache, text_key
+from mlt_ray.features.pieces import (
+    Pieces,
+    TextEmbeddings,
+    cls_vectors,
+    padding_id,
+    word_pieces,
+)
+from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.spec import FeatureSpec, Need, digest_of
 from mlt_ray.store import Store
 
@@ -56,7 +69,32 @@ class Source:
     use: Callable[[Arrays, Fold, Context], Extra]
 
 
-SOURCES: dict[str, Source] = {}
+def _encoder(context: Context) -> Path:
+    return encoder_folder(context.store, context.need.source)
+
+
+SOURCES: dict[str, Source] = {
+    "alignment": Source(
+        key=alignment_key,
+        compute=lambda some, context: spoken(some, FeatureCache.open(context.store, context.spec)),
+        use=lambda arrays, fold, context: WordSpans(arrays, context.spec),
+    ),
+    "prosody": Source(
+        key=lambda utterance: utterance.audio_sha256,
+        compute=lambda some, context: prosody_vectors([u.audio for u in some]),
+        use=lambda arrays, fold, context: VectorExtra(arrays, fold),
+    ),
+    "pieces": Source(
+        key=lambda utterance: text_key(utterance.text),
+        compute=lambda some, context: word_pieces(_encoder(context), [u.text for u in some]),
+        use=lambda arrays, fold, context: Pieces(arrays, padding_id(_encoder(context))),
+    ),
+    "text_embedding": Source(
+        key=lambda utterance: text_key(utterance.text),
+        compute=lambda some, context: cls_vectors(_encoder(context), [u.text for u in some]),
+        use=lambda arrays, fold, context: TextEmbeddings(arrays),
+    ),
+}
 
 
 def extract_extra(
@@ -67,11 +105,12 @@ def extract_extra(
     source, cache = SOURCES[need.name], open_cache(context)
     by_key = {source.key(u): u for u in corpus.utterances}
     keys = cache.missing(by_key)
+    # Asked once for all: what computes the arrays may take seconds to load.
+    arrays = source.compute([by_key[k] for k in keys], context)
     for start in range(0, len(keys), SEGMENT):
         progress(need.name, start, len(keys))
         chunk = keys[start : start + SEGMENT]
-        arrays = source.compute([by_key[k] for k in chunk], context)
-        cache.add(dict(zip(chunk, arrays, strict=True)))
+        cache.add(dict(zip(chunk, islice(arrays, len(chunk)), strict=True)))
     if keys:
         progress(need.name, len(keys), len(keys))
     return len(keys)

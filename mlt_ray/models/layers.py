@@ -142,16 +142,23 @@ def symbol_embedding(num_symbols: int, dim: int) -> nn.Embedding:
 
 
 class WordEmbedding(nn.Module):
-    """Frozen word vectors, and learnt rows for padding, unknown and words without a vector."""
+    """Word vectors as given, and learnt rows for padding, unknown and words without a vector.
+
+    The given vectors are frozen, or start values that training changes where `trainable`.
+    """
 
     vectors: Tensor
 
-    def __init__(self, num_learned: int, vectors: Tensor) -> None:
+    def __init__(self, num_learned: int, vectors: Tensor, trainable: bool = False) -> None:
         super().__init__()
         self.learned = symbol_embedding(num_learned, vectors.shape[1])
         # One spare row keeps the lookup valid where no word has a vector.
         spare = vectors.new_zeros(1, vectors.shape[1])
-        self.register_buffer("vectors", torch.cat([vectors, spare]), persistent=False)
+        table = torch.cat([vectors, spare])
+        if trainable:
+            self.vectors = nn.Parameter(table)
+        else:
+            self.register_buffer("vectors", table, persistent=False)
 
     @property
     def dim(self) -> int:
@@ -162,8 +169,8 @@ class WordEmbedding(nn.Module):
         """(B, W) word ids → (B, W, D)."""
         first = self.learned.num_embeddings
         learned = self.learned(words.clamp(max=first - 1))
-        frozen = F.embedding((words - first).clamp(min=0), self.vectors)
-        return torch.where((words < first)[..., None], learned, frozen)
+        given = F.embedding((words - first).clamp(min=0), self.vectors)
+        return torch.where((words < first)[..., None], learned, given)
 
 
 class CharCnn(nn.Module):

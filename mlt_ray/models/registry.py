@@ -5,8 +5,13 @@ from typing import Any, NamedTuple
 
 from mlt_ray.batch import InputSizes
 from mlt_ray.errors import UserError
+from mlt_ray.models.bert import Bert, BertSpec
+from mlt_ray.models.li import Li, LiSpec
+from mlt_ray.models.multigranularity import Multigranularity, MultigranularitySpec
 from mlt_ray.models.multilevel import Multilevel, MultilevelSpec
 from mlt_ray.models.system import System
+from mlt_ray.models.xu import Xu, XuSpec
+from mlt_ray.models.yoon import Yoon, YoonSpec
 from mlt_ray.spec import ModelSpec, parse, unknown_key
 
 
@@ -19,6 +24,11 @@ class Entry(NamedTuple):
 
 SYSTEMS = {
     "multilevel": Entry(MultilevelSpec, Multilevel),
+    "yoon": Entry(YoonSpec, Yoon),
+    "xu": Entry(XuSpec, Xu),
+    "li": Entry(LiSpec, Li),
+    "bert": Entry(BertSpec, Bert),
+    "multigranularity": Entry(MultigranularitySpec, Multigranularity),
 }
 
 

@@ -35,16 +35,19 @@ class Estimate:
         return text if self.is_measured else f"at most {text}"
 
 
-def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate:
+def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
     """The mean of the row's finished runs; without any, timed steps times all of `max_epochs`.
 
-    The steps are timed on this machine's CPU, on made-up input of the corpus's mean length.
+    The steps are timed on this machine's CPU, on made-up input of the corpus's mean length. None
+    for a system that reads more than frames, words and phonemes, before a run of it is finished.
     """
     reports = [store.report(run.digest) for run in row.runs]
     times = [r.computed_s for r in reports if r is not None]
     if times:
         return Estimate(seconds=statistics.fmean(times), is_measured=True)
     spec = row.runs[0].spec
+    if spec.model.needs:
+        return None
     training = spec.training
     steps = TRAINING_SHARE * len(corpus) / training.batch_size * training.max_epochs
     duration_s = statistics.fmean(u.duration_s for u in corpus.utterances)

@@ -1,13 +1,13 @@
 """What a study asks for, what the store already has, and so what is left to compute."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.spec import Run, RunSpec, unknown_key
+from mlt_ray.spec import Run, RunSpec
 from mlt_ray.store import Store, write_json
 from mlt_ray.study import Published, Row, Study
 
@@ -44,19 +44,15 @@ def make_plan(
     study: Study,
     corpus: Corpus,
     *,
-    rows: Sequence[str] = (),
+    rows: Collection[str] | None = None,
     folds: Sequence[int] = (),
     seeds: Sequence[int] = (),
 ) -> Plan:
-    """Plan a study. `rows`, `folds` and `seeds` narrow what is computed now; empty means all.
+    """Plan a study. `rows` (None: all), `folds` and `seeds` (empty: all) narrow what is computed.
 
     A seed that the study does not have is added to every row that is asked for. The study is
     resolved (`prepare.resolve`).
     """
-    names = [r.name for r in study.rows]
-    for name in rows:
-        if name not in names:
-            raise unknown_key(f"{study.name}.rows", name, names, "row")
     for fold in folds:
         if fold not in FOLDS:
             raise UserError(f"--folds: expected numbers from 1 to 5, got {fold}")
@@ -66,7 +62,7 @@ def make_plan(
         corpus=corpus.name,
         fingerprint=corpus.fingerprint,
         rows=tuple(
-            _planned(row, study, corpus, not rows or row.name in rows, folds, seeds)
+            _planned(row, study, corpus, rows is None or row.name in rows, folds, seeds)
             for row in study.rows
         ),
     )

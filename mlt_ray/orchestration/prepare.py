@@ -1,17 +1,19 @@
 """Makes a study ready to run on a corpus: defaults named, folds checked, features in the cache."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
+from mlt_ray.features.encoders import Encoders
 from mlt_ray.features.extract import Progress, extract
 from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
-from mlt_ray.spec import FeatureSpec, FoldSpec, digest_of
+from mlt_ray.models.bert import EncoderSpec
+from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, digest_of
 from mlt_ray.store import Store, write_json
 from mlt_ray.study import Row, Study
 
@@ -22,11 +24,15 @@ class Tools:
 
     vectors: WordVectors
     phonemizer: Phonemizer
+    encoders: Encoders = field(default_factory=Encoders)
 
     @classmethod
-    def load(cls, glove: Path | None) -> "Tools":
-        """The packaged GloVe vectors, or those of a file; `UserError` if it is not that."""
-        return cls(vectors=load_vectors(glove), phonemizer=Phonemizer())
+    def load(cls, glove: Path | None, encoder: str | None = None) -> "Tools":
+        """The packaged GloVe vectors, or those of a file; `UserError` if it is not that.
+
+        `encoder`, where given, takes the place of every encoder that a study names.
+        """
+        return cls(vectors=load_vectors(glove), phonemizer=Phonemizer(), encoders=Encoders(encoder))
 
 
 def check_usable(corpus: Corpus, path: Path) -> None:
@@ -39,15 +45,27 @@ def check_usable(corpus: Corpus, path: Path) -> None:
         raise UserError(f"{path}: expected utterances, found none; see mlt-ray corpus check")
 
 
-def resolve(study: Study, corpus: Corpus, tools: Tools) -> Study:
-    """The study with what its rows leave at ``default`` named by content.
+def resolve(
+    study: Study, corpus: Corpus, tools: Tools, asked: Collection[str] | None = None
+) -> Study:
+    """The study with what its rows leave at ``default``, and their encoders, named by content.
 
-    Raises `UserError` where the corpus cannot be split as a row asks for.
+    Rows that are not `asked` for (None: all are) keep their encoder's name, since it may not be at
+    hand. Raises `UserError` where the corpus cannot be split as a row asks for, or an encoder
+    cannot be found.
     """
     folds = {row.folds: _resolve_folds(row.folds, corpus) for row in study.rows}
     features = {row.features: _resolve_features(row.features, tools) for row in study.rows}
     rows = [
-        replace(row, folds=folds[row.folds], features=features[row.features]) for row in study.rows
+        replace(
+            row,
+            folds=folds[row.folds],
+            features=features[row.features],
+            model=row.model
+            if asked is not None and row.name not in asked
+            else _resolve_model(row.model, tools),
+        )
+        for row in study.rows
     ]
     return replace(study, rows=tuple(rows))
 
@@ -66,16 +84,25 @@ def _resolve_features(spec: FeatureSpec, tools: Tools) -> FeatureSpec:
     return replace(spec, vectors=vectors, phonemizer=tools.phonemizer.engine)
 
 
+def _resolve_model(spec: ModelSpec, tools: Tools) -> ModelSpec:
+    if isinstance(spec, EncoderSpec):
+        return replace(spec, encoder=tools.encoders.identify(spec.encoder))
+    return spec
+
+
 def prepare(
     corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: Progress
 ) -> int:
-    """Put the corpus's table and every feature of the (resolved) rows into the store.
+    """Put the corpus's table, the encoders and every feature of the (resolved) rows into the store.
 
     Returns how many recordings and texts had to be computed; 0 where all was cached.
     """
     path = store.corpus(corpus.fingerprint)
     if not path.exists():
         write_json(path, corpus.as_dict())
+    for model in dict.fromkeys(row.model for row in rows):
+        if isinstance(model, EncoderSpec):
+            tools.encoders.copy(model.encoder, store)
     features = dict.fromkeys(row.features for row in rows)
     computed = sum(
         extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features

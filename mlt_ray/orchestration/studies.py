@@ -10,11 +10,13 @@ from rich.table import Table
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars, duration
+from mlt_ray.features.encoders import EncoderMissing
 from mlt_ray.orchestration.estimate import estimate
 from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.resources import Resources
+from mlt_ray.spec import unknown_key
 from mlt_ray.store import Store
 from mlt_ray.study import Study
 
@@ -30,9 +32,21 @@ class Request:
     folds: Sequence[int] = ()
     seeds: Sequence[int] = ()
     glove: Path | None = None
+    encoder: str | None = None
     tracking_uri: str | None = None
     address: str | None = None
     resources: Resources = field(default_factory=Resources)
+
+    @property
+    def asked_rows(self) -> frozenset[str] | None:
+        """Names of the rows to compute, None for all; `UserError` for one that no study has."""
+        if not self.rows:
+            return None
+        names = [row.name for study in self.studies for row in study.rows]
+        for name in self.rows:
+            if name not in names:
+                raise unknown_key("--rows", name, names, "row")
+        return frozenset(self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +66,8 @@ def run_studies(request: Request, console: Console) -> Outcome:
     corpus, tools, studies = _resolved(request, console)
     store = request.store
     with Bars(console) as bars:
-        rows = [row for study in studies for row in study.rows]
+        asked = request.asked_rows
+        rows = [r for study in studies for r in study.rows if asked is None or r.name in asked]
         computed = prepare(corpus, rows, store, tools, bars.show)
     console.print(
         f"features: {computed} recordings and texts computed" if computed else "features: cached"
@@ -61,9 +76,9 @@ def run_studies(request: Request, console: Console) -> Outcome:
     for plan in plans:
         record(plan, store)
     left = distinct(run for plan in plans for run in plan.left(store))
-    asked = {run.digest for plan in plans for row in plan.rows for run in row.asked}
-    cached = len(asked) - len(left)
-    console.print(f"runs: {len(asked)} asked for, {cached} in the store, {len(left)} to compute")
+    runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
+    cached = len(runs) - len(left)
+    console.print(f"runs: {len(runs)} asked for, {cached} in the store, {len(left)} to compute")
 
     # MLflow takes seconds to import: not before the user has seen what is going to happen.
     from mlt_ray.orchestration.tracking import Tracker, default_uri
@@ -83,12 +98,16 @@ def run_studies(request: Request, console: Console) -> Outcome:
 
 def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
-    corpus, _, studies = _resolved(request, console)
+    try:
+        corpus, _, studies = _resolved(request, console)
+    except EncoderMissing as missing:
+        console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
+        corpus, _, studies = _resolved(request, console, with_encoders=False)
     plans, store = _plans(request, corpus, studies), request.store
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "row", "done", "to compute", "time for one run"):
         table.add_column(heading, justify="left" if heading in ("study", "row") else "right")
-    seconds = 0.0
+    seconds, unknown = 0.0, 0
     seen: set[str] = set()
     for plan in plans:
         for row in plan.rows:
@@ -97,26 +116,34 @@ def show_plan(request: Request, console: Console) -> None:
             left = [r for r in row.asked if not store.is_done(r.digest) and r.digest not in seen]
             seen |= {run.digest for run in left}
             guess = estimate(row, corpus, store)
-            seconds += guess.seconds * len(left)
+            if guess is None:
+                unknown += len(left)
+            else:
+                seconds += guess.seconds * len(left)
             done = sum(store.is_done(run.digest) for run in row.asked)
-            cells = [f"{done}/{len(row.asked)}", str(len(left)), str(guess)]
+            time = "known after the first" if guess is None else str(guess)
+            cells = [f"{done}/{len(row.asked)}", str(len(left)), time]
             table.add_row(plan.study, row.name, *cells)
     console.print(table)
     specs = {row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
     runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
     console.print(
         f"{len(specs)} distinct configurations, {len(runs)} runs, {len(seen)} to compute: "
-        f"{duration(seconds)} on one thread, less with every further one",
+        f"{duration(seconds)} on one thread, less with every further one"
+        + (f"; and {unknown} runs whose time is not known yet" if unknown else ""),
         highlight=False,
     )
 
 
-def _resolved(request: Request, console: Console) -> tuple[Corpus, Tools, list[Study]]:
+def _resolved(
+    request: Request, console: Console, with_encoders: bool = True
+) -> tuple[Corpus, Tools, list[Study]]:
     with console.status("reading the corpus"):
         corpus = read_corpus(request.corpus)
         check_usable(corpus, request.corpus)
-        tools = Tools.load(request.glove)
-        studies = [resolve(study, corpus, tools) for study in request.studies]
+        tools = Tools.load(request.glove, request.encoder)
+        asked = request.asked_rows if with_encoders else ()
+        studies = [resolve(study, corpus, tools, asked) for study in request.studies]
     console.print(
         f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
         highlight=False,
@@ -126,6 +153,6 @@ def _resolved(request: Request, console: Console) -> tuple[Corpus, Tools, list[S
 
 def _plans(request: Request, corpus: Corpus, studies: Sequence[Study]) -> list[Plan]:
     return [
-        make_plan(study, corpus, rows=request.rows, folds=request.folds, seeds=request.seeds)
+        make_plan(study, corpus, rows=request.asked_rows, folds=request.folds, seeds=request.seeds)
         for study in studies
     ]

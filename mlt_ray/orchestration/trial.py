@@ -11,8 +11,10 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
+from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import load_extras
+from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import Epoch, Store
 from mlt_ray.training.checkpoint import Checkpoint
@@ -70,11 +72,13 @@ class EpochMessages:
 
 
 def fold_data(run: Run, store_root: str) -> FoldData:
-    """The run's fold, from the store's corpus table and feature cache."""
+    """The run's fold, from the store's corpus table, feature cache and encoders."""
     corpus, folds = _folds(run.spec.corpus, run.spec.folds, store_root)
     store, fold, features = Store(store_root), folds[run.fold - 1], run.spec.features
-    extras = load_extras(corpus, fold, run.spec.model.needs, store, features)
-    return FoldData(corpus, fold, features, FeatureCache.open(store, features), extras)
+    model = run.spec.model
+    extras = load_extras(corpus, fold, model.needs, store, features)
+    encoder = encoder_folder(store, model.encoder) if isinstance(model, EncoderSpec) else None
+    return FoldData(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
 
 
 @functools.lru_cache(maxsize=4)

@@ -169,8 +169,22 @@ def test_frozen_vectors_are_not_in_the_weights() -> None:
     assert list(embedding.state_dict()) == ["learned.weight"]
 
 
-def test_a_vocabulary_without_vectors_can_be_embedded() -> None:
-    embedding = WordEmbedding(5, torch.zeros(0, 3))
+def test_trainable_vectors_start_as_given_and_are_in_the_weights() -> None:
+    vectors = torch.randn(7, 3)
+    embedding = WordEmbedding(5, vectors, trainable=True)
+    words = torch.tensor([[0, 1, 4], [5, 8, 5]])
+    assert torch.equal(embedding(words)[1], vectors[[0, 3, 0]])
+    embedding(words).sum().backward()
+    assert embedding.vectors.grad is not None
+    expected = torch.zeros(8, 3)
+    expected[[0, 3]] = torch.tensor([[2.0], [1.0]])
+    assert torch.equal(embedding.vectors.grad, expected)
+    assert set(embedding.state_dict()) == {"learned.weight", "vectors"}
+
+
+@pytest.mark.parametrize("trainable", [False, True])
+def test_a_vocabulary_without_vectors_can_be_embedded(trainable: bool) -> None:
+    embedding = WordEmbedding(5, torch.zeros(0, 3), trainable)
     words = torch.tensor([[1, 2, 4]])
     torch.testing.assert_close(embedding(words)[0], embedding.learned.weight[[1, 2, 4]])
 

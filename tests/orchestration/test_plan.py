@@ -9,6 +9,7 @@ import pytest
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record, recorded
+from mlt_ray.orchestration.studies import Request
 from mlt_ray.spec import Run
 from mlt_ray.store import Store, write_json
 from mlt_ray.study import Study, parse_study
@@ -119,8 +120,15 @@ def test_a_seed_that_is_given_twice_counts_once(seeds: list[int], store: Store) 
 
 
 def test_an_unknown_row_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"mine\.rows: unknown row wrods; did you mean words\?"):
-        make_plan(study_of(), CORPUS, rows=["wrods"])
+    studies = [study_of()]
+    request = Request(studies=studies, corpus=Path(), store=Store("unused"), rows=["wrods"])
+    with pytest.raises(UserError, match=r"--rows: unknown row wrods; did you mean words\?"):
+        _ = request.asked_rows
+
+
+def test_a_row_of_one_study_asks_for_nothing_of_another() -> None:
+    plan = make_plan(study_of(), CORPUS, rows=["of another study"])
+    assert [row.asked for row in plan.rows] == [() for _ in plan.rows]
 
 
 @pytest.mark.parametrize("fold", [0, 6])

@@ -1,0 +1,94 @@
+"""Acoustic frames of every kind that `FramesSpec` names.
+
+N samples, T frames, F values a frame (`FramesSpec.num_bins`). Whatever the kind, frames lie wholly
+inside the recording, ``T = 1 + (N - window) // hop`` with window and hop in samples, and a
+recording shorter than a window is padded with zeros to a single frame.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlt_ray.errors import UserError
+from mlt_ray.features.audio import kaldi_samples, log_mel
+from mlt_ray.spec import FramesSpec
+
+Frames = NDArray[np.float32]
+
+# HTK's MFCC_E_D_A, which S. Yoon et al. compute with openSMILE (MFCC12_E_D_A.conf).
+_MFCC_BANDS: Final = 26
+_MFCC_LOWEST_HZ: Final = 0.0
+
+_SMALLEST_POWER: Final = 2.0**-23  # float32 epsilon, as Kaldi has it
+
+
+def compute_frames(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
+    """Frames (T, F) of samples (N,) in [-1, 1], of the kind that `spec` names; deterministic.
+
+    Raises `UserError` where the kind cannot have `spec.num_bins` values.
+    """
+    return KINDS[spec.kind](waveform, sample_rate_hz, spec)
+
+
+def mfcc(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
+    """Mel-frequency cepstra with their first and second differences, each a third of F values.
+
+    A third is the log energy of the frame and cepstra 1, 2, …, of 26 mel bands in a Hamming
+    window, liftered by 22. A difference at t is ``(Σ n (x[t+n] - x[t-n])) / 10`` over n = 1, 2,
+    the outermost frames repeated beyond the ends.
+    """
+    import torch
+    from torchaudio.compliance import kaldi
+    from torchaudio.functional import compute_deltas
+
+    if spec.num_bins % 3 or spec.num_bins > 3 * _MFCC_BANDS:
+        raise UserError(
+            f"features.frames.num_bins: expected a multiple of 3 up to {3 * _MFCC_BANDS} for mfcc "
+            f"(values, first and second differences), got {spec.num_bins}; set it to 39"
+        )
+    values = kaldi.mfcc(
+        kaldi_samples(waveform, sample_rate_hz, spec.window_ms),
+        num_ceps=spec.num_bins // 3,
+        num_mel_bins=_MFCC_BANDS,
+        low_freq=_MFCC_LOWEST_HZ,
+        use_energy=True,
+        window_type="hamming",
+        frame_length=spec.window_ms,
+        frame_shift=spec.hop_ms,
+        sample_frequency=sample_rate_hz,
+        dither=0.0,
+    )
+    first = compute_deltas(values.T)
+    frames: Frames = torch.cat([values.T, first, compute_deltas(first)]).T.contiguous().numpy()
+    return frames
+
+
+def spectrogram(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
+    """Natural logarithm of the power at F lines from 0 Hz to half the sample rate.
+
+    The FFT has ``2 (F - 1)`` points (512 for 257 values) and a Hann window. Samples count in
+    ±32768, and power is at least 2⁻²³, as in `log_mel`. There is no pre-emphasis: it would add a
+    constant to each value, which normalisation takes off again.
+    """
+    samples = kaldi_samples(waveform, sample_rate_hz, spec.window_ms)[0].numpy()
+    window = int(sample_rate_hz * spec.window_ms * 0.001)
+    hop = int(sample_rate_hz * spec.hop_ms * 0.001)
+    fft_size = 2 * (spec.num_bins - 1)
+    if fft_size < window:
+        raise UserError(
+            f"features.frames.num_bins: expected at least {window // 2 + 1} for a spectrogram of "
+            f"{window} samples a window, got {spec.num_bins}; set it to 257"
+        )
+    cut = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
+    spectrum = np.fft.rfft(cut * np.hanning(window).astype(np.float32), fft_size)
+    power = np.square(np.abs(spectrum))
+    return np.log(np.maximum(power, _SMALLEST_POWER)).astype(np.float32)
+
+
+KINDS: Mapping[str, Callable[[NDArray[np.float32], int, FramesSpec], Frames]] = {
+    "log_mel": log_mel,
+    "mfcc": mfcc,
+    "spectrogram": spectrogram,
+}

@@ -1,0 +1,102 @@
+"""Texts as a pre-trained encoder reads them: word pieces, and the CLS vectors that it gives them.
+
+Shapes: B utterances, L pieces, E values of a CLS vector. `folder` holds an encoder (see
+`mlt_ray.features.encoders`). transformers takes seconds to import, so functions import it.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK, BATCH = 256, 32
+"""Texts that are sorted by length together, and that the encoder reads together."""
+
+
+class Pieces:
+    """Word-piece ids of a corpus, padded with the encoder's id for padding."""
+
+    dim = 1
+
+    def __init__(self, arrays: Sequence[np.ndarray], padding: int) -> None:
+        self._arrays = arrays
+        self._padding = padding
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """(B, L) int64."""
+        return padded([self._arrays[int(i)] for i in indices], self._padding)
+
+
+class TextEmbeddings:
+    """CLS vectors of a corpus, as the encoder gave them."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self._values = torch.from_numpy(np.concatenate(arrays))
+        self.dim = self._values.shape[1]
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """(B, E) float32."""
+        return self._values[np.asarray(indices)]
+
+
+def padding_id(folder: Path) -> int:
+    """The piece that stands where a text has ended; real pieces have other ids."""
+    from transformers import AutoConfig
+
+    padding: int = AutoConfig.from_pretrained(folder, local_files_only=True).pad_token_id
+    return padding
+
+
+def word_pieces(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """(L,) int32 ids of each text, CLS first; what the encoder has no position for is cut off."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    longest = min(tokenizer.model_max_length, num_positions(config))
+    for start in range(0, len(texts), BLOCK):
+        block = list(texts[start : start + BLOCK])
+        for ids in tokenizer(block, truncation=True, max_length=longest)["input_ids"]:
+            yield np.asarray(ids, np.int32)
+
+
+def num_positions(config: Any) -> int:
+    """Pieces that an encoder has positions for; RoBERTa counts from behind the padding's id."""
+    positions: int = config.max_position_embeddings
+    return positions - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
+
+
+def cls_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """(1, E) float32 of each text: the frozen encoder's last output at CLS (section 3.2.2)."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    model.to(device).eval()
+    pieces = word_pieces(folder, texts)
+    while block := list(islice(pieces, BLOCK)):
+        vectors = np.empty((len(block), model.config.hidden_size), np.float32)
+        order = sorted(range(len(block)), key=lambda n: len(block[n]))
+        for start in range(0, len(block), BATCH):
+            chosen = order[start : start + BATCH]
+            ids = padded([block[n] for n in chosen], model.config.pad_token_id).to(device)
+            mask = (ids != model.config.pad_token_id).long()
+            with torch.no_grad():
+                found = model(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+            vectors[chosen] = found.cpu().numpy()
+        yield from vectors[:, None]
+
+
+def padded(arrays: Sequence[np.ndarray], padding: int) -> Tensor:
+    """(B, L) int64 of B arrays of ids, `padding` behind the shorter ones."""
+    ids = np.full((len(arrays), max(map(len, arrays))), padding, np.int64)
+    for row, array in zip(ids, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(ids)

@@ -1,0 +1,145 @@
+"""Bert alone (Table 3), and the pre-trained CLS vector that the multi-granularity model shares.
+
+Shapes: B utterances, L word pieces, E values of a CLS vector.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.labels import CLASSES
+from mlt_ray.models.dropout import Dropout
+from mlt_ray.models.system import System
+from mlt_ray.spec import SHARE, ModelSpec, Need, require
+
+ATTENTION = "mlt_ray_keyed"
+"""The name under which transformers finds `keyed_attention`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(ModelSpec):
+    """Base of the systems that read a pre-trained text encoder.
+
+    `encoder` is ``minilm`` (packaged), a folder or a name on the Hugging Face hub; planning turns
+    it into ``name@digest``. With `fine_tune` (the paper's way, *assumed* from section 3.2.2 and
+    its reference 12) it is trained with the rest; without, its CLS vectors are inputs computed
+    once, and it is no part of the model.
+    """
+
+    encoder: str = "minilm"
+    fine_tune: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.encoder:
+            raise ValueError("encoder: expected minilm, a folder or a name, got an empty text")
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """Word pieces for an encoder that is trained, its vectors for one that is not."""
+        return (Need("pieces" if self.fine_tune else "text_embedding", self.encoder),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BertSpec(EncoderSpec):
+    """Configuration of Bert alone: CLS vector and classification head.
+
+    *Assumed*: the head is dropout, then one linear layer, as in Devlin et al. (2019); `dropout`
+    is theirs. Dropout inside the encoder is what its own configuration says.
+    """
+
+    system: str = "bert"
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, SHARE, "dropout")
+
+
+class ClsVector(nn.Module):
+    """The pre-trained representation of an utterance's text, of `dim` values."""
+
+    def __init__(self, spec: EncoderSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.encoder = None
+        if not spec.fine_tune:
+            self.dim = sizes.extras["text_embedding"]
+            return
+        if sizes.encoder is None:
+            raise ValueError("an encoder that is fine-tuned needs its folder in InputSizes.encoder")
+        self.encoder = load_encoder(sizes.encoder)
+        self.dim = self.encoder.config.hidden_size
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, E): the encoder's last output at CLS."""
+        if self.encoder is None:
+            return batch.extras["text_embedding"]
+        pieces = batch.extras["pieces"]
+        mask = (pieces != self.encoder.config.pad_token_id).long()
+        vector: Tensor = self.encoder(input_ids=pieces, attention_mask=mask).last_hidden_state[:, 0]
+        return vector
+
+
+class Bert(System):
+    """A linear layer on the CLS vector."""
+
+    def __init__(self, spec: BertSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.text = ClsVector(spec, sizes)
+        self.dropout = Dropout(spec.dropout)
+        self.classifier = nn.Linear(self.text.dim, len(CLASSES))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, 4) logits in the order of `CLASSES`."""
+        return self.classifier(self.dropout(self.text(batch)))
+
+
+def load_encoder(folder: Path) -> Any:
+    """The pre-trained module in `folder`, in float32, with our dropout in place of torch's.
+
+    Torch's draws from the global generator: a resumed run would drop other values than one that
+    was never interrupted. The pooler, which reads CLS for BERT's own next-sentence task, is left
+    out.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface, AutoModel
+    from transformers.masking_utils import eager_mask
+    from transformers.utils import logging
+
+    AttentionInterface.register(ATTENTION, keyed_attention)
+    AttentionMaskInterface.register(ATTENTION, eager_mask)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    encoder = AutoModel.from_pretrained(
+        folder, local_files_only=True, attn_implementation=ATTENTION, dtype=torch.float32
+    )
+    if hasattr(encoder, "pooler"):
+        encoder.pooler = None
+    for module in list(encoder.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(module, name, Dropout(child.p))
+    return encoder
+
+
+def keyed_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """Scaled dot-product attention as transformers calls it, with the module's own dropout.
+
+    (B, heads, L, D) queries, keys and values, and an additive (B, 1, L, L) mask or None →
+    (B, L, heads, D) and the (B, heads, L, L) weights. transformers' own applies torch's dropout.
+    """
+    scores = query @ key.transpose(-2, -1) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = module.dropout(scores.softmax(dim=-1))
+    return (weights @ value).transpose(1, 2).contiguous(), weights

@@ -1,0 +1,148 @@
+"""H. Li et al.: Learning fine-grained cross modality excitement for speech emotion (2021).
+
+Every word gets the frames in which it was spoken, and each modality excites the other. "Code" is
+the authors' public code. Shapes: B utterances, T steps, P positions after the convolutions, W
+words, C channels, D = `width`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.labels import CLASSES
+from mlt_ray.models.layers import WordEmbedding, masked_max, symbol_embedding
+from mlt_ray.models.recurrent import Recurrent
+from mlt_ray.models.system import System
+from mlt_ray.spec import ModelSpec, Need, at_least, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiSpec(ModelSpec):
+    """Configuration of the cross modality excitement.
+
+    All values are from the code: `channels` and `first_kernel` of the first convolution,
+    `next_kernel` of the second and third, `width` of a word in each modality (half of it these
+    two convolutions' channels) and `recurrent_width`, the units in each direction. There is no
+    dropout: the code names one for a recurrent layer with none above it, where torch applies none.
+    """
+
+    system: str = "li"
+    channels: int = 64
+    first_kernel: int = 5
+    next_kernel: int = 2
+    width: int = 256
+    recurrent_width: int = 256
+
+    def __post_init__(self) -> None:
+        require(self, at_least(1), "channels", "recurrent_width", "first_kernel", "next_kernel")
+        require(self, at_least(2), "width")
+        if self.width % 2:
+            raise ValueError(f"width: expected an even number, got {self.width}")
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """When each word was spoken."""
+        return (Need("alignment"),)
+
+
+class SpeechEncoder(nn.Module):
+    """Convolutions over the frames, then mean ‖ maximum over the positions of each word.
+
+    The convolutions have neither padding nor activation. The frames of a word go through the same
+    kernels: a position belongs to every word of which it has seen a frame. An utterance with
+    fewer frames than the kernels reach is continued with zeros (the mean of the normalised frames)
+    to a single position. A word without a position, because its frames are cut off, is zero.
+    """
+
+    def __init__(self, spec: LiSpec, inputs: int) -> None:
+        super().__init__()
+        width = spec.width // 2
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(inputs, spec.channels, spec.first_kernel),
+            nn.Conv1d(spec.channels, width, spec.next_kernel),
+            nn.Conv1d(width, width, spec.next_kernel),
+        )
+        self.reach = spec.first_kernel + 2 * spec.next_kernel - 2
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, W, D)."""
+        frames = batch.frames * batch.frame_mask[..., None]
+        missing = max(0, self.reach - frames.shape[1])
+        x = F.pad(frames, (0, 0, 0, missing)).transpose(1, 2)
+        x = self.convolutions(x).transpose(1, 2)
+        num_positions = (batch.num_frames - self.reach + 1).clamp(min=1)
+        first, last = seen(batch.extras["alignment"], self.reach, num_positions)
+        return torch.cat([interval_mean(x, first, last), interval_max(x, first, last)], dim=-1)
+
+
+class Li(System):
+    """Words and the speech of each word excite each other and are read by a recurrent layer."""
+
+    def __init__(self, spec: LiSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.words = WordEmbedding(sizes.num_learned_words, sizes.word_vectors, trainable=True)
+        self.text = nn.Linear(self.words.dim, spec.width)
+        self.speech = SpeechEncoder(spec, sizes.frame_dim)
+        num_words = sizes.num_learned_words + len(sizes.word_vectors)
+        self.text_excitement = nn.Linear(spec.width, spec.width)
+        self.speech_excitement = symbol_embedding(num_words, spec.width)
+        self.fusion = Recurrent("lstm", 2 * spec.width, spec.recurrent_width, bidirectional=True)
+        self.classifier = nn.Linear(self.fusion.width, len(CLASSES))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, 4) logits in the order of `CLASSES`."""
+        speech, text = self.speech(batch), self.text(self.words(batch.words))
+        fused = torch.cat(self.excite(text, speech, batch.words), dim=-1)
+        states = self.fusion(fused, batch.num_words)
+        return self.classifier(masked_max(states, batch.word_mask))
+
+    def excite(self, text: Tensor, speech: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Each modality plus itself gated by the other: text by speech, speech by the word."""
+        text_gate = torch.sigmoid(self.text_excitement(speech))
+        speech_gate = torch.sigmoid(self.speech_excitement(words))
+        return text + text * text_gate, speech + speech * speech_gate
+
+
+def seen(spans: Tensor, reach: int, num_positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions [first, last) that have seen a frame of each word, (B, W) both.
+
+    `spans` is (B, W, 2) frames [first, last), and `num_positions` (B,). A position has seen
+    `reach` frames, from that of its own number on. Equal bounds say that there is none.
+    """
+    last = torch.minimum(spans[..., 1], num_positions[:, None])
+    first = (spans[..., 0] - reach + 1).clamp(min=0)
+    return torch.minimum(first, last), last
+
+
+def interval_mean(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Mean of (B, P, C) over each of the (B, W) intervals [first, last) → (B, W, C); 0 if empty."""
+    place = torch.arange(x.shape[1], device=x.device)
+    inside = (place >= first[..., None]) & (place < last[..., None])
+    return inside.to(x.dtype) @ x / (last - first).clamp(min=1)[..., None]
+
+
+def interval_max(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
+    """Maximum of (B, P, C) over each of the (B, W) intervals [first, last) → (B, W, C); 0 if empty.
+
+    An interval is covered by two of the longest power of two that fits into it, so that only
+    log₂ P tables of (B, P, C) are needed, where a mask would need one of (B, W, P, C).
+    """
+    length = last - first
+    found = x.new_zeros(*first.shape, x.shape[2])
+    table = x
+    for level in range(int(length.max()).bit_length()):
+        size = 1 << level
+        if level:
+            table = torch.maximum(table[:, : -size // 2], table[:, size // 2 :])
+        fits = (length >= size) & (length < 2 * size)
+        ends = (rows(table, start.where(fits, 0)) for start in (first, last - size))
+        found = torch.where(fits[..., None], torch.maximum(*ends), found)
+    return found
+
+
+def rows(table: Tensor, index: Tensor) -> Tensor:
+    """(B, P, C) at the (B, W) positions → (B, W, C)."""
+    return table.gather(1, index[..., None].expand(-1, -1, table.shape[2]))

@@ -1,0 +1,112 @@
+"""H. Xu et al.: Learning alignment for multimodal emotion recognition from speech (2019).
+
+Every word asks an attention where in the recording it was spoken. "Code" is the authors' public
+code. Shapes: B utterances, T steps, W words, D channels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.labels import CLASSES
+from mlt_ray.models.dropout import Dropout
+from mlt_ray.models.layers import Attention, WordEmbedding
+from mlt_ray.models.recurrent import Cell, Recurrent
+from mlt_ray.models.system import System
+from mlt_ray.spec import SHARE, ModelSpec, at_least, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class XuSpec(ModelSpec):
+    """Configuration of the learnt alignment.
+
+    From the paper: `cell` (the code's configuration says ``gru``) and `width`, the units in each
+    direction. From the code: `dense_width`, `num_heads`, and the form of the attention pooling.
+    *Assumed*: one `dropout`, on the dense layer and on what is classified, and none elsewhere.
+    """
+
+    system: str = "xu"
+    cell: Cell = "lstm"
+    dense_width: int = 512
+    width: int = 100
+    num_heads: int = 8
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(self, at_least(1), "dense_width", "width", "num_heads")
+        require(self, SHARE, "dropout")
+        if 2 * self.width % self.num_heads:
+            raise ValueError(
+                f"width: expected twice of it to be a multiple of num_heads ({self.num_heads}), "
+                f"got {self.width}"
+            )
+
+
+class SpeechEncoder(nn.Module):
+    """A dense layer with ReLU and dropout on every frame, then a recurrent layer."""
+
+    def __init__(self, spec: XuSpec, inputs: int) -> None:
+        super().__init__()
+        self.dense = nn.Sequential(
+            nn.Linear(inputs, spec.dense_width), nn.ReLU(), Dropout(spec.dropout)
+        )
+        self.recurrent = Recurrent(spec.cell, spec.dense_width, spec.width, bidirectional=True)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, T, 2 `width`)."""
+        return self.recurrent(self.dense(batch.frames), batch.num_frames)
+
+
+class TextEncoder(nn.Module):
+    """Trainable word vectors, then a recurrent layer."""
+
+    def __init__(self, spec: XuSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        self.words = WordEmbedding(sizes.num_learned_words, sizes.word_vectors, trainable=True)
+        self.recurrent = Recurrent(spec.cell, self.words.dim, spec.width, bidirectional=True)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, W, 2 `width`)."""
+        return self.recurrent(self.words(batch.words), batch.num_words)
+
+
+class AttentionPooling(nn.Module):
+    """Weighted mean over positions, the weight of x being softmax(u · tanh(A x + b)).
+
+    After Yang et al. (2016), Hierarchical attention networks for document classification.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, width)
+        self.context = nn.Linear(width, 1, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, W, D) with its (B, W) mask → (B, D)."""
+        scores = self.context(torch.tanh(self.hidden(x)))[..., 0]
+        weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1)
+        return (weights[:, None] @ x)[:, 0]
+
+
+class Xu(System):
+    """Text states beside the speech that each is aligned to, read by a third recurrent layer."""
+
+    def __init__(self, spec: XuSpec, sizes: InputSizes) -> None:
+        super().__init__()
+        width = 2 * spec.width
+        self.speech = SpeechEncoder(spec, sizes.frame_dim)
+        self.text = TextEncoder(spec, sizes)
+        self.alignment = Attention(width, spec.num_heads, dropout=0.0)
+        self.fusion = Recurrent(spec.cell, 2 * width, spec.width, bidirectional=True)
+        self.pooling = AttentionPooling(width)
+        self.dropout = Dropout(spec.dropout)
+        self.classifier = nn.Linear(width, len(CLASSES))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """→ (B, 4) logits in the order of `CLASSES`."""
+        speech, text = self.speech(batch), self.text(batch)
+        aligned = self.alignment(text, speech, batch.frame_mask)
+        fused = self.fusion(torch.cat([text, aligned], dim=-1), batch.num_words)
+        return self.classifier(self.dropout(self.pooling(fused, batch.word_mask)))

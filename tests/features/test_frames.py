@@ -1,0 +1,134 @@
+"""Frames of every kind, against the formulas worked frame by frame."""
+
+import numpy as np
+import pytest
+import scipy.fft
+
+from mlt_ray.errors import UserError
+from mlt_ray.features.audio import log_mel
+from mlt_ray.features.frames import KINDS, compute_frames
+from mlt_ray.spec import FramesSpec
+
+MFCC = FramesSpec(kind="mfcc", num_bins=39, window_ms=25.0, hop_ms=10.0)
+SPECTROGRAM = FramesSpec(kind="spectrogram", num_bins=257, window_ms=25.0, hop_ms=10.0)
+LOG_MEL = FramesSpec(num_bins=40, window_ms=25.0, hop_ms=10.0)
+every_kind = pytest.mark.parametrize("spec", [MFCC, SPECTROGRAM, LOG_MEL], ids=lambda s: s.kind)
+
+
+def noise(num_samples, seed=3):
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, num_samples).astype(np.float32)
+
+
+def mel(frequency_hz):
+    return 1127.0 * np.log1p(np.asarray(frequency_hz) / 700.0)
+
+
+def cut(samples, window, hop):
+    """Windows of samples in ±32768, in double precision."""
+    starts = range(0, len(samples) - window + 1, hop)
+    return np.array([samples[s : s + window].astype(float) * 32768 for s in starts])
+
+
+def expected_cepstra(samples, num_ceps, window=400, hop=160, fft_size=512, rate=16_000):
+    """Log energy and liftered cepstra of 26 mel bands, a third of what mfcc gives."""
+    edges = np.linspace(mel(0.0), mel(rate / 2), 28)
+    lines = mel(np.arange(fft_size // 2) * rate / fft_size)
+    shape = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(window) / (window - 1))
+    rows = []
+    for frame in cut(samples, window, hop):
+        frame = frame - frame.mean()
+        energy = np.log(max(frame @ frame, 1.0))
+        frame = frame - 0.97 * np.concatenate([frame[:1], frame[:-1]])
+        power = np.abs(np.fft.rfft(frame * shape, fft_size))[:-1] ** 2
+        bands = []
+        for left, center, right in zip(edges, edges[1:], edges[2:], strict=False):
+            rising, falling = (lines - left) / (center - left), (right - lines) / (right - center)
+            bands.append(np.clip(np.minimum(rising, falling), 0, None) @ power)
+        cepstra = scipy.fft.dct(np.log(bands), norm="ortho")[:num_ceps]
+        lifter = 1 + 11 * np.sin(np.pi * np.arange(num_ceps) / 22)
+        rows.append([energy, *(lifter * cepstra)[1:]])
+    return np.array(rows)
+
+
+def difference(values):
+    """Regression over two frames on either side, the outermost repeated."""
+    last = len(values) - 1
+    rows = []
+    for t in range(len(values)):
+        row = np.zeros(values.shape[1])
+        for n in (1, 2):
+            row += n * (values[min(t + n, last)] - values[max(t - n, 0)])
+        rows.append(row / 10)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("num_bins", [39, 21])
+def test_mfcc_are_cepstra_with_their_differences(num_bins):
+    samples = noise(7919)
+    static = expected_cepstra(samples, num_bins // 3)
+    first = difference(static)
+    expected = np.concatenate([static, first, difference(first)], axis=1)
+    spec = FramesSpec(kind="mfcc", num_bins=num_bins, hop_ms=10.0)
+    frames = compute_frames(samples, 16_000, spec)
+    assert frames.dtype == np.float32
+    np.testing.assert_allclose(frames, expected, atol=5e-3)
+
+
+@pytest.mark.parametrize("num_bins", [257, 401])
+def test_a_spectrogram_is_the_log_power_of_a_fourier_transform(num_bins):
+    samples = noise(3001)
+    points = 2 * (num_bins - 1)
+    waves = np.exp(-2j * np.pi * np.outer(np.arange(num_bins), np.arange(400)) / points)
+    shape = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 399)
+    expected = np.log(np.abs((cut(samples, 400, 160) * shape) @ waves.T) ** 2)
+    spec = FramesSpec(kind="spectrogram", num_bins=num_bins, hop_ms=10.0)
+    frames = compute_frames(samples, 16_000, spec)
+    assert frames.dtype == np.float32
+    np.testing.assert_allclose(frames, expected, atol=1e-3)
+
+
+def test_log_mel_frames_are_those_of_audio():
+    samples = noise(3001)
+    found = compute_frames(samples, 16_000, LOG_MEL)
+    np.testing.assert_array_equal(found, log_mel(samples, 16_000, LOG_MEL))
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("num_samples", "num_frames"), [(0, 1), (1, 1), (400, 1), (559, 1), (560, 2), (1201, 6)]
+)
+def test_every_kind_has_the_same_frames_and_at_least_one(spec, num_samples, num_frames):
+    frames = compute_frames(noise(num_samples), 16_000, spec)
+    assert frames.shape == (num_frames, spec.num_bins)
+    assert np.isfinite(frames).all()
+
+
+@every_kind
+def test_silence_is_finite_even_in_half_precision(spec):
+    frames = compute_frames(np.zeros(4001, np.float32), 16_000, spec).astype(np.float16)
+    assert np.isfinite(frames).all()
+
+
+@every_kind
+def test_frames_are_deterministic(spec):
+    first, second = (compute_frames(noise(5003), 16_000, spec) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_every_kind_of_the_specification_can_be_computed():
+    hints = FramesSpec.__annotations__["kind"]
+    assert set(hints.__args__) == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "num_bins", "message"),
+    [
+        ("mfcc", 40, "expected a multiple of 3 up to 78 for mfcc .*, got 40; set it to 39"),
+        ("mfcc", 81, "expected a multiple of 3 up to 78"),
+        ("spectrogram", 128, "expected at least 201 for a spectrogram of 400 .*, got 128"),
+    ],
+)
+def test_a_number_of_values_that_a_kind_cannot_have_is_refused(kind, num_bins, message):
+    spec = FramesSpec(kind=kind, num_bins=num_bins)
+    with pytest.raises(UserError, match=message):
+        compute_frames(noise(1601), 16_000, spec)
