@@ -35,7 +35,7 @@ class Samples:
 def hear(
     drafts: Sequence[Utterance], progress: Progress | None = None
 ) -> tuple[list[Utterance], list[Problem]]:
-    """Fill in `audio_sha256` and `duration_s` of utterances whose values are placeholders.
+    """Fill in the digests and `duration_s` of utterances whose values are placeholders.
 
     A recording that is missing, unreadable, empty or cut short becomes a fatal `Problem`, and
     its utterance is left out. The order is kept.
@@ -48,8 +48,19 @@ def hear(
             problems.append(Problem(where=where, reason=result))
         else:
             sha256, duration_s = result
-            heard.append(replace(draft, audio_sha256=sha256, duration_s=duration_s))
+            heard.append(
+                replace(
+                    draft,
+                    audio_sha256=sha256,
+                    duration_s=duration_s,
+                    alignment_sha256=_digest(draft.alignment) if draft.alignment else None,
+                )
+            )
     return heard, problems
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def decode_all(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Samples | str]:

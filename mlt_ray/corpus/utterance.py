@@ -14,7 +14,7 @@ from mlt_ray.labels import CLASSES
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One recorded sentence. `audio_sha256` is the digest of the audio file's bytes."""
+    """One recorded sentence; the digests are those of the files' bytes (None: no alignment)."""
 
     id: str
     audio: Path
@@ -26,6 +26,7 @@ class Utterance:
     alignment: Path | None = None
     duration_s: float
     audio_sha256: str
+    alignment_sha256: str | None = None
 
     @property
     def label(self) -> int:
@@ -62,9 +63,8 @@ class Corpus:
         """16 hex digits over everything that can change a number, independent of the location."""
         digest = hashlib.sha256()
         for u in self.utterances:
-            alignment = u.alignment.read_bytes() if u.alignment else b""
             row = [u.id, u.audio_sha256, u.text, u.emotion, u.speaker, u.session, u.dialog]
-            digest.update(json.dumps(row).encode() + hashlib.sha256(alignment).digest())
+            digest.update(json.dumps([*row, u.alignment_sha256]).encode())
         return digest.hexdigest()[:16]
 
     def __len__(self) -> int:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mlt_ray.corpus.alignment import word_times
 from mlt_ray.corpus.utterance import Utterance
-from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.spec import FeatureSpec
 
@@ -56,18 +55,7 @@ def spoken(utterances: Sequence[Utterance], cache: FeatureCache) -> Iterator[np.
 
 
 def alignment_key(utterance: Utterance) -> str:
-    """Names what `spoken` reads: text, duration and the bytes of the alignment, if there is one.
-
-    Raises `UserError` where the alignment that the corpus names cannot be read.
-    """
-    content = None
-    if utterance.alignment is not None:
-        try:
-            content = hashlib.sha256(utterance.alignment.read_bytes()).hexdigest()
-        except OSError as error:
-            raise UserError(
-                f"{utterance.alignment}: expected the word times of {utterance.id}, got: {error}; "
-                "put the corpus where it was when the study was planned"
-            ) from error
-    said = [utterance.audio_sha256, utterance.text, utterance.duration_s, content]
+    """Names what `spoken` reads: text, duration and the bytes of the alignment, if there is one."""
+    said = [utterance.audio_sha256, utterance.text, utterance.duration_s]
+    said.append(utterance.alignment_sha256)
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -119,7 +119,7 @@ def test_a_gru_starts_orthogonal_with_open_gates() -> None:
 def test_a_projection_starts_within_a_quarter() -> None:
     layer = projection(103, 29)
     assert not layer.bias.any()
-    assert 0.24 < float(layer.weight.abs().max()) <= 0.25
+    assert 0.24 < layer.weight.abs().max().item() <= 0.25
 
 
 def test_prosody_is_needed_and_used() -> None:
