@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Verbs import what they need when they are called."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -117,7 +118,7 @@ def run(
         studies=[load_study(name, overrides or []) for name in dict.fromkeys(studies)],
         corpus=corpus,
         store=RunStore(store),
-        rows=[name.strip() for text in rows or [] for name in text.split(",")],
+        rows=rows or [],
         folds=parse_numbers("--folds", folds),
         seeds=parse_numbers("--seeds", seeds),
         glove=glove,
@@ -137,7 +138,8 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
     """Print the tables of studies, and write them as Markdown, LaTeX, CSV and JSON."""
     from mlt_ray.store import Store as RunStore
 
-    print_tables(list(dict.fromkeys(studies)), RunStore(store), out, Console())
+    names = dict.fromkeys(Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in studies)
+    print_tables(list(names), RunStore(store), out, Console())
 
 
 @app.command()
@@ -201,11 +203,13 @@ def sync(store: Store = DEFAULT_STORE, tracking_uri: TrackingUri = None) -> None
 
     runs = RunStore(store)
     studies = runs.studies()
+    if not studies:
+        raise UserError(f"{runs.root}: expected a store with runs, found none; name it by --store")
     tracker = Tracker(runs, tracking_uri or default_uri(runs), studies)
     tracker.sync()
     if tracker.broken:
         raise typer.Exit(1)
-    print(f"MLflow has all finished runs of: {', '.join(studies) or 'no study'}")
+    print(f"MLflow has all finished runs of: {', '.join(studies)}")
 
 
 @app.command()
@@ -286,7 +290,7 @@ def print_tables(studies: list[str], store: "RunStore", out: Path | None, consol
     from mlt_ray.reports.collect import collect
     from mlt_ray.reports.tables import LEGEND, as_terminal, write_tables
 
-    tables = [collect(Path(name).stem, store) for name in studies]
+    tables = [collect(name, store) for name in studies]
     for table in tables:
         console.print(as_terminal(table))
     for line in LEGEND:
@@ -300,9 +304,10 @@ def print_tables(studies: list[str], store: "RunStore", out: Path | None, consol
 def parse_numbers(option: str, text: str) -> list[int]:
     """Whole numbers of a text such as ``1,3-5``; none for an empty text."""
     numbers: list[int] = []
-    for part in filter(None, text.replace(" ", "").split(",")):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()) or part.endswith("-"):
+    for part in text.replace(" ", "").split(",") if text else []:
+        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        some = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+        if not some:
             raise UserError(f"{option}: expected numbers such as 1,3 or 1-5, got {text!r}")
-        numbers += range(int(first), int(last or first) + 1)
+        numbers += some
     return list(dict.fromkeys(numbers))

@@ -16,7 +16,10 @@ from rich.progress import (
 
 
 class Bars:
-    """Progress bars by name, each shown from its first call on; a context manager."""
+    """Progress bars by name, each shown from its first call on; a context manager.
+
+    `totals` says how many there were to do of each.
+    """
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -27,6 +30,7 @@ class Bars:
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self.totals: dict[str, int] = {}
 
     def __enter__(self) -> "Bars":
         return self
@@ -37,6 +41,7 @@ class Bars:
     def show(self, what: str, done: int, total: int) -> None:
         """Set the bar called `what` to `done` of `total`."""
         self._progress.start()
+        self.totals[what] = total
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)

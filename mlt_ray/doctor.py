@@ -102,12 +102,15 @@ def _mlflow(store: Path, tracking_uri: str | None) -> str:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     import mlflow
 
+    from mlt_ray.orchestration.tracking import default_uri
+    from mlt_ray.store import Store
+
     if tracking_uri is None and not (store / "mlflow.db").exists():
         with tempfile.TemporaryDirectory() as folder:
             client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
             client.search_experiments(max_results=1)
         return "a new database can be made; the store has none yet"
-    uri = tracking_uri or f"sqlite:///{store.resolve() / 'mlflow.db'}"
+    uri = tracking_uri or default_uri(Store(store))
     found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
     return f"{uri}: {len(found)} experiments"
 

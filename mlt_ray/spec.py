@@ -13,11 +13,14 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from mlt_ray.errors import UserError
 
 T = TypeVar("T")
+
+DEFAULT: Final = "default"
+"""What a study leaves to planning, which puts the name of a content in its place."""
 
 
 class Bound(NamedTuple):
@@ -56,7 +59,7 @@ class FoldSpec:
 
     by: Literal["session", "speaker", "stratified"] = "session"
     text_disjoint: bool = False
-    members: str = "default"
+    members: str = DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,8 @@ class FeatureSpec:
     frames_per_step: int = 1
     max_steps: int | None = None
     max_words: int | None = None
-    vectors: str = "default"
-    phonemizer: str = "default"
+    vectors: str = DEFAULT
+    phonemizer: str = DEFAULT
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "frames_per_step", "max_steps", "max_words")

@@ -11,7 +11,9 @@ A run is finished when its report.json exists; it is written last, once, and nev
 """
 
 import contextlib
+import csv
 import dataclasses
+import io
 import json
 import os
 import tempfile
@@ -82,6 +84,8 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root).resolve()
+        if self.root.exists() and not self.root.is_dir():
+            raise UserError(f"{self.root}: expected a folder for the store, got a file")
 
     def features(self, kind: str, digest: str) -> Path:
         """Folder of one kind of cached features."""
@@ -153,16 +157,16 @@ class Store:
 
 def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
     """One line an utterance: part, id, true class, predicted class, a probability a class."""
-    lines = [",".join(["part", "utterance", "emotion", "predicted", *CLASSES])]
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow(["part", "utterance", "emotion", "predicted", *CLASSES])
     for part, found in predictions.items():
         for name, label, row in zip(
             found.utterances, found.labels, found.probabilities, strict=True
         ):
             values = [f"{p:.6f}" for p in row]
-            lines.append(
-                ",".join([part, name, CLASSES[label], CLASSES[int(row.argmax())], *values])
-            )
-    return "\n".join(lines) + "\n"
+            writer.writerow([part, name, CLASSES[label], CLASSES[int(row.argmax())], *values])
+    return output.getvalue()
 
 
 def curve_csv(curve: tuple[Epoch, ...]) -> str:

@@ -25,6 +25,7 @@ import yaml
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import parse_model
 from mlt_ray.spec import (
+    DEFAULT,
     FeatureSpec,
     FoldSpec,
     ModelSpec,
@@ -66,6 +67,7 @@ class Study:
     title: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+    overrides: tuple[str, ...] = ()
 
 
 def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
@@ -77,8 +79,10 @@ def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
     path = find_study(name)
     try:
         values = yaml.load(path.read_text(), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: expected YAML in UTF-8, got: {' '.join(str(error).split())}"
+        ) from error
     return parse_study(path.stem, values, overrides)
 
 
@@ -101,7 +105,13 @@ def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
     for row_name in names:
         if names.count(row_name) > 1:
             raise UserError(f"{name}.rows: two rows are called {row_name}; give each its own name")
-    return Study(name=name, title=str(values.get("title", name)), seeds=tuple(seeds), rows=parsed)
+    return Study(
+        name=name,
+        title=str(values.get("title", name)),
+        seeds=tuple(seeds),
+        rows=parsed,
+        overrides=tuple(overrides),
+    )
 
 
 def _row(
@@ -110,16 +120,23 @@ def _row(
     where = f"{study}.rows[{number}]"
     check_keys(where, values, _ROW_KEYS)
     if not isinstance(values.get("name"), str):
-        raise UserError(f"{where}: key name is missing")
+        raise UserError(f"{where}.name: expected a text, got {values.get('name')!r}")
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SECTIONS}
     merged = merge(merge({s: {} for s in SECTIONS}, base), own)
     merged = merge(merged, changes)
+    folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
+    features = parse(FeatureSpec, merged["features"], f"{where}.features")
+    planned = {"folds.members": folds.members, "features.vectors": features.vectors}
+    planned["features.phonemizer"] = features.phonemizer
+    for key, value in planned.items():
+        if value != DEFAULT:
+            raise UserError(f"{where}.{key}: expected no value, since planning sets it; remove it")
     return Row(
         name=values["name"],
         published=_published(values.get("published"), f"{where}.published"),
-        folds=parse(FoldSpec, merged["folds"], f"{where}.folds"),
-        features=parse(FeatureSpec, merged["features"], f"{where}.features"),
+        folds=folds,
+        features=features,
         model=parse_model(merged["model"], f"{where}.model"),
         training=parse(TrainingSpec, merged["training"], f"{where}.training"),
     )
@@ -132,11 +149,16 @@ def _published(values: Any, where: str) -> Published | None:
     scores = {}
     for key in ("wa", "ua"):
         pair = values.get(key)
-        is_pair = isinstance(pair, list) and len(pair) == 2
-        if not (is_pair and type(pair[0]) is float and type(pair[1]) in (float, type(None))):
-            raise UserError(f"{where}.{key}: expected [mean, deviation or null], got {pair!r}")
+        if not (isinstance(pair, list) and len(pair) == 2 and _is_share(pair[0])):
+            raise UserError(f"{where}.{key}: expected [share in 0-1, deviation], got {pair!r}")
+        if not (pair[1] is None or _is_share(pair[1])):
+            raise UserError(f"{where}.{key}: expected a deviation in 0-1 or null, got {pair[1]!r}")
         scores[key] = (pair[0], pair[1])
     return Published(**scores)
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def check_keys(where: str, values: Any, known: Iterable[str]) -> None:
@@ -205,11 +227,14 @@ def find_study(name: str) -> Path:
     return shipped
 
 
+MERGE = "tag:yaml.org,2002:merge"
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which 1e-5 is a number (YAML 1.1 asks for a point) and no key stands twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value]
+        keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != MERGE]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.MarkedYAMLError(problem=f"key {key} stands twice{node.start_mark}")

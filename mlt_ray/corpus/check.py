@@ -1,9 +1,10 @@
 """What a corpus is made of and whether a study can trust it."""
 
+import typing
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from rich import box
@@ -21,7 +22,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES, PAPER_COUNTS, ClassCounts
 from mlt_ray.spec import FoldSpec
 
-PROTOCOLS: Final[tuple[Literal["session", "speaker"], ...]] = ("session", "speaker")
+PROTOCOLS: Final = typing.get_args(typing.get_type_hints(FoldSpec)["by"])
 
 _USUAL_RATE_HZ: Final = 16_000
 _USUAL_CHANNELS: Final = 1
@@ -95,6 +96,7 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
     spoken = [spoken_words(u.text) for u in utterances]
     durations = [u.duration_s for u in utterances]
     counts = _counts(corpus)
+    protocols = {by: _obstacle(corpus, FoldSpec(by=by)) for by in PROTOCOLS}
     empty = () if utterances else (Problem(where=corpus.name, reason="holds no utterances"),)
     return CorpusCheck(
         name=corpus.name,
@@ -114,8 +116,13 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
         missing_alignments=tuple(u.id for u in utterances if u.alignment is None),
         unusable_alignments=_unusable_alignments(utterances, spoken),
         duplicates=_duplicates(utterances),
-        problems=(*corpus.problems, *empty, *_audio_problems(utterances, progress)),
-        protocols={by: _obstacle(corpus, FoldSpec(by=by)) for by in PROTOCOLS},
+        problems=(
+            *corpus.problems,
+            *empty,
+            *_no_protocol(protocols),
+            *_audio_notes(utterances, progress),
+        ),
+        protocols=protocols,
     )
 
 
@@ -187,24 +194,28 @@ def _duplicates(utterances: Sequence[Utterance]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(same) for same in ids.values() if len(same) > 1)
 
 
-def _audio_problems(
-    utterances: Sequence[Utterance], progress: Progress | None
-) -> tuple[Problem, ...]:
-    problems, unusual = [], defaultdict(list)
+def _no_protocol(protocols: Mapping[str, str | None]) -> tuple[Problem, ...]:
+    if all(protocols.values()):
+        return (Problem(where="folds", reason="no protocol can split this corpus"),)
+    return ()
+
+
+def _audio_notes(utterances: Sequence[Utterance], progress: Progress | None) -> tuple[Problem, ...]:
+    """Recordings of another rate or more channels; what is damaged was left out when read."""
+    unusual = defaultdict(list)
     found = decode_all([u.audio for u in utterances], progress)
     for u, samples in zip(utterances, found, strict=True):
-        faults = samples.faults if isinstance(samples, Samples) else (samples,)
-        problems += [Problem(where=f"{u.id} ({u.audio.name})", reason=fault) for fault in faults]
         if isinstance(samples, Samples):
             shape = samples.sample_rate_hz, samples.num_channels
             if shape != (_USUAL_RATE_HZ, _USUAL_CHANNELS):
                 unusual[shape].append(u.id)
+    notes = []
     for (rate_hz, channels), ids in sorted(unusual.items()):
         where = f"{len(ids)} recordings such as {ids[0]}"
         usual = f"instead of {_USUAL_RATE_HZ} Hz, {_USUAL_CHANNELS} channel(s)"
         reason = f"{rate_hz} Hz, {channels} channel(s) {usual}"
-        problems.append(Problem(where=where, reason=reason, fatal=False))
-    return tuple(problems)
+        notes.append(Problem(where=where, reason=reason, fatal=False))
+    return tuple(notes)
 
 
 def _obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:

@@ -86,6 +86,7 @@ def _digest_and_duration(path: Path) -> tuple[str, float] | str:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             lost = _bytes_lost(file)
         info = sf.info(str(path))
+        samples = _decode(path)
     except FileNotFoundError:
         return "audio file is missing"
     except (OSError, sf.LibsndfileError) as error:
@@ -96,6 +97,9 @@ def _digest_and_duration(path: Path) -> tuple[str, float] | str:
         return "audio file holds no samples"
     if info.frames >= 2**62:  # how libsndfile says that a stream does not know its length
         return "audio file does not say how long it is; encode it again"
+    faults = samples.faults if isinstance(samples, Samples) else (samples,)
+    if faults:
+        return "; ".join(faults)
     return sha256, info.frames / info.samplerate
 
 

@@ -10,7 +10,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 def read_text(path: Path) -> str:
-    """Content of a text file: UTF-8 (with or without a byte-order mark), otherwise Latin-1.
+    """Content of a text file: UTF-8 (with or without a byte-order mark), otherwise Windows-1252.
 
     Line ends are kept as they are. Raises `OSError` when the file cannot be read.
     """
@@ -18,7 +18,15 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return "".join(_windows_character(byte) for byte in data)
+
+
+def _windows_character(byte: int) -> str:
+    """A byte as Windows-1252 reads it, or as Latin-1 does where Windows leaves it undefined."""
+    try:
+        return bytes([byte]).decode("cp1252")
+    except UnicodeDecodeError:
+        return chr(byte)
 
 
 def read_lines(path: Path) -> list[str]:

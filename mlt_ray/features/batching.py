@@ -49,7 +49,8 @@ class FoldData:
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
         self._cache = cache
         self._step = spec.frames_per_step
-        self.fitted: FittedInputs = fit((corpus.utterances[i] for i in fold.train), cache)
+        training = (corpus.utterances[i] for i in fold.train)
+        self.fitted: FittedInputs = fit(training, cache, spec.max_words)
         self._phonemes = numbered(self.fitted.phonemes)
         self._words = numbered(self.fitted.words)
         self._vectors = self._number_vectors()

@@ -30,13 +30,13 @@ class Cache:
         try:
             # A file with no rows cannot be mapped.
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
-        except (OSError, ValueError, EOFError):
-            # A segment cut short by a full disk: forget it, so that it is computed again.
+            places = json.loads(index.read_text())
+        except (FileNotFoundError, ValueError, EOFError):
+            # A damaged segment: forget it, so that it is computed again.
             index.unlink(missing_ok=True)
             return
         self._segments[index] = data
-        for key, (start, rows) in json.loads(index.read_text()).items():
-            self._places[key] = (index, start, rows)
+        self._places |= {key: (index, start, rows) for key, (start, rows) in places.items()}
 
     def __contains__(self, key: str) -> bool:
         return key in self._places

@@ -40,8 +40,10 @@ class FittedInputs:
         return (frames.astype(np.float32) - mean) / np.asarray(self.deviation, np.float32)
 
 
-def fit(training: Iterable[Utterance], cache: FeatureCache) -> FittedInputs:
-    """Statistics of the training part's frames, and the symbols and words that it holds."""
+def fit(
+    training: Iterable[Utterance], cache: FeatureCache, max_words: int | None = None
+) -> FittedInputs:
+    """Statistics of the training part's frames, and its symbols and words up to `max_words`."""
     utterances = list(training)
     moments = [cache.moments[u.audio_sha256] for u in utterances]
     count = sum(cache.frames.rows(u.audio_sha256) for u in utterances)
@@ -50,7 +52,7 @@ def fit(training: Iterable[Utterance], cache: FeatureCache) -> FittedInputs:
     words: set[str] = set()
     phonemes: set[str] = set()
     for text in {u.text for u in utterances}:
-        for word, symbols in cache.words_of(text):
+        for word, symbols in cache.words_of(text)[:max_words]:
             phonemes.update(symbols)
             if cache.vectors.rows(word) == 0:
                 words.add(word)

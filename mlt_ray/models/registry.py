@@ -37,7 +37,7 @@ def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
     if "system" not in values:
         raise UserError(f"{where}: key system is missing; known: {', '.join(SYSTEMS)}")
     name = values["system"]
-    if name not in SYSTEMS:
+    if not isinstance(name, str) or name not in SYSTEMS:
         raise unknown_key(f"{where}.system", name, SYSTEMS, "system")
     return parse(SYSTEMS[name].spec, values, where)
 

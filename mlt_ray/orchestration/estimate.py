@@ -1,5 +1,6 @@
 """How long a row's runs will take, before they are run."""
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import torch
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import duration
+from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import RunSpec
@@ -32,13 +34,14 @@ class Estimate:
 
     def __str__(self) -> str:
         text = duration(self.seconds)
-        return text if self.is_measured else f"at most {text}"
+        return text if self.is_measured else f"up to about {text}"
 
 
 def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
     """The mean of the row's finished runs; without any, timed steps times all of `max_epochs`.
 
-    The steps are timed on this machine's CPU, on made-up input of the corpus's mean length. None
+    The steps are timed on this machine's CPU, on made-up input of the corpus's mean length; dev's
+    evaluation adds a few per cent, and starting workers some seconds. None
     for a system that reads more than frames, words and phonemes, before a run of it is finished.
     """
     reports = [store.report(run.digest) for run in row.runs]
@@ -55,21 +58,25 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
 
 
 def step_seconds(spec: RunSpec, duration_s: float) -> float:
-    """Median seconds of a step's forward and backward pass for utterances of that length."""
+    """Median seconds of a training step for utterances of that length."""
     sizes = InputSizes(
         frame_dim=spec.features.frames.num_bins,
         num_phonemes=VOCABULARY,
         num_learned_words=VOCABULARY,
         word_vectors=torch.zeros(VOCABULARY, VECTOR_DIM),
     )
-    model = build_model(spec.model, sizes).eval()  # eval: dropout costs little and needs keys
+    model = build_model(spec.model, sizes)
+    optimiser = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), fused=True)
     batch = made_up_batch(spec, duration_s)
     times = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for _ in range(WARM_UP_STEPS + TIMED_STEPS):
+    for number in range(WARM_UP_STEPS + TIMED_STEPS):
         started = time.perf_counter()
-        torch.nn.functional.cross_entropy(model(batch), batch.labels).backward()
+        set_dropout_keys(model, batch.utterances, number)
+        optimiser.zero_grad()
+        model.loss(batch).backward()
+        optimiser.step()
         times.append(time.perf_counter() - started)
     torch.set_num_threads(threads)
     return statistics.median(times[WARM_UP_STEPS:])
@@ -78,8 +85,10 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
 def made_up_batch(spec: RunSpec, duration_s: float) -> Batch:
     """A batch of the configuration's size whose utterances all last `duration_s`."""
     size, frames = spec.training.batch_size, spec.features.frames
-    steps = max(1, round(1000 * duration_s / frames.hop_ms / spec.features.frames_per_step))
-    words = max(1, round(WORDS_PER_S * duration_s))
+    longest = spec.features.max_steps or math.inf
+    steps = round(1000 * duration_s / frames.hop_ms / spec.features.frames_per_step)
+    steps = int(min(max(1, steps), longest))
+    words = int(min(max(1, round(WORDS_PER_S * duration_s)), spec.features.max_words or math.inf))
     return Batch(
         utterances=torch.arange(size),
         labels=torch.zeros(size, dtype=torch.int64),

@@ -4,13 +4,14 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import ray
 from ray import tune
 
+from mlt_ray.errors import UserError
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.trial import trial
 from mlt_ray.spec import Run
@@ -19,8 +20,9 @@ from mlt_ray.store import Epoch, Store
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
     "ray.tune.analysis.experiment_analysis",
+    "ray.tune.utils.util",
 )
-"""They warn of token authentication, and of the result files that are switched off here."""
+"""They warn of token authentication, of result files that are switched off, of slow callbacks."""
 
 
 class Observer(Protocol):
@@ -91,6 +93,7 @@ def execute(
         if gpus is None:
             gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
         asked = {"CPU": resources.cpus_per_run, "GPU": gpus}
+        check_fits(asked)
         threads = max(1, int(resources.cpus_per_run))
         cells = [{"run": run, "store": str(store.root), "threads": threads} for run in runs]
         # A folder of this call alone: nothing in it outlives the call, since a later call asks the
@@ -99,9 +102,7 @@ def execute(
         tuner = tune.Tuner(
             tune.with_resources(trial, asked),
             param_space={"cell": tune.grid_search(cells)},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True, max_concurrent_trials=resources.max_concurrent
-            ),
+            tune_config=tune.TuneConfig(reuse_actors=True),
             run_config=tune.RunConfig(
                 name=name,
                 storage_path=str(store.root / "ray"),
@@ -116,6 +117,18 @@ def execute(
             shutil.rmtree(store.root / "ray" / name, ignore_errors=True)
 
 
+def check_fits(asked: Mapping[str, float]) -> None:
+    """`UserError` where no node can ever hold one run: Tune would wait for one in silence."""
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    if not any(all(node.get(k, 0) >= v for k, v in asked.items()) for node in nodes):
+        wanted = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
+        found = ", ".join(f"{n.get('CPU', 0):g} CPU and {n.get('GPU', 0):g} GPU" for n in nodes)
+        raise UserError(
+            f"resources: expected a node with {wanted} for a run, found {found}; "
+            "lower --cpus-per-run or --gpus-per-run"
+        )
+
+
 @contextmanager
 def connection(address: str | None) -> Iterator[None]:
     """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
@@ -128,7 +141,14 @@ def connection(address: str | None) -> Iterator[None]:
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        remedy = "start one (ray start --head) or leave --address out"
+        raise UserError(
+            f"--address {where}: expected a Ray cluster, got: {reason}; {remedy}"
+        ) from error
     try:
         yield
     finally:

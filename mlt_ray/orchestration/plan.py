@@ -5,21 +5,26 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.store import Store, write_json
 from mlt_ray.study import Published, Row, Study
 
-FOLDS = (1, 2, 3, 4, 5)
+FOLDS = tuple(range(1, NUM_FOLDS + 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRow:
-    """A row and the runs that its score is the mean of; `asked` are those to compute now."""
+    """A row and the runs that its score is the mean of; `asked` are those to compute now.
+
+    `overrides` are what the call changed in the study's settings.
+    """
 
     name: str
     published: Published | None
+    overrides: tuple[str, ...]
     runs: tuple[Run, ...]
     asked: tuple[Run, ...]
 
@@ -92,7 +97,13 @@ def _planned(
         for r in runs
         if is_asked and r.fold in (folds or FOLDS) and r.seed in (seeds or all_seeds)
     )
-    return PlannedRow(name=row.name, published=row.published, runs=runs, asked=tuple(asked))
+    return PlannedRow(
+        name=row.name,
+        published=row.published,
+        overrides=study.overrides,
+        runs=runs,
+        asked=tuple(asked),
+    )
 
 
 def record(plan: Plan, store: Store) -> None:
@@ -121,6 +132,7 @@ def _row_values(row: PlannedRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "published": dataclasses.asdict(row.published) if row.published else None,
+        "overrides": list(row.overrides),
         "spec": row.runs[0].spec.as_dict(),
         "runs": [{"digest": r.digest, "fold": r.fold, "seed": r.seed} for r in row.runs],
     }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -65,7 +66,7 @@ class ProgressDisplay:
     def failed(self, run: Run, reason: str) -> None:
         """Mark the run as failed and say why at once."""
         self.failures[run] = reason
-        self.console.print(f"[red]failed[/red] {reason}", highlight=False)
+        self.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
         self._end(run, "failed")
 
     def _end(self, run: Run, state: str) -> None:
@@ -95,5 +96,5 @@ class ProgressDisplay:
                 for run in row.runs:
                     state = self._states.get(run.digest)
                     marks.append(*(MARKS[state] if state else WAITING))
-                table.add_row(plan.study, row.name, marks)
+                table.add_row(plan.study, escape(row.name), marks)
         return Group(table, Text(self._summary()))

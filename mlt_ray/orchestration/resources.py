@@ -13,4 +13,3 @@ class Resources:
 
     cpus_per_run: float = 1
     gpus_per_run: float | None = None
-    max_concurrent: int | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mlt_ray.corpus.read import read_corpus
@@ -39,14 +40,21 @@ class Request:
 
     @property
     def asked_rows(self) -> frozenset[str] | None:
-        """Names of the rows to compute, None for all; `UserError` for one that no study has."""
+        """Names of the rows to compute, None for all; `UserError` for one that no study has.
+
+        Each of `rows` is a name, or several with commas between them.
+        """
         if not self.rows:
             return None
         names = [row.name for study in self.studies for row in study.rows]
-        for name in self.rows:
+        asked: set[str] = set()
+        for text in self.rows:
+            # A name may hold a comma itself.
+            asked |= {text} if text in names else {part.strip() for part in text.split(",")}
+        for name in sorted(asked):
             if name not in names:
                 raise unknown_key("--rows", name, names, "row")
-        return frozenset(self.rows)
+        return frozenset(asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +76,9 @@ def run_studies(request: Request, console: Console) -> Outcome:
     with Bars(console) as bars:
         asked = request.asked_rows
         rows = [r for study in studies for r in study.rows if asked is None or r.name in asked]
-        computed = prepare(corpus, rows, store, tools, bars.show)
-    console.print(
-        f"features: {computed} recordings and texts computed" if computed else "features: cached"
-    )
+        prepare(corpus, rows, store, tools, bars.show)
+    computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
+    console.print(f"features: {computed or 'cached'}", highlight=False)
     plans = _plans(request, corpus, studies)
     for plan in plans:
         record(plan, store)
@@ -123,7 +130,7 @@ def show_plan(request: Request, console: Console) -> None:
             done = sum(store.is_done(run.digest) for run in row.asked)
             time = "known after the first" if guess is None else str(guess)
             cells = [f"{done}/{len(row.asked)}", str(len(left)), time]
-            table.add_row(plan.study, row.name, *cells)
+            table.add_row(plan.study, escape(row.name), *cells)
     console.print(table)
     specs = {row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
     runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.orchestration.plan import recorded
 from mlt_ray.reports.statistics import aggregate
@@ -62,11 +63,16 @@ class Tracker:
             return
         try:
             action()
+        except UserError:
+            raise  # the store's trouble, not the server's
         except Exception as error:  # whatever a server's absence looks like, results go on
-            self.broken = str(error).splitlines()[0]
-            message = f"MLflow at {self.uri} does not answer: {self.broken}"
+            self.broken = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            sync = f"mlt-ray sync --store {self.store.root}"
+            if self.uri != default_uri(self.store):
+                sync += f" --tracking-uri {self.uri}"
             print(
-                f"{message}\nresults are complete in the store; mlt-ray sync records them later",
+                f"MLflow at {self.uri} cannot be written: {self.broken}\n"
+                f"results are complete in the store; record them later with {sync}",
                 file=sys.stderr,
             )
 

@@ -24,12 +24,16 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study as a table, and what its numbers were measured on."""
+    """A study as a table, and what its numbers were measured on.
+
+    `overrides` are settings in which a row differs from the study's file.
+    """
 
     study: str
     title: str
     corpus: str
     fold_by: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
     rows: tuple[TableRow, ...]
 
 
@@ -51,6 +55,7 @@ def collect(study: str, store: Store) -> Table:
         title=plan["title"],
         corpus=plan["corpus"]["name"],
         fold_by=tuple(protocols),
+        overrides=tuple(dict.fromkeys(o for row in plan["rows"] for o in row["overrides"])),
         rows=tuple(_row(row, store) for row in plan["rows"]),
     )
 

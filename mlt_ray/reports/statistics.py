@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.labels import CLASSES
 from mlt_ray.store import RunReport
 from mlt_ray.training.metrics import score
-
-NUM_FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,7 +120,10 @@ def write_tables(tables: Sequence[Table], out: Path) -> list[Path]:
 def caption(table: Table) -> str:
     """What the measured numbers were measured on."""
     protocol = " and ".join(table.fold_by)
-    return f"Published: on IEMOCAP. Measured: on {table.corpus}, five folds by {protocol}, 3/1/1."
+    text = f"Published: on IEMOCAP. Measured: on {table.corpus}, five folds by {protocol}, 3/1/1."
+    if table.overrides:
+        text += f" Changed from the study: {', '.join(table.overrides)}."
+    return text
 
 
 def cells(row: TableRow) -> list[str]:

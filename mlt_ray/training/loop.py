@@ -7,6 +7,7 @@ keeps its own data order, early stopping and best weights.
 import contextlib
 import dataclasses
 import io
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -135,6 +136,8 @@ def environment(device: torch.device) -> dict[str, str]:
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
     """Torch chooses deterministic kernels inside the block, and raises where it has none."""
+    # cuBLAS is deterministic only with a workspace of its own, which it reads when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
