@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from mlt_ray.cli import app
+from mlt_ray.cli import app, parse_numbers
+from mlt_ray.errors import UserError
 from mlt_ray.orchestration import studies
 from mlt_ray.orchestration.studies import Request
 
@@ -25,3 +26,17 @@ def test_an_encoder_is_handed_on(
     done = CliRunner().invoke(app, arguments + (["--encoder", encoder] if encoder else []))
     assert done.exit_code == 0, done.output
     assert [request.encoder for request in asked] == [encoder]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("", []), ("3", [3]), ("1,3-5", [1, 3, 4, 5]), ("1 - 2, 2", [1, 2])],
+)
+def test_numbers_are_listed_or_in_ranges(text: str, numbers: list[int]) -> None:
+    assert parse_numbers("--folds", text) == numbers
+
+
+@pytest.mark.parametrize("text", ["5-1", ",", "1,", "1-", "-2", "²", "a", "1-2-3"])
+def test_what_is_no_number_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--folds: expected numbers such as 1,3 or 1-5, got"):
+        parse_numbers("--folds", text)

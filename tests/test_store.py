@@ -210,3 +210,22 @@ def test_the_curve_is_one_line_an_epoch_with_every_digit() -> None:
     rows = list(csv.DictReader(io.StringIO(curve_csv(EPOCHS))))
     found = [{k: float(v) for k, v in row.items()} for row in rows]
     assert found == [dataclasses.asdict(e) for e in EPOCHS]
+
+
+def test_predictions_of_ids_with_commas_and_quotes_can_be_read_back() -> None:
+    names = ("a/x,y", 'b "z"')
+    found = Predictions(
+        utterances=names,
+        labels=np.array([0, 3]),
+        probabilities=np.array([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.2, 0.3]]),
+    )
+    rows = list(csv.DictReader(io.StringIO(predictions_csv({"test": found}))))
+    assert [row["utterance"] for row in rows] == list(names)
+    assert [row["predicted"] for row in rows] == ["angry", "sad"]
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(UserError, match="expected a folder for the store, got a file"):
+        Store(path)

@@ -210,7 +210,9 @@ def test_a_number_may_be_written_in_any_usual_way(tmp_path: Path, text: str) -> 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("rows:\n  - name: one\n    model: {text: word, width: 8, text: phoneme}\n")
-    with pytest.raises(UserError, match=r"mine\.yaml: expected YAML, got: key text stands twice"):
+    with pytest.raises(
+        UserError, match=r"mine\.yaml: expected YAML in UTF-8, got: key text stands twice"
+    ):
         load_study(str(path))
 
 
@@ -288,7 +290,7 @@ def test_an_override_that_cannot_be_used_is_named(override: str, message: str) -
         ({"rws": []}, "mine: unknown key rws; did you mean rows?"),
         ({"rows": []}, "mine.rows: expected a list of rows, got []"),
         ({"rows": {"name": "one"}}, "mine.rows: expected a list of rows, got {"),
-        ({"rows": [{"model": {}}]}, "mine.rows[1]: key name is missing"),
+        ({"rows": [{"model": {}}]}, "mine.rows[1].name: expected a text, got None"),
         ({"rows": [{"name": "one"}, {"nme": 1}]}, "mine.rows[2]: unknown key nme; did you mean "),
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "mine.rows: two rows are called a"),
         ({"seeds": []}, "mine.seeds: expected a list of whole numbers, got []"),

@@ -119,7 +119,7 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
         problems=(
             *corpus.problems,
             *empty,
-            *_no_protocol(protocols),
+            *(_no_protocol(protocols) if utterances else ()),
             *_audio_notes(utterances, progress),
         ),
         protocols=protocols,

@@ -9,6 +9,8 @@ from mlt_ray.corpus.check import Difference, check_corpus, render
 from mlt_ray.corpus.iemocap import read_iemocap
 from mlt_ray.corpus.manifest import read_manifest
 
+NO_FOLDS = "folds: no protocol can split this corpus"
+
 
 def shown(check):
     console = Console(file=io.StringIO(), width=200)
@@ -46,7 +48,7 @@ def test_counts_are_compared_with_the_paper(whole_iemocap):
 
 def test_a_sound_corpus_can_be_split_by_session_and_by_speaker(whole_iemocap):
     check = check_corpus(read_iemocap(whole_iemocap.root))
-    assert check.protocols == {"session": None, "speaker": None}
+    assert check.protocols == {"session": None, "speaker": None, "stratified": None}
 
 
 def test_texts_are_measured(iemocap):
@@ -107,7 +109,8 @@ def test_recordings_that_break_off_are_silent_or_not_finite_are_fatal(tmp_path, 
     sf.write(audio / "nan.wav", samples, 16_000, subtype="FLOAT")
     noise(audio / "sound.wav", 2)
     check = check_corpus(listed())
-    broken, nan, silent = sorted(fatal(check))
+    broken, nan, silent, folds = sorted(fatal(check))
+    assert folds == NO_FOLDS
     assert broken.startswith("audio/broken (broken.flac): audio file breaks off or is unreadable")
     assert nan == "audio/nan (nan.wav): audio holds samples that are not finite"
     assert silent == "audio/silent (silent.wav): audio is silent from start to end"
@@ -119,7 +122,7 @@ def test_a_recording_that_decodes_to_less_than_its_header_says_is_fatal(tmp_path
     path = tmp_path / "audio" / "short.mp3"
     noise(path, 1, num_samples=320_000)
     path.write_bytes(path.read_bytes()[:50_000])
-    (problem,) = fatal(check_corpus(listed()))
+    problem, _ = sorted(fatal(check_corpus(listed())))
     assert problem.startswith("audio/short (short.mp3): audio file is cut short")
 
 
@@ -129,8 +132,8 @@ def test_another_rate_or_number_of_channels_is_a_note(tmp_path, listed):
         samples = np.random.default_rng(ord(name)).uniform(-0.5, 0.5, (480, 2))
         sf.write(tmp_path / "audio" / f"{name}.wav", samples, 48_000)
     check = check_corpus(listed())
-    (note,) = check.problems
-    assert not note.fatal
+    [note] = [problem for problem in check.problems if not problem.fatal]
+    assert fatal(check) == [NO_FOLDS]
     expected = "48000 Hz, 2 channel(s) instead of 16000 Hz, 1 channel(s)"
     assert str(note) == f"2 recordings such as audio/a: {expected}"
 

@@ -88,7 +88,7 @@ def test_an_ellipsis_from_windows_does_not_end_a_line(iemocap):
     iemocap.add("Ses01F_impro01_F000", "neu", "")
     line = b"Ses01F_impro01_F000 [006.2901-008.2357]: Well\x85 no.\r\n"
     iemocap.transcript_file("Ses01F_impro01_F000").write_bytes(line)
-    assert read_iemocap(iemocap.root).utterances[0].text == "Well\x85 no."
+    assert read_iemocap(iemocap.root).utterances[0].text == "Well… no."
 
 
 def test_an_alignment_is_named_only_where_there_is_one(iemocap):

@@ -109,3 +109,11 @@ def test_an_array_whose_index_was_never_written_does_not_count(tmp_path: Path) -
     Cache(tmp_path).add(arrays(3))
     next(tmp_path.glob("*.json")).unlink()
     assert len(Cache(tmp_path)) == 0
+
+
+def test_a_damaged_index_is_forgotten(tmp_path: Path) -> None:
+    Cache(tmp_path).add({"a": np.zeros((3, 2), np.float32)})
+    [index] = tmp_path.glob("*.json")
+    index.write_text("{")
+    assert "a" not in Cache(tmp_path)
+    assert not list(tmp_path.glob("*.json"))

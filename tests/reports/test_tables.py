@@ -257,6 +257,7 @@ def planned(store: Store, rows: dict[str, list[str]], published: Any = None) -> 
             {
                 "name": name,
                 "published": published,
+                "overrides": [],
                 "spec": {"folds": {"by": by}},
                 "runs": [
                     {"digest": d, "fold": 1 + n % 5, "seed": 1 + n // 5}
