@@ -246,7 +246,8 @@ def corpus_synthesize(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
 ) -> None:
     """Voice any texts with emotional prosody, in IEMOCAP's layout."""
-    from mlt_ray.corpus.synthesize import read_texts, write_corpus
+    from mlt_ray.corpus.lines import read_texts
+    from mlt_ray.corpus.synthesize import write_corpus
 
     lines = read_texts(texts)
     with counting("utterances spoken", len(lines)) as count:

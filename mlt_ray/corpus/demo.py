@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from mlt_ray.corpus.synthesize import Line, Progress, write_corpus
+from mlt_ray.corpus.lines import Line
+from mlt_ray.corpus.synthesize import Progress, write_corpus
 from mlt_ray.corpus.voices import VOICES, draw_prosody
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES

@@ -1,6 +1,5 @@
 """A corpus in IEMOCAP's own layout from lines of text, spoken by ten synthetic voices."""
 
-import csv
 import os
 import shutil
 import signal
@@ -12,39 +11,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import soundfile as sf
 
 from mlt_ray.corpus.alignment import FRAME_S, WordTime
+from mlt_ray.corpus.lines import Line
 from mlt_ray.corpus.speech import SAMPLE_RATE_HZ, Prosody, Samples, Synthesizer
 from mlt_ray.corpus.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES, IEMOCAP_CODES
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """What one of `VOICES` says, and as which of `CLASSES` it is labelled.
-
-    Without a prosody, `write_corpus` draws one that suits the emotion more often than not.
-    `heard` is uttered instead of the text, but is no word and not aligned: a laugh spelt
-    ``ha ha``. Scripted lines make up dialogs of their own, as in IEMOCAP.
-    """
-
-    speaker: str
-    emotion: str
-    text: str
-    prosody: Prosody | None = None
-    heard: str | None = None
-    scripted: bool = False
-
-    @property
-    def session(self) -> int:
-        """1 to 5."""
-        return int(self.speaker[4])
-
 
 _FRAME_SAMPLES: Final = round(FRAME_S * SAMPLE_RATE_HZ)
 _ROOM_RMS: Final = 0.0015
@@ -73,7 +49,6 @@ _ATTRIBUTES: Final = {
     "sad": (2, 2, 2),
 }
 
-_COLUMNS: Final = ("session", "speaker", "emotion", "text")
 
 Progress = Callable[[int], None]
 """Called with the number of utterances that have been spoken so far."""
@@ -103,96 +78,6 @@ def write_corpus(
         _write_dialogs(recordings, durations_s, root)
         if finish is not None:
             finish(root)
-
-
-def read_texts(path: Path) -> list[Line]:
-    """Lines of a CSV file with the columns session, speaker, emotion and text; others are ignored.
-
-    The session is 1 to 5, the emotion a class or one of IEMOCAP's codes for it. Speakers are
-    called as in ``Ses01F``; in a session where one is not, the at most two of them become F and M
-    in the order of their names. Raises `UserError` with file and line for anything else.
-    """
-    rows = list(_rows(path))
-    if not rows:
-        raise UserError(f"{path}: expected at least one row below the header, got none")
-    names = _speakers(path, rows)
-    return [
-        Line(speaker=names[row.session, row.speaker], emotion=row.emotion, text=row.text)
-        for row in rows
-    ]
-
-
-class _Row(NamedTuple):
-    number: int
-    session: int
-    speaker: str
-    emotion: str
-    text: str
-
-
-def _rows(path: Path) -> Iterator[_Row]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-            if missing:
-                got = ", ".join(reader.fieldnames or ()) or "an empty file"
-                raise UserError(
-                    f"{path}:1: expected the columns {', '.join(_COLUMNS)}, got {got}; "
-                    f"add {', '.join(missing)} to the header"
-                )
-            for cells in reader:
-                yield _row(cells, f"{path}:{reader.line_num}", reader.line_num)
-    except OSError as error:
-        raise UserError(f"{path}: expected a CSV file, got: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected UTF-8, got {error}; save the file as UTF-8") from error
-    except csv.Error as error:
-        where = f"{path}:{reader.line_num}"
-        raise UserError(f"{where}: expected CSV, got: {error}; quote the text") from error
-
-
-def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
-    session, speaker, emotion, text = (cells[column] for column in _COLUMNS)
-    if session is None or speaker is None or emotion is None or text is None or None in cells:
-        raise UserError(
-            f"{where}: expected as many cells as the header has, got more or fewer; "
-            "quote texts that hold commas"
-        )
-    if session.strip() not in {"1", "2", "3", "4", "5"}:
-        raise UserError(f"{where}: expected a session from 1 to 5, got {session!r}; number it so")
-    label = IEMOCAP_CODES.get(emotion.strip().lower(), emotion.strip().lower())
-    if label not in CLASSES:
-        known = ", ".join(CLASSES)
-        raise UserError(
-            f"{where}: expected an emotion out of {known}, got {emotion!r}; rename it or leave "
-            "the row out"
-        )
-    if not speaker.strip():
-        raise UserError(f"{where}: expected a speaker such as Ses0{session}F, got none; name one")
-    return _Row(number, int(session), speaker.strip(), label, text)
-
-
-def _speakers(path: Path, rows: Sequence[_Row]) -> dict[tuple[int, str], str]:
-    """Name in `VOICES` of each session and speaker."""
-    names: dict[tuple[int, str], str] = {}
-    for session in sorted({row.session for row in rows}):
-        found = sorted({row.speaker for row in rows if row.session == session})
-        own = (f"Ses0{session}F", f"Ses0{session}M")
-        for row in rows:
-            if row.session == session and row.speaker in VOICES and row.speaker not in own:
-                raise UserError(
-                    f"{path}:{row.number}: expected a speaker of session {session}, got "
-                    f"{row.speaker}; correct the session or the speaker"
-                )
-        if len(found) > 2:
-            raise UserError(
-                f"{path}: expected at most two speakers in session {session}, got {len(found)} "
-                f"({', '.join(found[:3])}, …); give each pair of speakers a session of its own"
-            )
-        canonical = found if set(found) <= set(own) else own
-        names |= {(session, name): new for name, new in zip(found, canonical, strict=False)}
-    return names
 
 
 @dataclass(frozen=True, kw_only=True)

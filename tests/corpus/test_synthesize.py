@@ -12,8 +12,9 @@ import pytest
 import soundfile as sf
 
 from mlt_ray.corpus.iemocap import read_iemocap
+from mlt_ray.corpus.lines import Line, read_texts
 from mlt_ray.corpus.speech import Prosody, Synthesizer, readable, words_to_say
-from mlt_ray.corpus.synthesize import Line, read_texts, write_corpus
+from mlt_ray.corpus.synthesize import write_corpus
 from mlt_ray.corpus.texts import normalise_word, spoken_words
 from mlt_ray.errors import UserError
 
