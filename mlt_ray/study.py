@@ -221,6 +221,12 @@ def find_study(name: str) -> Path:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"{path}: expected a study file, found none")
+        namesake = study_folder() / f"{path.stem}.yaml"
+        if namesake.is_file() and not namesake.samefile(path):
+            raise UserError(
+                f"{path}: expected a name of its own, got that of the shipped study {path.stem}, "
+                f"whose results it would hide; call it my_{path.name}"
+            )
         return path
     if not shipped.is_file():
         raise unknown_key("search_spaces", name, study_names(), "study")

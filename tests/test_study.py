@@ -1,5 +1,6 @@
 """Study files: the shipped ones work, and others are refused with a clear word."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -369,3 +370,11 @@ def test_merging_changes_neither_of_the_two() -> None:
     below, above = {"a": {"b": 1, "c": [2]}, "d": 3}, {"a": {"b": {"e": 4}}, "f": 5}
     assert merge(below, above) == {"a": {"b": {"e": 4}, "c": [2]}, "d": 3, "f": 5}
     assert (below, above) == ({"a": {"b": 1, "c": [2]}, "d": 3}, {"a": {"b": {"e": 4}}, "f": 5})
+
+
+def test_a_file_of_ones_own_has_a_name_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "table1.yaml"
+    shutil.copy(find_study("table1"), path)
+    with pytest.raises(UserError, match=r"call it my_table1\.yaml"):
+        find_study(str(path))
+    assert find_study(str(find_study("table1"))) == find_study("table1")
