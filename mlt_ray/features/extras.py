@@ -19,7 +19,7 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.encoders import encoder_folder
-from mlt_ray.features.extract import FeatureCache, text_key
+from mlt_ray.features.extract import SEGMENT, FeatureCache, text_key
 from mlt_ray.features.pieces import (
     Pieces,
     TextEmbeddings,
@@ -30,9 +30,6 @@ from mlt_ray.features.pieces import (
 from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.spec import FeatureSpec, Need, digest_of
 from mlt_ray.store import Store
-
-SEGMENT = 256
-"""Utterances a segment of the cache: what an interruption can cost at most."""
 
 
 class Extra(Protocol):

@@ -71,7 +71,8 @@ def run_studies(request: Request, console: Console) -> Outcome:
 
     Raises `UserError` for an unusable corpus or an impossible split before anything is computed.
     """
-    corpus, tools, studies = _resolved(request, console)
+    corpus, tools = _opened(request, console)
+    studies = [resolve(s, corpus, tools, request.asked_rows) for s in request.studies]
     store = request.store
     with Bars(console) as bars:
         asked = request.asked_rows
@@ -105,11 +106,12 @@ def run_studies(request: Request, console: Console) -> Outcome:
 
 def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
+    corpus, tools = _opened(request, console)
     try:
-        corpus, _, studies = _resolved(request, console)
+        studies = [resolve(s, corpus, tools, request.asked_rows) for s in request.studies]
     except EncoderMissing as missing:
         console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
-        corpus, _, studies = _resolved(request, console, with_encoders=False)
+        studies = [resolve(s, corpus, tools, asked=()) for s in request.studies]
     plans, store = _plans(request, corpus, studies), request.store
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "row", "done", "to compute", "time for one run"):
@@ -142,20 +144,16 @@ def show_plan(request: Request, console: Console) -> None:
     )
 
 
-def _resolved(
-    request: Request, console: Console, with_encoders: bool = True
-) -> tuple[Corpus, Tools, list[Study]]:
+def _opened(request: Request, console: Console) -> tuple[Corpus, Tools]:
     with console.status("reading the corpus"):
         corpus = read_corpus(request.corpus)
         check_usable(corpus, request.corpus)
         tools = Tools.load(request.glove, request.encoder)
-        asked = request.asked_rows if with_encoders else ()
-        studies = [resolve(study, corpus, tools, asked) for study in request.studies]
     console.print(
         f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
         highlight=False,
     )
-    return corpus, tools, studies
+    return corpus, tools
 
 
 def _plans(request: Request, corpus: Corpus, studies: Sequence[Study]) -> list[Plan]:
