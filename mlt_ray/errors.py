@@ -1,4 +1,4 @@
-"""The two ways in which work can end badly without a bug of ours."""
+"""The ways in which work can end early without a bug of ours."""
 
 
 class UserError(Exception):
@@ -12,4 +12,11 @@ class RunFailed(Exception):
     """A run whose numbers cannot be trusted, such as one whose loss is not finite.
 
     It leaves no report behind; the other runs go on.
+    """
+
+
+class RunStopped(Exception):
+    """A run that was asked to stop between two epochs; its checkpoint holds what it has learnt.
+
+    It leaves no report behind. Training the same run again goes on from the checkpoint.
     """

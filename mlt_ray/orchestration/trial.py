@@ -9,7 +9,7 @@ from ray import tune
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import RunFailed
+from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
@@ -43,7 +43,7 @@ def trial(config: dict[str, Any]) -> None:
             checkpoints=[Checkpoint(store.checkpoint(run.digest))],
             on_epoch=messages.add,
         )
-        if isinstance(finished, RunFailed):
+        if isinstance(finished, RunFailed | RunStopped):
             failed = str(finished)
         else:
             store.write_run(

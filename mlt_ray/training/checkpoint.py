@@ -20,9 +20,9 @@ class Checkpoint:
         self.interval_s = interval_s
         self._written = time.monotonic()
 
-    def save(self, learner: Learner) -> None:
-        """Write the learner's state if the last time is long enough ago."""
-        if time.monotonic() - self._written < self.interval_s:
+    def save(self, learner: Learner, at_once: bool = False) -> None:
+        """Write the learner's state if the last time is long enough ago, or `at_once`."""
+        if not at_once and time.monotonic() - self._written < self.interval_s:
             return
         with replacing(self.path) as temporary:
             torch.save(learner.state(), temporary)

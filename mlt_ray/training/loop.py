@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import mlt_ray
-from mlt_ray.errors import RunFailed
+from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import Run
@@ -38,6 +38,11 @@ class FinishedRun:
     inputs: dict[str, Any]
 
 
+def never(run: Run) -> bool:
+    """Lets every run go on."""
+    return False
+
+
 def train(
     runs: Sequence[Run],
     data: Sequence[FoldData],
@@ -45,38 +50,46 @@ def train(
     device: torch.device,
     checkpoints: Sequence[Checkpoint | None] | None = None,
     on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
-) -> list[FinishedRun | RunFailed]:
+    stop: Callable[[Run], bool] = never,
+) -> list[FinishedRun | RunFailed | RunStopped]:
     """Train a pack; `data[i]` is the fold of `runs[i]`. The result keeps the order of `runs`.
 
-    A run whose loss is not finite gives a `RunFailed` in its place, and the others go on. Same
-    runs, device and thread count give the same bits on a CPU, with or without interruption.
+    After every epoch, `on_epoch` is told of it, and `stop` is asked unless it was the run's last.
+    A run that is to stop writes its checkpoint at once and gives a `RunStopped` in its place; a
+    later call goes on from there. A run whose loss is not finite gives a `RunFailed`. In both
+    cases the others go on. Same runs, device and thread count give the same bits on a CPU, with
+    or without interruption.
     """
     if len({run.spec for run in runs}) != 1:
         raise ValueError("the runs of a pack share one RunSpec")
     checkpoints = checkpoints or [None] * len(runs)
-    failures: dict[str, RunFailed] = {}
+    ended: dict[str, RunFailed | RunStopped] = {}
     with deterministic():
         learners = [Learner(r, d, device) for r, d in zip(runs, data, strict=True)]
         for learner, checkpoint in zip(learners, checkpoints, strict=True):
             if checkpoint is not None:
                 checkpoint.resume(learner)
         saves = dict(zip((r.digest for r in runs), checkpoints, strict=True))
-        while active := [x for x in learners if not x.finished and x.run.digest not in failures]:
+        while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
             started = time.perf_counter()
             train_epoch(active)
             share = (time.perf_counter() - started) / len(active)
             for learner in active:
-                digest, started = learner.run.digest, time.perf_counter()
+                run, started = learner.run, time.perf_counter()
                 try:
                     epoch = learner.close_epoch()
                 except RunFailed as failure:
-                    failures[digest] = failure
+                    ended[run.digest] = failure
                     continue
                 learner.progress.computed_s += share + time.perf_counter() - started
-                on_epoch(learner.run, epoch)
-                if (checkpoint := saves[digest]) is not None:
-                    checkpoint.save(learner)
-        return [failures.get(x.run.digest) or finish(x) for x in learners]
+                on_epoch(run, epoch)
+                if stopped := not learner.finished and stop(run):
+                    ended[run.digest] = RunStopped(
+                        f"fold {run.fold}, seed {run.seed}: stopped after epoch {epoch.epoch}"
+                    )
+                if (checkpoint := saves[run.digest]) is not None:
+                    checkpoint.save(learner, at_once=stopped)
+        return [ended.get(x.run.digest) or finish(x) for x in learners]
 
 
 def train_epoch(learners: Sequence[Learner]) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from mlt_ray.batch import Batch
 from mlt_ray.corpus.folds import make_folds
-from mlt_ray.errors import RunFailed
+from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.multilevel import MultilevelSpec
@@ -200,6 +200,64 @@ def test_a_pack_with_one_run_ahead_gives_what_the_runs_give_alone(
     packed = finish([ahead, behind], data, checkpoints=[checkpoint, None])
     for one, other in zip(packed, alone, strict=True):
         assert_same(one, other)
+
+
+def stopping(*answers: bool) -> Callable[[Run], bool]:
+    """Gives its answers one after another, whoever asks."""
+    waiting = iter(answers)
+    return lambda run: next(waiting)
+
+
+@pytest.mark.parametrize("last", range(1, EPOCHS))
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_stopped(
+    data: MakeData, tmp_path: Path, last: int
+) -> None:
+    run, path = run_of(), tmp_path / "state.pt"
+    (whole,) = finish([run], data)
+    told: list[int] = []
+
+    def hear(run: Run, epoch: Epoch) -> None:
+        told.append(epoch.epoch)
+
+    (stopped,) = train(
+        [run],
+        [data(run)],
+        device=CPU,
+        checkpoints=[Checkpoint(path, interval_s=3600)],
+        on_epoch=hear,
+        stop=stopping(*[False] * (last - 1), True),
+    )
+    assert isinstance(stopped, RunStopped)
+    assert str(stopped) == f"fold 2, seed 7: stopped after epoch {last}"
+    (resumed,) = finish([run], data, checkpoints=[Checkpoint(path)], on_epoch=hear)
+    assert told == list(range(1, EPOCHS + 1))
+    assert_same(resumed, whole)
+
+
+def test_a_run_that_was_stopped_leaves_the_pack_and_the_others_go_on(
+    data: MakeData, tmp_path: Path
+) -> None:
+    one, two = run_of(fold=1), run_of(fold=3)
+    alone = [finish([run], data)[0] for run in (one, two)]
+    path = tmp_path / "one.pt"
+    stopped, result = train(
+        [one, two],
+        [data(one), data(two)],
+        device=CPU,
+        checkpoints=[Checkpoint(path), None],
+        stop=lambda run: run == one,
+    )
+    assert isinstance(stopped, RunStopped)
+    assert isinstance(result, FinishedRun)
+    assert_same(result, alone[1])
+    assert_same(finish([one], data, checkpoints=[Checkpoint(path)])[0], alone[0])
+
+
+def test_a_run_is_not_asked_to_stop_after_its_last_epoch(data: MakeData) -> None:
+    asked: list[Run] = []
+    run = run_of()
+    finish([run], data, stop=lambda run: bool(asked.append(run)))
+    assert asked == [run] * (EPOCHS - 1)
 
 
 def test_checkpoints_are_not_written_more_often_than_asked(data: MakeData, tmp_path: Path) -> None:
