@@ -16,6 +16,7 @@ PACKAGE = Path(mlt_ray.__file__).parent
 LAYERS = (
     {"errors", "labels", "display"},
     {"spec", "store"},
+    {"lease"},
     {"corpus", "batch"},
     {"features", "models"},
     {"training", "study"},
