@@ -19,6 +19,9 @@ from mlt_ray.errors import UserError
 
 T = TypeVar("T")
 
+SECTIONS: Final = ("folds", "features", "model", "training")
+"""Parts of a run's specification that a study sets."""
+
 DEFAULT: Final = "default"
 """What a study leaves to planning, which puts the name of a content in its place."""
 

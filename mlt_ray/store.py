@@ -6,6 +6,7 @@
     runs/<digest>/               predictions, curve, weights, fitted inputs; report.json last
     checkpoints/<digest>.pt      state of an unfinished run
     studies/<study>.json         rows as last planned
+    searches/<search>.json       configurations as proposed; Optuna's own state is in optuna.db
 
 A run is finished when its report.json exists; it is written last, once, and never changed.
 """
@@ -87,6 +88,11 @@ class Store:
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root}: expected a folder for the store, got a file")
 
+    @property
+    def location(self) -> str:
+        """What names the store to another process."""
+        return str(self.root)
+
     def features(self, kind: str, digest: str) -> Path:
         """Folder of one kind of cached features."""
         return self.root / "features" / f"{kind}-{digest}"
@@ -114,6 +120,14 @@ class Store:
     def studies(self) -> list[str]:
         """Names of the studies that were planned in this store."""
         return sorted(p.stem for p in (self.root / "studies").glob("*.json"))
+
+    def search(self, name: str) -> Path:
+        """File with the configurations that a search has proposed."""
+        return self.root / "searches" / f"{name}.json"
+
+    def searches(self) -> list[str]:
+        """Names of the searches that were begun in this store."""
+        return sorted(p.stem for p in (self.root / "searches").glob("*.json"))
 
     def read_json(self, path: Path) -> Any:
         """The values in a file of the store, or None where there is no such file."""

@@ -26,6 +26,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.models.registry import parse_model
 from mlt_ray.spec import (
     DEFAULT,
+    SECTIONS,
     FeatureSpec,
     FoldSpec,
     ModelSpec,
@@ -34,7 +35,6 @@ from mlt_ray.spec import (
     unknown_key,
 )
 
-SECTIONS = ("folds", "features", "model", "training")
 _KEYS = ("title", "seeds", "base", "rows")
 _ROW_KEYS = ("name", "published", *SECTIONS)
 
@@ -76,27 +76,29 @@ def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
     `overrides` are ``section.key=value``, applied to every row. Raises `UserError` for whatever is
     unknown, missing or of the wrong type, saying where.
     """
+    path, values = load_yaml(name)
+    return parse_study(path.stem, values, overrides)
+
+
+def load_yaml(name: str) -> tuple[Path, Any]:
+    """The file of a shipped study or search space, or at a path, and the values in it."""
     path = find_study(name)
     try:
-        values = yaml.load(path.read_text(), Loader=_Loader)
+        return path, yaml.load(path.read_text(), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: expected YAML in UTF-8, got: {' '.join(str(error).split())}"
         ) from error
-    return parse_study(path.stem, values, overrides)
 
 
 def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
     """The study that a YAML file's values describe."""
+    if is_space(values):
+        raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
     check_keys(name, values, _KEYS)
     rows = values.get("rows")
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{name}.rows: expected a list of rows, got {rows!r}")
-    seeds = values.get("seeds", [1, 2, 3])
-    if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
-        raise UserError(f"{name}.seeds: expected a list of whole numbers, got {seeds!r}")
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"{name}.seeds: expected each seed once, got {seeds!r}")
     base = values.get("base", {})
     check_keys(f"{name}.base", base, SECTIONS)
     changes = parse_overrides(overrides)
@@ -108,10 +110,19 @@ def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
     return Study(
         name=name,
         title=str(values.get("title", name)),
-        seeds=tuple(seeds),
+        seeds=parse_seeds(name, values.get("seeds", [1, 2, 3])),
         rows=parsed,
         overrides=tuple(overrides),
     )
+
+
+def parse_seeds(where: str, seeds: Any) -> tuple[int, ...]:
+    """Seeds as they stand in a file, each once."""
+    if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
+        raise UserError(f"{where}.seeds: expected a list of whole numbers, got {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}.seeds: expected each seed once, got {seeds!r}")
+    return tuple(seeds)
 
 
 def _row(
@@ -121,6 +132,13 @@ def _row(
     check_keys(where, values, _ROW_KEYS)
     if not isinstance(values.get("name"), str):
         raise UserError(f"{where}.name: expected a text, got {values.get('name')!r}")
+    return parse_row(study, values, base, changes)
+
+
+def parse_row(
+    study: str, values: Mapping[str, Any], base: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Row:
+    """The row that `values` describe: on top of `base`, and with `changes` on top of all."""
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SECTIONS}
     merged = merge(merge({s: {} for s in SECTIONS}, base), own)
@@ -210,9 +228,19 @@ def study_folder() -> Path:
     return shipped if shipped.is_dir() else package.parent / "search_spaces"
 
 
-def study_names() -> list[str]:
-    """Names of the shipped studies."""
+def file_names() -> list[str]:
+    """Names of all shipped files: studies of rows, and search spaces."""
     return sorted(p.stem for p in study_folder().glob("*.yaml"))
+
+
+def study_names() -> list[str]:
+    """Names of the shipped studies of rows."""
+    return [name for name in file_names() if not is_space(load_yaml(name)[1])]
+
+
+def is_space(values: Any) -> bool:
+    """Whether a YAML file's values describe a search space rather than a study of rows."""
+    return isinstance(values, Mapping) and "space" in values
 
 
 def find_study(name: str) -> Path:
@@ -229,7 +257,7 @@ def find_study(name: str) -> Path:
             )
         return path
     if not shipped.is_file():
-        raise unknown_key("search_spaces", name, study_names(), "study")
+        raise unknown_key("search_spaces", name, file_names(), "study")
     return shipped
 
 

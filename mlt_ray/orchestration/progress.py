@@ -69,6 +69,10 @@ class ProgressDisplay:
         self.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
         self._end(run, "failed")
 
+    def stopped(self, run: Run) -> None:
+        """Mark the run as waiting again."""
+        self._states.pop(run.digest, None)
+
     def _end(self, run: Run, state: str) -> None:
         self._states[run.digest] = state
         self._ended += 1
