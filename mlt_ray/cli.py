@@ -413,22 +413,26 @@ def make_setting(
     flags: dict[str, float | int | None],
 ) -> "Setting":
     """What `run` and `search` have in common; what a flag leaves open, the profile says."""
-    from mlt_ray.orchestration.resources import Profile, load_profile, merged
+    from mlt_ray.orchestration.profiles import Profile, load_profile, merged
     from mlt_ray.orchestration.setting import Setting
     from mlt_ray.store import Store as RunStore
 
-    given = load_profile(profile) if profile else Profile()
-    if store == DEFAULT_STORE and given.store:
-        store = given.store
+    where = merged(
+        load_profile(profile) if profile else Profile(),
+        address=address,
+        tracking_uri=tracking_uri,
+        store=store if store != DEFAULT_STORE else None,
+        **flags,
+    )
     return Setting(
         corpus=corpus,
-        store=RunStore(store),
+        store=RunStore(where.store or DEFAULT_STORE),
         glove=glove,
         encoder=encoder,
         speech_encoder=speech_encoder,
-        tracking_uri=tracking_uri or given.tracking_uri,
-        address=address or given.address,
-        resources=merged(given, **flags),
+        tracking_uri=where.tracking_uri,
+        address=where.address,
+        resources=where.resources,
     )
 
 

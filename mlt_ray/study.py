@@ -14,7 +14,6 @@ rows:
 """
 
 import copy
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from mlt_ray.documents import Loader, read_yaml, shipped_folder
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import parse_model
 from mlt_ray.spec import (
@@ -83,12 +83,7 @@ def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
 def load_yaml(name: str) -> tuple[Path, Any]:
     """The file of a shipped study or search space, or at a path, and the values in it."""
     path = find_study(name)
-    try:
-        return path, yaml.load(path.read_text(), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: expected YAML in UTF-8, got: {' '.join(str(error).split())}"
-        ) from error
+    return path, read_yaml(path)
 
 
 def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
@@ -201,7 +196,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         if parts[0] not in SECTIONS:
             raise unknown_key("--set", parts[0], SECTIONS, "section")
         try:
-            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=_Loader)}
+            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=Loader)}
         except yaml.YAMLError as error:
             raise UserError(f"--set {text}: expected a YAML value, got {value!r}") from error
         for part in reversed(parts[:-1]):
@@ -223,9 +218,7 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def study_folder() -> Path:
     """Where the shipped studies lie: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    shipped = package / "search_spaces"
-    return shipped if shipped.is_dir() else package.parent / "search_spaces"
+    return shipped_folder("search_spaces")
 
 
 def file_names() -> list[str]:
@@ -259,24 +252,3 @@ def find_study(name: str) -> Path:
     if not shipped.is_file():
         raise unknown_key("search_spaces", name, file_names(), "study")
     return shipped
-
-
-MERGE = "tag:yaml.org,2002:merge"
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-5 is a number (YAML 1.1 asks for a point) and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != MERGE]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"key {key} stands twice{node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)

@@ -15,7 +15,7 @@ PACKAGE = Path(mlt_ray.__file__).parent
 
 LAYERS = (
     {"errors", "labels", "display"},
-    {"spec", "store"},
+    {"spec", "store", "documents"},
     {"lease"},
     {"corpus", "batch"},
     {"features", "models"},
