@@ -20,6 +20,7 @@ LAYERS = (
     {"corpus", "batch"},
     {"features", "models"},
     {"training", "study"},
+    {"space"},
     {"reports", "inference"},
     {"orchestration"},
     {"doctor"},

@@ -6,7 +6,7 @@ workers are used again; so while a run is trained, a task of the board bears its
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +93,7 @@ class BoardClient:
         """A task with the run's name appears."""
         self._actor.show.options(name=str(self.labels[run.digest])).remote(run.digest)
 
-    def epochs(self, run: Run, epochs: list[Epoch]) -> None:
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """The last epoch's scores become metrics."""
         self._actor.note.remote(self.labels[run.digest].tags, epochs[-1])
 

@@ -99,7 +99,7 @@ class Events(tune.Callback):
     def __init__(self, feed: Feed, board: BoardClient, observers: Sequence[Observer]) -> None:
         self.feed = feed
         self.board = board
-        self.observers = [board, *observers]
+        self.observers: list[Observer] = [board, *observers]
         self._is_stopped = False
 
     def __getstate__(self) -> dict[str, Any]:

@@ -151,8 +151,8 @@ def cells_values(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def recorded(study: str, store: Store) -> dict[str, Any] | None:
-    """What `record` noted of a study, or None."""
+def recorded(study: str, store: Store) -> Any:
+    """What `record` noted of a study, as a mapping; None where it noted nothing."""
     return store.read_json(store.study(study))
 
 

@@ -27,7 +27,9 @@ class Tools:
     encoders: Encoders = field(default_factory=Encoders)
 
     @classmethod
-    def load(cls, glove: Path | None, encoder: str | None = None, speech: str | None = None) -> "Tools":
+    def load(
+        cls, glove: Path | None, encoder: str | None = None, speech_encoder: str | None = None
+    ) -> "Tools":
         """The packaged GloVe vectors, or those of a file; `UserError` if it is not that.
 
         `encoder`, where given, takes the place of every encoder that a study names.

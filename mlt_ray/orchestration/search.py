@@ -18,12 +18,13 @@ from enum import StrEnum
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.evidence import VALUE, Evidence, evidence_of
 from mlt_ray.orchestration.jobs import End, Outcome, Pack
-from mlt_ray.space import MAXIMISED, Parameter, SearchSpace, describe
+from mlt_ray.space import MAXIMISED, Objective, Parameter, SearchSpace, describe
 from mlt_ray.spec import Run, RunSpec, digest_of
 from mlt_ray.store import Epoch, Store
 
@@ -70,10 +71,12 @@ class Configuration:
         found = [self.found.get(cell.digest) for cell in self.cells]
         return [e for e in found[: found.index(None) if None in found else None] if e is not None]
 
-    def mean(self, objective: str) -> float | None:
-        """Mean of an objective over the cells that are finished; None without any."""
-        value = VALUE[objective]  # type: ignore[index]
-        return statistics.fmean(map(value, self.found.values())) if self.found else None
+    @property
+    def means(self) -> dict[Objective, float]:
+        """Mean of every objective over the cells that are finished; empty without any."""
+        if not self.found:
+            return {}
+        return {o: statistics.fmean(map(value, self.found.values())) for o, value in VALUE.items()}
 
 
 class CrossValidationSearch:
@@ -108,7 +111,10 @@ class CrossValidationSearch:
         self._take_up()
 
     def _open(self, storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
-        directions = ["maximize" if o in MAXIMISED else "minimize" for o in self.space.objectives]
+        directions = [
+            StudyDirection.MAXIMIZE if o in MAXIMISED else StudyDirection.MINIMIZE
+            for o in self.space.objectives
+        ]
         study = optuna.create_study(
             storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
@@ -292,7 +298,7 @@ class CrossValidationSearch:
                 key = "failure" if configuration.state is State.FAILED else "pruned by"
                 trial.set_user_attr(key, configuration.reason)
             if configuration.state is State.COMPLETE:
-                self.study.tell(trial, [configuration.mean(o) for o in self.space.objectives])
+                self.study.tell(trial, [configuration.means[o] for o in self.space.objectives])
             else:
                 # Optuna's samplers learn nothing from FAIL; a pruned trial counts as a poor one.
                 self.study.tell(trial, state=TrialState.PRUNED)
@@ -308,7 +314,7 @@ class CrossValidationSearch:
             complete = [c for c in complete if c.number in front]
         first = self.space.objectives[0]
         sign = -1 if first in MAXIMISED else 1
-        complete.sort(key=lambda c: (sign * (c.mean(first) or 0.0), c.number))
+        complete.sort(key=lambda c: (sign * c.means[first], c.number))
         return complete[: self.space.search.best]
 
 

@@ -119,7 +119,7 @@ class SearchDisplay:
 
 
 def _mean(search: CrossValidationSearch, configuration: Configuration) -> str:
-    mean = configuration.mean(search.space.objectives[0])
+    mean = configuration.means.get(search.space.objectives[0])
     return "" if mean is None else f"{mean:.4g}"
 
 
@@ -142,7 +142,7 @@ def search_table(search: CrossValidationSearch) -> Table:
     table.add_column("state")
     for c in search.configurations:
         values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in c.values.values()]
-        means = [c.mean(o) for o in search.space.objectives]
+        means = [c.means.get(o) for o in search.space.objectives]
         shown = ["" if m is None else f"{m:.4g}" for m in means]
         state = f"{c.state}: {c.reason}" if c.reason else str(c.state)
         cells = f"{len(c.found)}/{len(c.cells)}"
@@ -161,7 +161,7 @@ def write_search(search: CrossValidationSearch, folder: Path) -> str:
             "reason": c.reason,
             "cells_done": len(c.found),
             "cells_planned": len(c.cells),
-            **{objective: c.mean(objective) for objective in search.space.objectives},
+            **{objective: c.means.get(objective) for objective in search.space.objectives},
         }
         for c in search.configurations
     ]

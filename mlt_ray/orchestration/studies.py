@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -87,7 +88,7 @@ def run_plans(plans: Sequence[Plan], setting: Setting, console: Console) -> Outc
 
 
 def _train(
-    plans: Sequence[Plan], left: Sequence[Run], tracker: object, setting: Setting, console: Console
+    plans: Sequence[Plan], left: Sequence[Run], tracker: Any, setting: Setting, console: Console
 ) -> tuple[str, ...]:
     # Ray takes a second to import.
     from mlt_ray.orchestration.board import Label
@@ -109,7 +110,7 @@ def _train(
             setting.store,
             setting.resources,
             observers,
-            setting.address,  # type: ignore[arg-type]
+            setting.address,
         )
     return tuple(display.failures.values())
 
