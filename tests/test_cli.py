@@ -25,7 +25,7 @@ def test_an_encoder_is_handed_on(
     arguments = ["run", "table3", "--corpus", str(tmp_path), "--dry-run"]
     done = CliRunner().invoke(app, arguments + (["--encoder", encoder] if encoder else []))
     assert done.exit_code == 0, done.output
-    assert [request.encoder for request in asked] == [encoder]
+    assert [request.setting.encoder for request in asked] == [encoder]
 
 
 @pytest.mark.parametrize(

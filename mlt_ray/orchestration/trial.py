@@ -67,10 +67,14 @@ def trial(config: dict[str, Any]) -> None:
 
 def claim(job: Job, leases: ExitStack) -> tuple[Outcomes, Pack]:
     """How the runs ended that are not to be trained here, and those that are, each leased."""
-    store = Store(job.store)
+    store, board = Store(job.store), ray.get_actor(job.board)
     outcomes: Outcomes = {}
     mine = []
     for run in job.runs:
+        if ray.get(board.is_stopping.remote(run.digest)):
+            # Tune starts a trial ahead of the one that ends.
+            outcomes[run.digest] = Outcome(end=End.STOPPED)
+            continue
         if not store.is_done(run.digest):
             lease = acquire(store, run.digest, job.owner)
             if lease is None:
