@@ -18,7 +18,7 @@ from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import Epoch, Store
 from mlt_ray.training.checkpoint import Checkpoint
-from mlt_ray.training.loop import train
+from mlt_ray.training.fit import fit
 
 REPORT_INTERVAL_S = 1.0
 """Least time between two messages to the driver: each costs the trial a round trip."""
@@ -36,7 +36,7 @@ def trial(config: dict[str, Any]) -> None:
     if not store.is_done(run.digest):
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.set_num_threads(cell["threads"])
-        [finished] = train(
+        [finished] = fit(
             [run],
             [fold_data(run, str(store.root))],
             device=device,
@@ -47,7 +47,11 @@ def trial(config: dict[str, Any]) -> None:
             failed = str(finished)
         else:
             store.write_run(
-                finished.report, finished.predictions, finished.weights, finished.inputs
+                finished.report,
+                finished.predictions,
+                finished.weights,
+                finished.inputs,
+                finished.weights_file,
             )
     messages.send(failed=failed)
 
