@@ -145,6 +145,11 @@ class ModelSpec:
         """Inputs of `mlt_ray.features.extras` that this configuration reads."""
         return ()
 
+    @property
+    def text_encoder(self) -> str | None:
+        """What the field `encoder` names, where this configuration reads a text encoder."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:

@@ -153,15 +153,17 @@ class Store:
         predictions: Mapping[str, Predictions],
         weights: bytes,
         inputs: Mapping[str, Any],
+        weights_file: str = "weights.pt",
     ) -> None:
         """Write a finished run, report.json last. A run that is already finished stays as it is.
 
-        `inputs` is what the fold fitted on its training part (normalisation, vocabularies).
+        `inputs` is what the fold fitted on its training part (normalisation, vocabularies);
+        `weights_file` is what the weights are called, since not all are torch's.
         """
         if self.is_done(report.digest):
             return
         folder = self.run_dir(report.digest)
-        write_bytes(folder / "weights.pt", weights)
+        write_bytes(folder / weights_file, weights)
         write_json(folder / "inputs.json", inputs)
         write_bytes(folder / "predictions.csv", predictions_csv(predictions).encode())
         write_bytes(folder / "curve.csv", curve_csv(report.curve).encode())

@@ -38,6 +38,11 @@ class EncoderSpec(ModelSpec):
             raise ValueError("encoder: expected minilm, a folder or a name, got an empty text")
 
     @property
+    def text_encoder(self) -> str:
+        """The encoder is always read."""
+        return self.encoder
+
+    @property
     def needs(self) -> tuple[Need, ...]:
         """Word pieces for an encoder that is trained, its vectors for one that is not."""
         return (Need("pieces" if self.fine_tune else "text_embedding", self.encoder),)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
@@ -12,7 +13,6 @@ from mlt_ray.features.extract import Progress, extract
 from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
-from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, digest_of
 from mlt_ray.store import Store, write_json
 from mlt_ray.study import Row, Study
@@ -87,9 +87,10 @@ def _resolve_features(spec: FeatureSpec, tools: Tools) -> FeatureSpec:
 
 
 def _resolve_model(spec: ModelSpec, tools: Tools) -> ModelSpec:
-    if isinstance(spec, EncoderSpec):
-        return replace(spec, encoder=tools.encoders.identify(spec.encoder))
-    return spec
+    if spec.text_encoder is None:
+        return spec
+    changes: dict[str, Any] = {"encoder": tools.encoders.identify(spec.text_encoder)}
+    return replace(spec, **changes)
 
 
 def prepare(
@@ -103,8 +104,8 @@ def prepare(
     if not path.exists():
         write_json(path, corpus.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
-        if isinstance(model, EncoderSpec):
-            tools.encoders.copy(model.encoder, store)
+        if model.text_encoder is not None:
+            tools.encoders.copy(model.text_encoder, store)
     features = dict.fromkeys(row.features for row in rows)
     computed = sum(
         extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features

@@ -118,7 +118,9 @@ def write(store: Store, result: FinishedRun | RunFailed | RunStopped, group: Gro
     if isinstance(result, RunFailed):
         return Outcome(end=End.FAILED, reason=str(result))
     if group.leads:
-        store.write_run(result.report, result.predictions, result.weights, result.inputs)
+        store.write_run(
+            result.report, result.predictions, result.weights, result.inputs, result.weights_file
+        )
     return Outcome(end=End.DONE)
 
 

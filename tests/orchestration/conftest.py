@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -97,6 +96,6 @@ class FakeTune:
 
 
 @pytest.fixture
-def storage(tmp_path: Path) -> optuna.storages.BaseStorage:
-    """Optuna's storage in a file, as a search has it."""
-    return optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
+def storage() -> optuna.storages.BaseStorage:
+    """Optuna's storage; it outlives the searches of a test, as a file would."""
+    return optuna.storages.InMemoryStorage()

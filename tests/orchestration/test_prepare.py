@@ -15,6 +15,7 @@ from mlt_ray.orchestration import prepare as module
 from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.orchestration.prepare import Tools, prepare, resolve
 from mlt_ray.orchestration.trial import fold_data
+from mlt_ray.spec import Need
 from mlt_ray.store import Store
 from mlt_ray.study import Study, load_study, parse_study
 from tests.tiny_encoder import write_encoder
@@ -56,6 +57,22 @@ def test_one_encoder_replaces_that_of_every_row_that_has_one(raw: Any, folder: P
     assert isinstance(frozen.model, MultigranularitySpec)
     assert trained.model.encoder == frozen.model.encoder == find_encoder(str(folder)).identity
     assert without.model == study.rows[2].model
+
+
+def test_a_classical_row_has_an_encoder_only_for_its_embedding(raw: Any, folder: Path) -> None:
+    models = {
+        "with": {"audio": "egemaps", "text": "embedding", "encoder": str(folder)},
+        "without": {"audio": "egemaps", "text": "tfidf", "encoder": "no/such/nowhere"},
+    }
+    rows = [{"name": n, "model": {"system": "classical", **m}} for n, m in models.items()]
+    study = parse_study("mine", {"rows": rows})
+    reads, other = resolve(study, raw.corpus, tools()).rows
+    identity = find_encoder(str(folder)).identity
+    assert reads.model.needs == (Need("egemaps"), Need("sentence_embedding", identity))
+    assert other.model == study.rows[1].model
+    instead, other = resolve(study, raw.corpus, tools("minilm")).rows
+    assert instead.model.text_encoder == find_encoder("minilm").identity
+    assert other.model == study.rows[1].model
 
 
 def test_table_3_runs_on_the_packaged_encoder(raw: Any) -> None:

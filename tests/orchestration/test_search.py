@@ -87,13 +87,8 @@ def test_a_poor_configuration_is_pruned_on_its_partial_mean(
     pruned = [c for c in search.configurations if c.state is State.PRUNED]
     assert pruned
     assert all("mean of the first" in c.reason and len(c.found) < 5 for c in pruned)
-    worst_complete = min(
-        quality(c.cells[0]) for c in search.configurations if c.state is State.COMPLETE
-    )
-    best_pruned = max(quality(c.cells[0]) for c in pruned)
-    # The median of what was known then; never the best of all.
-    assert best_pruned < max(quality(c.cells[0]) for c in search.configurations)
-    assert worst_complete <= best_pruned or worst_complete > best_pruned - 0.4
+    best = max(quality(c.cells[0]) for c in search.configurations)
+    assert all(quality(c.cells[0]) < best for c in pruned)
     states = {t.user_attrs["configuration"]: t.state for t in search.study.get_trials()}
     assert all(states[c.number] is optuna.trial.TrialState.PRUNED for c in pruned)
 
@@ -128,8 +123,9 @@ def test_a_pruned_cell_of_several_under_way_stops_the_others(
 
 
 def test_after_a_kill_no_cell_runs_twice_and_the_same_number_is_proposed(
-    store: Store, storage: optuna.storages.BaseStorage
+    store: Store, tmp_path: Path
 ) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
     tune = FakeTune(store, quality)
     tune.drive(open_search(space_of(), store, storage), most=13)
     again = open_search(space_of(), store, storage)
@@ -206,11 +202,7 @@ def test_a_configuration_that_diverges_is_failed_and_the_search_goes_on(
     failed = [c for c in search.configurations if c.state is State.FAILED]
     assert len(failed) == 3
     assert {c.reason for c in failed} == {"the loss is nan"}
-    assert (
-        not set(failed) & set(search.best())
-        if False
-        else all(c.state is State.COMPLETE for c in search.best())
-    )
+    assert all(c.state is State.COMPLETE for c in search.best())
 
 
 def test_a_stopped_cell_of_a_running_configuration_is_given_out_again(
@@ -278,5 +270,5 @@ def test_a_space_of_which_nothing_can_be_built_says_so(
         raise UserError("mini.model.width: expected a multiple of num_heads (4), got 3")
 
     search = open_search(space_of(), store, storage, configure=configure)
-    with pytest.raises(UserError, match="cannot be built; the last: .*num_heads"):
+    with pytest.raises(UserError, match=r"cannot be built; the last: .*num_heads"):
         search.next()
