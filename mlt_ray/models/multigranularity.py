@@ -35,6 +35,11 @@ class MultigranularitySpec(EncoderSpec):
         super().__post_init__()
         require(self, at_least(1), "projection")
         require(self, SHARE, "dropout")
+        if self.multilevel.tts_weight:
+            raise ValueError(
+                "multilevel.tts_weight: expected 0 (the joint loss is the multilevel "
+                f"transformer's alone), got {self.multilevel.tts_weight}"
+            )
 
     @property
     def needs(self) -> tuple[Need, ...]:
