@@ -95,6 +95,13 @@ def run(
             "on the Hugging Face hub."
         ),
     ] = None,
+    speech_encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Speech encoder of every row that has one: resemblyzer (pip install --no-deps "
+            "Resemblyzer==0.1.4), a folder or a name on the Hugging Face hub."
+        ),
+    ] = None,
     tracking_uri: TrackingUri = None,
     address: Address = None,
     cpus_per_run: Annotated[float, typer.Option(min=0.1, help="CPUs for each run.")] = 1,
@@ -123,6 +130,7 @@ def run(
         seeds=parse_numbers("--seeds", seeds),
         glove=glove,
         encoder=encoder,
+        speech_encoder=speech_encoder,
         tracking_uri=tracking_uri,
         address=address,
         resources=Resources(cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run),

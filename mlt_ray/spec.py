@@ -142,6 +142,16 @@ class ModelSpec:
         """Inputs of `mlt_ray.features.extras` that this configuration reads."""
         return ()
 
+    @property
+    def text_encoder(self) -> str | None:
+        """What the field `encoder` names, where this configuration reads a text encoder."""
+        return None
+
+    @property
+    def speech_encoder(self) -> str | None:
+        """What the field of this name says, where a configuration has it."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:

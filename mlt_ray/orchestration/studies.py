@@ -34,6 +34,7 @@ class Request:
     seeds: Sequence[int] = ()
     glove: Path | None = None
     encoder: str | None = None
+    speech_encoder: str | None = None
     tracking_uri: str | None = None
     address: str | None = None
     resources: Resources = field(default_factory=Resources)
@@ -148,7 +149,7 @@ def _opened(request: Request, console: Console) -> tuple[Corpus, Tools]:
     with console.status("reading the corpus"):
         corpus = read_corpus(request.corpus)
         check_usable(corpus, request.corpus)
-        tools = Tools.load(request.glove, request.encoder)
+        tools = Tools.load(request.glove, request.encoder, request.speech_encoder)
     console.print(
         f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
         highlight=False,

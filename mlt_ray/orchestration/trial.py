@@ -14,7 +14,6 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import load_extras
-from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import Epoch, Store
 from mlt_ray.training.checkpoint import Checkpoint
@@ -77,7 +76,7 @@ def fold_data(run: Run, store_root: str) -> FoldData:
     store, fold, features = Store(store_root), folds[run.fold - 1], run.spec.features
     model = run.spec.model
     extras = load_extras(corpus, fold, model.needs, store, features)
-    encoder = encoder_folder(store, model.encoder) if isinstance(model, EncoderSpec) else None
+    encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
     return FoldData(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
 
 

