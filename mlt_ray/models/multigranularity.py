@@ -43,8 +43,10 @@ class MultigranularitySpec(EncoderSpec):
     speech_encoder: str | None = None
 
     def __post_init__(self) -> None:
-        if self.encoder is not None or self.speech_encoder is None:
+        if self.encoder is not None:
             super().__post_init__()
+        elif self.speech_encoder is None:
+            raise ValueError("encoder: expected a text encoder or speech_encoder, got neither")
         if self.speech_encoder == "":
             raise ValueError(
                 "speech_encoder: expected resemblyzer, a folder or a name, got an empty text"
@@ -60,7 +62,9 @@ class MultigranularitySpec(EncoderSpec):
     @property
     def needs(self) -> tuple[Need, ...]:
         """What the encoders and the multilevel transformer read."""
-        speech = () if self.speech_encoder is None else (Need(SPEECH_EMBEDDING, self.speech_encoder),)
+        speech = (
+            () if self.speech_encoder is None else (Need(SPEECH_EMBEDDING, self.speech_encoder),)
+        )
         return (*super().needs, *speech, *self.multilevel.needs)
 
 

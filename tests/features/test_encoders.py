@@ -24,6 +24,7 @@ from mlt_ray.features.pieces import cls_vectors, word_pieces
 from mlt_ray.models.bert import load_encoder
 from mlt_ray.store import Store
 from tests.tiny_encoder import change_config, write_encoder
+from tests.tiny_speech_encoder import write_speech_encoder
 
 
 @pytest.fixture
@@ -197,7 +198,59 @@ def test_a_folder_that_lacks_a_file_is_refused(folder: Path, lacking: str) -> No
         find_encoder(str(folder))
 
 
+@pytest.mark.parametrize(
+    "lacking", ["config.json", "model.safetensors", "preprocessor_config.json"]
+)
+def test_a_speech_encoder_that_lacks_a_file_is_refused(tmp_path: Path, lacking: str) -> None:
+    folder = write_speech_encoder(tmp_path / "heard")
+    assert find_encoder(str(folder), SPEECH).name == "heard"
+    (folder / lacking).unlink()
+    expected = r"heard: expected an encoder \(config.*preprocessor_config\.json\).*--speech-encoder"
+    with pytest.raises(UserError, match=expected):
+        find_encoder(str(folder), SPEECH)
+
+
+def test_what_a_speech_encoder_hears_with_is_part_of_its_name(tmp_path: Path) -> None:
+    digests = {
+        find_encoder(str(write_speech_encoder(tmp_path / name, **values)), SPEECH).digest
+        for name, values in (
+            ("one", {}),
+            ("same", {}),
+            ("raw", {"do_normalize": False}),
+            ("other", {"seed": 1}),
+        )
+    }
+    assert len(digests) == 3
+
+
+def test_encoders_of_text_and_of_speech_are_not_mistaken_for_each_other(
+    folder: Path, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    shutil.copy(folder / "tokenizer.json", heard)
+    shutil.copy(heard / "preprocessor_config.json", folder)
+    with pytest.raises(UserError, match=r"model_type bert, .*, got wav2vec2; .* --encoder minilm"):
+        find_encoder(str(heard))
+    with pytest.raises(UserError, match=r"got bert; .* or --speech-encoder resemblyzer"):
+        find_encoder(str(folder), SPEECH)
+
+
+def test_the_hub_is_asked_for_the_files_of_a_speech_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    asked = hub(monkeypatch, cached=heard)
+    assert find_encoder("facebook/wav2vec2-base", SPEECH).name == "wav2vec2-base"
+    assert asked == ["cached"]
+    failure = LocalEntryNotFoundError("Cannot find an appropriate snapshot")
+    hub(monkeypatch, cached=failure, online=failure)
+    with pytest.raises(
+        EncoderMissing, match=r"^speech encoder a/b: expected resemblyzer, a folder"
+    ):
+        find_encoder("a/b", SPEECH)
+
+
 def test_a_model_of_another_family_is_refused(folder: Path) -> None:
     change_config(folder, model_type="gpt2")
-    with pytest.raises(UserError, match="model_type bert, roberta, electra, distilbert, got gpt2"):
+    with pytest.raises(UserError, match=r"model_type bert, roberta, electra, distilbert, got gpt2"):
         find_encoder(str(folder))
