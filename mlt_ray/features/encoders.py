@@ -183,12 +183,12 @@ def _open_package(modality: Modality) -> Encoder:
     package = modality.packaged
     # Found without being imported: Resemblyzer imports what is not installed.
     spec = importlib.util.find_spec(package.module)
-    if spec is None or spec.origin is None:
+    folder = Path(spec.origin).parent / package.folder if spec and spec.origin else None
+    if folder is None or not all((folder / name).is_file() for name in package.files):
         raise EncoderMissing(
             f"{modality.what} {package.name}: its package is not installed; install it with "
             f"pip install {package.install}, or give a folder with {modality.option} FOLDER"
         )
-    folder = Path(spec.origin).parent / package.folder
     if not package.files:
         return _open_folder(package.name, folder, modality)
     return Encoder(name=package.name, folder=folder, files=package.files)

@@ -37,7 +37,8 @@ class MultilevelSpec(ModelSpec):
     diagnostics of ours. Every other value is *assumed*.
 
     `tts_weight` is that of the loss of speech synthesis beside cross entropy (3.1.6): 0 is the
-    paper's final choice, and no weight is published for the joint loss that it tried.
+    paper's final choice, and no weight is published for the joint loss that it tried. A learning
+    curve has the joint loss of the training part, and cross entropy alone of dev.
     `tts_stop_weight` is that of the last position among the stop tokens (Transformer TTS: 5 to 8).
     """
 

@@ -35,7 +35,10 @@ needs_resemblyzer = pytest.mark.skipif(
 )
 every_kind = pytest.mark.parametrize(
     ("kind", "norm"),
-    [(kind, norm) for kind in SPEECH_FAMILY for norm in ("group", "layer")],
+    [
+        *((kind, norm) for kind in ("wav2vec2", "hubert", "wavlm") for norm in ("group", "layer")),
+        ("data2vec-audio", "layer"),  # it knows no other
+    ],
 )
 
 
@@ -109,6 +112,13 @@ def test_the_shortest_recordings_have_one_state(
     states = open_encoder(folder, CPU)(noise(length))
     assert states.shape == (1, WIDTH)
     assert bool(states.isfinite().all())
+
+
+@pytest.mark.parametrize("kind", SPEECH_FAMILY)
+def test_every_kind_of_encoder_is_found_in_its_folder(kind: str, tmp_path: Path) -> None:
+    encoder = find_encoder(str(write_speech_encoder(tmp_path / kind, kind, norm="layer")), SPEECH)
+    assert encoder.files == ("config.json", "model.safetensors", "preprocessor_config.json")
+    assert encoder.name == kind
 
 
 def test_the_receptive_field_is_what_the_convolutions_need(tmp_path: Path) -> None:
