@@ -1,7 +1,6 @@
 """Study files: the shipped ones work, and others are refused with a clear word."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from mlt_ray.features.extras import SOURCES
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import set_dropout_keys
-from mlt_ray.models.multigranularity import MultigranularitySpec
 from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.study import (
@@ -178,29 +176,6 @@ def test_the_proposal_the_best_layers_and_the_component_are_the_same_runs() -> N
     ]
     specs = {(r.folds, r.features, r.model, r.training) for r in same}
     assert len(specs) == 1
-
-
-def test_the_joint_loss_differs_from_table_1_by_its_weight_alone() -> None:
-    joint, alone = row_of("beyond", "joint TTS and SER loss"), row_of("table1", "highway network")
-    assert isinstance(joint.model, MultilevelSpec)
-    assert joint.model.tts_weight > 0
-    assert replace(joint.model, tts_weight=0.0) == alone.model
-    assert (joint.folds, joint.features, joint.training) == (
-        alone.folds,
-        alone.features,
-        alone.training,
-    )
-
-
-def test_the_speech_encoder_stands_beside_bert_or_in_its_place() -> None:
-    rows = [row for row in load_study("beyond").rows if "speech encoder" in row.name]
-    found = [(row.model.text_encoder, row.model.speech_encoder) for row in rows]
-    assert found == [("minilm", "resemblyzer"), (None, "resemblyzer")]
-    published = row_of("table3", "Multi-granularity model").model
-    both, speech = (row.model for row in rows)
-    assert isinstance(published, MultigranularitySpec)
-    assert both == replace(published, encoder="minilm", speech_encoder="resemblyzer")
-    assert speech == replace(published, encoder=None, speech_encoder="resemblyzer")
 
 
 def test_table_2_names_its_layers_and_has_the_paper_s_scores() -> None:
