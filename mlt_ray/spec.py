@@ -150,6 +150,11 @@ class ModelSpec:
         """What the field `encoder` names, where this configuration reads a text encoder."""
         return None
 
+    @property
+    def speech_encoder(self) -> str | None:
+        """What the field of this name says, where a configuration has it."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:

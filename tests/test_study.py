@@ -57,6 +57,7 @@ def synthetic(row: Row, encoder: Path) -> tuple[Batch, InputSizes]:
         "alignment": torch.stack([first, first + 2], dim=-1),
         "pieces": torch.randint(1, 58, (3, 5), generator=generator),
         "prosody": torch.randn(3, 35, generator=generator),
+        "speech_embedding": torch.randn(3, 512, generator=generator),
         "text_embedding": torch.randn(3, ENCODER_WIDTH, generator=generator),
     }
     extras = {need.name: known[need.name] for need in row.model.needs}
@@ -175,9 +176,9 @@ def test_classical_systems_are_those_that_the_study_names() -> None:
     models = {r.name: r.model for r in load_study("beyond").rows if not is_network(r.model)}
     assert models == {
         "eGeMAPS + SVM": ClassicalSpec(audio="egemaps", audio_c=1.0),
-        "TF-IDF + logistic regression": ClassicalSpec(text="tfidf", ngrams=2, text_c=4.0),
-        "sentence embedding + logistic regression": ClassicalSpec(text="embedding", text_c=4.0),
-        "late fusion": ClassicalSpec(audio="egemaps", text="embedding", fusion="mean"),
+        "TF-IDF + log. regression": ClassicalSpec(text="tfidf", ngrams=2, text_c=4.0),
+        "embedding + log. regression": ClassicalSpec(text="embedding", text_c=4.0),
+        "late fusion of both": ClassicalSpec(audio="egemaps", text="embedding", fusion="mean"),
     }
 
 

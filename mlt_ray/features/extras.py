@@ -29,6 +29,7 @@ from mlt_ray.features.pieces import (
     word_pieces,
 )
 from mlt_ray.features.prosody import prosody_vectors
+from mlt_ray.features.speech_encoders import speech_vectors
 from mlt_ray.spec import FeatureSpec, Need, digest_of
 from mlt_ray.store import Store
 
@@ -80,6 +81,11 @@ SOURCES: dict[str, Source] = {
     "prosody": Source(
         key=lambda utterance: utterance.audio_sha256,
         compute=lambda some, context: prosody_vectors([u.audio for u in some]),
+        use=lambda arrays, fold, context: VectorExtra(arrays, fold),
+    ),
+    "speech_embedding": Source(
+        key=lambda utterance: utterance.audio_sha256,
+        compute=lambda some, context: speech_vectors(_encoder(context), [u.audio for u in some]),
         use=lambda arrays, fold, context: VectorExtra(arrays, fold),
     ),
     "pieces": Source(

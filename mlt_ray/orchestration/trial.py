@@ -19,7 +19,6 @@ from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import load_extras
 from mlt_ray.lease import acquire
-from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import FoldSpec, Run
@@ -150,7 +149,7 @@ def fold_data(run: Run, location: str) -> FoldData:
     store, fold, features = Store(location), folds[run.fold - 1], run.spec.features
     model = run.spec.model
     extras = load_extras(corpus, fold, model.needs, store, features)
-    encoder = encoder_folder(store, model.encoder) if isinstance(model, EncoderSpec) else None
+    encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
     return FoldData(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
 
 

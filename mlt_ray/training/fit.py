@@ -3,19 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mlt_ray.errors import RunFailed
+from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.spec import Run
 from mlt_ray.training import classical, loop
 from mlt_ray.training.loop import FinishedRun
 
-FITS: Mapping[str, Callable[..., list[FinishedRun | RunFailed]]] = {"classical": classical.train}
+FITS: Mapping[str, Callable[..., Sequence[FinishedRun | RunFailed]]] = {
+    "classical": classical.train
+}
 """How the systems are fitted that are no networks; networks are trained by the loop."""
 
 
 def fit(
     runs: Sequence[Run], data: Sequence[FoldData], **options: Any
-) -> list[FinishedRun | RunFailed]:
+) -> Sequence[FinishedRun | RunFailed | RunStopped]:
     """Fit runs of one system; `data[i]` is the fold of `runs[i]`. The result keeps their order.
 
     `options` are those of `mlt_ray.training.loop.train`.
