@@ -11,6 +11,7 @@ in a copy of that directory.
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -116,7 +117,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
         yield Head(address=address, token=token, home=home)
     finally:
         stop(process)
-        subprocess.run(["rm", "-rf", scratch], check=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def wait_until_it_answers(address: str, process: subprocess.Popen, log: Path) -> None:
