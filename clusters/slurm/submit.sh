@@ -35,6 +35,8 @@ ray_start=(
   --num-cpus "$SLURM_CPUS_PER_TASK" --num-gpus "${SLURM_GPUS_ON_NODE:-0}"
 )
 
+# srun takes what sbatch was given, save for the CPUs of a task.
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" "${ray_start[@]}" --head \
   --node-ip-address "$head_ip" --port "${address##*:}" --temp-dir "/tmp/ray-$SLURM_JOB_ID" \
   --include-dashboard false &

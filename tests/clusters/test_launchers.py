@@ -5,13 +5,16 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.runtime_env import RuntimeEnv
+from typer.main import get_command
 
+from mlt_ray.cli import app
 from mlt_ray.orchestration.profiles import profile_names
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +83,16 @@ def test_a_launcher_names_shipped_profiles_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+def test_a_launcher_gives_mlt_ray_options_that_it_has(path: Path) -> None:
+    known = {option for p in get_command(app).commands["run"].params for option in p.opts}
+    commands = re.findall(r"(?:mlt-ray|submit\.sh) run .*(?:\n +--.*)*", path.read_text())
+    assert commands
+    for command in commands:
+        plain = re.sub(r"--profile [a-z_]+", "", command)
+        assert set(re.findall(r" (--[a-z-]+)", plain)) <= known
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
 def test_a_launcher_asks_for_tokens_and_holds_none(path: Path) -> None:
     text = path.read_text()
     assert re.search(r"RAY_AUTH_MODE=token|authOptions:\s+mode: token", text)
@@ -105,15 +118,20 @@ def test_rays_schema_would_refuse_a_mistyped_key(cloud: str) -> None:
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_nodes_get_the_token_and_this_project_by_its_constraints(cloud: str) -> None:
     values = config(cloud)
-    mounts = values["file_mounts"]
-    assert mounts["/home/ray/mlt_ray"] == "."
-    assert mounts["/home/ray/auth_token"] == "~/.ray/auth_token"
+    mounts = dict(values["file_mounts"])
+    assert mounts.pop("/home/ray/auth_token") == "~/.ray/auth_token"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    built = [*wheel["packages"], *wheel["force-include"], *project["project"]["license-files"]]
+    needed = {*built, project["project"]["readme"], "pyproject.toml", "constraints.txt"}
+    assert mounts == {f"/home/ray/checkout/{name}": name for name in needed}
+    assert all((ROOT / name).exists() for name in needed)
     assert values["docker"]["run_options"] == [
         "--env RAY_AUTH_MODE=token",
         "--env RAY_AUTH_TOKEN_PATH=/home/ray/auth_token",
     ]
     [install] = values["setup_commands"]
-    assert install == "pip install -c /home/ray/mlt_ray/constraints.txt /home/ray/mlt_ray"
+    assert install == "pip install -c /home/ray/checkout/constraints.txt /home/ray/checkout"
 
 
 @pytest.mark.parametrize(("cloud", "kind"), CLOUDS.items())
