@@ -25,7 +25,7 @@ def test_the_joint_loss_differs_from_table_1_by_its_weight_alone() -> None:
 
 
 def test_the_speech_encoder_stands_beside_bert_or_in_its_place() -> None:
-    rows = [row for row in load_study("beyond").rows if "speech encoder" in row.name]
+    rows = [row for row in load_study("beyond").rows if row.model.speech_encoder]
     found = [(row.model.text_encoder, row.model.speech_encoder) for row in rows]
     assert found == [("minilm", "resemblyzer"), (None, "resemblyzer")]
     published = row_of("table3", "Multi-granularity model").model
