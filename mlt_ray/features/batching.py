@@ -1,6 +1,6 @@
 """A fold's utterances as batches: averaged and normalised frames, ids of words and phonemes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -85,25 +85,23 @@ class FoldData:
         """(N, …): one of the extra inputs for a part, in its order."""
         return self._extras[name].batch(self.parts[part]).numpy()
 
-    def training_batches(
+    def training_order(
         self, batch_size: int, bucket_batches: int, rng: np.random.Generator
-    ) -> Iterator[Batch]:
-        """One epoch: every training utterance once, in batches of similar length.
+    ) -> list[np.ndarray]:
+        """One epoch: every training utterance's index once, in batches of similar length.
 
         All utterances are shuffled and cut into buckets of `bucket_batches` batches; a bucket is
         sorted by length and cut into batches, whose order is shuffled again. So any two
         utterances can meet in a batch, and the last, smaller batch is of any length.
         """
-        for indices in bucketed(
+        return bucketed(
             np.asarray(self.parts["train"]), self.num_steps, batch_size, bucket_batches, rng
-        ):
-            yield self.batch(indices)
+        )
 
-    def evaluation_batches(self, part: str) -> Iterator[Batch]:
-        """Every utterance of a part once, the longest first."""
-        order = sorted(self.parts[part], key=lambda i: (-self.num_steps[i], i))
-        for start in range(0, len(order), EVALUATION_BATCH):
-            yield self.batch(order[start : start + EVALUATION_BATCH])
+    def evaluation_order(self, part: str) -> list[np.ndarray]:
+        """Every index of a part once, in batches, the longest utterances first."""
+        order = np.asarray(sorted(self.parts[part], key=lambda i: (-self.num_steps[i], i)))
+        return [order[n : n + EVALUATION_BATCH] for n in range(0, len(order), EVALUATION_BATCH)]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The utterances at `indices` of the corpus, padded with zeros."""
@@ -175,7 +173,7 @@ def bucketed(
     bucket_batches: int,
     rng: np.random.Generator,
 ) -> list[np.ndarray]:
-    """Batches of `indices`, shuffled, of similar length within; see `training_batches`."""
+    """Batches of `indices`, shuffled, of similar length within; see `training_order`."""
     shuffled = rng.permutation(indices)
     size = batch_size * bucket_batches
     batches: list[np.ndarray] = []

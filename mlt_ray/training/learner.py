@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlt_ray.batch import Batch
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
@@ -21,6 +19,7 @@ from mlt_ray.models.registry import build_model
 from mlt_ray.models.system import System
 from mlt_ray.spec import Run
 from mlt_ray.store import Epoch, Predictions
+from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.metrics import score
 
 
@@ -39,15 +38,20 @@ class Learner:
     """Trains one run, epoch by epoch, and keeps the weights of the best dev WA.
 
     Whatever is drawn at random is a function of (seed, fold, what, epoch or step), never of what
-    was drawn before: a run that is resumed at an epoch equals one that never stopped.
+    was drawn before: a run that is resumed at an epoch equals one that never stopped. The
+    processes of a group have a learner of the run each, all in the same state.
     """
 
-    def __init__(self, run: Run, data: FoldData, device: torch.device) -> None:
+    def __init__(
+        self, run: Run, data: FoldData, device: torch.device, group: Group = ALONE
+    ) -> None:
         self.run = run
         self.data = data
         self.device = device
+        self.group = group
         torch.manual_seed(seed_of(run, "weights"))
         self.model: System = build_model(run.spec.model, data.sizes).to(device)
+        self.loss = group.spread(Loss(self.model))
         training = run.spec.training
         self.optimiser = torch.optim.Adam(
             [p for p in self.model.parameters() if p.requires_grad],
@@ -71,47 +75,41 @@ class Learner:
         waited = self.epoch - self.progress.best_epoch
         return self.epoch >= training.max_epochs or waited >= training.patience
 
-    def batches(self) -> Iterator[Batch]:
-        """The batches of the coming epoch, on the device."""
+    def order(self) -> list[np.ndarray]:
+        """The batches of the coming epoch, each as the indices of its utterances."""
         training = self.run.spec.training
         rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
-        for batch in self.data.training_batches(training.batch_size, training.bucket_batches, rng):
-            yield batch.to(self.device)
+        return self.data.training_order(training.batch_size, training.bucket_batches, rng)
 
-    def step(self, batch: Batch, number: int) -> None:
+    def step(self, indices: np.ndarray, number: int) -> None:
         """One step of the optimiser; `number` counts the steps of this epoch from 0."""
         self.model.train()
+        share = self.group.share(indices)
+        batch = self.data.batch(share.indices).to(self.device)
         set_dropout_keys(
             self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
         )
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.model.loss(batch)
-        loss.backward()
+        loss = self.loss(batch)
+        (loss * self.group.weight(share, len(indices))).backward()
         training = self.run.spec.training
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         if training.clip_value is not None:
             nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
         self.optimiser.step()
-        self._losses.append(loss.detach() * len(batch))
-        self._seen += len(batch)
+        self._losses.append(loss.detach() * share.size)
+        self._seen += len(indices)
 
     def close_epoch(self) -> Epoch:
         """Evaluate dev, add to the curve, keep the weights if dev WA is a new best.
 
         Raises `RunFailed` where the epoch's loss is not finite.
         """
-        train_loss = float(torch.stack(self._losses).sum()) / self._seen
+        train_loss = float(self.group.sum(torch.stack(self._losses).sum())) / self._seen
         self._losses, self._seen = [], 0
         number = self.epoch + 1
         predicted, dev_loss = self.predict("dev")
-        # The weights of the epoch's last step are seen by dev alone.
-        loss = train_loss + dev_loss
-        if not np.isfinite(loss):
-            raise RunFailed(
-                f"fold {self.run.fold}, seed {self.run.seed}: the loss is {loss} in epoch "
-                f"{number}; lower training.learning_rate or set training.clip_norm"
-            )
         scores = score(predicted.labels, predicted.probabilities.argmax(1), len(CLASSES))
         best = max((e.dev_wa for e in self.progress.curve), default=-1.0)
         entry = Epoch(
@@ -122,8 +120,16 @@ class Learner:
             dev_ua=scores.ua,
             ended_ms=milliseconds(),
         )
+        entry = self.group.agree(entry, self.device)
+        # The weights of the epoch's last step are seen by dev alone.
+        loss = entry.train_loss + entry.dev_loss
+        if not np.isfinite(loss):
+            raise RunFailed(
+                f"fold {self.run.fold}, seed {self.run.seed}: the loss is {loss} in epoch "
+                f"{number}; lower training.learning_rate or set training.clip_norm"
+            )
         self.progress.curve.append(entry)
-        if scores.wa > best:
+        if entry.dev_wa > best:
             self.progress.best_epoch = number
             self.progress.best_weights = copy.deepcopy(self.model.state_dict())
         return entry
@@ -132,13 +138,14 @@ class Learner:
     def predict(self, part: str) -> tuple[Predictions, float]:
         """Predictions for a part in its own order, and their mean cross entropy."""
         self.model.eval()
-        logits, indices = [], []
-        for batch in self.data.evaluation_batches(part):
-            logits.append(self.model(batch.to(self.device)).float().cpu())
-            indices.append(batch.utterances)
-        place = {int(u): n for n, u in enumerate(torch.cat(indices))}
-        order = [place[i] for i in self.data.parts[part]]
-        found, labels = torch.cat(logits)[order], self.data.labels(part)
+        members, labels = self.data.parts[part], self.data.labels(part)
+        row = {utterance: n for n, utterance in enumerate(members)}
+        # Each process fills its rows; the others' are zero, so that a sum puts them together.
+        found = torch.zeros(len(members), len(CLASSES), device=self.device)
+        for indices in self.group.every_nth(self.data.evaluation_order(part)):
+            logits = self.model(self.data.batch(indices).to(self.device))
+            found[[row[i] for i in indices.tolist()]] = logits.float()
+        found = self.group.sum(found).cpu()
         predictions = Predictions(
             utterances=tuple(self.data.corpus.utterances[i].id for i in self.data.parts[part]),
             labels=labels,

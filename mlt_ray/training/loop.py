@@ -18,12 +18,13 @@ from typing import Any
 import torch
 
 import mlt_ray
-from mlt_ray.errors import RunFailed, RunStopped
+from mlt_ray.errors import RunFailed, RunStopped, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import Run
 from mlt_ray.store import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner, milliseconds
 from mlt_ray.training.metrics import score
 
@@ -52,6 +53,7 @@ def train(
     checkpoints: Sequence[Checkpoint | None] | None = None,
     on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
     stop: Callable[[Run], bool] = never,
+    group: Group = ALONE,
 ) -> list[FinishedRun | RunFailed | RunStopped]:
     """Train a pack; `data[i]` is the fold of `runs[i]`. The result keeps the order of `runs`.
 
@@ -60,16 +62,24 @@ def train(
     later call goes on from there. A run whose loss is not finite gives a `RunFailed`. In both
     cases the others go on. Same runs, device and thread count give the same bits on a CPU, with
     or without interruption.
+
+    The processes of a `group` train one run together: each calls with the same run and checkpoint
+    and gets its result. Only the leading one's `on_epoch` and `stop` are called, only it writes
+    the checkpoint, and its report counts. `UserError` where they see different checkpoints. An
+    exception in one leaves the others waiting: whoever started them must end them.
     """
     if len({run.spec for run in runs}) != 1:
         raise ValueError("the runs of a pack share one RunSpec")
+    if group.size > 1 and len(runs) > 1:
+        raise ValueError("a group of processes trains one run, not a pack")
     checkpoints = checkpoints or [None] * len(runs)
     ended: dict[str, RunFailed | RunStopped] = {}
     with deterministic():
-        learners = [Learner(r, d, device) for r, d in zip(runs, data, strict=True)]
+        learners = [Learner(r, d, device, group) for r, d in zip(runs, data, strict=True)]
         for learner, checkpoint in zip(learners, checkpoints, strict=True):
             if checkpoint is not None:
                 checkpoint.resume(learner)
+            check_same_epoch(learner)
         saves = dict(zip((r.digest for r in runs), checkpoints, strict=True))
         while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
             started = time.perf_counter()
@@ -83,22 +93,37 @@ def train(
                     ended[run.digest] = failure
                     continue
                 learner.progress.computed_s += share + time.perf_counter() - started
-                on_epoch(run, epoch)
-                if stopped := not learner.finished and stop(run):
+                if group.leads:
+                    on_epoch(run, epoch)
+                stopped = group.leads and not learner.finished and stop(run)
+                if stopped := group.agree(stopped, device):
                     ended[run.digest] = RunStopped(
                         f"fold {run.fold}, seed {run.seed}: stopped after epoch {epoch.epoch}"
                     )
-                if (checkpoint := saves[run.digest]) is not None:
+                checkpoint = saves[run.digest]
+                if group.leads and checkpoint is not None:
                     checkpoint.save(learner, at_once=stopped)
         return [ended.get(x.run.digest) or finish(x) for x in learners]
 
 
+def check_same_epoch(learner: Learner) -> None:
+    """`UserError`, in all processes of a group, where they are not at the same epoch."""
+    group, own = learner.group, learner.epoch
+    leading = group.agree(own, learner.device)
+    if float(group.sum(torch.tensor(float(own != leading), device=learner.device))):
+        raise UserError(
+            f"fold {learner.run.fold}, seed {learner.run.seed}: expected one checkpoint for all "
+            f"processes of the run, got epoch {own} where the first process has {leading}; put "
+            "the store where every machine sees it"
+        )
+
+
 def train_epoch(learners: Sequence[Learner]) -> None:
     """One epoch of every learner, step beside step."""
-    for number, batches in enumerate(zip_longest(*(x.batches() for x in learners))):
-        for learner, batch in zip(learners, batches, strict=True):
-            if batch is not None:
-                learner.step(batch, number)
+    for number, batches in enumerate(zip_longest(*(x.order() for x in learners))):
+        for learner, indices in zip(learners, batches, strict=True):
+            if indices is not None:
+                learner.step(indices, number)
 
 
 def finish(learner: Learner) -> FinishedRun:

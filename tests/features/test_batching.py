@@ -95,17 +95,17 @@ def test_long_utterances_do_not_all_come_last() -> None:
 
 
 def test_training_batches_hold_the_training_part_once(data: FoldData, fold: Fold) -> None:
-    batches = list(data.training_batches(5, 2, np.random.default_rng(0)))
-    found = [int(i) for batch in batches for i in batch.utterances]
+    batches = data.training_order(5, 2, np.random.default_rng(0))
+    found = [int(i) for batch in batches for i in batch]
     assert sorted(found) == list(fold.train)
     assert [len(b) for b in batches].count(5) == 4
 
 
 @pytest.mark.parametrize("part", ["train", "dev", "test"])
 def test_evaluation_covers_a_part_once_with_the_longest_first(data: FoldData, part: str) -> None:
-    batches = list(data.evaluation_batches(part))
-    found = [int(i) for batch in batches for i in batch.utterances]
-    lengths = [int(n) for batch in batches for n in batch.num_frames]
+    batches = data.evaluation_order(part)
+    found = [int(i) for batch in batches for i in batch]
+    lengths = [int(n) for batch in batches for n in data.batch(batch).num_frames]
     assert sorted(found) == list(data.parts[part])
     assert lengths == sorted(lengths, reverse=True)
 
@@ -114,7 +114,7 @@ def test_evaluation_is_cut_into_batches_of_a_fixed_size(
     data: FoldData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mlt_ray.features.batching.EVALUATION_BATCH", 7)
-    assert [len(b) for b in data.evaluation_batches("train")] == [7, 7, 7, 3]
+    assert [len(b) for b in data.evaluation_order("train")] == [7, 7, 7, 3]
 
 
 def test_a_batch_holds_normalised_averages_and_zeros_behind_them(data: FoldData, raw: Any) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from mlt_ray.batch import Batch
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
@@ -373,13 +372,13 @@ def test_the_test_part_is_read_once_and_last(
     data: MakeData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts: list[str] = []
-    original = FoldData.evaluation_batches
+    original = FoldData.evaluation_order
 
-    def spying(self: FoldData, part: str) -> Iterator[Batch]:
+    def spying(self: FoldData, part: str) -> list[np.ndarray]:
         parts.append(part)
         return original(self, part)
 
-    monkeypatch.setattr(FoldData, "evaluation_batches", spying)
+    monkeypatch.setattr(FoldData, "evaluation_order", spying)
     finish([run_of()], data)
     assert parts == ["dev"] * EPOCHS + ["dev", "test"]
 
@@ -390,9 +389,9 @@ def test_training_never_sees_an_utterance_of_dev_or_test(
     seen: list[list[int]] = []
     original = learner.Learner.step
 
-    def spying(self: learner.Learner, batch: Batch, number: int) -> None:
-        seen.append(batch.utterances.tolist())
-        original(self, batch, number)
+    def spying(self: learner.Learner, indices: np.ndarray, number: int) -> None:
+        seen.append(indices.tolist())
+        original(self, indices, number)
 
     monkeypatch.setattr(learner.Learner, "step", spying)
     run = run_of(max_epochs=2)

@@ -1,0 +1,252 @@
+"""One run spread over processes gives the numbers that it gives alone.
+
+Processes add their gradients in another order than one process adds those of a whole batch, so
+numbers agree to rounding: a relative 2⁻²⁴ an addition. Adam divides a gradient by its own size, so
+that a weight whose gradient is nothing but rounding moves a whole learning rate; such weights do
+not matter to the output. Losses and probabilities are compared at 1e-5, a hundred times what
+rounding was seen to change, and a hundredth of what shares changed that were weighted alike.
+"""
+
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.errors import RunStopped, UserError
+from mlt_ray.features.batching import FoldData
+from mlt_ray.features.extract import FeatureCache
+from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.models.registry import build_model
+from mlt_ray.spec import FeatureSpec, Run, RunSpec, TrainingSpec
+from mlt_ray.store import PARTS, Store
+from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.group import ALONE, Group, Loss
+from mlt_ray.training.loop import FinishedRun, train
+
+CPU = torch.device("cpu")
+TOLERANCE = 1e-5
+MODEL = MultilevelSpec(
+    width=6,
+    num_heads=2,
+    feed_forward=7,
+    deep_fusion_layers=1,
+    phoneme_dim=3,
+    phoneme_channels=5,
+    phoneme_kernel=3,
+    prenet_layers=1,
+    prenet_kernel=3,
+    mel_prenet_width=11,
+)
+WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dropout=0.0)
+TRAINING = TrainingSpec(learning_rate=1e-3, batch_size=5, max_epochs=3, patience=3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What the processes of a group are to compute, and where they leave it."""
+
+    run: Run
+    corpus: Corpus
+    features: Path
+    folder: Path
+    size: int
+    checkpoint: str = ""
+    stop_after: int = 0
+    own_checkpoints: bool = False
+
+
+@pytest.fixture
+def make_job(raw: Any, tmp_path: Path) -> Callable[..., Job]:
+    raw.write(tmp_path / "features")
+
+    def make(size: int, model: MultilevelSpec = MODEL, **more: Any) -> Job:
+        options = {k: v for k, v in more.items() if k in Job.__dataclass_fields__}
+        training = {k: v for k, v in more.items() if k not in options}
+        spec = RunSpec(
+            corpus="five sessions",
+            model=model,
+            features=FeatureSpec(frames_per_step=2),
+            training=replace(TRAINING, **training),
+        )
+        folder = tmp_path / "results"
+        folder.mkdir(exist_ok=True)
+        return Job(
+            run=Run(spec=spec, fold=2, seed=7),
+            corpus=raw.corpus,
+            features=tmp_path / "features",
+            folder=folder,
+            size=size,
+            **options,
+        )
+
+    return make
+
+
+def data_of(job: Job) -> FoldData:
+    spec = job.run.spec
+    cache = FeatureCache.open(Store(job.features), spec.features)
+    fold = make_folds(job.corpus, spec.folds)[job.run.fold - 1]
+    return FoldData(job.corpus, fold, spec.features, cache)
+
+
+def compute(job: Job, group: Group) -> tuple[Any, list[int]]:
+    """The job's result, or the error that a user would see, and the epochs that were told."""
+    told: list[int] = []
+    name = f"{job.checkpoint}{group.rank if job.own_checkpoints else ''}"
+    checkpoint = Checkpoint(job.folder / name) if job.checkpoint else None
+    try:
+        [result] = train(
+            [job.run],
+            [data_of(job)],
+            device=CPU,
+            group=group,
+            checkpoints=[checkpoint],
+            on_epoch=lambda run, epoch: told.append(epoch.epoch),
+            stop=lambda run: told[-1] == job.stop_after,
+        )
+    except UserError as error:
+        return str(error), told
+    return result, told
+
+
+def work(rank: int, job: Job) -> None:
+    """One process of the job."""
+    torch.set_num_threads(1)
+    meeting = f"file://{job.folder}/meeting"
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job.size)
+    try:
+        outcome = compute(job, Group.joined())
+    finally:
+        dist.destroy_process_group()
+    (job.folder / f"{rank}.pickle").write_bytes(pickle.dumps(outcome))
+
+
+def together(job: Job) -> list[tuple[Any, list[int]]]:
+    """What every process of the job left."""
+    torch.multiprocessing.spawn(work, (job,), nprocs=job.size)
+    (job.folder / "meeting").unlink(missing_ok=True)
+    paths = [job.folder / f"{rank}.pickle" for rank in range(job.size)]
+    return [pickle.loads(path.read_bytes()) for path in paths]
+
+
+def assert_close(one: FinishedRun, other: FinishedRun) -> None:
+    for a, b in zip(one.report.curve, other.report.curve, strict=True):
+        assert a.train_loss == pytest.approx(b.train_loss, rel=TOLERANCE)
+        assert a.dev_loss == pytest.approx(b.dev_loss, rel=TOLERANCE)
+        assert (a.dev_wa, a.dev_ua) == (b.dev_wa, b.dev_ua)
+    assert one.report.best_epoch == other.report.best_epoch
+    for part in PARTS:
+        assert one.predictions[part].utterances == other.predictions[part].utterances
+        np.testing.assert_allclose(
+            one.predictions[part].probabilities,
+            other.predictions[part].probabilities,
+            atol=TOLERANCE,
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "more"),
+    [
+        (2, {"model": WITHOUT_DROPOUT}),
+        (2, {"clip_norm": 0.5}),
+        # 24 utterances in batches of 5 leave one of 4; in batches of 23 one of 1.
+        (3, {"batch_size": 23}),
+    ],
+    ids=["without dropout", "with dropout, clipped", "more processes than utterances"],
+)
+def test_processes_together_give_what_one_gives_alone(
+    make_job: Callable[..., Job], size: int, more: dict[str, Any]
+) -> None:
+    job = make_job(size, **more)
+    alone, told = compute(replace(job, size=1), ALONE)
+    assert told == [1, 2, 3]
+    found = together(job)
+    for result, _ in found:
+        assert_close(result, alone)
+    # Only the first process speaks of epochs.
+    assert [told for _, told in found] == [[1, 2, 3]] + [[]] * (size - 1)
+
+
+@pytest.mark.slow
+def test_processes_stop_and_go_on_together(make_job: Callable[..., Job]) -> None:
+    job = make_job(2, checkpoint="state.pt")
+    whole = together(replace(job, checkpoint=""))
+    stopped = together(replace(job, stop_after=2))
+    assert all(isinstance(result, RunStopped) for result, _ in stopped)
+    copy = replace(job, checkpoint="copy.pt")
+    shutil.copy(job.folder / job.checkpoint, job.folder / copy.checkpoint)
+    resumed = together(job)
+    assert [told for _, told in resumed] == [[3], []]
+    for (one, _), (other, _) in zip(resumed, whole, strict=True):
+        assert one.predictions["test"].probabilities.tobytes() == (
+            other.predictions["test"].probabilities.tobytes()
+        )
+    # One process goes on where two were stopped.
+    alone, told = compute(copy, ALONE)
+    assert told == [3]
+    assert_close(alone, whole[0][0])
+
+
+@pytest.mark.slow
+def test_processes_that_see_different_checkpoints_refuse(make_job: Callable[..., Job]) -> None:
+    job = make_job(2, checkpoint="state.pt", own_checkpoints=True)
+    together(replace(job, stop_after=2))
+    messages = [message for message, _ in together(job)]
+    assert all("expected one checkpoint for all processes" in m for m in messages)
+    assert "got epoch 0 where the first process has 2" in messages[1]
+
+
+def test_weighted_shares_give_the_gradient_of_the_whole_batch(make_job: Callable[..., Job]) -> None:
+    job = make_job(1)
+    data = data_of(job)
+    torch.manual_seed(0)
+    model = build_model(job.run.spec.model, data.sizes).eval()
+    indices = np.asarray(job_indices := data.parts["train"][:5])
+    loss = Loss(model)
+    parameters = list(model.parameters())
+    expected = torch.autograd.grad(loss(data.batch(job_indices)), parameters)
+    for size in (1, 2, 3, 5, 7):
+        total = [torch.zeros_like(p) for p in parameters]
+        sizes = []
+        for rank in range(size):
+            group = Group(rank=rank, size=size)
+            share = group.share(indices)
+            sizes.append(share.size)
+            weighted = loss(data.batch(share.indices)) * group.weight(share, len(indices))
+            for entry, gradient in zip(
+                total, torch.autograd.grad(weighted, parameters), strict=True
+            ):
+                entry += gradient / size
+        assert sum(sizes) == 5
+        torch.testing.assert_close(total, list(expected), rtol=1e-4, atol=1e-6)
+
+
+def test_shares_part_a_batch() -> None:
+    indices = np.asarray([31, 7, 19, 3, 11])
+    shares = [Group(rank=rank, size=2).share(indices) for rank in range(2)]
+    assert [s.indices.tolist() for s in shares] == [[31, 19, 11], [7, 3]]
+    assert [s.size for s in shares] == [3, 2]
+
+
+def test_a_process_without_a_share_takes_part_with_no_weight() -> None:
+    group = Group(rank=3, size=4)
+    share = group.share(np.asarray([31, 7, 19]))
+    assert share.indices.tolist() == [31]
+    assert group.weight(share, 3) == 0
+
+
+def test_a_group_trains_one_run(make_job: Callable[..., Job]) -> None:
+    job = make_job(1)
+    runs = [job.run, replace(job.run, seed=8)]
+    with pytest.raises(ValueError, match="one run"):
+        train(runs, [data_of(job)] * 2, device=CPU, group=Group(rank=0, size=2))
