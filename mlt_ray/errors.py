@@ -1,4 +1,4 @@
-"""The two ways in which work can end badly without a bug of ours."""
+"""The ways in which work can end badly without a bug of ours."""
 
 
 class UserError(Exception):
@@ -13,3 +13,11 @@ class RunFailed(Exception):
 
     It leaves no report behind; the other runs go on.
     """
+
+
+class StoreFull(UserError):
+    """No space is left where a file of the store was to be written; no half of it is left."""
+
+
+class StoreUnreachable(UserError):
+    """A store behind a network that does not answer, or does not let us in."""

@@ -15,6 +15,9 @@ PACKAGE = Path(mlt_ray.__file__).parent
 
 LAYERS = (
     {"errors", "labels", "display"},
+    {"files", "holder"},
+    {"remote"},
+    {"mirror", "claim"},
     {"spec", "store"},
     {"lease"},
     {"corpus", "batch"},

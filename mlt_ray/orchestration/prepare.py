@@ -14,7 +14,7 @@ from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, digest_of
-from mlt_ray.store import Store, write_json
+from mlt_ray.store import Store
 from mlt_ray.study import Row, Study
 
 
@@ -98,8 +98,8 @@ def prepare(
     Returns how many recordings and texts had to be computed; 0 where all was cached.
     """
     path = store.corpus(corpus.fingerprint)
-    if not path.exists():
-        write_json(path, corpus.as_dict())
+    if not store.pull(path):
+        store.write_json(path, corpus.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
         if isinstance(model, EncoderSpec):
             tools.encoders.copy(model.encoder, store)
