@@ -60,6 +60,8 @@ def filling(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except StoreFull:
+        raise
     except Exception as error:
         if is_full(error):
             raise StoreFull(

@@ -129,7 +129,9 @@ def acquire(
 
         hold = ClaimHold.take(store.mirror.remote, f"leases/{digest}", holder, stale_s)
     else:
-        hold = FileHold.take(store.root / "leases", digest, holder, stale_s)
+        folder = store.root / "leases"
+        with filling(folder / f"{digest}.json"):
+            hold = FileHold.take(folder, digest, holder, stale_s)
     if hold is None:
         return None
     return Lease(hold, lambda: store.is_done(digest), interval_s, stale_s, on_lost)
@@ -152,7 +154,7 @@ class FileHold:
             return None
         path = lease_path(folder, digest, last + 1)
         try:
-            with filling(path), path.open("x") as file:
+            with path.open("x") as file:
                 file.write(holder.as_json())
         except FileExistsError:
             return None

@@ -110,7 +110,7 @@ def open_mirror(uri: str) -> Mirror:
     It lies under ``MLT_RAY_CACHE``, or else in the user's folder for caches, and is named by the
     URI. Raises `StoreUnreachable`.
     """
-    uri = uri.rstrip("/")
+    uri = uri if uri.endswith("://") else uri.rstrip("/")
     name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:16]
     return Mirror(cache_folder() / name, open_remote(uri))
 

@@ -72,6 +72,12 @@ class Remote:
             if self._fs.get_file_info(bucket).type == fs.FileType.NotFound:
                 raise OSError(f"NO_SUCH_BUCKET: there is no bucket {bucket}")
 
+    def check(self) -> None:
+        """Write a small file and remove it; `StoreUnreachable` where that is not allowed."""
+        name = f"check.{uuid.uuid4().hex}"
+        self.write(name, b"")
+        self.delete(name)
+
     def _path(self, name: str) -> str:
         return f"{self._base}/{name}" if name else self._base
 
@@ -83,6 +89,7 @@ class Remote:
             raise
         except Exception as error:  # libraries of a dozen vendors, each with errors of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = re.split(r"; Details| \(Request ID", reason)[0]
             remedy = next((r for p, r in REMEDIES.items() if re.search(p, reason)), OTHER_REMEDY)
             raise StoreUnreachable(
                 f"--store {self.name}: expected a store that answers, got: {reason}; {remedy}"
@@ -191,4 +198,4 @@ def uninterrupted(action: Callable[[], Result]) -> Result:
 
 def without_credentials(uri: str) -> str:
     """The URI as it may be shown: without a user's name and password."""
-    return re.sub(r"(?<=://)[^/@?]*@", "", uri)
+    return re.sub(r"(?<=://)[^@?]*:[^@?]*@", "", uri)

@@ -209,6 +209,8 @@ class Store:
             return None if values is None else RunReport.from_dict(values)
         except (ValueError, TypeError, KeyError) as error:
             remedy = "delete the folder to compute the run again"
+            if self._mirror:
+                remedy = f"delete the folder, here and in {self}, to compute the run again"
             raise UserError(f"{path}: expected a run report, got {error!r}; {remedy}") from error
 
     def reports(self, digests: Iterable[str]) -> list[RunReport]:

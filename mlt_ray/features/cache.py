@@ -36,8 +36,9 @@ class Cache:
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
             places = json.loads(index.read_text())
         except (FileNotFoundError, ValueError, EOFError):
-            # A damaged segment: forget it, so that it is computed again.
+            # A damaged segment: forget it, so that it is fetched or computed again.
             index.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             return
         self._segments[index] = data
         self._places |= {key: (index, start, rows) for key, (start, rows) in places.items()}
