@@ -89,7 +89,7 @@ class Remote:
             raise
         except Exception as error:  # libraries of a dozen vendors, each with errors of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason = re.split(r"; Details| \(Request ID", reason)[0]
+            reason = without_credentials(re.split(r"; Details| \(Request ID", reason)[0])
             remedy = next((r for p, r in REMEDIES.items() if re.search(p, reason)), OTHER_REMEDY)
             raise StoreUnreachable(
                 f"--store {self.name}: expected a store that answers, got: {reason}; {remedy}"
