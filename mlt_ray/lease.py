@@ -6,20 +6,22 @@ The highest generation is the lease. It is taken over by creating the next gener
 file system lets only one contender do, so nobody ever removes or renames a lease that may be
 another's. A released lease stays behind, its heartbeat in 1970, or generations would begin anew
 under a contender that is still deciding; the leases of a finished run are removed, since whoever
-acquires one asks the store afterwards whether the run is finished.
+acquires one asks the store afterwards whether the run is finished. Behind a URI, where no file
+can be created only if it is not there, leases are claims (`mlt_ray.claim`).
 """
 
 import contextlib
-import json
 import os
-import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mlt_ray.errors import StoreUnreachable
+from mlt_ray.files import filling
+from mlt_ray.holder import Holder
 from mlt_ray.store import Store
 
 INTERVAL_S = 5.0
@@ -33,7 +35,10 @@ class Hold(Protocol):
     """What a lease keeps in the store while it is held."""
 
     def beat(self) -> bool:
-        """Renew it; False where it has been taken over. `OSError` where the store is away."""
+        """Renew it; False where it has been taken over.
+
+        Raises `OSError` or `StoreUnreachable` where the store is away.
+        """
 
     def leave(self, *, done: bool) -> None:
         """Give it back; `done` where the run is finished. Never touches another's lease."""
@@ -69,15 +74,15 @@ class Lease:
         return self._lost.is_set()
 
     def _renew(self, interval_s: float) -> None:
-        away_s = 0.0
+        renewed = time.monotonic()
         while not self._released.wait(interval_s):
+            began = time.monotonic()
             try:
                 mine = self._hold.beat()
-                away_s = 0.0
-            except OSError:
-                # A file system that hiccups; whoever waits as long as the others gives up with it.
-                away_s += interval_s
-                mine = away_s < self._stale_s
+                renewed = began
+            except (OSError, StoreUnreachable):
+                # A store that hiccups: the lease is lost when others may think so too.
+                mine = time.monotonic() - renewed < self._stale_s
             if not mine:
                 self._lost.set()
                 self._on_lost()
@@ -117,75 +122,19 @@ def acquire(
     """
     if not owner:
         raise ValueError("the owner of a lease needs a name")
-    hold = FileHold.take(store.root / "leases", digest, Holder.here(owner), stale_s)
+    holder = Holder.here(owner)
+    hold: Hold | None
+    if store.mirror:
+        from mlt_ray.claim import ClaimHold
+
+        hold = ClaimHold.take(store.mirror.remote, f"leases/{digest}", holder, stale_s)
+    else:
+        folder = store.root / "leases"
+        with filling(folder / f"{digest}.json"):
+            hold = FileHold.take(folder, digest, holder, stale_s)
     if hold is None:
         return None
     return Lease(hold, lambda: store.is_done(digest), interval_s, stale_s, on_lost)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holder:
-    """Who holds a lease: a driver's token, and the process that works for it.
-
-    `machine` names a boot of a kernel and its space of process ids; it is empty, as is `started`,
-    where the system does not tell, and only the heartbeat counts then. `started` is the process's
-    start in the kernel's ticks: a process with another start has merely the same id.
-    """
-
-    owner: str
-    host: str
-    machine: str
-    pid: int
-    started: str
-
-    @classmethod
-    def here(cls, owner: str) -> "Holder":
-        """This process."""
-        pid = os.getpid()
-        return cls(
-            owner=owner,
-            host=socket.gethostname(),
-            machine=machine(),
-            pid=pid,
-            started=process_start(pid) or "",
-        )
-
-    @property
-    def is_known_dead(self) -> bool:
-        """Whether it was a process of this machine that no longer exists."""
-        if not (self.machine and self.started and self.machine == machine()):
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False  # another user's, whose start may be hidden
-        return process_start(self.pid) != self.started
-
-
-UNKNOWN = Holder(owner="", host="", machine="", pid=0, started="")
-"""The holder of a lease that is just being written, or whose writing was cut short."""
-
-
-def machine() -> str:
-    """The running kernel and the space that process ids are unique in, or nothing."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def process_start(pid: int) -> str | None:
-    """When a process started, in ticks since the boot; None where there is none, or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The second field, the program's name, may hold blanks and brackets.
-    state, *fields = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else fields[18]
 
 
 class FileHold:
@@ -206,7 +155,7 @@ class FileHold:
         path = lease_path(folder, digest, last + 1)
         try:
             with path.open("x") as file:
-                json.dump(asdict(holder), file)
+                file.write(holder.as_json())
         except FileExistsError:
             return None
         except BaseException:
@@ -260,21 +209,13 @@ def is_free(path: Path, owner: str, stale_s: float) -> bool:
     try:
         # Through an open file, since a network file system may answer a stat from memory.
         with path.open() as file:
-            holder = read_holder(file.read())
+            holder = Holder.from_json(file.read())
             beaten = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return False  # taken over this moment
     if holder.owner == owner or holder.is_known_dead:
         return True
     return file_system_time(path.parent) - beaten > stale_s
-
-
-def read_holder(text: str) -> Holder:
-    """The holder that `text` names, `UNKNOWN` where it is not whole."""
-    try:
-        return Holder(**json.loads(text))
-    except (ValueError, TypeError):
-        return UNKNOWN
 
 
 def file_system_time(folder: Path) -> float:

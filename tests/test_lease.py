@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from mlt_ray import holder as holder_module
 from mlt_ray import lease as lease_module
-from mlt_ray.lease import Holder, acquire, generations, lease_path, process_start
+from mlt_ray.holder import Holder, process_start
+from mlt_ray.lease import acquire, generations, lease_path
 from mlt_ray.store import Store, write_json
 
 DIGEST = "0123456789abcdef"
@@ -85,7 +87,7 @@ def age(store: Store, seconds: float) -> None:
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes this process believe that it runs on another machine from now on."""
-    monkeypatch.setattr(lease_module, "machine", lambda: "another boot")
+    monkeypatch.setattr(holder_module, "machine", lambda: "another boot")
 
 
 def test_only_one_owner_holds_a_lease(store: Store) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.errors import UserError
+from mlt_ray.files import replacing
 from mlt_ray.spec import digest_of
-from mlt_ray.store import Store, replacing
+from mlt_ray.store import Store
 
 FAMILY: Final = ("bert", "roberta", "electra", "distilbert")
 """Kinds of text encoder whose first output is the CLS vector, and whose dropout we can key."""
@@ -130,13 +131,17 @@ class Encoder:
         """``name@digest``, as it stands in a resolved model configuration."""
         return f"{self.name}@{self.digest}"
 
-    def copy_to(self, folder: Path) -> None:
-        """Copy the files, the first last: a folder that has it is whole and stays as it is."""
+    def copy_to(self, folder: Path) -> bool:
+        """Copy the files, the first last: a folder that has it is whole and stays as it is.
+
+        Returns whether that was to be done.
+        """
         if (folder / self.files[0]).exists():
-            return
+            return False
         for name in reversed(self.files):
             with replacing(folder / name) as temporary:
                 shutil.copyfile(self.folder / name, temporary)
+        return True
 
 
 class Encoders:
@@ -157,7 +162,9 @@ class Encoders:
     def copy(self, identity: str, store: Store) -> None:
         """Put an encoder that was identified here into the store, unless it is there."""
         found = {encoder.identity: encoder for encoder in self._by_name.values()}
-        found[identity].copy_to(encoder_folder(store, identity))
+        folder = encoder_folder(store, identity)
+        if found[identity].copy_to(folder):
+            store.push(folder)
 
 
 def encoder_folder(store: Store, identity: str) -> Path:

@@ -146,7 +146,8 @@ def load_extras(
 def open_cache(context: Context) -> Cache:
     """The cache of one extra input from one source."""
     need = context.need
-    return Cache(context.store.features(need.name, digest_of([*need])))
+    store = context.store
+    return Cache(store.features(need.name, digest_of([*need])), store.push)
 
 
 class PlainVectors:

@@ -45,8 +45,7 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
     for a system that reads more than frames, words and phonemes, or has no steps, before a run of
     it is finished.
     """
-    reports = [store.report(run.digest) for run in row.runs]
-    times = [r.computed_s for r in reports if r is not None]
+    times = [report.computed_s for report in store.reports(run.digest for run in row.runs)]
     if times:
         return Estimate(seconds=statistics.fmean(times), is_measured=True)
     spec = row.runs[0].spec

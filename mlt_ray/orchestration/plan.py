@@ -10,7 +10,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.store import Store, write_json
+from mlt_ray.store import Store
 from mlt_ray.study import Published, Row, Study
 
 FOLDS = tuple(range(1, NUM_FOLDS + 1))
@@ -43,7 +43,8 @@ class Plan:
     def left(self, store: Store) -> list[Run]:
         """Runs to compute now: asked for, not finished, each once."""
         asked = {run.digest: run for row in self.rows for run in row.asked}
-        return [run for digest, run in asked.items() if not store.is_done(digest)]
+        done = store.finished(asked)
+        return [run for digest, run in asked.items() if digest not in done]
 
 
 def make_plan(
@@ -131,7 +132,7 @@ def record(plan: Plan, store: Store) -> None:
         "corpus": {"name": plan.corpus, "fingerprint": plan.fingerprint},
         "rows": rows,
     }
-    write_json(store.study(plan.study), values)
+    store.write_json(store.study(plan.study), values)
 
 
 def _row_values(row: PlannedRow) -> dict[str, Any]:

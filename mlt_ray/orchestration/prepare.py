@@ -14,7 +14,7 @@ from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, digest_of
-from mlt_ray.store import Store, write_json
+from mlt_ray.store import Store
 from mlt_ray.study import Row, Study
 
 
@@ -110,8 +110,8 @@ def prepare(
     Returns how many recordings and texts had to be computed; 0 where all was cached.
     """
     path = store.corpus(corpus.fingerprint)
-    if not path.exists():
-        write_json(path, corpus.as_dict())
+    if not store.pull(path):
+        store.write_json(path, corpus.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
         if model.text_encoder is not None:
             tools.encoders.copy(model.text_encoder, store)

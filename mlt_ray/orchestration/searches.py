@@ -25,7 +25,7 @@ from mlt_ray.orchestration.setting import Setting
 from mlt_ray.orchestration.studies import run_plans
 from mlt_ray.space import SearchSpace
 from mlt_ray.spec import RunSpec, digest_of
-from mlt_ray.store import Store, write_json
+from mlt_ray.store import Store
 from mlt_ray.study import Published, Row, Study, load_study
 
 
@@ -80,7 +80,7 @@ def run_search(
     lease = acquire(store, f"search-{space.name}", owner=f"search-{id(bench)}")
     if lease is None:
         raise UserError(
-            f"search {space.name}: expected to be alone in {store.location}, but another process "
+            f"search {space.name}: expected to be alone in {store}, but another process "
             "is at it; wait for it, or name another --store"
         )
     with lease:
@@ -126,7 +126,7 @@ def _explore(
     def propose(configuration: Configuration) -> None:
         row = {"name": configuration.name, **cells_values(configuration.cells)}
         plan["rows"].append(row)
-        write_json(store.search(space.name), plan)
+        store.write_json(store.search(space.name), plan)
         for cell in configuration.cells:
             labels[cell.digest] = Label(
                 study=plan["study"], row=configuration.name, fold=cell.fold, seed=cell.seed
@@ -153,7 +153,7 @@ def _explore(
         f"{known} known already",
         highlight=False,
     )
-    write_json(store.search(space.name), plan)
+    store.write_json(store.search(space.name), plan)
     tracker = setting.tracker([plan])
     complete = search.exhausted
     if not complete:

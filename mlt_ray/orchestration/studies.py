@@ -133,16 +133,16 @@ def show_plan(request: Request, console: Console) -> None:
         for row in plan.rows:
             if not row.asked:
                 continue
-            left = [r for r in row.asked if not store.is_done(r.digest) and r.digest not in seen]
+            finished = store.finished(run.digest for run in row.asked)
+            left = [r for r in row.asked if r.digest not in finished | seen]
             seen |= {run.digest for run in left}
             guess = estimate(row, corpus, store)
             if guess is None:
                 unknown += len(left)
             else:
                 seconds += guess.seconds * len(left)
-            done = sum(store.is_done(run.digest) for run in row.asked)
             time = "known after the first" if guess is None else str(guess)
-            cells = [f"{done}/{len(row.asked)}", str(len(left)), time]
+            cells = [f"{len(finished)}/{len(row.asked)}", str(len(left)), time]
             table.add_row(plan.study, escape(row.name), *cells)
     console.print(table)
     specs = {row.runs[0].spec for plan in plans for row in plan.rows if row.asked}

@@ -70,7 +70,7 @@ class Tracker:
             raise  # the store's trouble, not the server's
         except Exception as error:  # whatever a server's absence looks like, results go on
             self.broken = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            sync = f"mlt-ray sync --store {self.store.root}"
+            sync = f"mlt-ray sync --store {self.store}"
             if self.uri != default_uri(self.store):
                 sync += f" --tracking-uri {self.uri}"
             print(
@@ -177,8 +177,9 @@ class _Book:
 
     def sync(self) -> None:
         for row in self.rows.values():
+            done = self.store.finished(run["digest"] for run in row["runs"])
             for run in row["runs"]:
-                if self.store.is_done(run["digest"]) and not self._is_written(row, run["digest"]):
+                if run["digest"] in done and not self._is_written(row, run["digest"]):
                     self.write_run(run["digest"])
 
     def _is_written(self, row: Mapping[str, Any], digest: str) -> bool:
@@ -201,7 +202,7 @@ class _Book:
             self.client.log_batch(run_id, metrics=points)
             if "test" in self.parts:
                 for name in ("report.json", "predictions.csv", "curve.csv"):
-                    self.client.log_artifact(run_id, str(self.store.run_dir(digest) / name))
+                    self.client.log_artifact(run_id, str(self.store.run_file(digest, name)))
                 table = confusion_csv(report.scores["test"]["confusion"])
                 self.client.log_text(run_id, table, "confusion_matrix.csv")
             self.client.set_terminated(run_id, "FINISHED", report.ended_ms)
@@ -221,8 +222,7 @@ class _Book:
     def _write_mean(self, row: Mapping[str, Any], at_ms: int) -> None:
         from mlflow.entities import Metric
 
-        found = [self.store.report(c["digest"]) for c in row["runs"]]
-        done = [r for r in found if r is not None]
+        done = self.store.reports(c["digest"] for c in row["runs"])
         values: dict[str, float | None] = {"runs_done": len(done)}
         if "test" in self.parts:
             result = aggregate(done, planned=len(row["runs"]))

@@ -97,7 +97,7 @@ def compute(job: Job, runs: Pack, messages: "Messages", group: Group = ALONE) ->
             runs,
             [fold_data(run, job.store) for run in runs],
             device=device,
-            checkpoints=[Checkpoint(store.checkpoint(run.digest)) for run in runs],
+            checkpoints=[checkpoint(store, run) for run in runs],
             on_epoch=messages.add,
             stop=lambda run: ray.get(board.is_stopping.remote(run.digest)),
             group=group,
@@ -108,6 +108,13 @@ def compute(job: Job, runs: Pack, messages: "Messages", group: Group = ALONE) ->
         }
     except UserError as error:
         return {run.digest: Outcome(end=End.FAILED, reason=str(error)) for run in runs}
+
+
+def checkpoint(store: Store, run: Run) -> Checkpoint:
+    """The run's checkpoint, as the last worker left it."""
+    path = store.checkpoint(run.digest)
+    store.pull(path, fresh=True)
+    return Checkpoint(path, written=store.push)
 
 
 def write(store: Store, result: FinishedRun | RunFailed | RunStopped, group: Group) -> Outcome:
