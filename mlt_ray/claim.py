@@ -80,9 +80,9 @@ class ClaimHold:
             if hold._wins(stale_s) and hold._confirm():
                 return hold
         except BaseException:
-            hold.leave(done=False)
+            hold.leave()
             raise
-        hold.leave(done=False)
+        hold.leave()
         return None
 
     def _wins(self, stale_s: float) -> bool:
@@ -134,7 +134,7 @@ class ClaimHold:
         self._write("held")
         return True
 
-    def leave(self, *, done: bool) -> None:
+    def leave(self) -> None:
         """Remove the claim."""
         self._delete("held")
         self._delete("claim")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import StoreUnreachable
+from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.orchestration.plan import make_plan, record, recorded
@@ -321,6 +321,11 @@ def test_a_damaged_report_names_both_sides(on: OnMachine, there: Path) -> None:
     store = on("a")
     with pytest.raises(Exception, match=f"here and in local://{there}"):
         store.report(DIGEST)
+
+
+def test_a_uri_that_a_path_has_spoilt_is_no_folder() -> None:
+    with pytest.raises(UserError, match="as text"):
+        Store(Path("s3://bucket/prefix"))
 
 
 def test_a_file_uri_is_a_folder(tmp_path: Path) -> None:
