@@ -55,8 +55,9 @@ def listed(remote: Remote, folder: str) -> dict[Claim, Seen]:
     """All claims, in order; one that is both wanted and held is held."""
     found = {}
     for name, file in sorted(remote.files(folder).items()):
-        number, token, _ = name.split(".")
-        found[Claim(int(number), token)] = Seen(name, file)
+        match name.split("."):
+            case [number, token, "claim" | "held"] if number.isdecimal():
+                found[Claim(int(number), token)] = Seen(name, file)
     return found
 
 

@@ -218,7 +218,8 @@ def lease_path(folder: Path, digest: str, generation: int) -> Path:
 
 def generations(folder: Path, digest: str) -> list[int]:
     """The generations of a run's lease that there are now, in no order."""
-    return [int(p.name.split(".")[-2]) for p in folder.glob(f"{digest}.*.json")]
+    found = (n.removeprefix(f"{digest}.").removesuffix(".json") for n in os.listdir(folder))
+    return [int(middle) for middle in found if middle.isdecimal()]
 
 
 def is_free(path: Path, owner: str, stale_s: float) -> bool:

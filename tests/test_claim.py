@@ -255,6 +255,7 @@ def test_claims_are_listed_in_order_and_a_held_one_as_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ("000010.b.claim", "000009.a.held", "000010.a.held", "000010.a.claim")
+    names += ("README", "x.y.held", "000011.c.other")
 
     class Listing:
         def files(self, folder: str) -> dict[str, RemoteFile]:

@@ -106,6 +106,21 @@ def test_only_one_owner_holds_a_lease(store: Store) -> None:
     other.release()
 
 
+@pytest.mark.parametrize("name", ["b", "a.1", "a.b", "a[b]", "a*"])
+def test_leases_of_names_that_begin_alike_are_apart(store: Store, name: str) -> None:
+    first, second = acquire(store, "a", "x"), acquire(store, name, "y")
+    assert first is not None
+    assert second is not None
+    assert acquire(store, "a", "y") is None
+    assert acquire(store, name, "x") is None
+    second.release()
+    again = acquire(store, name, "x")
+    assert again is not None
+    assert generations(store.root / "leases", name) == [2]
+    first.release()
+    again.release()
+
+
 def test_a_lease_is_released_at_the_end_of_its_block_even_by_an_exception(store: Store) -> None:
     lease = acquire(store, DIGEST, "a")
     assert lease is not None
