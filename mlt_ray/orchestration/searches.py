@@ -1,5 +1,6 @@
 """Searches from end to end: proposals, cells, the best trained on all folds and seeds."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,17 +78,23 @@ def run_search(
     store = setting.store
     corpus, tools = setting.open(console)
     bench = _Bench(space, corpus, tools, setting, console)
-    lease = acquire(store, f"search-{space.name}", owner=f"search-{id(bench)}")
+    lease = acquire(store, f"search-{space.name}", owner=uuid.uuid4().hex)
     if lease is None:
         raise UserError(
             f"search {space.name}: expected to be alone in {store}, but another process "
             "is at it; wait for it, or name another --store"
         )
     with lease:
-        search, complete = _explore(space, bench, setting, console, timeout_s)
+        database = store.root / "optuna.db"
+        store.pull(database, fresh=True)
+        try:
+            search, complete = _explore(space, bench, setting, console, timeout_s)
+        finally:
+            store.push(database)
     folder = store.root / "reports" / space.name
     console.print(search_table(search))
     console.print(f"written: {write_search(search, folder)}", highlight=False, soft_wrap=True)
+    store.push(folder)
     if not complete:
         console.print("time is up; the same command goes on from here")
         return SearchOutcome(complete=False, studies=(), failures=())
