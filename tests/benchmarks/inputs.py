@@ -1,0 +1,80 @@
+"""Corpora and folds for benchmarks, made ready as `mlt-ray run` makes them, but without Ray."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.display import Bars
+from mlt_ray.features.batching import FoldData
+from mlt_ray.features.encoders import encoder_folder
+from mlt_ray.features.extract import FeatureCache
+from mlt_ray.features.extras import load_extras
+from mlt_ray.models.bert import EncoderSpec
+from mlt_ray.orchestration.plan import PlannedRow, make_plan
+from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
+from mlt_ray.spec import Run, RunSpec
+from mlt_ray.store import Store
+from mlt_ray.study import load_study
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A corpus, the store that has its features, and the distinct rows of studies."""
+
+    corpus: Corpus
+    store: Store
+    rows: tuple[PlannedRow, ...]
+
+    def fold(self, run: Run) -> FoldData:
+        """The fold that the run is trained on."""
+        return fold_of(run, self.corpus, self.store)
+
+
+def open_inputs(
+    studies: Sequence[str],
+    corpus_folder: Path,
+    store: Store,
+    console: Console,
+    *,
+    encoder: str | None = None,
+    rows: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> Inputs:
+    """Read the corpus, fill the cache, and plan the named rows (empty: all), each spec once."""
+    corpus = read_corpus(corpus_folder)
+    check_usable(corpus, corpus_folder)
+    tools = Tools.load(None, encoder)
+    resolved = [resolve(load_study(name, overrides), corpus, tools) for name in studies]
+    asked = [r for study in resolved for r in study.rows if not rows or r.name in rows]
+    with Bars(console) as bars:
+        prepare(corpus, asked, store, tools, bars.show)
+    planned = [row for study in resolved for row in make_plan(study, corpus).rows]
+    distinct: dict[RunSpec, PlannedRow] = {}
+    for row in planned:
+        if not rows or row.name in rows:
+            distinct.setdefault(row.runs[0].spec, row)
+    return Inputs(corpus, store, tuple(distinct.values()))
+
+
+def read_table(fingerprint: str, store: Store) -> Corpus:
+    """The corpus of that fingerprint, from the table that `open_inputs` left in the store."""
+    return Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
+
+
+def fold_of(run: Run, corpus: Corpus, store: Store) -> FoldData:
+    """The fold that the run is trained on, from the store's cache and encoders."""
+    fold, features = make_folds(corpus, run.spec.folds)[run.fold - 1], run.spec.features
+    model = run.spec.model
+    return FoldData(
+        corpus,
+        fold,
+        features,
+        FeatureCache.open(store, features),
+        load_extras(corpus, fold, model.needs, store, features),
+        encoder_folder(store, model.encoder) if isinstance(model, EncoderSpec) else None,
+    )
