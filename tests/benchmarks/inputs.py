@@ -1,12 +1,15 @@
 """Corpora and folds for benchmarks, made ready as `mlt-ray run` makes them, but without Ray."""
 
+import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.manifest import FILE_NAME
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars
@@ -59,6 +62,24 @@ def open_inputs(
         if not rows or row.name in rows:
             distinct.setdefault(row.runs[0].spec, row)
     return Inputs(corpus, store, tuple(distinct.values()))
+
+
+def thinned(corpus: Corpus, utterances: int) -> Corpus:
+    """A corpus of that many random utterances of `corpus`, in its order, always the same."""
+    number = min(utterances, len(corpus))
+    chosen = np.random.default_rng(0).permutation(len(corpus))[:number]
+    return replace(corpus, utterances=tuple(corpus.utterances[i] for i in sorted(chosen)))
+
+
+def write_manifest(corpus: Corpus, folder: Path) -> None:
+    """A new folder that describes the corpus, whose recordings stay where they are."""
+    folder.mkdir(parents=True)
+    with (folder / FILE_NAME).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "path", "text", "emotion", "speaker", "session", "dialog"))
+        for u in corpus.utterances:
+            path = u.audio.resolve()
+            writer.writerow((u.id, path, u.text, u.emotion, u.speaker, u.session, u.dialog))
 
 
 def read_table(fingerprint: str, store: Store) -> Corpus:
