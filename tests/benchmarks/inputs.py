@@ -1,6 +1,7 @@
 """Corpora and folds for benchmarks, made ready as `mlt-ray run` makes them, but without Ray."""
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,10 +66,17 @@ def open_inputs(
 
 
 def thinned(corpus: Corpus, utterances: int) -> Corpus:
-    """A corpus of that many random utterances of `corpus`, in its order, always the same."""
-    number = min(utterances, len(corpus))
-    chosen = np.random.default_rng(0).permutation(len(corpus))[:number]
-    return replace(corpus, utterances=tuple(corpus.utterances[i] for i in sorted(chosen)))
+    """A corpus of about that many random utterances, always the same.
+
+    Of each session's classes it takes an equal share, rounded up: no part loses a class.
+    """
+    share = min(1.0, utterances / len(corpus))
+    groups: dict[tuple[str | None, str], list[int]] = {}
+    for index in np.random.default_rng(0).permutation(len(corpus)):
+        utterance = corpus.utterances[index]
+        groups.setdefault((utterance.session, utterance.emotion), []).append(int(index))
+    chosen = sorted(i for some in groups.values() for i in some[: math.ceil(share * len(some))])
+    return replace(corpus, utterances=tuple(corpus.utterances[i] for i in chosen))
 
 
 def write_manifest(corpus: Corpus, folder: Path) -> None:
