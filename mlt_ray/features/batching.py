@@ -63,6 +63,11 @@ class FoldData:
         self._kept: dict[int, np.ndarray] = {}
 
     @property
+    def num_learned_words(self) -> int:
+        """Word ids from this one on are rows of word vectors."""
+        return len(self._words) + UNKNOWN + 1
+
+    @property
     def sizes(self) -> InputSizes:
         """What a model of this fold must know."""
         words = list(self._vectors)
@@ -71,7 +76,7 @@ class FoldData:
         return InputSizes(
             frame_dim=len(self.fitted.mean),
             num_phonemes=len(self._phonemes) + 2,
-            num_learned_words=len(self._words) + 2,
+            num_learned_words=self.num_learned_words,
             word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
             extras={name: extra.dim for name, extra in self._extras.items()},
             encoder=self._encoder,
@@ -127,7 +132,7 @@ class FoldData:
 
     def _number_vectors(self) -> dict[str, int]:
         """Ids of the corpus's words that have a vector; they follow the learned rows."""
-        cache, first = self._cache, len(self._words) + UNKNOWN + 1
+        cache, first = self._cache, self.num_learned_words
         texts = {u.text for u in self.corpus.utterances}
         words = {w for text in texts for w, _ in cache.words_of(text)}
         known = sorted(w for w in words if cache.vectors.rows(w))

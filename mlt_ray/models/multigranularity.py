@@ -45,6 +45,11 @@ class MultigranularitySpec(EncoderSpec):
 class Multigranularity(System):
     """Both CLS vectors projected, concatenated and classified by one layer (section 3.2.2)."""
 
+    @classmethod
+    def vectorises(cls, spec: MultigranularitySpec) -> bool:
+        """Those whose encoder is no part of the model do."""
+        return not spec.fine_tune
+
     def __init__(self, spec: MultigranularitySpec, sizes: InputSizes) -> None:
         super().__init__()
         self.text = ClsVector(spec, sizes)

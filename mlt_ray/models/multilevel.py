@@ -146,6 +146,11 @@ class SpeechInput(nn.Module):
 class Multilevel(System):
     """The multilevel transformer; `encode` gives the utterance's vector, `forward` its logits."""
 
+    @classmethod
+    def vectorises(cls, spec: MultilevelSpec) -> bool:
+        """All configurations do."""
+        return True
+
     def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
         super().__init__()
         self.text = TextEncoder(spec, sizes) if spec.inputs != "audio" else None

@@ -1,6 +1,6 @@
 """Every system by its name in study files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlt_ray.batch import InputSizes
@@ -19,7 +19,7 @@ class Entry(NamedTuple):
     """A configuration class and the module that it configures."""
 
     spec: type[ModelSpec]
-    module: Callable[[Any, InputSizes], System]
+    module: type[System]
 
 
 SYSTEMS = {
@@ -45,3 +45,8 @@ def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
 def build_model(spec: ModelSpec, sizes: InputSizes) -> System:
     """A freshly initialised module; its weights come from torch's global generator."""
     return SYSTEMS[spec.system].module(spec, sizes)
+
+
+def packs(spec: ModelSpec) -> bool:
+    """Whether runs of this configuration are stepped together where they are trained together."""
+    return SYSTEMS[spec.system].module.vectorises(spec)
