@@ -200,9 +200,13 @@ def deterministic() -> Iterator[None]:
     """Torch chooses deterministic kernels inside the block, and raises where it has none."""
     # cuBLAS is deterministic only with a workspace of its own, which it reads when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
+    filling: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), filling.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
+    # Torch would fill all memory before its first use, against programs that read it unwritten.
+    filling.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        filling.fill_uninitialized_memory = before[1]
