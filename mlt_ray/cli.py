@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from mlt_ray.display import counting
 from mlt_ray.errors import UserError
 
 if TYPE_CHECKING:
+    from mlt_ray.orchestration.setting import Setting
     from mlt_ray.orchestration.studies import Request
     from mlt_ray.store import Store as RunStore
 
@@ -25,8 +27,38 @@ app = typer.Typer(
 corpus_app = typer.Typer(help="Make, voice and check corpora.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 
+Corpus = Annotated[Path, typer.Option(help="IEMOCAP's folder, or a folder with manifest.csv.")]
 Store = Annotated[
-    Path, typer.Option("--store", help="Folder of results, features and the MLflow database.")
+    str,
+    typer.Option(
+        "--store", help="Folder of results, features and the MLflow database, or s3://bucket/path."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of every configuration, such as training.max_epochs=20.",
+    ),
+]
+Glove = Annotated[
+    Path | None,
+    typer.Option(help="Word vectors, such as glove.6B.300d.txt; default: 50-d GloVe, packaged."),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="Text encoder of every row that has one: minilm (packaged), a folder or a name on the "
+        "Hugging Face hub."
+    ),
+]
+SpeechEncoder = Annotated[
+    str | None,
+    typer.Option(
+        help="Speech encoder of every row that has one: resemblyzer, a folder or a name on the "
+        "Hugging Face hub, such as facebook/wav2vec2-base."
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the tables' files.")]
 TrackingUri = Annotated[
@@ -40,7 +72,53 @@ Studies = Annotated[
     list[str],
     typer.Argument(metavar="STUDY...", help="Shipped studies (see mlt-ray studies) or YAML files."),
 ]
-DEFAULT_STORE = Path("runs")
+MACHINES = "Machines"
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        rich_help_panel=MACHINES,
+        help="Settings of this panel by name or from a YAML file; flags override them.",
+    ),
+]
+CpusPerRun = Annotated[
+    float | None,
+    typer.Option(min=0.1, rich_help_panel=MACHINES, help="CPUs for each run; default: 1."),
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        rich_help_panel=MACHINES,
+        help="GPUs or a share of one for each run; default: 1 if there is any.",
+    ),
+]
+Concurrency = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=MACHINES, help="Most runs at once; default: what fits."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, rich_help_panel=MACHINES, help="DDP workers that share each run; default: 1."
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        min=0, rich_help_panel=MACHINES, help="GPUs for each worker; default: 1 if there is any."
+    ),
+]
+Pack = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        rich_help_panel=MACHINES,
+        help="Runs of one row that are trained side by side in one process; default: 1 on a CPU, "
+        "15 on a GPU.",
+    ),
+]
+DEFAULT_STORE = "runs"
 DEMO = ("demo",)
 DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3")
 INTERRUPTED = 130
@@ -67,41 +145,26 @@ def main() -> None:
 @app.command()
 def run(
     studies: Studies,
-    corpus: Annotated[Path, typer.Option(help="IEMOCAP's folder, or a folder with manifest.csv.")],
+    corpus: Corpus,
     store: Store = DEFAULT_STORE,
     rows: Annotated[
         list[str] | None, typer.Option(help="Only these rows, separated by commas.")
     ] = None,
     folds: Annotated[str, typer.Option(help="Folds to compute, such as 1,3 or 1-5.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds to compute, such as 1,2 or 1-10.")] = "",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of every row, such as training.max_epochs=20.",
-        ),
-    ] = None,
-    glove: Annotated[
-        Path | None,
-        typer.Option(
-            help="Word vectors, such as glove.6B.300d.txt; default: 50-d GloVe, packaged."
-        ),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Text encoder of every row that has one: minilm (packaged), a folder or a name "
-            "on the Hugging Face hub."
-        ),
-    ] = None,
+    overrides: Overrides = None,
+    glove: Glove = None,
+    encoder: Encoder = None,
+    speech_encoder: SpeechEncoder = None,
     tracking_uri: TrackingUri = None,
     address: Address = None,
-    cpus_per_run: Annotated[float, typer.Option(min=0.1, help="CPUs for each run.")] = 1,
-    gpus_per_run: Annotated[
-        float | None,
-        typer.Option(min=0, help="GPUs or a share of one for each run; default: 1 if any."),
-    ] = None,
+    profile: ProfileOption = None,
+    cpus_per_run: CpusPerRun = None,
+    gpus_per_run: GpusPerRun = None,
+    concurrency: Concurrency = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
+    pack: Pack = None,
     out: Out = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and compute nothing.")] = False,
 ) -> None:
@@ -109,28 +172,79 @@ def run(
 
     Finished runs are never computed again: after a crash or Ctrl-C, ask again.
     """
-    from mlt_ray.orchestration.resources import Resources
     from mlt_ray.orchestration.studies import Request, show_plan
-    from mlt_ray.store import Store as RunStore
     from mlt_ray.study import load_study
 
+    flags = machine_flags(cpus_per_run, gpus_per_run, concurrency, workers, gpus_per_worker, pack)
     request = Request(
         studies=[load_study(name, overrides or []) for name in dict.fromkeys(studies)],
-        corpus=corpus,
-        store=RunStore(store),
+        setting=make_setting(
+            corpus, store, glove, encoder, speech_encoder, tracking_uri, address, profile, flags
+        ),
         rows=rows or [],
         folds=parse_numbers("--folds", folds),
         seeds=parse_numbers("--seeds", seeds),
-        glove=glove,
-        encoder=encoder,
-        tracking_uri=tracking_uri,
-        address=address,
-        resources=Resources(cpus_per_run=cpus_per_run, gpus_per_run=gpus_per_run),
     )
     if dry_run:
         show_plan(request, Console())
     else:
         compute_and_print(request, out)
+
+
+@app.command()
+def search(
+    space: Annotated[
+        str, typer.Argument(help="Shipped search space (see mlt-ray studies) or YAML file.")
+    ],
+    corpus: Corpus,
+    store: Store = DEFAULT_STORE,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Configurations to propose; default: as in the file.")
+    ] = None,
+    best: Annotated[
+        int | None, typer.Option(min=1, help="How many of them to train on all folds and seeds.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(help="Stop after a time such as 30m or 2h; ask again to go on.")
+    ] = "",
+    overrides: Overrides = None,
+    glove: Glove = None,
+    encoder: Encoder = None,
+    speech_encoder: SpeechEncoder = None,
+    tracking_uri: TrackingUri = None,
+    address: Address = None,
+    profile: ProfileOption = None,
+    cpus_per_run: CpusPerRun = None,
+    gpus_per_run: GpusPerRun = None,
+    concurrency: Concurrency = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
+    pack: Pack = None,
+    out: Out = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the space and compute nothing.")] = False,
+) -> None:
+    """Search a space by partial cross-validation, then train the best on all folds and seeds.
+
+    Only dev scores decide. Every cell that the store has is taken from there, and what is computed
+    here is there for every other study. After a crash or Ctrl-C, ask again.
+    """
+    from mlt_ray.orchestration.searches import parse_duration, run_search, show_space
+    from mlt_ray.space import load_space, with_changes
+
+    flags = machine_flags(cpus_per_run, gpus_per_run, concurrency, workers, gpus_per_worker, pack)
+    setting = make_setting(
+        corpus, store, glove, encoder, speech_encoder, tracking_uri, address, profile, flags
+    )
+    loaded = with_changes(load_space(space, overrides or []), trials=trials, best=best)
+    timeout_s = parse_duration("--timeout", timeout) if timeout else None
+    console = Console()
+    if dry_run:
+        show_space(loaded, setting, console)
+        return
+    outcome = run_search(loaded, setting, console, timeout_s)
+    if outcome.studies:
+        print_tables(list(outcome.studies), setting.store, out, console)
+    report_failures(outcome.failures)
 
 
 @app.command()
@@ -144,7 +258,7 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
 
 @app.command()
 def demo(
-    store: Store = Path("demo"),
+    store: Store = "demo",
     everything: Annotated[
         bool, typer.Option("--all", help="Tables 1, 2 and 3 in miniature: 240 runs.")
     ] = False,
@@ -154,6 +268,7 @@ def demo(
 ) -> None:
     """Run the whole way on an embedded corpus: speech, features, 75 runs, tables."""
     from mlt_ray.corpus.demo import write_demo
+    from mlt_ray.orchestration.setting import Setting
     from mlt_ray.orchestration.studies import Request
     from mlt_ray.orchestration.tracking import default_uri
     from mlt_ray.store import Store as RunStore
@@ -166,10 +281,7 @@ def demo(
             write_demo(corpus)
     request = Request(
         studies=[load_study(name) for name in (DEMO_ALL if everything else DEMO)],
-        corpus=corpus,
-        store=runs,
-        address=address,
-        tracking_uri=tracking_uri,
+        setting=Setting(corpus=corpus, store=runs, address=address, tracking_uri=tracking_uri),
     )
     compute_and_print(request, out)
     uri = tracking_uri or default_uri(runs)
@@ -187,29 +299,35 @@ def demo(
 
 @app.command("studies")
 def list_studies() -> None:
-    """List the shipped studies."""
+    """List the shipped studies and search spaces."""
+    from mlt_ray.space import load_space, space_names
     from mlt_ray.study import find_study, load_study, study_names
 
     for name in study_names():
         study = load_study(name)
-        print(f"{name:12} {study.title} ({len(study.rows)} rows, {find_study(name)})")
+        print(f"{name:14} {study.title} ({len(study.rows)} rows, {find_study(name)})")
+    for name in space_names():
+        space = load_space(name)
+        size = "countless" if space.size is None else space.size
+        print(f"{name:14} {space.title} ({size} configurations, {find_study(name)})")
 
 
 @app.command()
 def sync(store: Store = DEFAULT_STORE, tracking_uri: TrackingUri = None) -> None:
     """Write to MLflow whatever finished runs it lacks, with their original times."""
+    from mlt_ray.orchestration.plan import tracked
     from mlt_ray.orchestration.tracking import Tracker, default_uri
     from mlt_ray.store import Store as RunStore
 
     runs = RunStore(store)
-    studies = runs.studies()
-    if not studies:
+    plans = tracked(runs)
+    if not plans:
         raise UserError(f"{runs.root}: expected a store with runs, found none; name it by --store")
-    tracker = Tracker(runs, tracking_uri or default_uri(runs), studies)
+    tracker = Tracker(runs, tracking_uri or default_uri(runs), plans)
     tracker.sync()
     if tracker.broken:
         raise typer.Exit(1)
-    print(f"MLflow has all finished runs of: {', '.join(studies)}")
+    print(f"MLflow has all finished runs of: {', '.join(plan['study'] for plan in plans)}")
 
 
 @app.command()
@@ -221,7 +339,7 @@ def doctor(
     """Check versions, devices, Ray, MLflow and the offline resources; exit 1 if one fails."""
     from mlt_ray.doctor import examine
 
-    if not examine(store, tracking_uri, glove, Console()):
+    if not examine(Path(store), tracking_uri, glove, Console()):
         raise typer.Exit(1)
 
 
@@ -271,6 +389,53 @@ def corpus_check(
         raise typer.Exit(2)
 
 
+def machine_flags(
+    cpus_per_run: float | None,
+    gpus_per_run: float | None,
+    concurrency: int | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    pack: int | None,
+) -> dict[str, float | int | None]:
+    """The flags of the panel `MACHINES` by their names in `Resources`; None was not given."""
+    return dict(locals())
+
+
+def make_setting(
+    corpus: Path,
+    store: str,
+    glove: Path | None,
+    encoder: str | None,
+    speech_encoder: str | None,
+    tracking_uri: str | None,
+    address: str | None,
+    profile: str | None,
+    flags: dict[str, float | int | None],
+) -> "Setting":
+    """What `run` and `search` have in common; what a flag leaves open, the profile says."""
+    from mlt_ray.orchestration.profiles import Profile, load_profile, merged
+    from mlt_ray.orchestration.setting import Setting
+    from mlt_ray.store import Store as RunStore
+
+    where = merged(
+        load_profile(profile) if profile else Profile(),
+        address=address,
+        tracking_uri=tracking_uri,
+        store=store if store != DEFAULT_STORE else None,
+        **flags,
+    )
+    return Setting(
+        corpus=corpus,
+        store=RunStore(where.store or DEFAULT_STORE),
+        glove=glove,
+        encoder=encoder,
+        speech_encoder=speech_encoder,
+        tracking_uri=where.tracking_uri,
+        address=where.address,
+        resources=where.resources,
+    )
+
+
 def compute_and_print(request: "Request", out: Path | None) -> None:
     """Compute studies and print their tables; exit 1 where a run failed."""
     from mlt_ray.orchestration.studies import run_studies
@@ -278,10 +443,15 @@ def compute_and_print(request: "Request", out: Path | None) -> None:
     console = Console()
     outcome = run_studies(request, console)
     names = [study.name for study in request.studies]
-    print_tables(names, request.store, out, console)
-    if outcome.failures:
-        print(f"mlt-ray: {len(outcome.failures)} runs failed", file=sys.stderr)
-        for reason in outcome.failures:
+    print_tables(names, request.setting.store, out, console)
+    report_failures(outcome.failures)
+
+
+def report_failures(failures: Sequence[str]) -> None:
+    """Name the runs that failed, and exit with code 1 if there are any."""
+    if failures:
+        print(f"mlt-ray: {len(failures)} runs failed", file=sys.stderr)
+        for reason in failures:
             print(f"  {reason}", file=sys.stderr)
         raise typer.Exit(1)
 

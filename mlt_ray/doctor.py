@@ -16,8 +16,10 @@ from mlt_ray.errors import UserError
 PACKAGES = ("torch", "torchaudio", "ray", "optuna", "mlflow", "transformers", "scikit-learn")
 
 
-def examine(store: Path, tracking_uri: str | None, glove: Path | None, console: Console) -> bool:
-    """Print a verdict on every part; True if all work."""
+def examine(
+    store: str | Path, tracking_uri: str | None, glove: Path | None, console: Console
+) -> bool:
+    """Print a verdict on every part; True if all work. `store` is a folder or a URI."""
     examinations: dict[str, tuple[Callable[[], str], str]] = {
         "python": (_python, "install Python 3.11 or newer"),
         "packages": (_packages, "pip install -c constraints.txt ."),
@@ -78,11 +80,17 @@ def _devices() -> str:
     return f"{count} x {', '.join(sorted(names))}"
 
 
-def _store(store: Path) -> str:
-    existing = next(p for p in (store.resolve(), *store.resolve().parents) if p.exists())
+def _store(location: str | Path) -> str:
+    from mlt_ray.store import Store
+
+    store = Store(location)
+    existing = next(p for p in (store.root, *store.root.parents) if p.exists())
     with tempfile.TemporaryFile(dir=existing):
         free = shutil.disk_usage(existing).free
-    return f"{store.resolve()}, {free / 2**30:.0f} GiB free"
+    if store.mirror:
+        store.mirror.remote.check()
+        return f"{store}, mirrored in {store.root}, {free / 2**30:.0f} GiB free"
+    return f"{store}, {free / 2**30:.0f} GiB free"
 
 
 def _ray() -> str:
@@ -97,7 +105,7 @@ def _ray() -> str:
     return f"a worker on {answer} answered; {cpus:.0f} CPUs, {gpus:.0f} GPUs"
 
 
-def _mlflow(store: Path, tracking_uri: str | None) -> str:
+def _mlflow(location: str | Path, tracking_uri: str | None) -> str:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     import mlflow
@@ -105,12 +113,13 @@ def _mlflow(store: Path, tracking_uri: str | None) -> str:
     from mlt_ray.orchestration.tracking import default_uri
     from mlt_ray.store import Store
 
-    if tracking_uri is None and not (store / "mlflow.db").exists():
+    store = Store(location)
+    if tracking_uri is None and not (store.root / "mlflow.db").exists():
         with tempfile.TemporaryDirectory() as folder:
             client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
             client.search_experiments(max_results=1)
         return "a new database can be made; the store has none yet"
-    uri = tracking_uri or default_uri(Store(store))
+    uri = tracking_uri or default_uri(store)
     found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
     return f"{uri}: {len(found)} experiments"
 

@@ -20,3 +20,11 @@ class RunStopped(Exception):
 
     It leaves no report behind. Training the same run again goes on from the checkpoint.
     """
+
+
+class StoreFull(UserError):
+    """No space is left where a file of the store was to be written; no half of it is left."""
+
+
+class StoreUnreachable(UserError):
+    """A store behind a network that does not answer, or does not let us in."""

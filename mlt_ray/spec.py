@@ -19,6 +19,9 @@ from mlt_ray.errors import UserError
 
 T = TypeVar("T")
 
+SECTIONS: Final = ("folds", "features", "model", "training")
+"""Parts of a run's specification that a study sets."""
+
 DEFAULT: Final = "default"
 """What a study leaves to planning, which puts the name of a content in its place."""
 
@@ -141,6 +144,16 @@ class ModelSpec:
     def needs(self) -> tuple[Need, ...]:
         """Inputs of `mlt_ray.features.extras` that this configuration reads."""
         return ()
+
+    @property
+    def text_encoder(self) -> str | None:
+        """What the field `encoder` names, where this configuration reads a text encoder."""
+        return None
+
+    @property
+    def speech_encoder(self) -> str | None:
+        """What the field of this name says, where a configuration has it."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

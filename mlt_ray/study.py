@@ -14,7 +14,6 @@ rows:
 """
 
 import copy
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,12 @@ from typing import Any
 
 import yaml
 
+from mlt_ray.documents import Loader, read_yaml, shipped_folder
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import parse_model
 from mlt_ray.spec import (
     DEFAULT,
+    SECTIONS,
     FeatureSpec,
     FoldSpec,
     ModelSpec,
@@ -34,7 +35,6 @@ from mlt_ray.spec import (
     unknown_key,
 )
 
-SECTIONS = ("folds", "features", "model", "training")
 _KEYS = ("title", "seeds", "base", "rows")
 _ROW_KEYS = ("name", "published", *SECTIONS)
 
@@ -76,27 +76,24 @@ def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
     `overrides` are ``section.key=value``, applied to every row. Raises `UserError` for whatever is
     unknown, missing or of the wrong type, saying where.
     """
-    path = find_study(name)
-    try:
-        values = yaml.load(path.read_text(), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: expected YAML in UTF-8, got: {' '.join(str(error).split())}"
-        ) from error
+    path, values = load_yaml(name)
     return parse_study(path.stem, values, overrides)
+
+
+def load_yaml(name: str) -> tuple[Path, Any]:
+    """The file of a shipped study or search space, or at a path, and the values in it."""
+    path = find_study(name)
+    return path, read_yaml(path)
 
 
 def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
     """The study that a YAML file's values describe."""
+    if is_space(values):
+        raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
     check_keys(name, values, _KEYS)
     rows = values.get("rows")
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{name}.rows: expected a list of rows, got {rows!r}")
-    seeds = values.get("seeds", [1, 2, 3])
-    if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
-        raise UserError(f"{name}.seeds: expected a list of whole numbers, got {seeds!r}")
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"{name}.seeds: expected each seed once, got {seeds!r}")
     base = values.get("base", {})
     check_keys(f"{name}.base", base, SECTIONS)
     changes = parse_overrides(overrides)
@@ -108,10 +105,19 @@ def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
     return Study(
         name=name,
         title=str(values.get("title", name)),
-        seeds=tuple(seeds),
+        seeds=parse_seeds(name, values.get("seeds", [1, 2, 3])),
         rows=parsed,
         overrides=tuple(overrides),
     )
+
+
+def parse_seeds(where: str, seeds: Any) -> tuple[int, ...]:
+    """Seeds as they stand in a file, each once."""
+    if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
+        raise UserError(f"{where}.seeds: expected a list of whole numbers, got {seeds!r}")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"{where}.seeds: expected each seed once, got {seeds!r}")
+    return tuple(seeds)
 
 
 def _row(
@@ -121,6 +127,13 @@ def _row(
     check_keys(where, values, _ROW_KEYS)
     if not isinstance(values.get("name"), str):
         raise UserError(f"{where}.name: expected a text, got {values.get('name')!r}")
+    return parse_row(study, values, base, changes)
+
+
+def parse_row(
+    study: str, values: Mapping[str, Any], base: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Row:
+    """The row that `values` describe: on top of `base`, and with `changes` on top of all."""
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SECTIONS}
     merged = merge(merge({s: {} for s in SECTIONS}, base), own)
@@ -183,7 +196,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         if parts[0] not in SECTIONS:
             raise unknown_key("--set", parts[0], SECTIONS, "section")
         try:
-            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=_Loader)}
+            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=Loader)}
         except yaml.YAMLError as error:
             raise UserError(f"--set {text}: expected a YAML value, got {value!r}") from error
         for part in reversed(parts[:-1]):
@@ -205,14 +218,22 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def study_folder() -> Path:
     """Where the shipped studies lie: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    shipped = package / "search_spaces"
-    return shipped if shipped.is_dir() else package.parent / "search_spaces"
+    return shipped_folder("search_spaces")
+
+
+def file_names() -> list[str]:
+    """Names of all shipped files: studies of rows, and search spaces."""
+    return sorted(p.stem for p in study_folder().glob("*.yaml"))
 
 
 def study_names() -> list[str]:
-    """Names of the shipped studies."""
-    return sorted(p.stem for p in study_folder().glob("*.yaml"))
+    """Names of the shipped studies of rows."""
+    return [name for name in file_names() if not is_space(load_yaml(name)[1])]
+
+
+def is_space(values: Any) -> bool:
+    """Whether a YAML file's values describe a search space rather than a study of rows."""
+    return isinstance(values, Mapping) and "space" in values
 
 
 def find_study(name: str) -> Path:
@@ -229,26 +250,5 @@ def find_study(name: str) -> Path:
             )
         return path
     if not shipped.is_file():
-        raise unknown_key("search_spaces", name, study_names(), "study")
+        raise unknown_key("search_spaces", name, file_names(), "study")
     return shipped
-
-
-MERGE = "tag:yaml.org,2002:merge"
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-5 is a number (YAML 1.1 asks for a point) and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != MERGE]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"key {key} stands twice{node.start_mark}")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)

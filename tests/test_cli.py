@@ -12,9 +12,10 @@ from mlt_ray.orchestration import studies
 from mlt_ray.orchestration.studies import Request
 
 
+@pytest.mark.parametrize("option", ["encoder", "speech_encoder"])
 @pytest.mark.parametrize("encoder", [None, "minilm"])
 def test_an_encoder_is_handed_on(
-    encoder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: str | None, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Request] = []
 
@@ -23,9 +24,14 @@ def test_an_encoder_is_handed_on(
 
     monkeypatch.setattr(studies, "show_plan", show_plan)
     arguments = ["run", "table3", "--corpus", str(tmp_path), "--dry-run"]
-    done = CliRunner().invoke(app, arguments + (["--encoder", encoder] if encoder else []))
+    given = [f"--{option.replace('_', '-')}", encoder] if encoder else []
+    done = CliRunner().invoke(app, arguments + given)
     assert done.exit_code == 0, done.output
-    assert [request.encoder for request in asked] == [encoder]
+    [request] = asked
+    setting = request.setting
+    found = {"encoder": setting.encoder, "speech_encoder": setting.speech_encoder}
+    assert found.pop(option) == encoder
+    assert list(found.values()) == [None]
 
 
 @pytest.mark.parametrize(

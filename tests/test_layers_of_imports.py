@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,15 @@ PACKAGE = Path(mlt_ray.__file__).parent
 
 LAYERS = (
     {"errors", "labels", "display"},
+    {"files", "holder", "documents"},
+    {"remote"},
+    {"mirror", "claim"},
     {"spec", "store"},
+    {"lease"},
     {"corpus", "batch"},
     {"features", "models"},
     {"training", "study"},
+    {"space"},
     {"reports", "inference"},
     {"orchestration"},
     {"doctor"},
@@ -100,3 +106,15 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     loaded = loaded_by("mlt_ray.cli")
     assert "mlt_ray" in loaded
     assert not loaded & (ORCHESTRATORS | {"torch", "pandas", "sklearn", "transformers"})
+
+
+def test_a_store_in_a_folder_loads_nothing_that_speaks_to_a_network() -> None:
+    code = (
+        "import sys; from mlt_ray.store import Store; from mlt_ray.lease import acquire\n"
+        "acquire(Store(sys.argv[1]), 'run', 'owner').release()\n"
+        "print({'pyarrow', 'fsspec', 'mlt_ray.remote'} & set(sys.modules))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", code, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -84,6 +84,12 @@ def test_a_run_is_read_back_as_it_was_written(store: Store) -> None:
     assert {p.name for p in folder.iterdir()} == names
 
 
+def test_weights_that_are_not_torch_s_have_a_name_of_their_own(store: Store) -> None:
+    store.write_run(REPORT, PREDICTIONS, b"weights", {}, "forest.bin")
+    names = {p.name for p in store.run_dir(REPORT.digest).iterdir()}
+    assert names == {"forest.bin", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
+
+
 def test_the_report_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     original = store_module.write_bytes

@@ -1,6 +1,7 @@
 """Study files: the shipped ones work, and others are refused with a clear word."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extras import SOURCES
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.labels import CLASSES
+from mlt_ray.models.classical import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel import MultilevelSpec
-from mlt_ray.models.registry import build_model
+from mlt_ray.models.registry import build_model, is_network
+from mlt_ray.space import space_names
 from mlt_ray.study import (
     Published,
     Row,
@@ -29,7 +32,9 @@ from mlt_ray.study import (
 from tests.tiny_encoder import WIDTH as ENCODER_WIDTH
 from tests.tiny_encoder import write_encoder
 
-ROWS = [(name, row.name) for name in study_names() for row in load_study(name).rows]
+SHIPPED = [(name, row) for name in study_names() for row in load_study(name).rows]
+ROWS = [(name, row.name) for name, row in SHIPPED]
+NETWORKS = [(name, row.name) for name, row in SHIPPED if is_network(row.model)]
 ONE_ROW = {"base": {"model": {"system": "multilevel"}}, "rows": [{"name": "one"}]}
 
 
@@ -52,6 +57,7 @@ def synthetic(row: Row, encoder: Path) -> tuple[Batch, InputSizes]:
         "alignment": torch.stack([first, first + 2], dim=-1),
         "pieces": torch.randint(1, 58, (3, 5), generator=generator),
         "prosody": torch.randn(3, 35, generator=generator),
+        "speech_embedding": torch.randn(3, 512, generator=generator),
         "text_embedding": torch.randn(3, ENCODER_WIDTH, generator=generator),
     }
     extras = {need.name: known[need.name] for need in row.model.needs}
@@ -86,12 +92,12 @@ def row_of(study: str, name: str) -> Row:
 
 def test_the_shipped_studies_are_found() -> None:
     files = sorted(p.stem for p in study_folder().iterdir() if p.suffix == ".yaml")
-    assert study_names() == files
+    assert sorted([*study_names(), *space_names()]) == files
     assert {"demo", "table1", "table2"} <= set(files)
 
 
-@pytest.mark.parametrize(("study", "name"), ROWS)
-def test_every_row_of_every_shipped_study_is_built_and_stepped(
+@pytest.mark.parametrize(("study", "name"), NETWORKS)
+def test_every_network_of_every_shipped_study_is_built_and_stepped(
     study: str, name: str, encoder: Path
 ) -> None:
     torch.set_num_threads(1)
@@ -164,6 +170,26 @@ def test_table_1_trains_the_compared_systems_as_their_authors_do() -> None:
     assert {(r.features.frames.window_ms, r.features.frames.hop_ms) for r in (yoon, xu, li)} == {
         (25.0, 10.0)
     }
+
+
+def test_classical_systems_are_those_that_the_study_names() -> None:
+    models = {r.name: r.model for r in load_study("beyond").rows if not is_network(r.model)}
+    assert models == {
+        "eGeMAPS + SVM": ClassicalSpec(audio="egemaps", audio_c=1.0),
+        "TF-IDF + log. regression": ClassicalSpec(text="tfidf", ngrams=2, text_c=4.0),
+        "embedding + log. regression": ClassicalSpec(text="embedding", text_c=4.0),
+        "late fusion of both": ClassicalSpec(audio="egemaps", text="embedding", fusion="mean"),
+    }
+
+
+def test_yoon_s_encoder_without_attention_is_otherwise_that_of_table_1() -> None:
+    without, attending = (
+        row_of("beyond", "S. Yoon et al. (MDRE)"),
+        row_of("table1", "S. Yoon et al."),
+    )
+    assert without.features == attending.features
+    assert without.training == attending.training
+    assert without.model == replace(attending.model, variant="mdre")
 
 
 def test_the_proposal_the_best_layers_and_the_component_are_the_same_runs() -> None:

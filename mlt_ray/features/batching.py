@@ -86,6 +86,10 @@ class FoldData:
         """(N,) class indices of a part, in its order."""
         return np.asarray([self.corpus.utterances[i].label for i in self.parts[part]])
 
+    def extra(self, name: str, part: str) -> np.ndarray:
+        """(N, …): one of the extra inputs for a part, in its order."""
+        return self._extras[name].batch(self.parts[part]).numpy()
+
     def training_order(
         self, batch_size: int, bucket_batches: int, rng: np.random.Generator
     ) -> list[np.ndarray]:

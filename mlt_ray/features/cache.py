@@ -7,19 +7,23 @@ an array was computed from, so equal content is computed once, whichever corpus 
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from mlt_ray.store import replacing, write_json
+from mlt_ray.files import replacing, write_json
 
 
 class Cache:
-    """Arrays of (rows, …) by key; rows vary, the rest of the shape and the dtype do not."""
+    """Arrays of (rows, …) by key; rows vary, the rest of the shape and the dtype do not.
 
-    def __init__(self, folder: Path) -> None:
+    `written` is called with each file that has been written.
+    """
+
+    def __init__(self, folder: Path, written: Callable[[Path], None] = lambda path: None) -> None:
         self.folder = folder
+        self._written = written
         self._segments: dict[Path, np.ndarray] = {}
         self._places: dict[str, tuple[Path, int, int]] = {}
         for index in sorted(folder.glob("*.json")):
@@ -32,8 +36,9 @@ class Cache:
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
             places = json.loads(index.read_text())
         except (FileNotFoundError, ValueError, EOFError):
-            # A damaged segment: forget it, so that it is computed again.
+            # A damaged segment: forget it, so that it is fetched or computed again.
             index.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             return
         self._segments[index] = data
         self._places |= {key: (index, start, rows) for key, (start, rows) in places.items()}
@@ -61,11 +66,17 @@ class Cache:
         if not arrays:
             return
         index = self.folder / f"{uuid.uuid4().hex}.json"
+        data = np.ascontiguousarray(np.concatenate(list(arrays.values())))
         with replacing(index.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate(list(arrays.values())))
+            # As np.save does, whose error does not say that the disk is full.
+            header = np.lib.format.header_data_from_array_1_0(data)
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(data.data)
+        self._written(index.with_suffix(".npy"))
         places, start = {}, 0
         for key, array in arrays.items():
             places[key] = (start, len(array))
             start += len(array)
         write_json(index, places)
+        self._written(index)
         self._open(index)

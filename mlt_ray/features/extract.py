@@ -44,10 +44,10 @@ class FeatureCache:
         """The caches of a resolved specification (`vectors` and `phonemizer` filled in)."""
         frames = digest_of(spec.frames)
         return cls(
-            frames=Cache(store.features("frames", frames)),
-            moments=Cache(store.features("moments", frames)),
-            tokens=Cache(store.features("tokens", digest_of(spec.phonemizer))),
-            vectors=Cache(store.features("vectors", digest_of(spec.vectors))),
+            frames=Cache(store.features("frames", frames), store.push),
+            moments=Cache(store.features("moments", frames), store.push),
+            tokens=Cache(store.features("tokens", digest_of(spec.phonemizer)), store.push),
+            vectors=Cache(store.features("vectors", digest_of(spec.vectors)), store.push),
         )
 
     def words_of(self, text: str) -> list[tuple[str, list[str]]]:

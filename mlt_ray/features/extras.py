@@ -18,16 +18,18 @@ from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
 from mlt_ray.features.cache import Cache
+from mlt_ray.features.egemaps import egemaps_vectors
 from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import SEGMENT, FeatureCache, text_key
 from mlt_ray.features.pieces import (
     Pieces,
-    TextEmbeddings,
     cls_vectors,
     padding_id,
+    sentence_vectors,
     word_pieces,
 )
 from mlt_ray.features.prosody import prosody_vectors
+from mlt_ray.features.speech_encoders import speech_vectors
 from mlt_ray.spec import FeatureSpec, Need, digest_of
 from mlt_ray.store import Store
 
@@ -81,6 +83,11 @@ SOURCES: dict[str, Source] = {
         compute=lambda some, context: prosody_vectors([u.audio for u in some]),
         use=lambda arrays, fold, context: VectorExtra(arrays, fold),
     ),
+    "speech_embedding": Source(
+        key=lambda utterance: utterance.audio_sha256,
+        compute=lambda some, context: speech_vectors(_encoder(context), [u.audio for u in some]),
+        use=lambda arrays, fold, context: VectorExtra(arrays, fold),
+    ),
     "pieces": Source(
         key=lambda utterance: text_key(utterance.text),
         compute=lambda some, context: word_pieces(_encoder(context), [u.text for u in some]),
@@ -89,7 +96,17 @@ SOURCES: dict[str, Source] = {
     "text_embedding": Source(
         key=lambda utterance: text_key(utterance.text),
         compute=lambda some, context: cls_vectors(_encoder(context), [u.text for u in some]),
-        use=lambda arrays, fold, context: TextEmbeddings(arrays),
+        use=lambda arrays, fold, context: PlainVectors(arrays),
+    ),
+    "sentence_embedding": Source(
+        key=lambda utterance: text_key(utterance.text),
+        compute=lambda some, context: sentence_vectors(_encoder(context), [u.text for u in some]),
+        use=lambda arrays, fold, context: PlainVectors(arrays),
+    ),
+    "egemaps": Source(
+        key=lambda utterance: utterance.audio_sha256,
+        compute=lambda some, context: egemaps_vectors([u.audio for u in some]),
+        use=lambda arrays, fold, context: PlainVectors(arrays),
     ),
 }
 
@@ -129,7 +146,20 @@ def load_extras(
 def open_cache(context: Context) -> Cache:
     """The cache of one extra input from one source."""
     need = context.need
-    return Cache(context.store.features(need.name, digest_of([*need])))
+    store = context.store
+    return Cache(store.features(need.name, digest_of([*need])), store.push)
+
+
+class PlainVectors:
+    """One vector an utterance, as it was computed."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._values = torch.from_numpy(np.concatenate(arrays).astype(np.float32))
+        self.dim = self._values.shape[1]
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """(B, dim) float32."""
+        return self._values[np.asarray(indices)]
 
 
 class VectorExtra:

@@ -1,16 +1,17 @@
-"""Texts as a pre-trained encoder reads them: word pieces, and the CLS vectors that it gives them.
+"""Texts as a pre-trained encoder reads them: word pieces, and the vectors that it gives a text.
 
-Shapes: B utterances, L pieces, E values of a CLS vector. `folder` holds an encoder (see
+Shapes: B utterances, L pieces, E values of a vector. `folder` holds an encoder (see
 `mlt_ray.features.encoders`). transformers takes seconds to import, so functions import it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK, BATCH = 256, 32
@@ -29,18 +30,6 @@ class Pieces:
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """(B, L) int64."""
         return padded([self._arrays[int(i)] for i in indices], self._padding)
-
-
-class TextEmbeddings:
-    """CLS vectors of a corpus, as the encoder gave them."""
-
-    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        self._values = torch.from_numpy(np.concatenate(arrays))
-        self.dim = self._values.shape[1]
-
-    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """(B, E) float32."""
-        return self._values[np.asarray(indices)]
 
 
 def padding_id(folder: Path) -> int:
@@ -72,6 +61,26 @@ def num_positions(config: Any) -> int:
 
 def cls_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
     """(1, E) float32 of each text: the frozen encoder's last output at CLS (section 3.2.2)."""
+    return _vectors(folder, texts, lambda outputs, mask: outputs[:, 0])
+
+
+def sentence_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """(1, E) float32 of each text: the mean of the frozen encoder's last outputs, of length 1.
+
+    CLS and SEP count like the other pieces, as in the models of sentence-transformers.
+    """
+    return _vectors(folder, texts, mean_direction)
+
+
+def mean_direction(outputs: Tensor, mask: Tensor) -> Tensor:
+    """(B, L, E) outputs, (B, L) mask → (B, E): the mean where the mask is 1, of length 1."""
+    return F.normalize((outputs * mask[..., None]).sum(dim=1), dim=1)
+
+
+def _vectors(
+    folder: Path, texts: Sequence[str], pool: Callable[[Tensor, Tensor], Tensor]
+) -> Iterator[np.ndarray]:
+    """(1, E) float32 of each text: what `pool` makes of (B, L, E) outputs and their (B, L) mask."""
     from transformers import AutoModel
     from transformers.utils import logging
 
@@ -89,8 +98,8 @@ def cls_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
             ids = padded([block[n] for n in chosen], model.config.pad_token_id).to(device)
             mask = (ids != model.config.pad_token_id).long()
             with torch.no_grad():
-                found = model(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
-            vectors[chosen] = found.cpu().numpy()
+                outputs = model(input_ids=ids, attention_mask=mask).last_hidden_state
+                vectors[chosen] = pool(outputs, mask).cpu().numpy()
         yield from vectors[:, None]
 
 

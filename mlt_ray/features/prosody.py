@@ -8,7 +8,7 @@ N samples, T frames (every 10 ms).
 """
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from mlt_ray.features.audio import SAMPLE_RATE_HZ, read_audio
 
 if TYPE_CHECKING:
     from opensmile import Smile
+    from pandas import DataFrame
 
 _F0: Final = "F0final_sma"
 _VOICED: Final = ("F0final_sma", "logHNR_sma")
@@ -43,10 +44,20 @@ _BLOCK: Final = 64
 
 def prosody_vectors(paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """(1, 35) of each recording, in order. Raises `UserError` for one that cannot be read."""
+    return vectors_of(paths, prosody)
+
+
+def vectors_of(
+    paths: Sequence[Path], compute: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """(1, …) of each recording, in order: what `compute` makes of its samples at 16 kHz.
+
+    Raises `UserError` for a recording that cannot be read.
+    """
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), _BLOCK):
             block = paths[start : start + _BLOCK]
-            yield from pool.map(lambda path: prosody(read_audio(path))[None], block)
+            yield from pool.map(lambda path: compute(read_audio(path))[None], block)
 
 
 def prosody(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,10 +67,7 @@ def prosody(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     are all 0. Recordings shorter than 0.1 s, for which openSMILE has no frame, are continued with
     silence.
     """
-    padded = np.pad(waveform, (0, max(0, _SHORTEST - len(waveform))))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the libraries that opensmile is built on
-        contours = _smile().process_signal(padded, SAMPLE_RATE_HZ)
+    contours = described(waveform, smile("ComParE_2016", "LowLevelDescriptors"))
     voiced = contours[_F0].to_numpy() > 0
     hertz, log_hnr = (contours[name].to_numpy(float) for name in _VOICED)
     semitones = 12 * np.log2(np.maximum(hertz, 1) / _LOWEST_NOTE_HZ)
@@ -87,11 +95,20 @@ def statistics(contour: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDAr
     return np.array([values.mean(), values.std(), slope, centroid, low, high, high - low])
 
 
+def described(waveform: NDArray[np.float32], by: "Smile") -> "DataFrame":
+    """What openSMILE says of samples (N,) at 16 kHz, continued with silence to 0.1 s at least."""
+    padded = np.pad(waveform, (0, max(0, _SHORTEST - len(waveform))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the libraries that opensmile is built on
+        return by.process_signal(padded, SAMPLE_RATE_HZ)
+
+
 @cache
-def _smile() -> "Smile":
+def smile(feature_set: str, level: str) -> "Smile":
+    """One of openSMILE's sets of features, by its name there."""
     import opensmile
 
     return opensmile.Smile(
-        feature_set=opensmile.FeatureSet.ComParE_2016,
-        feature_level=opensmile.FeatureLevel.LowLevelDescriptors,
+        feature_set=opensmile.FeatureSet[feature_set],
+        feature_level=opensmile.FeatureLevel[level],
     )

@@ -30,16 +30,24 @@ class EncoderSpec(ModelSpec):
     once, and it is no part of the model.
     """
 
-    encoder: str = "minilm"
+    encoder: str | None = "minilm"
     fine_tune: bool = True
 
     def __post_init__(self) -> None:
         if not self.encoder:
-            raise ValueError("encoder: expected minilm, a folder or a name, got an empty text")
+            got = "an empty text" if self.encoder == "" else self.encoder
+            raise ValueError(f"encoder: expected minilm, a folder or a name, got {got}")
+
+    @property
+    def text_encoder(self) -> str | None:
+        """The encoder; None where a system can do without, and is to."""
+        return self.encoder
 
     @property
     def needs(self) -> tuple[Need, ...]:
         """Word pieces for an encoder that is trained, its vectors for one that is not."""
+        if self.encoder is None:
+            return ()
         return (Need("pieces" if self.fine_tune else "text_embedding", self.encoder),)
 
 

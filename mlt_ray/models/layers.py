@@ -29,12 +29,20 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
-        """(B, T, D) queries over (B, S, D) memory with its (B, S) mask → (B, T, D)."""
+    def forward(
+        self, x: Tensor, memory: Tensor, memory_mask: Tensor, causal: bool = False
+    ) -> Tensor:
+        """(B, T, D) queries over (B, S, D) memory with its (B, S) mask → (B, T, D).
+
+        With `causal`, query t sees the keys 0 to t; the first of them must be real.
+        """
         query = self._split(self.query(x))
         key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))
         scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-        weights = scores.masked_fill(~memory_mask[:, None, None, :], -torch.inf).softmax(dim=-1)
+        hidden = ~memory_mask[:, None, None, :]
+        if causal:
+            hidden = hidden | hidden.new_ones(scores.shape[-2:]).triu(1)
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1)
         mixed = self.dropout(weights) @ value
         return self.output(mixed.transpose(1, 2).flatten(2))
 
@@ -56,12 +64,20 @@ class TransformerLayer(nn.Module):
 
     Post-norm residual blocks, as in the vanilla transformer; equals
     `torch.nn.TransformerEncoderLayer`, and `torch.nn.TransformerDecoderLayer` with `cross`.
+    Where `causal` is set, self-attention at a position sees it and those before it.
     """
 
     def __init__(
-        self, width: int, num_heads: int, hidden: int, dropout: float, cross: bool = False
+        self,
+        width: int,
+        num_heads: int,
+        hidden: int,
+        dropout: float,
+        cross: bool = False,
+        causal: bool = False,
     ) -> None:
         super().__init__()
+        self.causal = causal
         self.self_attention = Attention(width, num_heads, dropout)
         self.self_norm = nn.LayerNorm(width)
         self.cross_attention = Attention(width, num_heads, dropout) if cross else None
@@ -78,7 +94,7 @@ class TransformerLayer(nn.Module):
         memory_mask: Tensor | None = None,
     ) -> Tensor:
         """(B, T, D) with its (B, T) mask → (B, T, D); `memory` is used where `cross` is set."""
-        x = self.self_norm(x + self.dropout(self.self_attention(x, x, mask)))
+        x = self.self_norm(x + self.dropout(self.self_attention(x, x, mask, self.causal)))
         if self.cross_attention is not None and self.cross_norm is not None:
             if memory is None or memory_mask is None:
                 raise ValueError("a layer with cross attention needs a memory and its mask")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.batch import NO_LABEL, Batch, InputSizes
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.layers import (
     CharCnn,
@@ -21,8 +22,9 @@ from mlt_ray.models.layers import (
     WordEmbedding,
     masked_max,
 )
+from mlt_ray.models.speech_synthesis import SpeechSynthesis
 from mlt_ray.models.system import System
-from mlt_ray.spec import SHARE, ModelSpec, at_least, require
+from mlt_ray.spec import ABOVE_0, SHARE, ModelSpec, at_least, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,11 @@ class MultilevelSpec(ModelSpec):
     counts of the three transformer modules (Table 2). `deep_fusion_layers: 0` is the ablation
     *w/o deep fusion*: max pooling, and no dummy mel vector. `inputs` other than ``both`` are
     diagnostics of ours. Every other value is *assumed*.
+
+    `tts_weight` is that of the loss of speech synthesis beside cross entropy (3.1.6): 0 is the
+    paper's final choice, and no weight is published for the joint loss that it tried. A learning
+    curve has the joint loss of the training part, and cross entropy alone of dev.
+    `tts_stop_weight` is that of the last position among the stop tokens (Transformer TTS: 5 to 8).
     """
 
     system: str = "multilevel"
@@ -54,10 +61,14 @@ class MultilevelSpec(ModelSpec):
     prenet_dropout: float = 0.2
     mel_prenet_width: int = 256
     mel_prenet_dropout: float = 0.2
+    tts_weight: float = 0.0
+    tts_stop_weight: float = 5.0
 
     def __post_init__(self) -> None:
         layers = ("text_encoder", "cross_modality", "deep_fusion", "highway", "prenet")
         require(self, at_least(0), *(f"{name}_layers" for name in layers))
+        require(self, at_least(0), "tts_weight")
+        require(self, ABOVE_0, "tts_stop_weight")
         require(self, SHARE, "dropout", "prenet_dropout", "mel_prenet_dropout")
         sizes = ("width", "num_heads", "feed_forward", "mel_prenet_width")
         require(self, at_least(1), *sizes, "phoneme_dim", "phoneme_channels")
@@ -66,6 +77,16 @@ class MultilevelSpec(ModelSpec):
             raise ValueError(
                 f"width: expected a multiple of num_heads ({self.num_heads}), got {self.width}"
             )
+        if self.tts_weight:
+            self._check_synthesis()
+
+    def _check_synthesis(self) -> None:
+        """`ValueError` where there is nothing that frames could be predicted from."""
+        if self.inputs != "both":
+            raise ValueError(f"inputs: expected both where tts_weight is set, got {self.inputs}")
+        for name in ("cross_modality_layers", "deep_fusion_layers"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected at least 1 where tts_weight is set, got 0")
 
 
 class TextInput(nn.Module):
@@ -144,7 +165,11 @@ class SpeechInput(nn.Module):
 
 
 class Multilevel(System):
-    """The multilevel transformer; `encode` gives the utterance's vector, `forward` its logits."""
+    """The multilevel transformer; `encode` gives the utterance's vector, `forward` its logits.
+
+    With `tts_weight` the cross-modality module is causal, since it would else copy the frames
+    that it is to predict; deep fusion, and so the logits, see the whole utterance all the same.
+    """
 
     @classmethod
     def vectorises(cls, spec: MultilevelSpec) -> bool:
@@ -159,12 +184,34 @@ class Multilevel(System):
         if spec.inputs == "text" and spec.deep_fusion_layers:
             self.text_dummy = nn.Parameter(torch.randn(spec.width) * 0.02)
         crosses = 0 if spec.inputs == "text" else spec.cross_modality_layers
-        self.cross_modality = stack(spec, crosses, cross=spec.inputs == "both")
+        self.cross_modality = stack(
+            spec, crosses, cross=spec.inputs == "both", causal=spec.tts_weight > 0
+        )
         self.deep_fusion = stack(spec, spec.deep_fusion_layers)
         self.classifier = nn.Linear(spec.width, len(CLASSES))
+        # Made last, so that all other weights start as they do without it.
+        self.tts_weight = spec.tts_weight
+        self.synthesis = None
+        if spec.tts_weight:
+            self.synthesis = SpeechSynthesis(spec.width, sizes.frame_dim, spec.tts_stop_weight)
 
     def encode(self, batch: Batch) -> Tensor:
         """→ (B, D): the deep fusion's output at the dummy vector, or the maximum over time."""
+        return self._fuse(*self._cross(batch))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Cross entropy (equation 4), and `tts_weight` times the loss of speech synthesis."""
+        if self.synthesis is None:
+            return super().loss(batch)
+        crossed, mask = self._cross(batch)
+        logits = self.classifier(self._fuse(crossed, mask))
+        counted = batch.labels != NO_LABEL
+        synthesis = self.synthesis.loss(crossed, batch.frames, batch.frame_mask, counted)
+        emotion = F.cross_entropy(logits, batch.labels, ignore_index=NO_LABEL)
+        return emotion + self.tts_weight * synthesis
+
+    def _cross(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The cross-modality module's output with its mask, the dummy vector's position first."""
         text = word_mask = None
         if self.text is not None:
             word_mask = batch.word_mask
@@ -173,12 +220,14 @@ class Multilevel(System):
             x, mask = self.speech(batch)
             for layer in self.cross_modality:
                 x = layer(x, mask, text, word_mask)
-        else:
-            assert text is not None
-            assert word_mask is not None
-            x, mask = text, word_mask
-            if self.text_dummy is not None:
-                x, mask = prepend(self.text_dummy, x, mask)
+            return x, mask
+        assert text is not None
+        assert word_mask is not None
+        if self.text_dummy is not None:
+            return prepend(self.text_dummy, text, word_mask)
+        return text, word_mask
+
+    def _fuse(self, x: Tensor, mask: Tensor) -> Tensor:
         if not len(self.deep_fusion):
             return masked_max(x, mask)
         for layer in self.deep_fusion:
@@ -190,11 +239,13 @@ class Multilevel(System):
         return self.classifier(self.encode(batch))
 
 
-def stack(spec: MultilevelSpec, num_layers: int, cross: bool = False) -> nn.ModuleList:
+def stack(
+    spec: MultilevelSpec, num_layers: int, cross: bool = False, causal: bool = False
+) -> nn.ModuleList:
     """Transformer layers of the configuration's sizes."""
+    sizes = (spec.width, spec.num_heads, spec.feed_forward)
     return nn.ModuleList(
-        TransformerLayer(spec.width, spec.num_heads, spec.feed_forward, spec.dropout, cross)
-        for _ in range(num_layers)
+        TransformerLayer(*sizes, spec.dropout, cross, causal) for _ in range(num_layers)
     )
 
 

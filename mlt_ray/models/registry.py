@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from mlt_ray.batch import InputSizes
 from mlt_ray.errors import UserError
 from mlt_ray.models.bert import Bert, BertSpec
+from mlt_ray.models.classical import ClassicalSpec
 from mlt_ray.models.li import Li, LiSpec
 from mlt_ray.models.multigranularity import Multigranularity, MultigranularitySpec
 from mlt_ray.models.multilevel import Multilevel, MultilevelSpec
@@ -16,10 +17,10 @@ from mlt_ray.spec import ModelSpec, parse, unknown_key
 
 
 class Entry(NamedTuple):
-    """A configuration class and the module that it configures."""
+    """A configuration class and the module that it configures; None where it is no network."""
 
     spec: type[ModelSpec]
-    module: type[System]
+    module: type[System] | None
 
 
 SYSTEMS = {
@@ -29,6 +30,7 @@ SYSTEMS = {
     "li": Entry(LiSpec, Li),
     "bert": Entry(BertSpec, Bert),
     "multigranularity": Entry(MultigranularitySpec, Multigranularity),
+    "classical": Entry(ClassicalSpec, None),
 }
 
 
@@ -43,10 +45,22 @@ def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
 
 
 def build_model(spec: ModelSpec, sizes: InputSizes) -> System:
-    """A freshly initialised module; its weights come from torch's global generator."""
-    return SYSTEMS[spec.system].module(spec, sizes)
+    """A freshly initialised module; its weights come from torch's global generator.
+
+    `ValueError` for a system that is no network.
+    """
+    module = SYSTEMS[spec.system].module
+    if module is None:
+        raise ValueError(f"system {spec.system} is no network: there is no module to build")
+    return module(spec, sizes)
+
+
+def is_network(spec: ModelSpec) -> bool:
+    """Whether there is a module to build, and so something to train step by step."""
+    return SYSTEMS[spec.system].module is not None
 
 
 def packs(spec: ModelSpec) -> bool:
-    """Whether runs of this configuration are stepped together where they are trained together."""
-    return SYSTEMS[spec.system].module.vectorises(spec)
+    """Whether runs of this configuration are stepped by one call where they are a pack."""
+    module = SYSTEMS[spec.system].module
+    return module is not None and module.vectorises(spec)

@@ -11,7 +11,7 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import duration
 from mlt_ray.models.dropout import set_dropout_keys
-from mlt_ray.models.registry import build_model
+from mlt_ray.models.registry import build_model, is_network
 from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import RunSpec
 from mlt_ray.store import Store
@@ -42,14 +42,14 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
 
     The steps are timed on this machine's CPU, on made-up input of the corpus's mean length; dev's
     evaluation adds a few per cent, and starting workers some seconds. None
-    for a system that reads more than frames, words and phonemes, before a run of it is finished.
+    for a system that reads more than frames, words and phonemes, or has no steps, before a run of
+    it is finished.
     """
-    reports = [store.report(run.digest) for run in row.runs]
-    times = [r.computed_s for r in reports if r is not None]
+    times = [report.computed_s for report in store.reports(run.digest for run in row.runs)]
     if times:
         return Estimate(seconds=statistics.fmean(times), is_measured=True)
     spec = row.runs[0].spec
-    if spec.model.needs:
+    if spec.model.needs or not is_network(spec.model):
         return None
     training = spec.training
     steps = TRAINING_SHARE * len(corpus) / training.batch_size * training.max_epochs

@@ -1,155 +1,167 @@
-"""Runs what is left of a plan as trials of Ray Tune."""
+"""Trains what a source gives out, as trials of Ray Tune."""
 
-import logging
 import os
 import shutil
+import signal
+import threading
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
 
 import ray
 from ray import tune
 
 from mlt_ray.errors import UserError
+from mlt_ray.orchestration.board import BoardClient, Label
+from mlt_ray.orchestration.connection import connection
+from mlt_ray.orchestration.feed import Events, Feed
+from mlt_ray.orchestration.jobs import Observer, Pack, Source
 from mlt_ray.orchestration.resources import Resources
-from mlt_ray.orchestration.trial import trial
-from mlt_ray.spec import Run
-from mlt_ray.store import Epoch, Store
+from mlt_ray.orchestration.trial import Job, trial
+from mlt_ray.store import Store
 
-NOISY_LOGGERS = (
-    "ray._private.authentication.authentication_token_setup",
-    "ray.tune.analysis.experiment_analysis",
-    "ray.tune.utils.util",
+CRASHES = 2
+"""How often a worker may die at the same runs before they count as failed."""
+
+AHEAD = 16
+"""Most workers that are started at once; starting one takes a core for a second."""
+
+OWN_SHARE = {"CPU": 0.01}
+"""What a trial takes that only waits for Ray Train's workers; Tune refuses nothing at all."""
+
+STOPPING = (
+    "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "
+    "every checkpoint is kept)"
 )
-"""They warn of token authentication, of result files that are switched off, of slow callbacks."""
-
-
-class Observer(Protocol):
-    """What is told of runs while they are computed."""
-
-    def started(self, run: Run) -> None:
-        """A worker begins the run, or begins it again after a crash."""
-
-    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
-        """Epochs have ended."""
-
-    def finished(self, run: Run) -> None:
-        """The run's report stands in the store."""
-
-    def failed(self, run: Run, reason: str) -> None:
-        """The run left no report."""
-
-
-class _Callback(tune.Callback):
-    """Passes Tune's events on to observers."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self.observers = observers
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks for Tuner.restore, which is never used here.
-        return {"observers": ()}
-
-    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        for observer in self.observers:
-            observer.started(trial.config["cell"]["run"])
-
-    def on_trial_result(
-        self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
-    ) -> None:
-        for observer in self.observers:
-            if result["epochs"]:
-                observer.epochs(trial.config["cell"]["run"], result["epochs"])
-
-    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        reason = trial.last_result.get("failed")
-        for observer in self.observers:
-            if reason:
-                observer.failed(trial.config["cell"]["run"], reason)
-            else:
-                observer.finished(trial.config["cell"]["run"])
-
-    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        lines = (trial.get_error() and str(trial.get_error()).strip().splitlines()) or ["crashed"]
-        for observer in self.observers:
-            observer.failed(trial.config["cell"]["run"], lines[-1])
 
 
 def execute(
-    runs: Sequence[Run],
+    source: Source,
+    labels: Mapping[str, Label],
     store: Store,
     resources: Resources,
     observers: Sequence[Observer],
     address: str | None = None,
-) -> None:
-    """Compute runs on the cluster at `address`, or on a private one of this machine.
+    timeout_s: float | None = None,
+) -> bool:
+    """Train what `source` gives out, on the cluster at `address` or a private one of this machine.
 
-    Returns when each has finished or failed. An interruption leaves all finished runs in the
-    store; asking again computes the others.
+    Returns True when the source is exhausted and each run has ended, False after `timeout_s`. The
+    first Ctrl-C (or SIGTERM) lets every run end its epoch and write a checkpoint, the second ends
+    at once; both raise `KeyboardInterrupt`. Whatever is finished stands in the store, and asking
+    again computes the rest.
     """
     with connection(address):
-        gpus = resources.gpus_per_run
-        if gpus is None:
-            gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-        asked = {"CPU": resources.cpus_per_run, "GPU": gpus}
-        check_fits(asked)
-        threads = max(1, int(resources.cpus_per_run))
-        cells = [{"run": run, "store": str(store.root), "threads": threads} for run in runs]
+        share = share_of_trial(resources)
+        slots = check_fits(resources)
         # A folder of this call alone: nothing in it outlives the call, since a later call asks the
         # store what is left and never restores a Tuner.
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+        board = BoardClient(name, labels)
+
+        def job_of(pack: Pack) -> Job:
+            return Job(runs=pack, store=store.location, owner=name, board=name, resources=resources)
+
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        feed = Feed(source, store, job_of, until)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots, AHEAD)))
+        scratch = store.root / "ray"
         tuner = tune.Tuner(
-            tune.with_resources(trial, asked),
-            param_space={"cell": tune.grid_search(cells)},
-            tune_config=tune.TuneConfig(reuse_actors=True),
+            tune.with_resources(trial, share),
+            tune_config=tune.TuneConfig(
+                search_alg=feed,
+                num_samples=-1,
+                max_concurrent_trials=slots if resources.workers > 1 else resources.concurrency,
+                reuse_actors=True,
+                trial_name_creator=lambda t: _folder_name(labels, t),
+                trial_dirname_creator=lambda t: t.trial_id,
+            ),
             run_config=tune.RunConfig(
                 name=name,
-                storage_path=str(store.root / "ray"),
-                callbacks=[_Callback(observers)],
-                failure_config=tune.FailureConfig(max_failures=2),
+                storage_path=str(scratch),
+                callbacks=[Events(feed, board, observers)],
+                failure_config=tune.FailureConfig(max_failures=CRASHES),
                 verbose=0,
             ),
         )
         try:
-            tuner.fit()
+            with interruptible(feed) as interruption:
+                tuner.fit()
         finally:
-            shutil.rmtree(store.root / "ray" / name, ignore_errors=True)
+            shutil.rmtree(scratch / name, ignore_errors=True)
+        if interruption.is_asked:
+            raise KeyboardInterrupt
+        return not feed.is_stopping
 
 
-def check_fits(asked: Mapping[str, float]) -> None:
-    """`UserError` where no node can ever hold one run: Tune would wait for one in silence."""
+def share_of_trial(resources: Resources) -> dict[str, float]:
+    """What Ray sets aside for one trial."""
+    if resources.workers > 1:
+        return OWN_SHARE
+    return {"CPU": resources.cpus_per_run, "GPU": gpus_of(resources.gpus_per_run)}
+
+
+def share_of_worker(resources: Resources) -> dict[str, float]:
+    """What Ray sets aside for one of the workers that share a run."""
+    return {"CPU": resources.cpus_per_worker, "GPU": gpus_of(resources.gpus_per_worker)}
+
+
+def gpus_of(asked: float | None) -> float:
+    """GPUs as asked for; one where nothing was said and the cluster has any."""
+    if asked is not None:
+        return asked
+    return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+
+
+def check_fits(resources: Resources) -> int:
+    """How many runs fit at once; `UserError` where none does: Tune would wait in silence."""
+    spread = resources.workers > 1
+    asked = share_of_worker(resources) if spread else share_of_trial(resources)
     nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    if not any(all(node.get(k, 0) >= v for k, v in asked.items()) for node in nodes):
+    fit = sum(int(min(node.get(k, 0) / v for k, v in asked.items() if v) + 1e-6) for node in nodes)
+    if fit < resources.workers:
         wanted = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
         found = ", ".join(f"{n.get('CPU', 0):g} CPU and {n.get('GPU', 0):g} GPU" for n in nodes)
-        raise UserError(
-            f"resources: expected a node with {wanted} for a run, found {found}; "
-            "lower --cpus-per-run or --gpus-per-run"
-        )
+        times, remedy = ("", "lower --cpus-per-run or --gpus-per-run")
+        if spread:
+            times = f"{resources.workers} times "
+            remedy = "lower --workers, or the profile's cpus_per_worker and gpus_per_worker"
+        raise UserError(f"resources: expected {times}{wanted} for a run, found {found}; {remedy}")
+    slots = fit // resources.workers
+    return slots if resources.concurrency is None else min(slots, resources.concurrency)
+
+
+class Interruption:
+    """Whether somebody has asked to stop."""
+
+    is_asked = False
 
 
 @contextmanager
-def connection(address: str | None) -> Iterator[None]:
-    """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
-    # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    # Ctrl-C ends the call at once: what is finished stands in the store, and Tune's own handler
-    # would return as if all had been computed.
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    for name in NOISY_LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
+def interruptible(feed: Feed) -> Iterator[Interruption]:
+    """The first SIGINT or SIGTERM inside the block stops the feed, the second raises."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+
+    def interrupt(*_: object) -> None:
+        if interruption.is_asked:
+            raise KeyboardInterrupt
+        interruption.is_asked = feed.is_stopping = True
+        print(STOPPING, flush=True)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interrupt) for number in signals]
     try:
-        ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        remedy = "start one (ray start --head) or leave --address out"
-        raise UserError(
-            f"--address {where}: expected a Ray cluster, got: {reason}; {remedy}"
-        ) from error
-    try:
-        yield
+        yield interruption
     finally:
-        ray.shutdown()
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _folder_name(labels: Mapping[str, Label], tune_trial: object) -> str:
+    runs = tune_trial.config["job"].runs  # type: ignore[attr-defined]
+    more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+    return f"{labels[runs[0].digest]}{more}"

@@ -8,8 +8,9 @@ from typing import Any
 from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
+from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.store import Store, write_json
+from mlt_ray.store import Store
 from mlt_ray.study import Published, Row, Study
 
 FOLDS = tuple(range(1, NUM_FOLDS + 1))
@@ -42,7 +43,8 @@ class Plan:
     def left(self, store: Store) -> list[Run]:
         """Runs to compute now: asked for, not finished, each once."""
         asked = {run.digest: run for row in self.rows for run in row.asked}
-        return [run for digest, run in asked.items() if not store.is_done(digest)]
+        done = store.finished(asked)
+        return [run for digest, run in asked.items() if digest not in done]
 
 
 def make_plan(
@@ -81,13 +83,7 @@ def _planned(
     folds: Sequence[int],
     seeds: Sequence[int],
 ) -> PlannedRow:
-    spec = RunSpec(
-        corpus=corpus.fingerprint,
-        folds=row.folds,
-        features=row.features,
-        model=row.model,
-        training=row.training,
-    )
+    spec = spec_of(row, corpus)
     all_seeds = list(study.seeds)
     if is_asked:
         all_seeds += [s for s in dict.fromkeys(seeds) if s not in study.seeds]
@@ -103,6 +99,17 @@ def _planned(
         overrides=study.overrides,
         runs=runs,
         asked=tuple(asked),
+    )
+
+
+def spec_of(row: Row, corpus: Corpus) -> RunSpec:
+    """What decides the numbers of a (resolved) row on a corpus."""
+    return RunSpec(
+        corpus=corpus.fingerprint,
+        folds=row.folds,
+        features=row.features,
+        model=row.model,
+        training=row.training,
     )
 
 
@@ -125,7 +132,7 @@ def record(plan: Plan, store: Store) -> None:
         "corpus": {"name": plan.corpus, "fingerprint": plan.fingerprint},
         "rows": rows,
     }
-    write_json(store.study(plan.study), values)
+    store.write_json(store.study(plan.study), values)
 
 
 def _row_values(row: PlannedRow) -> dict[str, Any]:
@@ -133,16 +140,38 @@ def _row_values(row: PlannedRow) -> dict[str, Any]:
         "name": row.name,
         "published": dataclasses.asdict(row.published) if row.published else None,
         "overrides": list(row.overrides),
-        "spec": row.runs[0].spec.as_dict(),
-        "runs": [{"digest": r.digest, "fold": r.fold, "seed": r.seed} for r in row.runs],
+        **cells_values(row.runs),
     }
 
 
-def recorded(study: str, store: Store) -> dict[str, Any] | None:
-    """What `record` noted of a study, or None."""
+def cells_values(runs: Sequence[Run]) -> dict[str, Any]:
+    """What is noted of runs that share a specification."""
+    return {
+        "spec": runs[0].spec.as_dict(),
+        "runs": [{"digest": r.digest, "fold": r.fold, "seed": r.seed} for r in runs],
+    }
+
+
+def recorded(study: str, store: Store) -> Any:
+    """What `record` noted of a study, as a mapping; None where it noted nothing."""
     return store.read_json(store.study(study))
+
+
+def tracked(store: Store) -> list[dict[str, Any]]:
+    """All plans that were noted in a store: those of studies, and those of searches."""
+    paths = [store.study(name) for name in store.studies()]
+    paths += [store.search(name) for name in store.searches()]
+    return [store.read_json(path) for path in paths]
 
 
 def distinct(runs: Iterable[Run]) -> list[Run]:
     """Each run once, in order."""
     return list({run.digest: run for run in runs}.values())
+
+
+def pack_size(spec: RunSpec | None, resources: Resources) -> int:
+    """How many runs of a specification one worker trains side by side.
+
+    As asked for (`Resources.pack`), else one: on a CPU a pack is no faster than its runs in a row.
+    """
+    return resources.pack or 1

@@ -3,36 +3,45 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.features.encoders import Encoders
+from mlt_ray.features.encoders import SPEECH, Encoders
 from mlt_ray.features.extract import Progress, extract
 from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
-from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, digest_of
-from mlt_ray.store import Store, write_json
+from mlt_ray.store import Store
 from mlt_ray.study import Row, Study
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What computes text features; what they are called stands in every RunSpec."""
+    """What computes features; what they are called stands in every RunSpec."""
 
     vectors: WordVectors
     phonemizer: Phonemizer
     encoders: Encoders = field(default_factory=Encoders)
+    speech_encoders: Encoders = field(default_factory=lambda: Encoders(modality=SPEECH))
 
     @classmethod
-    def load(cls, glove: Path | None, encoder: str | None = None) -> "Tools":
+    def load(
+        cls, glove: Path | None, encoder: str | None = None, speech_encoder: str | None = None
+    ) -> "Tools":
         """The packaged GloVe vectors, or those of a file; `UserError` if it is not that.
 
-        `encoder`, where given, takes the place of every encoder that a study names.
+        `encoder` and `speech_encoder`, where given, take the place of every encoder of text and
+        of speech that a study names.
         """
-        return cls(vectors=load_vectors(glove), phonemizer=Phonemizer(), encoders=Encoders(encoder))
+        return cls(
+            vectors=load_vectors(glove),
+            phonemizer=Phonemizer(),
+            encoders=Encoders(encoder),
+            speech_encoders=Encoders(speech_encoder, SPEECH),
+        )
 
 
 def check_usable(corpus: Corpus, path: Path) -> None:
@@ -85,9 +94,12 @@ def _resolve_features(spec: FeatureSpec, tools: Tools) -> FeatureSpec:
 
 
 def _resolve_model(spec: ModelSpec, tools: Tools) -> ModelSpec:
-    if isinstance(spec, EncoderSpec):
-        return replace(spec, encoder=tools.encoders.identify(spec.encoder))
-    return spec
+    changes: dict[str, Any] = {}
+    if spec.text_encoder is not None:
+        changes["encoder"] = tools.encoders.identify(spec.text_encoder)
+    if spec.speech_encoder is not None:
+        changes["speech_encoder"] = tools.speech_encoders.identify(spec.speech_encoder)
+    return replace(spec, **changes)
 
 
 def prepare(
@@ -98,11 +110,13 @@ def prepare(
     Returns how many recordings and texts had to be computed; 0 where all was cached.
     """
     path = store.corpus(corpus.fingerprint)
-    if not path.exists():
-        write_json(path, corpus.as_dict())
+    if not store.pull(path):
+        store.write_json(path, corpus.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
-        if isinstance(model, EncoderSpec):
-            tools.encoders.copy(model.encoder, store)
+        if model.text_encoder is not None:
+            tools.encoders.copy(model.text_encoder, store)
+        if model.speech_encoder is not None:
+            tools.speech_encoders.copy(model.speech_encoder, store)
     features = dict.fromkeys(row.features for row in rows)
     computed = sum(
         extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features

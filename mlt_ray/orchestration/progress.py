@@ -32,13 +32,8 @@ class ProgressDisplay:
         self.console = console
         self.left = len({run.digest for plan in plans for run in plan.left(store)})
         self.failures: dict[Run, str] = {}
-        self._states = {
-            run.digest: "done"
-            for plan in plans
-            for row in plan.rows
-            for run in row.runs
-            if store.is_done(run.digest)
-        }
+        runs = (run.digest for plan in plans for row in plan.rows for run in row.runs)
+        self._states = dict.fromkeys(store.finished(runs), "done")
         self._ended = 0
         self._began = self._line_at = time.monotonic()
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2)
@@ -68,6 +63,10 @@ class ProgressDisplay:
         self.failures[run] = reason
         self.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
         self._end(run, "failed")
+
+    def stopped(self, run: Run) -> None:
+        """Mark the run as waiting again."""
+        self._states.pop(run.digest, None)
 
     def _end(self, run: Run, state: str) -> None:
         self._states[run.digest] = state

@@ -1,42 +1,34 @@
 """Studies from end to end: corpus, features, plan, runs, tracking."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.display import Bars, duration
+from mlt_ray.display import duration
 from mlt_ray.features.encoders import EncoderMissing
 from mlt_ray.orchestration.estimate import estimate
-from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record
-from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
+from mlt_ray.orchestration.plan import Plan, distinct, make_plan, pack_size, record, recorded
+from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
-from mlt_ray.orchestration.resources import Resources
-from mlt_ray.spec import unknown_key
-from mlt_ray.store import Store
+from mlt_ray.orchestration.setting import Setting
+from mlt_ray.spec import Run, unknown_key
 from mlt_ray.study import Study
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks to be computed, and where."""
+    """Which rows, folds and seeds of which studies a user asks for; nothing means all."""
 
     studies: Sequence[Study]
-    corpus: Path
-    store: Store
+    setting: Setting
     rows: Sequence[str] = ()
     folds: Sequence[int] = ()
     seeds: Sequence[int] = ()
-    glove: Path | None = None
-    encoder: str | None = None
-    tracking_uri: str | None = None
-    address: str | None = None
-    resources: Resources = field(default_factory=Resources)
 
     @property
     def asked_rows(self) -> frozenset[str] | None:
@@ -71,48 +63,67 @@ def run_studies(request: Request, console: Console) -> Outcome:
 
     Raises `UserError` for an unusable corpus or an impossible split before anything is computed.
     """
-    corpus, tools = _opened(request, console)
-    studies = [resolve(s, corpus, tools, request.asked_rows) for s in request.studies]
-    store = request.store
-    with Bars(console) as bars:
-        asked = request.asked_rows
-        rows = [r for study in studies for r in study.rows if asked is None or r.name in asked]
-        prepare(corpus, rows, store, tools, bars.show)
-    computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
-    console.print(f"features: {computed or 'cached'}", highlight=False)
-    plans = _plans(request, corpus, studies)
+    setting, asked = request.setting, request.asked_rows
+    corpus, tools = setting.open(console)
+    studies = [resolve(s, corpus, tools, asked) for s in request.studies]
+    rows = [r for study in studies for r in study.rows if asked is None or r.name in asked]
+    setting.prepare(corpus, rows, tools, console)
+    return run_plans(_plans(request, corpus, studies), setting, console)
+
+
+def run_plans(plans: Sequence[Plan], setting: Setting, console: Console) -> Outcome:
+    """Compute what the store lacks of the plans, whose features are prepared."""
+    store = setting.store
     for plan in plans:
         record(plan, store)
     left = distinct(run for plan in plans for run in plan.left(store))
     runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
     cached = len(runs) - len(left)
     console.print(f"runs: {len(runs)} asked for, {cached} in the store, {len(left)} to compute")
-
-    # MLflow takes seconds to import: not before the user has seen what is going to happen.
-    from mlt_ray.orchestration.tracking import Tracker, default_uri
-
-    uri = request.tracking_uri or default_uri(store)
-    tracker = Tracker(store, uri, [plan.study for plan in plans])
-    tracker.sync()
+    tracker = setting.tracker([recorded(plan.study, store) for plan in plans])
     failures: tuple[str, ...] = ()
     if left:
-        from mlt_ray.orchestration.execute import execute
-
-        with ProgressDisplay(plans, store, console) as display:
-            execute(left, store, request.resources, [display, tracker], request.address)
-        failures = tuple(display.failures.values())
+        failures = _train(plans, left, tracker, setting, console)
     return Outcome(computed=len(left) - len(failures), cached=cached, failures=failures)
+
+
+def _train(
+    plans: Sequence[Plan], left: Sequence[Run], tracker: Any, setting: Setting, console: Console
+) -> tuple[str, ...]:
+    # Ray takes a second to import.
+    from mlt_ray.orchestration.board import Label
+    from mlt_ray.orchestration.execute import execute
+    from mlt_ray.orchestration.jobs import Queue, packed
+
+    labels: dict[str, Label] = {}
+    for plan in plans:
+        for row in plan.rows:
+            for run in row.runs:
+                label = Label(study=plan.study, row=row.name, fold=run.fold, seed=run.seed)
+                labels.setdefault(run.digest, label)
+    queue = Queue(packed(left, lambda spec: pack_size(spec, setting.resources)))
+    with ProgressDisplay(plans, setting.store, console) as display:
+        observers = [display, tracker]
+        execute(
+            queue,
+            labels,
+            setting.store,
+            setting.resources,
+            observers,
+            setting.address,
+        )
+    return tuple(display.failures.values())
 
 
 def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
-    corpus, tools = _opened(request, console)
+    corpus, tools = request.setting.open(console)
     try:
         studies = [resolve(s, corpus, tools, request.asked_rows) for s in request.studies]
     except EncoderMissing as missing:
         console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
         studies = [resolve(s, corpus, tools, asked=()) for s in request.studies]
-    plans, store = _plans(request, corpus, studies), request.store
+    plans, store = _plans(request, corpus, studies), request.setting.store
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "row", "done", "to compute", "time for one run"):
         table.add_column(heading, justify="left" if heading in ("study", "row") else "right")
@@ -122,16 +133,16 @@ def show_plan(request: Request, console: Console) -> None:
         for row in plan.rows:
             if not row.asked:
                 continue
-            left = [r for r in row.asked if not store.is_done(r.digest) and r.digest not in seen]
+            finished = store.finished(run.digest for run in row.asked)
+            left = [r for r in row.asked if r.digest not in finished | seen]
             seen |= {run.digest for run in left}
             guess = estimate(row, corpus, store)
             if guess is None:
                 unknown += len(left)
             else:
                 seconds += guess.seconds * len(left)
-            done = sum(store.is_done(run.digest) for run in row.asked)
             time = "known after the first" if guess is None else str(guess)
-            cells = [f"{done}/{len(row.asked)}", str(len(left)), time]
+            cells = [f"{len(finished)}/{len(row.asked)}", str(len(left)), time]
             table.add_row(plan.study, escape(row.name), *cells)
     console.print(table)
     specs = {row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
@@ -142,18 +153,6 @@ def show_plan(request: Request, console: Console) -> None:
         + (f"; and {unknown} runs whose time is not known yet" if unknown else ""),
         highlight=False,
     )
-
-
-def _opened(request: Request, console: Console) -> tuple[Corpus, Tools]:
-    with console.status("reading the corpus"):
-        corpus = read_corpus(request.corpus)
-        check_usable(corpus, request.corpus)
-        tools = Tools.load(request.glove, request.encoder)
-    console.print(
-        f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
-        highlight=False,
-    )
-    return corpus, tools
 
 
 def _plans(request: Request, corpus: Corpus, studies: Sequence[Study]) -> list[Plan]:

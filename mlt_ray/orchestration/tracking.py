@@ -1,11 +1,15 @@
 """MLflow as a view of the store: experiment = study, parent run = row, child run = fold-seed.
 
+A search is an experiment of its own, whose parent runs are configurations and whose children are
+their cells; it shows dev scores alone, since whoever looks at a search decides by what it shows.
+
 The driver alone writes. Every point carries the time at which it was measured, so that writing a
 run again, after a crash or from another machine, adds nothing.
 """
 
 import logging
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +17,9 @@ from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
-from mlt_ray.orchestration.plan import recorded
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.spec import Run, digest_of
-from mlt_ray.store import Epoch, RunReport, Store
+from mlt_ray.store import PARTS, Epoch, RunReport, Store
 
 FLUSH_INTERVAL_S = 5.0
 """Least time between two writes of one run's curve while it is computed."""
@@ -37,16 +40,16 @@ class Tracker:
     sent, and `mlt-ray sync` writes what is missing from the store later.
     """
 
-    def __init__(self, store: Store, uri: str, studies: Sequence[str]) -> None:
+    def __init__(self, store: Store, uri: str, plans: Sequence[Mapping[str, Any]]) -> None:
         self.store = store
         self.uri = uri
         self.broken = ""
-        self._books: list[_StudyBook] = []
+        self._books: list[_Book] = []
         self._waiting: dict[str, list[Epoch]] = {}
         self._flushed: dict[str, float] = {}
-        self._guard(lambda: self._open(studies))
+        self._guard(lambda: self._open(plans))
 
-    def _open(self, studies: Sequence[str]) -> None:
+    def _open(self, plans: Sequence[Mapping[str, Any]]) -> None:
         # Fail in a second where no server answers, instead of MLflow's seven retries.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
@@ -56,7 +59,7 @@ class Tracker:
         for name in ("mlflow.store.db.utils", "alembic"):
             logging.getLogger(name).setLevel(logging.WARNING)
         client = mlflow.MlflowClient(tracking_uri=self.uri)
-        self._books = [_StudyBook(client, self.store, name, self.uri) for name in studies]
+        self._books = [_Book(client, self.store, plan, self.uri) for plan in plans]
 
     def _guard(self, action: Callable[[], None]) -> None:
         if self.broken:
@@ -67,7 +70,7 @@ class Tracker:
             raise  # the store's trouble, not the server's
         except Exception as error:  # whatever a server's absence looks like, results go on
             self.broken = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            sync = f"mlt-ray sync --store {self.store.root}"
+            sync = f"mlt-ray sync --store {self.store}"
             if self.uri != default_uri(self.store):
                 sync += f" --tracking-uri {self.uri}"
             print(
@@ -99,26 +102,45 @@ class Tracker:
         """Mark the run as failed."""
         self._guard(lambda: self._each(lambda book: book.write_failure(run.digest, reason)))
 
+    def stopped(self, run: Run) -> None:
+        """Write what is known of the curve; the run goes on another time."""
+        waiting = self._waiting.pop(run.digest, [])
+        if waiting:
+            self._guard(lambda: self._each(lambda book: book.write_curve(run.digest, waiting)))
+
+    def add(self, study: str, row: Mapping[str, Any]) -> None:
+        """A row that a study did not have when it was opened: a search's new configuration."""
+        for book in self._books:
+            if book.study == study:
+                book.add(row)
+
+    def note(self, study: str, name: str, tags: Mapping[str, str]) -> None:
+        """Tag a row's parent run."""
+        self._guard(lambda: self._each(lambda b: b.tag(name, tags) if b.study == study else None))
+
     def sync(self) -> None:
         """Write every finished run that MLflow lacks."""
         self._guard(lambda: self._each(lambda book: book.sync()))
 
-    def _each(self, action: Callable[["_StudyBook"], Any]) -> None:
+    def _each(self, action: Callable[["_Book"], Any]) -> None:
         for book in self._books:
             action(book)
 
 
-class _StudyBook:
-    """One study's experiment."""
+class _Book:
+    """One plan's experiment."""
 
-    def __init__(self, client: Any, store: Store, study: str, uri: str) -> None:
+    def __init__(self, client: Any, store: Store, plan: Mapping[str, Any], uri: str) -> None:
         self.client = client
         self.store = store
-        plan = recorded(study, store)
-        assert plan is not None, f"study {study} is tracked before it is recorded"
+        self.study = plan["study"]
         self.corpus = plan["corpus"]
-        self.rows = {row["name"]: row for row in plan["rows"]}
-        self.experiment = self._experiment(study, uri)
+        self.parts = ("dev",) if plan.get("dev_only") else PARTS
+        self.rows: dict[str, Mapping[str, Any]] = {}
+        self._cells: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+        for row in plan["rows"]:
+            self.add(row)
+        self.experiment = self._experiment(self.study, uri)
         found = self._search("tags.`mlt_ray.kind` != ''")
         self.parents = {r.data.tags["mlt_ray.row_digest"]: r for r in found if is_kind(r, "row")}
         self.children = {
@@ -126,6 +148,13 @@ class _StudyBook:
             for r in found
             if is_kind(r, "fold-seed")
         }
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row and its runs; two rows may share a run."""
+        if row["name"] not in self.rows:
+            self.rows[row["name"]] = row
+            for cell in row["runs"]:
+                self._cells.setdefault(cell["digest"], []).append((row, cell))
 
     def _experiment(self, study: str, uri: str) -> str:
         existing = self.client.get_experiment_by_name(study)
@@ -148,8 +177,9 @@ class _StudyBook:
 
     def sync(self) -> None:
         for row in self.rows.values():
+            done = self.store.finished(run["digest"] for run in row["runs"])
             for run in row["runs"]:
-                if self.store.is_done(run["digest"]) and not self._is_written(row, run["digest"]):
+                if run["digest"] in done and not self._is_written(row, run["digest"]):
                     self.write_run(run["digest"])
 
     def _is_written(self, row: Mapping[str, Any], digest: str) -> bool:
@@ -157,17 +187,8 @@ class _StudyBook:
         child = parent and self.children.get((parent.info.run_id, digest))
         return child is not None and child.info.status == "FINISHED"
 
-    def _rows_with(self, digest: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """The rows and their cells that a run belongs to; two rows may share a run."""
-        return [
-            (row, cell)
-            for row in self.rows.values()
-            for cell in row["runs"]
-            if cell["digest"] == digest
-        ]
-
     def write_curve(self, digest: str, epochs: Sequence[Epoch]) -> None:
-        for row, cell in self._rows_with(digest):
+        for row, cell in self._cells.get(digest, ()):
             child = self._child(row, cell, epochs[0].ended_ms)
             self.client.log_batch(child.info.run_id, metrics=curve_points(epochs))
 
@@ -175,13 +196,15 @@ class _StudyBook:
         report = self.store.report(digest)
         if report is None:
             raise RuntimeError(f"run {digest} ended without a report")
-        for row, cell in self._rows_with(digest):
+        for row, cell in self._cells.get(digest, ()):
             run_id = self._child(row, cell, report.started_ms).info.run_id
-            self.client.log_batch(run_id, metrics=curve_points(report.curve) + scores(report))
-            for name in ("report.json", "predictions.csv", "curve.csv"):
-                self.client.log_artifact(run_id, str(self.store.run_dir(digest) / name))
-            table = confusion_csv(report.scores["test"]["confusion"])
-            self.client.log_text(run_id, table, "confusion_matrix.csv")
+            points = curve_points(report.curve) + scores(report, self.parts)
+            self.client.log_batch(run_id, metrics=points)
+            if "test" in self.parts:
+                for name in ("report.json", "predictions.csv", "curve.csv"):
+                    self.client.log_artifact(run_id, str(self.store.run_file(digest, name)))
+                table = confusion_csv(report.scores["test"]["confusion"])
+                self.client.log_text(run_id, table, "confusion_matrix.csv")
             self.client.set_terminated(run_id, "FINISHED", report.ended_ms)
             self._update(row, cell, run_id)
             self._write_mean(row, report.ended_ms)
@@ -191,7 +214,7 @@ class _StudyBook:
         self.children[parent, cell["digest"]] = self.client.get_run(run_id)
 
     def write_failure(self, digest: str, reason: str) -> None:
-        for row, cell in self._rows_with(digest):
+        for row, cell in self._cells.get(digest, ()):
             run_id = self._child(row, cell, None).info.run_id
             self.client.set_tag(run_id, "mlt_ray.failure", reason)
             self.client.set_terminated(run_id, "FAILED")
@@ -199,21 +222,32 @@ class _StudyBook:
     def _write_mean(self, row: Mapping[str, Any], at_ms: int) -> None:
         from mlflow.entities import Metric
 
-        found = [self.store.report(c["digest"]) for c in row["runs"]]
-        done = [r for r in found if r is not None]
-        result = aggregate(done, planned=len(row["runs"]))
-        values = {
-            "test_wa_mean": result.wa.mean,
-            "test_wa_std": result.wa.std_repeats,
-            "test_ua_mean": result.ua.mean,
-            "test_ua_std": result.ua.std_repeats,
-            "runs_done": len(done),
-        }
+        done = self.store.reports(c["digest"] for c in row["runs"])
+        values: dict[str, float | None] = {"runs_done": len(done)}
+        if "test" in self.parts:
+            result = aggregate(done, planned=len(row["runs"]))
+            values |= {
+                "test_wa_mean": result.wa.mean,
+                "test_wa_std": result.wa.std_repeats,
+                "test_ua_mean": result.ua.mean,
+                "test_ua_std": result.ua.std_repeats,
+            }
+        else:
+            values |= {
+                f"dev_{s}_mean": statistics.fmean(r.scores["dev"][s] for r in done) for s in SCORES
+            }
         points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
         run_id = self._parent(row, at_ms).info.run_id
         self.client.log_batch(run_id, metrics=points)
         if len(done) == len(row["runs"]):
             self.client.set_terminated(run_id, "FINISHED", max(r.ended_ms for r in done))
+
+    def tag(self, name: str, tags: Mapping[str, str]) -> None:
+        """Tag a row's parent run, which has ended with that."""
+        run_id = self._parent(self.rows[name], None).info.run_id
+        for key, value in tags.items():
+            self.client.set_tag(run_id, f"mlt_ray.{key}", value)
+        self.client.set_terminated(run_id, "FINISHED")
 
     def _parent(self, row: Mapping[str, Any], start_ms: int | None) -> Any:
         digest = row_digest(row)
@@ -265,13 +299,14 @@ def curve_points(epochs: Sequence[Epoch]) -> list[Any]:
     return [Metric(k, getattr(e, k), e.ended_ms, e.epoch) for e in epochs for k in CURVE]
 
 
-def scores(report: RunReport) -> list[Any]:
-    """The final scores as MLflow metrics."""
+def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:
+    """The final scores of dev and test, or of one of them, as MLflow metrics."""
     from mlflow.entities import Metric
 
     values = {
         f"{prefix}_{k}": report.scores[part][k]
         for part, prefix in (("dev", "best_dev"), ("test", "test"))
+        if part in parts
         for k in SCORES
     }
     values |= {"best_epoch": report.best_epoch, "computed_s": report.computed_s}

@@ -1,89 +1,168 @@
-"""One run as a Tune trial: executed by a worker that has the store and nothing else."""
+"""A pack as a Tune trial: trained by a worker that has the store and nothing else."""
 
 import functools
 import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import RunFailed, RunStopped
+from mlt_ray.errors import RunFailed, RunStopped, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import load_extras
-from mlt_ray.models.bert import EncoderSpec
+from mlt_ray.lease import acquire
+from mlt_ray.orchestration.jobs import End, Outcome, Pack
+from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import Epoch, Store
 from mlt_ray.training.checkpoint import Checkpoint
-from mlt_ray.training.loop import train
+from mlt_ray.training.fit import fit
+from mlt_ray.training.group import ALONE, Group
+from mlt_ray.training.loop import FinishedRun
 
 REPORT_INTERVAL_S = 1.0
 """Least time between two messages to the driver: each costs the trial a round trip."""
 
+Outcomes = dict[str, Outcome]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker is told: the runs, the store's location, who the driver is, its board."""
+
+    runs: Pack
+    store: str
+    owner: str
+    board: str
+    resources: Resources
+
 
 def trial(config: dict[str, Any]) -> None:
-    """Compute the run of ``config["cell"]`` and write it to the store that the cell names.
+    """Train the runs of ``config["job"]`` and write them to the store that the job names.
 
-    Tells Tune the epochs as they come, and at the end ``failed``: a line, or an empty text.
+    Tells Tune the ``epochs`` by digest as they come, and in the end the ``outcomes``.
     """
-    cell = config["cell"]
-    run, store = cell["run"], Store(cell["store"])
-    messages = EpochMessages()
-    failed = ""
-    if not store.is_done(run.digest):
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.set_num_threads(cell["threads"])
-        [finished] = train(
-            [run],
-            [fold_data(run, str(store.root))],
-            device=device,
-            checkpoints=[Checkpoint(store.checkpoint(run.digest))],
-            on_epoch=messages.add,
-        )
-        if isinstance(finished, RunFailed | RunStopped):
-            failed = str(finished)
+    job: Job = config["job"]
+    messages = Messages(tune.report)
+    with ExitStack() as leases:
+        outcomes, mine = claim(job, leases)
+        if mine and job.resources.workers > 1:
+            from mlt_ray.orchestration.workers import spread
+
+            outcomes |= spread(job, mine)
+        elif mine:
+            torch.set_num_threads(max(1, int(job.resources.cpus_per_run)))
+            outcomes |= compute(job, mine, messages)
+        messages.send(outcomes=outcomes)
+
+
+def claim(job: Job, leases: ExitStack) -> tuple[Outcomes, Pack]:
+    """How the runs ended that are not to be trained here, and those that are, each leased."""
+    store, board = Store(job.store), ray.get_actor(job.board)
+    outcomes: Outcomes = {}
+    mine = []
+    for run in job.runs:
+        if ray.get(board.is_stopping.remote(run.digest)):
+            # Tune starts a trial ahead of the one that ends.
+            outcomes[run.digest] = Outcome(end=End.STOPPED)
+            continue
+        if not store.is_done(run.digest):
+            lease = acquire(store, run.digest, job.owner)
+            if lease is None:
+                outcomes[run.digest] = Outcome(end=End.ELSEWHERE)
+                continue
+            leases.enter_context(lease)
+        # Asked again under the lease: its last holder may just have finished the run.
+        if store.is_done(run.digest):
+            outcomes[run.digest] = Outcome(end=End.DONE)
         else:
-            store.write_run(
-                finished.report, finished.predictions, finished.weights, finished.inputs
-            )
-    messages.send(failed=failed)
+            mine.append(run)
+    return outcomes, tuple(mine)
 
 
-class EpochMessages:
+def compute(job: Job, runs: Pack, messages: "Messages", group: Group = ALONE) -> Outcomes:
+    """Train runs in this process (one of `group`) and write what they leave."""
+    store, board = Store(job.store), ray.get_actor(job.board)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        results = fit(
+            runs,
+            [fold_data(run, job.store) for run in runs],
+            device=device,
+            checkpoints=[checkpoint(store, run) for run in runs],
+            on_epoch=messages.add,
+            stop=lambda run: ray.get(board.is_stopping.remote(run.digest)),
+            group=group,
+        )
+        return {
+            run.digest: write(store, result, group)
+            for run, result in zip(runs, results, strict=True)
+        }
+    except UserError as error:
+        return {run.digest: Outcome(end=End.FAILED, reason=str(error)) for run in runs}
+
+
+def checkpoint(store: Store, run: Run) -> Checkpoint:
+    """The run's checkpoint, as the last worker left it."""
+    path = store.checkpoint(run.digest)
+    store.pull(path, fresh=True)
+    return Checkpoint(path, written=store.push)
+
+
+def write(store: Store, result: FinishedRun | RunFailed | RunStopped, group: Group) -> Outcome:
+    """Put a finished run into the store, and say how it ended."""
+    if isinstance(result, RunStopped):
+        return Outcome(end=End.STOPPED)
+    if isinstance(result, RunFailed):
+        return Outcome(end=End.FAILED, reason=str(result))
+    if group.leads:
+        store.write_run(
+            result.report, result.predictions, result.weights, result.inputs, result.weights_file
+        )
+    return Outcome(end=End.DONE)
+
+
+class Messages:
     """Collects epochs and passes them on to the driver, not too often."""
 
-    def __init__(self) -> None:
-        self._waiting: list[Epoch] = []
+    def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
+        self._report = report
+        self._waiting: dict[str, list[Epoch]] = {}
         self._sent = time.monotonic()
 
     def add(self, run: Run, epoch: Epoch) -> None:
         """One epoch of the run has ended."""
-        self._waiting.append(epoch)
+        self._waiting.setdefault(run.digest, []).append(epoch)
         if time.monotonic() - self._sent >= REPORT_INTERVAL_S:
             self.send()
 
-    def send(self, **more: Any) -> None:
+    def send(self, **more: Mapping[str, Any]) -> None:
         """Send what has been collected."""
-        tune.report({"epochs": self._waiting, **more})
-        self._waiting, self._sent = [], time.monotonic()
+        self._report({"epochs": self._waiting, **more})
+        self._waiting, self._sent = {}, time.monotonic()
 
 
-def fold_data(run: Run, store_root: str) -> FoldData:
+def fold_data(run: Run, location: str) -> FoldData:
     """The run's fold, from the store's corpus table, feature cache and encoders."""
-    corpus, folds = _folds(run.spec.corpus, run.spec.folds, store_root)
-    store, fold, features = Store(store_root), folds[run.fold - 1], run.spec.features
+    corpus, folds = _folds(run.spec.corpus, run.spec.folds, location)
+    store, fold, features = Store(location), folds[run.fold - 1], run.spec.features
     model = run.spec.model
     extras = load_extras(corpus, fold, model.needs, store, features)
-    encoder = encoder_folder(store, model.encoder) if isinstance(model, EncoderSpec) else None
+    encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
     return FoldData(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
 
 
 @functools.lru_cache(maxsize=4)
-def _folds(fingerprint: str, spec: FoldSpec, store_root: str) -> tuple[Corpus, tuple[Fold, ...]]:
+def _folds(fingerprint: str, spec: FoldSpec, location: str) -> tuple[Corpus, Sequence[Fold]]:
     # A worker computes many runs of one corpus: it reads the table once.
-    store = Store(store_root)
+    store = Store(location)
     corpus = Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
     return corpus, make_folds(corpus, spec)

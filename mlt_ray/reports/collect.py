@@ -46,7 +46,7 @@ def collect(study: str, store: Store) -> Table:
     if plan is None:
         known = ", ".join(store.studies()) or "none"
         raise UserError(
-            f"{store.root}: expected runs of study {study}, found those of: {known}; "
+            f"{store}: expected runs of study {study}, found those of: {known}; "
             f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
         )
     protocols = dict.fromkeys(row["spec"]["folds"]["by"] for row in plan["rows"])
@@ -61,13 +61,13 @@ def collect(study: str, store: Store) -> Table:
 
 
 def _row(row: Mapping[str, Any], store: Store) -> TableRow:
-    found = [store.report(cell["digest"]) for cell in row["runs"]]
-    done = [report for report in found if report is not None]
+    planned = row["runs"]
+    done = store.reports(cell["digest"] for cell in planned)
     published = row["published"]
     return TableRow(
         name=row["name"],
         published={k: tuple(v) for k, v in published.items()} if published else None,
-        measured=aggregate(done, len(found)) if done else None,
+        measured=aggregate(done, len(planned)) if done else None,
         runs_done=len(done),
-        runs_planned=len(found),
+        runs_planned=len(planned),
     )

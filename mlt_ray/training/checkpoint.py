@@ -1,11 +1,12 @@
 """The state of unfinished runs on disk, written at most every few seconds."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from mlt_ray.store import replacing
+from mlt_ray.files import replacing
 from mlt_ray.training.learner import Learner
 
 INTERVAL_S = 20.0
@@ -13,19 +14,27 @@ INTERVAL_S = 20.0
 
 
 class Checkpoint:
-    """One run's checkpoint file."""
+    """One run's checkpoint file; `written` is called with it whenever it has been written."""
 
-    def __init__(self, path: Path, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        interval_s: float = INTERVAL_S,
+        written: Callable[[Path], None] = lambda path: None,
+    ) -> None:
         self.path = path
         self.interval_s = interval_s
+        self.written = written
         self._written = time.monotonic()
 
     def save(self, learner: Learner, at_once: bool = False) -> None:
         """Write the learner's state if the last time is long enough ago, or `at_once`."""
         if not at_once and time.monotonic() - self._written < self.interval_s:
             return
-        with replacing(self.path) as temporary:
-            torch.save(learner.state(), temporary)
+        # To an open file: of a path, torch's error would not say that the disk is full.
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            torch.save(learner.state(), file)
+        self.written(self.path)
         self._written = time.monotonic()
 
     def resume(self, learner: Learner) -> None:

@@ -34,12 +34,13 @@ from mlt_ray.training.pack import Pack
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """What a run leaves for the store."""
+    """What a run leaves for the store; `weights_file` is what its weights are called there."""
 
     report: RunReport
     predictions: dict[str, Predictions]
     weights: bytes
     inputs: dict[str, Any]
+    weights_file: str = "weights.pt"
 
 
 def never(run: Run) -> bool:

@@ -219,13 +219,14 @@ def test_corpus_check_exits_2_for_a_damaged_recording(corpus, tmp_path):
     assert victim.stem in run.stderr
 
 
-def test_the_wheel_holds_the_studies(tmp_path):
+def test_the_wheel_holds_the_studies_and_profiles(tmp_path):
     root = Path(__file__).parents[2]
     command = ["pip", "wheel", "--no-deps", "--quiet", "-w", str(tmp_path), str(root)]
     subprocess.run([sys.executable, "-m", *command], check=True)
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "mlt_ray/search_spaces/table1.yaml" in names
+    assert "mlt_ray/clusters/many_gpus.yaml" in names
     assert "mlt_ray/py.typed" in names
 
 

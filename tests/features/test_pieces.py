@@ -11,9 +11,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.features import pieces
-from mlt_ray.features.encoders import FAMILY, Encoders, encoder_folder
+from mlt_ray.features.encoders import FAMILY, Encoders, encoder_folder, find_encoder
 from mlt_ray.features.extras import Context, extract_extra, load_extras, open_cache
-from mlt_ray.features.pieces import cls_vectors, padding_id, word_pieces
+from mlt_ray.features.pieces import cls_vectors, padding_id, sentence_vectors, word_pieces
 from mlt_ray.spec import FeatureSpec, FoldSpec, Need
 from mlt_ray.store import Store
 from tests.tiny_encoder import POSITIONS, WIDTH, write_encoder
@@ -49,9 +49,10 @@ def test_pieces_begin_with_cls_and_never_exceed_the_positions(tmp_path: Path, ki
             assert ids.tolist() == tokenizer(text)["input_ids"]
 
 
+@pytest.mark.parametrize("pooled", ["cls", "mean"])
 @pytest.mark.parametrize("kind", FAMILY)
 def test_vectors_are_what_transformers_gives_each_text_alone(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: str, pooled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small blocks and batches, so that the texts fill several of each.
     monkeypatch.setattr(pieces, "BLOCK", 4)
@@ -61,17 +62,30 @@ def test_vectors_are_what_transformers_gives_each_text_alone(
         AutoModel.from_pretrained(folder).eval(),
         AutoTokenizer.from_pretrained(folder),
     )
-    found = list(cls_vectors(folder, TEXTS))
+    found = list({"cls": cls_vectors, "mean": sentence_vectors}[pooled](folder, TEXTS))
     assert len(found) == len(TEXTS)
     for text, vector in zip(TEXTS, found, strict=True):
         inputs = tokenizer(text, truncation=True, max_length=POSITIONS, return_tensors="pt")
         inputs.pop("token_type_ids", None)
         with torch.no_grad():
-            expected = model(**inputs).last_hidden_state[:, 0].numpy()
+            outputs = model(**inputs).last_hidden_state.numpy()
+        expected = outputs[:, 0]
+        if pooled == "mean":
+            mean = outputs.mean(axis=1)
+            expected = mean / np.linalg.norm(mean)
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pieces", "text_embedding"])
+def test_the_packaged_encoder_gives_what_sentence_transformers_does() -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = find_encoder("minilm").folder
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    found = np.concatenate(list(sentence_vectors(folder, TEXTS)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["pieces", "text_embedding", "sentence_embedding"])
 def test_a_text_is_computed_once(name: str, raw: Any, tmp_path: Path, identity: str) -> None:
     twice = replace(raw.utterances[0], id="s1_again", audio_sha256="f" * 64)
     raw.utterances.append(twice)

@@ -32,6 +32,7 @@ def ids() -> Tensor:
         (lambda: nn.Embedding(13, 17, padding_idx=0), ids()),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Using padding:UserWarning")
 def test_a_layer_of_many_runs_gives_what_torch_gives_for_each(make, x: Tensor) -> None:
     torch.manual_seed(2)
     layers = [make() for _ in range(NUM_RUNS)]

@@ -97,6 +97,36 @@ def test_a_layer_with_memory_equals_the_decoder_layer_of_torch() -> None:
     torch.testing.assert_close(ours(x, mask, memory, memory_mask), expected, **CLOSE)
 
 
+def test_a_causal_layer_equals_the_decoder_layer_of_torch_with_a_causal_mask() -> None:
+    ours = TransformerLayer(WIDTH, HEADS, HIDDEN, dropout=0.5, cross=True, causal=True).eval()
+    theirs = nn.TransformerDecoderLayer(WIDTH, HEADS, HIDDEN, batch_first=True).eval()
+    copy_layer(ours, theirs)
+    x, memory = torch.randn(B, T, WIDTH), torch.randn(B, S, WIDTH)
+    mask, memory_mask = real(QUERY_LENGTHS, T), real(MEMORY_LENGTHS, S)
+    causal = torch.ones(T, T, dtype=torch.bool).triu(1)
+    expected = theirs(
+        x,
+        memory,
+        tgt_mask=causal,
+        tgt_key_padding_mask=~mask,
+        memory_key_padding_mask=~memory_mask,
+    )
+    found = ours(x, mask, memory, memory_mask)
+    torch.testing.assert_close(found, expected, **CLOSE)
+    ours.causal = False
+    assert not torch.allclose(ours(x, mask, memory, memory_mask), found, atol=1e-3)
+
+
+def test_a_causal_layer_without_memory_equals_the_encoder_layer_of_torch() -> None:
+    ours = TransformerLayer(WIDTH, HEADS, HIDDEN, dropout=0.5, causal=True).eval()
+    theirs = nn.TransformerEncoderLayer(WIDTH, HEADS, HIDDEN, batch_first=True).eval()
+    copy_layer(ours, theirs)
+    x, mask = torch.randn(B, T, WIDTH), real(QUERY_LENGTHS, T)
+    causal = torch.ones(T, T, dtype=torch.bool).triu(1)
+    expected = theirs(x, src_mask=causal, src_key_padding_mask=~mask)
+    torch.testing.assert_close(ours(x, mask)[mask], expected[mask], **CLOSE)
+
+
 def test_a_layer_with_cross_attention_asks_for_its_memory() -> None:
     layer = TransformerLayer(WIDTH, HEADS, HIDDEN, dropout=0.0, cross=True)
     with pytest.raises(ValueError, match="needs a memory and its mask"):

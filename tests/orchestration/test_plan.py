@@ -9,6 +9,7 @@ import pytest
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record, recorded
+from mlt_ray.orchestration.setting import Setting
 from mlt_ray.orchestration.studies import Request
 from mlt_ray.spec import Run
 from mlt_ray.store import Store, write_json
@@ -121,7 +122,8 @@ def test_a_seed_that_is_given_twice_counts_once(seeds: list[int], store: Store) 
 
 def test_an_unknown_row_is_refused_with_the_nearest() -> None:
     studies = [study_of()]
-    request = Request(studies=studies, corpus=Path(), store=Store("unused"), rows=["wrods"])
+    setting = Setting(corpus=Path(), store=Store("unused"))
+    request = Request(studies=studies, setting=setting, rows=["wrods"])
     with pytest.raises(UserError, match=r"--rows: unknown row wrods; did you mean words\?"):
         _ = request.asked_rows
 

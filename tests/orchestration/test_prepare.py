@@ -1,23 +1,29 @@
 """Planning names by content what a study leaves open, and puts what workers need into the store."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.encoders import Encoders, encoder_folder, find_encoder
+from mlt_ray.features.encoders import SPEECH, Encoders, encoder_folder, find_encoder
 from mlt_ray.models.bert import BertSpec
 from mlt_ray.models.multigranularity import MultigranularitySpec
 from mlt_ray.orchestration import prepare as module
 from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.orchestration.prepare import Tools, prepare, resolve
 from mlt_ray.orchestration.trial import fold_data
+from mlt_ray.spec import Need
 from mlt_ray.store import Store
 from mlt_ray.study import Study, load_study, parse_study
 from tests.tiny_encoder import write_encoder
+from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
 
 
 @pytest.fixture
@@ -25,10 +31,12 @@ def folder(tmp_path: Path) -> Path:
     return write_encoder(tmp_path / "tiny")
 
 
-def tools(encoder: Path | str | None = None) -> Tools:
+def tools(encoder: Path | str | None = None, speech_encoder: Path | None = None) -> Tools:
     vectors: Any = SimpleNamespace(name="mine", sha256="0123456789abcdef" * 4)
     phonemizer: Any = SimpleNamespace(engine="spelt by hand")
-    return Tools(vectors, phonemizer, Encoders(str(encoder) if encoder else None))
+    text = Encoders(str(encoder) if encoder else None)
+    speech = Encoders(str(speech_encoder) if speech_encoder else None, SPEECH)
+    return Tools(vectors, phonemizer, text, speech)
 
 
 def three_rows(encoder: Path | str) -> Study:
@@ -56,6 +64,22 @@ def test_one_encoder_replaces_that_of_every_row_that_has_one(raw: Any, folder: P
     assert isinstance(frozen.model, MultigranularitySpec)
     assert trained.model.encoder == frozen.model.encoder == find_encoder(str(folder)).identity
     assert without.model == study.rows[2].model
+
+
+def test_a_classical_row_has_an_encoder_only_for_its_embedding(raw: Any, folder: Path) -> None:
+    models = {
+        "with": {"audio": "egemaps", "text": "embedding", "encoder": str(folder)},
+        "without": {"audio": "egemaps", "text": "tfidf", "encoder": "no/such/nowhere"},
+    }
+    rows = [{"name": n, "model": {"system": "classical", **m}} for n, m in models.items()]
+    study = parse_study("mine", {"rows": rows})
+    reads, other = resolve(study, raw.corpus, tools()).rows
+    identity = find_encoder(str(folder)).identity
+    assert reads.model.needs == (Need("egemaps"), Need("sentence_embedding", identity))
+    assert other.model == study.rows[1].model
+    instead, other = resolve(study, raw.corpus, tools("minilm")).rows
+    assert instead.model.text_encoder == find_encoder("minilm").identity
+    assert other.model == study.rows[1].model
 
 
 def test_table_3_runs_on_the_packaged_encoder(raw: Any) -> None:
@@ -106,3 +130,72 @@ def test_a_worker_reads_encoder_and_extras_from_the_store(
             assert data.sizes.encoder == encoder_folder(store, identity)
         else:
             assert data.sizes.encoder is None
+
+
+def speech_rows(speech_encoder: Path | str) -> Study:
+    model = {"system": "multigranularity", "speech_encoder": str(speech_encoder)}
+    rows = [
+        {"name": "both", "model": {**model, "fine_tune": False}},
+        {"name": "speech", "model": {**model, "encoder": None}},
+        {"name": "text", "model": {"system": "bert"}},
+    ]
+    return parse_study("mine", {"rows": rows})
+
+
+def test_each_option_replaces_the_encoders_of_its_modality_alone(
+    raw: Any, folder: Path, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    text, speech = (
+        find_encoder(str(folder)).identity,
+        find_encoder(str(heard), SPEECH).identity,
+    )
+    rows = resolve(speech_rows("resemblyzer"), raw.corpus, tools(folder, heard)).rows
+    found = [(row.model.text_encoder, row.model.speech_encoder) for row in rows]
+    assert found == [(text, speech), (None, speech), (text, None)]
+    assert speech_rows("any").rows[0].model != rows[0].model
+
+
+def test_a_worker_reads_speech_vectors_from_the_store(
+    raw: Any,
+    features: Callable[..., Any],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    for n, utterance in enumerate(raw.utterances):
+        path = tmp_path / f"{utterance.id}.wav"
+        samples = np.random.default_rng(n).normal(size=700 + 31 * n) * 0.1
+        soundfile.write(path, samples, 16_000)
+        raw.utterances[n] = replace(utterance, audio=path)
+    store, some = Store(tmp_path / "store"), tools(folder)
+    monkeypatch.setattr(module, "extract", lambda *_: 0)  # frames and words are written by hand
+    study = resolve(speech_rows(heard), raw.corpus, some)
+    both, speech, _ = study.rows
+    told: list[str] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.append(what)
+
+    # Computed once for both rows, and only where a row reads it.
+    assert prepare(raw.corpus, [study.rows[2]], store, some, progress) == 40
+    assert told == ["pieces", "pieces"]
+    assert prepare(raw.corpus, [speech], store, some, progress) == 40
+    assert set(told[2:]) == {"speech_embedding"}
+    assert prepare(raw.corpus, [speech], store, some, progress) == 0
+    assert prepare(raw.corpus, [both], store, some, progress) == 40  # its text vectors
+    identity = find_encoder(str(heard), SPEECH).identity
+    assert find_encoder(str(encoder_folder(store, identity)), SPEECH).digest in identity
+
+    features(store, raw.utterances, raw.frames, raw.words, spec=study.rows[0].features)
+    planned = make_plan(study, raw.corpus).rows
+    data = [fold_data(row.runs[0], str(store.root)) for row in planned]
+    assert dict(data[0].sizes.extras) == {"text_embedding": 12, "speech_embedding": 2 * WIDTH}
+    assert dict(data[1].sizes.extras) == {"speech_embedding": 2 * WIDTH}
+    assert [d.sizes.encoder is None for d in data] == [False, True, False]
+    # Standardised over the training part of the fold.
+    given = data[1].batch(data[1].parts["train"]).extras["speech_embedding"]
+    torch.testing.assert_close(given.mean(dim=0), torch.zeros(2 * WIDTH), rtol=0, atol=1e-5)
+    deviation = given.std(dim=0, correction=0)
+    torch.testing.assert_close(deviation, torch.ones(2 * WIDTH), rtol=0, atol=1e-4)

@@ -48,6 +48,7 @@ VARIANTS = {
         prenet_layers=2,
         highway_layers=0,
     ),
+    "speech synthesis": replace(MODEL, tts_weight=0.3),
     "multigranularity": MultigranularitySpec(fine_tune=False, multilevel=MODEL, projection=7),
 }
 

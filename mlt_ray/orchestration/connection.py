@@ -1,0 +1,50 @@
+"""Ray: connected to a cluster, or started on this machine."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from mlt_ray.errors import UserError
+
+NOISY_LOGGERS = (
+    "ray._private.authentication.authentication_token_setup",
+    "ray.tune.analysis.experiment_analysis",
+    "ray.tune.utils.util",
+)
+"""They warn of token authentication, of result files that are switched off, of slow callbacks."""
+
+SETTINGS = {
+    # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Tune's handler would return from an interruption as if all had been computed.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune writes what Tuner.restore needs, which is never used: as seldom as it can.
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
+
+
+@contextmanager
+def connection(address: str | None) -> Iterator[None]:
+    """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
+    os.environ.update(SETTINGS)
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        remedy = "start one (ray start --head) or leave --address out"
+        raise UserError(
+            f"--address {where}: expected a Ray cluster, got: {reason}; {remedy}"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

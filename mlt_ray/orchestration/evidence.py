@@ -1,0 +1,39 @@
+"""What a search may know of a run: its dev scores and its costs, never a test score."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mlt_ray.space import Objective
+from mlt_ray.store import Epoch, RunReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A finished run as a search sees it; scores are shares in 0–1, of the chosen epoch."""
+
+    curve: tuple[Epoch, ...]
+    dev_wa: float
+    dev_ua: float
+    num_parameters: int
+    computed_s: float
+
+
+def evidence_of(report: RunReport) -> Evidence:
+    """The only way from a report to a search: the test part stays behind."""
+    dev = report.scores["dev"]
+    return Evidence(
+        curve=report.curve,
+        dev_wa=dev["wa"],
+        dev_ua=dev["ua"],
+        num_parameters=report.num_parameters,
+        computed_s=report.computed_s,
+    )
+
+
+VALUE: Mapping[Objective, Callable[[Evidence], float]] = {
+    "dev_ua": lambda found: found.dev_ua,
+    "dev_wa": lambda found: found.dev_wa,
+    "num_parameters": lambda found: found.num_parameters,
+    "computed_s": lambda found: found.computed_s,
+}
+"""What each objective is for one cell; a configuration's is the mean over its cells."""

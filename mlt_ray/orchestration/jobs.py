@@ -1,0 +1,103 @@
+"""What is trained together, how it ended, and where the next one comes from."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from mlt_ray.spec import Run, RunSpec
+from mlt_ray.store import Epoch
+
+Pack = tuple[Run, ...]
+"""Runs of one RunSpec that one worker trains side by side; most packs hold one run."""
+
+
+class End(StrEnum):
+    """How a worker's try at a run ended."""
+
+    DONE = "done"  # its report stands in the store
+    FAILED = "failed"  # it left no report
+    STOPPED = "stopped"  # asked to; a checkpoint holds it
+    ELSEWHERE = "elsewhere"  # another driver is at it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The end of a try, and why."""
+
+    end: End
+    reason: str = ""
+
+
+class Observer(Protocol):
+    """What is told of runs while they are computed."""
+
+    def started(self, run: Run) -> None:
+        """A worker begins the run, or begins it again after a crash."""
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """Epochs have ended."""
+
+    def finished(self, run: Run) -> None:
+        """The run's report stands in the store."""
+
+    def failed(self, run: Run, reason: str) -> None:
+        """The run left no report."""
+
+    def stopped(self, run: Run) -> None:
+        """The run was stopped between two epochs."""
+
+
+class Source(Protocol):
+    """Where runs come from, and who decides that one shall stop."""
+
+    def next(self) -> Pack | None:
+        """Runs to train now; None for nothing at the moment."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nothing will ever come any more, however the runs under way end."""
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
+        """Epochs have ended; returns runs that shall stop."""
+
+    def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
+        """A run has ended (done, failed or stopped); returns runs that shall stop."""
+
+
+class Queue:
+    """A source of packs that are known from the start."""
+
+    def __init__(self, packs: Iterable[Pack]) -> None:
+        self._packs = deque(packs)
+
+    def next(self) -> Pack | None:
+        """The first pack that was not given out yet."""
+        return self._packs.popleft() if self._packs else None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all have been given out."""
+        return not self._packs
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
+        """Nothing stops."""
+        return ()
+
+    def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
+        """Nothing stops."""
+        return ()
+
+
+def packed(runs: Iterable[Run], size: Callable[[RunSpec], int]) -> list[Pack]:
+    """Packs of runs of one RunSpec, at most `size` of it, in the order of each first run."""
+    packs: list[list[Run]] = []
+    open_packs: dict[object, list[Run]] = {}
+    for run in runs:
+        pack = open_packs.get(run.spec)
+        if pack is None or len(pack) == size(run.spec):
+            pack = open_packs[run.spec] = []
+            packs.append(pack)
+        pack.append(run)
+    return [tuple(pack) for pack in packs]

@@ -1,0 +1,58 @@
+"""What every command that trains has in common: the corpus, the store, the tools, the machines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.display import Bars
+from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
+from mlt_ray.orchestration.resources import Resources
+from mlt_ray.store import Store
+from mlt_ray.study import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where a command finds what it needs, and where it computes."""
+
+    corpus: Path
+    store: Store
+    glove: Path | None = None
+    encoder: str | None = None
+    speech_encoder: str | None = None
+    tracking_uri: str | None = None
+    address: str | None = None
+    resources: Resources = field(default_factory=Resources)
+
+    def open(self, console: Console) -> tuple[Corpus, Tools]:
+        """The corpus and what computes its text features; `UserError` if one cannot be used."""
+        with console.status("reading the corpus"):
+            corpus = read_corpus(self.corpus)
+            check_usable(corpus, self.corpus)
+            tools = Tools.load(self.glove, self.encoder, self.speech_encoder)
+        console.print(
+            f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
+            highlight=False,
+        )
+        return corpus, tools
+
+    def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
+        """Put every feature that the (resolved) rows read into the store."""
+        with Bars(console) as bars:
+            prepare(corpus, rows, self.store, tools, bars.show)
+        computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
+        console.print(f"features: {computed or 'cached'}", highlight=False)
+
+    def tracker(self, plans: Sequence[dict[str, Any]]) -> Any:
+        """The tracker of recorded plans, with everything that MLflow lacked written."""
+        # MLflow takes seconds to import: not before the user has seen what is going to happen.
+        from mlt_ray.orchestration.tracking import Tracker, default_uri
+
+        tracker = Tracker(self.store, self.tracking_uri or default_uri(self.store), plans)
+        tracker.sync()
+        return tracker

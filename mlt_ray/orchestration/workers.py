@@ -1,0 +1,59 @@
+"""One run on several workers of Ray Train, inside a Tune trial."""
+
+from typing import Any
+
+import torch
+from ray import train
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from mlt_ray.orchestration.jobs import End, Outcome, Pack
+from mlt_ray.orchestration.trial import Job, Messages, Outcomes, compute
+from mlt_ray.store import Store
+from mlt_ray.training.group import Group
+
+RESTARTS = 2
+"""How often a worker of a run may die before the run counts as failed."""
+
+
+def spread(job: Job, runs: Pack) -> Outcomes:
+    """Train runs one after the other, each on ``job.resources.workers`` DDP workers."""
+    store = Store(job.store)
+    outcomes: Outcomes = {}
+    for run in runs:
+        resources = job.resources
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"job": job, "run": run},
+            torch_config=TorchConfig(timeout_s=600),
+            scaling_config=ScalingConfig(
+                num_workers=resources.workers,
+                use_gpu=bool(resources.gpus_per_worker),
+                resources_per_worker={
+                    "CPU": resources.cpus_per_worker,
+                    "GPU": resources.gpus_per_worker or 0,
+                },
+            ),
+            run_config=RunConfig(
+                name=run.digest,
+                storage_path=str(store.root / "ray" / job.owner),
+                callbacks=[TuneReportCallback()],
+                failure_config=FailureConfig(max_failures=RESTARTS),
+            ),
+        )
+        result = trainer.fit()
+        outcomes |= (result.metrics or {}).get("outcomes", {})
+        if run.digest not in outcomes:
+            reason = str(result.error or "the workers ended without a word").splitlines()[-1]
+            outcomes[run.digest] = Outcome(end=End.FAILED, reason=reason)
+    return outcomes
+
+
+def work(config: dict[str, Any]) -> None:
+    """What every worker does; only the first one's messages reach the driver."""
+    job: Job = config["job"]
+    torch.set_num_threads(max(1, int(job.resources.cpus_per_worker)))
+    messages = Messages(train.report)
+    outcomes = compute(job, (config["run"],), messages, group=Group.joined())
+    messages.send(outcomes=outcomes)

@@ -1,0 +1,261 @@
+"""Search spaces: YAML in, a base configuration and the parameters that a search may vary out.
+
+title: shown above the table
+base: {...}                # as in a study: what every configuration shares
+space:                     # a parameter is a key of a section, with one kind of values
+  model.width: {choice: [64, 128, 256]}
+  model.deep_fusion_layers: {int: [0, 3]}          # whole numbers, both ends included
+  model.dropout: {float: [0.0, 0.5], step: 0.1}    # evenly spread; step is optional (int too)
+  training.learning_rate: {log: [1e-5, 1e-2]}      # evenly spread on a logarithmic scale
+search: {...}              # keys of SearchSpec
+seeds: [1, 2, 3]           # of the best configurations, once they are found
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mlt_ray.errors import UserError
+from mlt_ray.spec import SECTIONS, at_least, parse, require, unknown_key
+from mlt_ray.study import (
+    Row,
+    check_keys,
+    file_names,
+    is_space,
+    load_yaml,
+    parse_overrides,
+    parse_row,
+    parse_seeds,
+)
+
+Sampler = Literal["tpe", "random", "grid", "cmaes"]
+Pruner = Literal["median", "percentile", "halving", "none"]
+Objective = Literal["dev_ua", "dev_wa", "num_parameters", "computed_s"]
+MAXIMISED: frozenset[Objective] = frozenset(("dev_ua", "dev_wa"))
+
+_KEYS = ("title", "base", "space", "search", "seeds")
+_KINDS = ("choice", "int", "float", "log")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One key that a search varies.
+
+    `values` are the choices, or the two ends of a range; `step` is the grid of a range, None for
+    every number (1 for ``int``).
+    """
+
+    key: str
+    kind: Literal["choice", "int", "float", "log"]
+    values: tuple[Any, ...]
+    step: float | None = None
+
+    @property
+    def grid(self) -> tuple[Any, ...] | None:
+        """All values, or None where they are not countable."""
+        if self.kind == "choice":
+            return self.values
+        if self.step is None:
+            return None
+        low, high = self.values
+        count = math.floor((high - low) / self.step + 1e-9) + 1
+        return tuple(
+            low + n * int(self.step) if self.kind == "int" else low + n * self.step
+            for n in range(count)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpec:
+    """How a space is searched; none of it is part of a run's identity.
+
+    `trials` configurations are proposed, each judged by its `cells`: the folds and seeds of a
+    cross-validation, in this order. A `pruner` compares the mean over the first n cells with that
+    of earlier configurations after `warmup_cells`, and a cell's learning curve with those of the
+    same cell after `warmup_epochs`, once `startup_trials` configurations are known. The first of
+    the `objectives` orders the `best`, which are then trained on all folds and seeds. `compare`
+    names a study whose rows stand beside them.
+    """
+
+    sampler: Sampler = "tpe"
+    sampler_seed: int = 0
+    trials: int = 20
+    pruner: Pruner = "median"
+    startup_trials: int = 5
+    warmup_cells: int = 1
+    warmup_epochs: int = 5
+    best: int = 3
+    compare: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self, at_least(1), "trials", "best", "warmup_cells")
+        require(self, at_least(0), "sampler_seed", "startup_trials", "warmup_epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """A validated search space. `cells` are (fold, seed)."""
+
+    name: str
+    title: str
+    base: Mapping[str, Any]
+    parameters: tuple[Parameter, ...]
+    search: SearchSpec
+    objectives: tuple[Objective, ...]
+    cells: tuple[tuple[int, int], ...]
+    seeds: tuple[int, ...]
+    overrides: tuple[str, ...] = field(default=())
+
+    @property
+    def size(self) -> int | None:
+        """How many configurations there are; None where they are not countable."""
+        grids = [parameter.grid for parameter in self.parameters]
+        return None if None in grids else math.prod(len(g) for g in grids if g is not None)
+
+    def grid(self) -> list[dict[str, Any]]:
+        """All configurations; `UserError` where they are not countable."""
+        grids = []
+        for parameter in self.parameters:
+            if parameter.grid is None:
+                raise UserError(
+                    f"{self.name}.space.{parameter.key}: expected a step or choices for the "
+                    "sampler grid, got a range of all numbers; add step, or set search.sampler"
+                )
+            grids.append(parameter.grid)
+        names = [parameter.key for parameter in self.parameters]
+        return [dict(zip(names, values, strict=True)) for values in itertools.product(*grids)]
+
+    def row(self, values: Mapping[str, Any]) -> Row:
+        """The configuration in which each parameter has one of its values."""
+        nested: dict[str, Any] = {"name": describe(values)}
+        for key, value in values.items():
+            *path, leaf = key.split(".")
+            place = nested
+            for part in path:
+                place = place.setdefault(part, {})
+            place[leaf] = value
+        return parse_row(self.name, nested, self.base, parse_overrides(self.overrides))
+
+
+def describe(values: Mapping[str, Any]) -> str:
+    """A configuration in a line, such as ``text_encoder_layers 1, width 128``."""
+    return ", ".join(
+        f"{key.rpartition('.')[2]} {value:.3g}"
+        if isinstance(value, float)
+        else f"{key.rpartition('.')[2]} {value}"
+        for key, value in values.items()
+    )
+
+
+def load_space(name: str, overrides: Sequence[str] = ()) -> SearchSpace:
+    """The search space of that name in `search_spaces`, or in the YAML file at that path.
+
+    Raises `UserError` for whatever is unknown, missing or of the wrong type, saying where; also
+    for a space of which no configuration can be built.
+    """
+    path, values = load_yaml(name)
+    return parse_space(path, values, overrides)
+
+
+def with_changes(space: SearchSpace, **changes: int | None) -> SearchSpace:
+    """The space with other values of its `SearchSpec`; None leaves one as it is."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    return replace(space, search=replace(space.search, **given))  # type: ignore[arg-type]
+
+
+def space_names() -> list[str]:
+    """Names of the shipped search spaces."""
+    return [name for name in file_names() if is_space(load_yaml(name)[1])]
+
+
+def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> SearchSpace:
+    """The search space that a YAML file's values describe."""
+    name = path.stem
+    check_keys(name, values, _KEYS)
+    if not is_space(values):
+        raise UserError(f"{name}: expected a key space, found none; mlt-ray run takes a study")
+    base = values.get("base", {})
+    check_keys(f"{name}.base", base, SECTIONS)
+    space = values["space"]
+    if not isinstance(space, Mapping) or not space:
+        raise UserError(f"{name}.space: expected parameters by key, got {space!r}")
+    parameters = tuple(_parameter(f"{name}.space", str(k), v) for k, v in space.items())
+    search = dict(values.get("search", {}))
+    known = ("objectives", "folds", "seeds", *(f.name for f in fields(SearchSpec)))
+    check_keys(f"{name}.search", search, known)
+    objectives = _objectives(f"{name}.search", search.pop("objectives", ["dev_ua"]))
+    folds = _folds(f"{name}.search", search.pop("folds", [1, 2, 3, 4, 5]))
+    seeds = parse_seeds(f"{name}.search", search.pop("seeds", [1]))
+    spec = parse(SearchSpec, search, f"{name}.search")
+    if len(objectives) > 1 and spec.pruner != "none":
+        raise UserError(
+            f"{name}.search.pruner: expected none with several objectives, got {spec.pruner}, "
+            "which needs one; remove objectives or set pruner: none"
+        )
+    parsed = SearchSpace(
+        name=name,
+        title=str(values.get("title", name)),
+        base=base,
+        parameters=parameters,
+        search=spec,
+        objectives=objectives,
+        cells=tuple((fold, seed) for seed in seeds for fold in folds),
+        seeds=parse_seeds(name, values.get("seeds", [1, 2, 3])),
+        overrides=tuple(overrides),
+    )
+    if spec.sampler == "grid":
+        parsed.grid()
+    parsed.row({p.key: p.values[0] for p in parameters})
+    return parsed
+
+
+def _parameter(where: str, key: str, values: Any) -> Parameter:
+    if key.partition(".")[0] not in SECTIONS or "." not in key:
+        raise UserError(f"{where}.{key}: expected section.key, such as model.width")
+    where = f"{where}.{key}"
+    check_keys(where, values, (*_KINDS, "step"))
+    kinds = [k for k in _KINDS if k in values]
+    if len(kinds) != 1:
+        raise UserError(f"{where}: expected one of {', '.join(_KINDS)}, got {values!r}")
+    [kind] = kinds
+    given, step = values[kind], values.get("step", 1 if kind == "int" else None)
+    if not isinstance(given, list) or not given:
+        raise UserError(f"{where}.{kind}: expected a list, got {given!r}")
+    if kind == "choice":
+        if not all(isinstance(v, str | int | float | bool | None) for v in given):
+            raise UserError(f"{where}.choice: expected texts, numbers or null, got {given!r}")
+        return Parameter(key=key, kind="choice", values=tuple(given))
+    _check_range(where, kind, given, step)
+    ends = [int(v) if kind == "int" else float(v) for v in given]
+    return Parameter(key=key, kind=kind, values=tuple(ends), step=step)  # type: ignore[arg-type]
+
+
+def _check_range(where: str, kind: str, ends: list[Any], step: Any) -> None:
+    numbers = (int,) if kind == "int" else (int, float)
+    right = len(ends) == 2 and all(type(v) in numbers for v in ends) and ends[0] < ends[1]
+    if not right:
+        raise UserError(f"{where}.{kind}: expected [lowest, highest], got {ends!r}")
+    if kind == "log" and (ends[0] <= 0 or step is not None):
+        raise UserError(f"{where}.log: expected numbers above 0 and no step, got {ends!r}, {step}")
+    if step is not None and (type(step) not in numbers or not 0 < step <= ends[1] - ends[0]):
+        raise UserError(f"{where}.step: expected a number up to {ends[1] - ends[0]}, got {step!r}")
+
+
+def _objectives(where: str, names: Any) -> tuple[Objective, ...]:
+    known = get_args(Objective)
+    if not isinstance(names, list) or not names or len(set(names)) < len(names):
+        raise UserError(f"{where}.objectives: expected a list of names, got {names!r}")
+    for name in names:
+        if name not in known:
+            raise unknown_key(f"{where}.objectives", name, known, "objective")
+    return tuple(names)
+
+
+def _folds(where: str, folds: Any) -> tuple[int, ...]:
+    right = isinstance(folds, list) and folds and all(type(f) is int for f in folds)
+    if not right or not set(folds) <= {1, 2, 3, 4, 5} or len(set(folds)) < len(folds):
+        raise UserError(f"{where}.folds: expected numbers from 1 to 5, got {folds!r}")
+    return tuple(folds)

@@ -1,0 +1,228 @@
+"""Classical systems: fitted on train by scikit-learn, calibrated on dev, test read once.
+
+What is chosen on dev, where the epoch of a network is chosen too, are the temperature of each
+classifier's probabilities and, where asked for, the weights of a fusion. So a dev loss is a little
+better than it should be; dev WA is not, except that of a fusion.
+
+Nothing is drawn at random: the same fold gives the same numbers under every seed.
+
+Shapes: N utterances, 4 classes in the order of `CLASSES`; every fold's training part has all.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import torch
+
+from mlt_ray.errors import RunFailed
+from mlt_ray.features.batching import FoldData
+from mlt_ray.features.words import tokenize
+from mlt_ray.labels import CLASSES
+from mlt_ray.models.classical import ClassicalSpec
+from mlt_ray.spec import Run
+from mlt_ray.store import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier
+from mlt_ray.training.learner import milliseconds
+from mlt_ray.training.loop import FinishedRun, environment
+from mlt_ray.training.metrics import score
+
+TEMPERATURES: Final = (0.01, 100.0)
+"""Bounds of T: a dev part without an error would have it at 0."""
+
+NUM_WEIGHTS: Final = 21
+"""Weights that are tried for a weighted fusion: 0, 0.05, …, 1."""
+
+MAX_ITERATIONS: Final = 1000
+
+
+def _support_vector_machine(spec: ClassicalSpec) -> list[Any]:
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    machine = SVC(C=spec.audio_c, kernel="rbf", class_weight="balanced", break_ties=True)
+    return [StandardScaler(), machine]
+
+
+def _logistic_regression(spec: ClassicalSpec) -> list[Any]:
+    from sklearn.linear_model import LogisticRegression
+
+    return [LogisticRegression(C=spec.text_c, class_weight="balanced", max_iter=MAX_ITERATIONS)]
+
+
+def _word_regression(spec: ClassicalSpec) -> list[Any]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    # The documents are tokens with spaces between: words, punctuation and tags alike.
+    weighing = TfidfVectorizer(token_pattern=r"\S+", lowercase=False, ngram_range=(1, spec.ngrams))
+    return [weighing, *_logistic_regression(spec)]
+
+
+def _vectors(name: str) -> Callable[[FoldData, str, Run], np.ndarray]:
+    return lambda data, part, run: data.extra(name, part).astype(np.float64)
+
+
+def _documents(data: FoldData, part: str, run: Run) -> list[str]:
+    texts = (data.corpus.utterances[i].text for i in data.parts[part])
+    return [" ".join(tokenize(text)[: run.spec.features.max_words]) for text in texts]
+
+
+class Kind(NamedTuple):
+    """One kind of input: the steps of a pipeline for it, and how to read a part of a fold."""
+
+    steps: Callable[[ClassicalSpec], list[Any]]
+    read: Callable[[FoldData, str, Run], Any]
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "egemaps": Kind(_support_vector_machine, _vectors("egemaps")),
+    "tfidf": Kind(_word_regression, _documents),
+    "embedding": Kind(_logistic_regression, _vectors("sentence_embedding")),
+}
+
+
+def train(
+    runs: Sequence[Run],
+    data: Sequence[FoldData],
+    *,
+    on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
+    **_: Any,
+) -> list[FinishedRun | RunFailed]:
+    """Fit runs one after the other; `data[i]` is the fold of `runs[i]`.
+
+    A run is one epoch. The other options of `mlt_ray.training.loop.train` (device, checkpoints,
+    …) are taken and do not matter: a fit takes seconds, on the CPU. A run whose fold cannot be
+    fitted gives a `RunFailed` in its place, and the others go on.
+    """
+    results: list[FinishedRun | RunFailed] = []
+    for run, fold in zip(runs, data, strict=True):
+        try:
+            results.append(_train_one(run, fold, on_epoch))
+        except RunFailed as failure:
+            results.append(failure)
+    return results
+
+
+def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None]) -> FinishedRun:
+    from sklearn import __version__
+    from sklearn.metrics import log_loss
+
+    started_ms, started = milliseconds(), time.perf_counter()
+    fitted = fit_classical(run, data)
+    train_part, dev = (predict(fitted, run, data, part) for part in ("train", "dev"))
+    losses = [
+        float(log_loss(p.labels, p.probabilities, labels=range(len(CLASSES))))
+        for p in (train_part, dev)
+    ]
+    dev_scores = _scores(dev)
+    epoch = Epoch(
+        epoch=1,
+        train_loss=losses[0],
+        dev_loss=losses[1],
+        dev_wa=dev_scores["wa"],
+        dev_ua=dev_scores["ua"],
+        ended_ms=milliseconds(),
+    )
+    computed_s = time.perf_counter() - started
+    on_epoch(run, epoch)
+    predictions = {"dev": dev, "test": predict(fitted, run, data, "test")}
+    report = RunReport(
+        digest=run.digest,
+        spec=run.spec.as_dict(),
+        fold=run.fold,
+        seed=run.seed,
+        scores={part: _scores(predictions[part]) for part in PARTS},
+        best_epoch=1,
+        curve=(epoch,),
+        part_sizes={part: len(ids) for part, ids in data.parts.items()},
+        num_parameters=fitted.num_parameters,
+        started_ms=started_ms,
+        ended_ms=milliseconds(),
+        computed_s=computed_s,
+        environment={**environment(torch.device("cpu")), "scikit-learn": __version__},
+    )
+    return FinishedRun(
+        report=report,
+        predictions=predictions,
+        weights=fitted.to_bytes(),
+        inputs={},  # what the fold fitted is part of the pipelines
+        weights_file=WEIGHTS_FILE,
+    )
+
+
+def fit_classical(run: Run, data: FoldData) -> Classical:
+    """Fit a run's classifiers on train, and their temperatures and weights on dev.
+
+    `RunFailed` where an input is not finite.
+    """
+    from sklearn.pipeline import make_pipeline
+
+    spec = run.spec.model
+    if not isinstance(spec, ClassicalSpec):
+        raise TypeError(f"expected a ClassicalSpec, got {type(spec).__name__}")
+    labels, dev_labels = data.labels("train"), data.labels("dev")
+    classifiers = []
+    for kind in spec.inputs:
+        pipeline = make_pipeline(*KINDS[kind].steps(spec))
+        pipeline.fit(_read(kind, run, data, "train"), labels)
+        values = pipeline.decision_function(_read(kind, run, data, "dev"))
+        temperature = best_temperature(values, dev_labels)
+        classifiers.append(Classifier(kind=kind, pipeline=pipeline, temperature=temperature))
+    alike = (1 / len(classifiers),) * len(classifiers)
+    fitted = Classical(classifiers=tuple(classifiers), weights=alike)
+    if spec.fusion == "mean" or len(classifiers) == 1:
+        return fitted
+    found = [c.probabilities(_read(c.kind, run, data, "dev")) for c in classifiers]
+    first = best_weight(found[0], found[1], dev_labels)
+    return dataclasses.replace(fitted, weights=(first, 1 - first))
+
+
+def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictions:
+    """Predictions for a part in its own order."""
+    inputs = {c.kind: _read(c.kind, run, data, part) for c in fitted.classifiers}
+    return Predictions(
+        utterances=tuple(data.corpus.utterances[i].id for i in data.parts[part]),
+        labels=data.labels(part),
+        probabilities=fitted.probabilities(inputs),
+    )
+
+
+def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
+    inputs = KINDS[kind].read(data, part, run)
+    if isinstance(inputs, np.ndarray) and not np.isfinite(inputs).all():
+        bad = int(np.flatnonzero(~np.isfinite(inputs).all(axis=1))[0])
+        name = data.corpus.utterances[data.parts[part][bad]].id
+        raise RunFailed(
+            f"fold {run.fold}, seed {run.seed}: {kind} of utterance {name} is not finite"
+        )
+    return inputs
+
+
+def _scores(predictions: Predictions) -> dict[str, Any]:
+    chosen = predictions.probabilities.argmax(axis=1)
+    return dataclasses.asdict(score(predictions.labels, chosen, len(CLASSES)))
+
+
+def best_temperature(values: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature, within `TEMPERATURES`, at which (N, 4) values have the least log loss."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(values / np.exp(log_temperature), axis=1)
+        return -float(np.take_along_axis(logs, labels[:, None], axis=1).mean())
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
+    return float(np.exp(found.x))
+
+
+def best_weight(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
+    """The first's weight in the mean of two (N, 4) with the best WA, of equals the most even."""
+
+    def rank(weight: float) -> tuple[float, float]:
+        mean = weight * first + (1 - weight) * second
+        return float((mean.argmax(axis=1) == labels).mean()), -abs(weight - 0.5)
+
+    return float(max(np.linspace(0, 1, NUM_WEIGHTS), key=rank))

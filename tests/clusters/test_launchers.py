@@ -1,0 +1,208 @@
+"""The launchers' files, held against Ray's own schema and the pinned versions."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.runtime_env import RuntimeEnv
+from typer.main import get_command
+
+from mlt_ray.cli import app
+from mlt_ray.orchestration.profiles import profile_names
+
+ROOT = Path(__file__).parents[2]
+CLUSTERS = ROOT / "clusters"
+LAUNCHERS = [p for p in sorted(CLUSTERS.rglob("*")) if p.is_file() and p.parent != CLUSTERS]
+CLOUDS = {"aws": "GPU", "gcp": "CPU"}
+RAY = next(
+    line.removeprefix("ray==")
+    for line in (ROOT / "constraints.txt").read_text().splitlines()
+    if line.startswith("ray==")
+)
+PYTHON = "3.11"
+TAGS = {f"{RAY}-py{PYTHON.replace('.', '')}{platform}" for platform in ("", "-gpu")}
+
+
+def config(cloud: str) -> dict:
+    return yaml.safe_load((CLUSTERS / cloud / "cluster.yaml").read_text())
+
+
+@pytest.fixture
+def ray_job() -> dict:
+    return yaml.safe_load((CLUSTERS / "kuberay/rayjob.yaml").read_text())
+
+
+def pods(job: dict) -> list[dict]:
+    """Pod specifications: the head's first, then each worker group's."""
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [group["template"]["spec"] for group in groups]
+
+
+def id_of(path: Path) -> str:
+    return str(path.relative_to(CLUSTERS))
+
+
+def test_there_is_a_launcher_for_each_place() -> None:
+    assert {p.parent.name for p in LAUNCHERS} == {"local", "aws", "gcp", "kuberay", "slurm"}
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+def test_every_ray_version_and_image_is_the_pinned_one(path: Path) -> None:
+    text = path.read_text()
+    images = re.findall(r"rayproject/ray\S*", text)
+    named = [image for image in images if not image.startswith("rayproject/ray's")]
+    assert {image.partition(":")[2] for image in named} <= TAGS
+    assert set(re.findall(r"rayVersion: *(\S+)", text)) <= {RAY}
+    assert set(re.findall(r"ray\S*==(\S+)", text)) <= {RAY}
+    assert set(re.findall(r"python(3[.0-9]*)", text)) <= {PYTHON}
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+def test_the_two_lines_that_use_a_launcher_stand_in_the_comment_at_its_top(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    top = lines[: next(n for n, line in enumerate(lines) if not line.startswith("#"))]
+    used = [line for line in top if line.startswith("#   ")]
+    assert len(used) == 2
+    assert any(id_of(path) in line for line in used)
+    for line in used:
+        assert shlex.split(line.removeprefix("#"), comments=True)
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+def test_a_launcher_names_shipped_profiles_only(path: Path) -> None:
+    named = re.findall(r"--profile ([a-z_]+)", path.read_text())
+    assert set(named) <= set(profile_names())
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+def test_a_launcher_gives_mlt_ray_options_that_it_has(path: Path) -> None:
+    known = {option for p in get_command(app).commands["run"].params for option in p.opts}
+    commands = re.findall(r"(?:mlt-ray|submit\.sh) run .*(?:\n +--.*)*", path.read_text())
+    assert commands
+    for command in commands:
+        assert set(re.findall(r" (--[a-z-]+)", command)) <= known
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+def test_a_launcher_asks_for_tokens_and_holds_none(path: Path) -> None:
+    text = path.read_text()
+    assert re.search(r"RAY_AUTH_MODE=token|authOptions:\s+mode: token", text)
+    assert not re.search(r"RAY_AUTH_TOKEN[=:]", text)
+    assert not re.search(r"\b[0-9a-f]{32,}\b|AKIA[0-9A-Z]{16}|PRIVATE KEY", text)
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_cluster_file_holds_against_rays_schema(cloud: str) -> None:
+    filled = prepare_config(config(cloud))
+    validate_config(filled)
+    assert filled["provider"]["type"] == cloud
+    assert filled["head_node_type"] == "head"
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_rays_schema_would_refuse_a_mistyped_key(cloud: str) -> None:
+    mistyped = config(cloud) | {"idle_timeout_minuts": 5}
+    with pytest.raises(Exception, match="idle_timeout_minuts"):
+        validate_config(prepare_config(mistyped))
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_nodes_get_the_token_and_this_project_by_its_constraints(cloud: str) -> None:
+    values = config(cloud)
+    mounts = dict(values["file_mounts"])
+    assert mounts.pop("/home/ray/auth_token") == "~/.ray/auth_token"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    built = [*wheel["packages"], *wheel["force-include"], *project["project"]["license-files"]]
+    needed = {*built, project["project"]["readme"], "pyproject.toml", "constraints.txt"}
+    assert mounts == {f"/home/ray/checkout/{name}": name for name in needed}
+    assert all((ROOT / name).exists() for name in needed)
+    assert values["docker"]["run_options"] == [
+        "--env RAY_AUTH_MODE=token",
+        "--env RAY_AUTH_TOKEN_PATH=/home/ray/auth_token",
+    ]
+    [install] = values["setup_commands"]
+    assert install == "pip install -c /home/ray/checkout/constraints.txt /home/ray/checkout"
+
+
+@pytest.mark.parametrize(("cloud", "kind"), CLOUDS.items())
+def test_runs_stay_off_the_head_and_workers_are_there_for_them(cloud: str, kind: str) -> None:
+    types = prepare_config(config(cloud))["available_node_types"]
+    assert types["head"]["resources"] == {"CPU": 0}
+    worker = types[kind.lower()]
+    assert worker["min_workers"] >= 1
+    assert worker["max_workers"] >= worker["min_workers"]
+
+
+def test_googles_image_is_the_one_that_ray_takes_by_default() -> None:
+    default = prepare_config({"provider": {"type": "gcp"}})["available_node_types"]
+
+    def images(types: dict) -> set[str]:
+        disks = [d for t in types.values() for d in t["node_config"]["disks"]]
+        return {disk["initializeParams"]["sourceImage"] for disk in disks}
+
+    assert images(config("gcp")["available_node_types"]) == images(default)
+
+
+def test_the_rayjob_has_what_kuberay_requires(ray_job: dict) -> None:
+    assert (ray_job["apiVersion"], ray_job["kind"]) == ("ray.io/v1", "RayJob")
+    assert ray_job["metadata"]["name"] == "mlt-ray"
+    assert ray_job["spec"]["shutdownAfterJobFinishes"] is True
+    cluster = ray_job["spec"]["rayClusterSpec"]
+    assert cluster["rayVersion"] == RAY
+    assert cluster["authOptions"] == {"mode": "token"}
+    for group in cluster["workerGroupSpecs"]:
+        assert {"groupName", "minReplicas", "maxReplicas"} <= set(group)
+        assert 1 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        # A map of texts in KubeRay's API, so that a bare number would be refused.
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    head, *workers = [[c["name"] for c in pod["containers"]] for pod in pods(ray_job)]
+    assert head == ["ray-head"]
+    assert workers == [["ray-worker"]]
+
+
+def test_the_rayjobs_images_fit_their_nodes(ray_job: dict) -> None:
+    for pod in pods(ray_job):
+        [container] = pod["containers"]
+        limits = container["resources"]["limits"]
+        assert limits == container["resources"]["requests"]
+        assert container["image"].endswith("-gpu") == ("nvidia.com/gpu" in limits)
+
+
+def test_all_pods_of_the_rayjob_see_the_volume_that_the_job_reads(ray_job: dict) -> None:
+    for pod in pods(ray_job):
+        [container] = pod["containers"]
+        [mount] = container["volumeMounts"]
+        [volume] = pod["volumes"]
+        assert mount == {"name": volume["name"], "mountPath": "/mnt/mlt-ray"}
+        assert volume["persistentVolumeClaim"] == {"claimName": "mlt-ray"}
+    paths = re.findall(r"/mnt/\S+", ray_job["spec"]["entrypoint"])
+    assert paths == ["/mnt/mlt-ray/IEMOCAP_full_release", "/mnt/mlt-ray/runs"]
+
+
+def test_the_rayjobs_runtime_environment_is_one_that_ray_knows(ray_job: dict) -> None:
+    values = yaml.safe_load(ray_job["spec"]["runtimeEnvYAML"])
+    environment = RuntimeEnv(**values)
+    assert environment["config"]["setup_timeout_seconds"] == 1800
+    assert environment["pip"]["packages"] == [
+        "-c /mnt/mlt-ray/mlt_ray/constraints.txt",
+        "/mnt/mlt-ray/mlt_ray",
+    ]
+
+
+@pytest.mark.parametrize("path", [p for p in LAUNCHERS if p.suffix == ".sh"], ids=id_of)
+def test_a_script_is_sound(path: Path) -> None:
+    subprocess.run(["bash", "-n", path], check=True)
+    shellcheck = Path(sys.executable).parent / "shellcheck"
+    done = subprocess.run([shellcheck, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert os.access(path, os.X_OK)

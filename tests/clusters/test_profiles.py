@@ -1,0 +1,38 @@
+"""The shipped profiles."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from mlt_ray.documents import shipped_folder
+from mlt_ray.orchestration.profiles import Profile, find_profile, load_profile, profile_names
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_profile_is_found_by_its_name() -> None:
+    assert {"laptop", "one_gpu", "many_gpus"} <= set(profile_names())
+    assert [find_profile(n) for n in profile_names()] == sorted(ROOT.glob("clusters/*.yaml"))
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_a_profile_loads_says_something_and_says_why(name: str) -> None:
+    assert load_profile(name) != Profile()
+    assert find_profile(name).read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_a_shipped_profile_names_no_place_of_somebody(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.address in (None, "auto")
+    assert profile.store is None
+    assert profile.tracking_uri is None
+
+
+@pytest.mark.parametrize("name", ["search_spaces", "clusters"])
+def test_the_wheel_is_told_to_carry_what_is_found_by_name(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    carried = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert carried[name] == f"mlt_ray/{name}"
+    assert shipped_folder(name) == ROOT / name

@@ -1,0 +1,247 @@
+"""Speech encoders give a recording one vector, whatever it is computed beside."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import AutoModel
+
+from mlt_ray.errors import UserError
+from mlt_ray.features import speech_encoders
+from mlt_ray.features.encoders import SPEECH, SPEECH_FAMILY, Encoder, find_encoder
+from mlt_ray.features.speech_encoders import (
+    louder,
+    open_encoder,
+    pooled,
+    receptive_field,
+    resemblyzer_mel,
+    speech_vectors,
+)
+from tests.tiny_encoder import change_config
+from tests.tiny_speech_encoder import SHORTEST, WIDTH, write_speech_encoder
+
+REFERENCE = Path(__file__).parents[1] / "reference" / "resemblyzer_0_1_4.npz"
+CPU = torch.device("cpu")
+LENGTHS = (1601, 7, 4003, 1601, SHORTEST, 0, 2503)
+
+needs_resemblyzer = pytest.mark.skipif(
+    importlib.util.find_spec("resemblyzer") is None,
+    reason="Resemblyzer is not installed: pip install --no-deps Resemblyzer==0.1.4",
+)
+every_kind = pytest.mark.parametrize(
+    ("kind", "norm"),
+    [
+        *((kind, norm) for kind in ("wav2vec2", "hubert", "wavlm") for norm in ("group", "layer")),
+        ("data2vec-audio", "layer"),  # it knows no other
+    ],
+)
+
+
+def noise(length: int, seed: int = 0) -> np.ndarray:
+    found = np.random.default_rng(seed).normal(size=length).cumsum() * 0.003
+    return np.clip(found, -1, 1).astype(np.float32)
+
+
+def write(folder: Path, lengths: Sequence[int] = LENGTHS) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{n}.wav" for n in range(len(lengths))]
+    for n, (path, length) in enumerate(zip(paths, lengths, strict=True)):
+        soundfile.write(path, noise(length, seed=n), 16_000, subtype="FLOAT")
+    return paths
+
+
+def resemblyzer() -> Encoder:
+    return find_encoder("resemblyzer", SPEECH)
+
+
+def test_pooling_is_the_mean_and_the_deviation_over_time() -> None:
+    states = np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32)
+    expected = np.concatenate([np.mean(states, axis=0), np.std(states, axis=0)])
+    found = pooled(torch.from_numpy(states))
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+    one = pooled(torch.from_numpy(states[:1]))
+    np.testing.assert_array_equal(one.numpy(), [*states[0], *np.zeros(5)])
+
+
+@every_kind
+def test_a_vector_is_that_of_the_recording_alone_in_transformers_own_hands(
+    kind: str, norm: str, tmp_path: Path
+) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny", kind, norm=norm)
+    paths = write(tmp_path / "audio")
+    model = AutoModel.from_pretrained(folder).eval()
+    found = list(speech_vectors(folder, paths))
+    for n, (vector, length) in enumerate(zip(found, LENGTHS, strict=True)):
+        if length < SHORTEST:
+            continue
+        samples = noise(length, seed=n)
+        samples = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
+        with torch.no_grad():
+            states = model(torch.from_numpy(samples)[None]).last_hidden_state[0].numpy()
+        expected = np.concatenate([states.mean(axis=0), states.std(axis=0)])
+        assert vector.shape == (1, 2 * WIDTH)
+        assert vector.dtype == np.float32
+        np.testing.assert_allclose(vector[0], expected, rtol=0, atol=1e-5)
+
+
+@every_kind
+def test_neither_order_nor_company_changes_a_vector(kind: str, norm: str, tmp_path: Path) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny", kind, norm=norm)
+    paths = write(tmp_path / "audio")
+    together = list(speech_vectors(folder, paths))
+    alone = [next(speech_vectors(folder, [path])) for path in paths]
+    backwards = list(speech_vectors(folder, paths[::-1]))[::-1]
+    for one, other, third in zip(together, alone, backwards, strict=True):
+        np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(one, third)
+    distances = torch.pdist(torch.from_numpy(np.concatenate([together[n] for n in (0, 2, 3, 6)])))
+    assert float(distances.min()) > 1e-3
+
+
+@every_kind
+@pytest.mark.parametrize("length", [0, 1, SHORTEST - 1, SHORTEST])
+def test_the_shortest_recordings_have_one_state(
+    kind: str, norm: str, length: int, tmp_path: Path
+) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny", kind, norm=norm)
+    states = open_encoder(folder, CPU)(noise(length))
+    assert states.shape == (1, WIDTH)
+    assert bool(states.isfinite().all())
+
+
+@pytest.mark.parametrize("kind", SPEECH_FAMILY)
+def test_every_kind_of_encoder_is_found_in_its_folder(kind: str, tmp_path: Path) -> None:
+    encoder = find_encoder(str(write_speech_encoder(tmp_path / kind, kind, norm="layer")), SPEECH)
+    assert encoder.files == ("config.json", "model.safetensors", "preprocessor_config.json")
+    assert encoder.name == kind
+
+
+def test_the_receptive_field_is_what_the_convolutions_need(tmp_path: Path) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny")
+    model = AutoModel.from_pretrained(folder).eval()
+    assert receptive_field(model.config) == SHORTEST
+    assert model(torch.zeros(1, SHORTEST)).last_hidden_state.shape[1] == 1
+    with pytest.raises(RuntimeError):
+        model(torch.zeros(1, SHORTEST - 1))
+
+
+def test_samples_are_normalised_only_where_the_encoder_was_trained_so(tmp_path: Path) -> None:
+    samples = noise(1601)
+    for do_normalize in (True, False):
+        folder = write_speech_encoder(
+            tmp_path / str(do_normalize), norm="layer", do_normalize=do_normalize
+        )
+        states = open_encoder(folder, CPU)
+        same = torch.allclose(states(samples), states(samples * 0.02), atol=1e-2)
+        assert same == do_normalize
+
+
+def test_34_seconds_have_a_vector(tmp_path: Path) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny")
+    change_config(folder, conv_stride=[20, 4, 4])  # as coarse as the real ones
+    [path] = write(tmp_path / "audio", [34 * 16_000])
+    [vector] = speech_vectors(folder, [path])
+    assert vector.shape == (1, 2 * WIDTH)
+    assert np.isfinite(vector).all()
+
+
+def test_an_encoder_of_another_sample_rate_is_refused(tmp_path: Path) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny", sample_rate_hz=8_000)
+    with pytest.raises(UserError, match="expected a speech encoder for 16000 Hz, got one for 8000"):
+        open_encoder(folder, CPU)
+
+
+def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny")
+    broken = tmp_path / "broken.wav"
+    broken.write_text("no audio")
+    with pytest.raises(UserError, match=r"broken\.wav: expected audio"):
+        list(speech_vectors(folder, [broken]))
+
+
+def test_the_number_of_threads_is_as_before_while_vectors_are_used(tmp_path: Path) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        vectors = speech_vectors(folder, write(tmp_path / "audio"))
+        next(vectors)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_recordings_are_read_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_speech_encoder(tmp_path / "tiny")
+    paths = write(tmp_path / "audio")
+    expected = list(speech_vectors(folder, paths))
+    monkeypatch.setattr(speech_encoders, "_BLOCK", 3)
+    found = list(speech_vectors(folder, paths))
+    assert len(found) == len(paths)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["loud", "quiet"])
+def test_mel_frames_are_resemblyzer_s_own(name: str) -> None:
+    stored = np.load(REFERENCE)
+    mel = resemblyzer_mel(stored[f"{name}_samples"].astype(np.float32) / 32768).numpy()
+    expected = stored[f"{name}_mel"]
+    assert mel.shape == expected.shape == (74, 40)
+    # The largest energies are about 1; librosa sums in another order.
+    np.testing.assert_allclose(mel, expected, rtol=1e-4, atol=1e-6)
+
+
+@needs_resemblyzer
+@pytest.mark.parametrize("name", ["loud", "quiet"])
+def test_states_and_vector_are_resemblyzer_s_own(name: str, tmp_path: Path) -> None:
+    stored = np.load(REFERENCE)
+    samples = stored[f"{name}_samples"]
+    states = open_encoder(resemblyzer().folder, CPU)(samples.astype(np.float32) / 32768)
+    assert states.shape == (74, 256)
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, samples, 16_000)
+    [[vector]] = speech_vectors(resemblyzer().folder, [path])
+    np.testing.assert_allclose(vector, stored[f"{name}_vector"], rtol=0, atol=1e-4)
+    # Its speaker embedding is the last state through one more layer, of length 1.
+    stored_weights = resemblyzer().folder / "pretrained.pt"
+    weights = torch.load(stored_weights, map_location="cpu", weights_only=True)["model_state"]
+    embedding = (weights["linear.weight"] @ states[-1] + weights["linear.bias"]).relu()
+    embedding = embedding / embedding.norm()
+    np.testing.assert_allclose(embedding.numpy(), stored[f"{name}_embedding"], rtol=0, atol=1e-4)
+
+
+@needs_resemblyzer
+@pytest.mark.parametrize(
+    ("length", "num_states"), [(0, 1), (1, 1), (159, 1), (160, 2), (34 * 16_000, 3401)]
+)
+def test_resemblyzer_hears_any_length(length: int, num_states: int) -> None:
+    states = open_encoder(resemblyzer().folder, CPU)(noise(length))
+    assert states.shape == (num_states, 256)
+    assert bool(states.isfinite().all())
+
+
+@needs_resemblyzer
+def test_resemblyzer_is_named_by_its_weights_and_never_imported() -> None:
+    encoder = resemblyzer()
+    assert (encoder.name, encoder.files) == ("resemblyzer", ("pretrained.pt",))
+    assert encoder.identity == f"resemblyzer@{encoder.digest}"
+    open_encoder(encoder.folder, CPU)
+    assert "resemblyzer" not in sys.modules
+
+
+def test_only_quiet_recordings_are_made_louder() -> None:
+    tone = np.sin(np.arange(1600) / 7).astype(np.float32)
+    loud, quiet, silent = 0.5 * tone, 0.01 * tone, 0 * tone
+    np.testing.assert_array_equal(louder(loud), loud)
+    np.testing.assert_array_equal(louder(silent), silent)
+    raised = louder(quiet)
+    volume_dbfs = 20 * np.log10(np.sqrt(np.mean(raised.astype(np.float64) ** 2)))
+    assert volume_dbfs == pytest.approx(-30, abs=1e-3)
+    assert raised.dtype == np.float32

@@ -1,0 +1,69 @@
+"""The configuration of classical systems: what it reads, and what it refuses."""
+
+from typing import Any
+
+import pytest
+
+from mlt_ray.batch import InputSizes
+from mlt_ray.errors import UserError
+from mlt_ray.models.classical import ClassicalSpec
+from mlt_ray.models.registry import SYSTEMS, build_model, is_network, parse_model
+from mlt_ray.spec import Need
+
+
+@pytest.mark.parametrize(
+    ("spec", "inputs", "needs", "encoder"),
+    [
+        (ClassicalSpec(audio="egemaps"), ("egemaps",), (Need("egemaps"),), None),
+        (ClassicalSpec(text="tfidf", encoder="any"), ("tfidf",), (), None),
+        (
+            ClassicalSpec(text="embedding", encoder="any"),
+            ("embedding",),
+            (Need("sentence_embedding", "any"),),
+            "any",
+        ),
+        (
+            ClassicalSpec(audio="egemaps", text="embedding"),
+            ("egemaps", "embedding"),
+            (Need("egemaps"), Need("sentence_embedding", "minilm")),
+            "minilm",
+        ),
+    ],
+)
+def test_a_row_needs_what_its_classifiers_read_and_nothing_else(
+    spec: ClassicalSpec, inputs: tuple[str, ...], needs: tuple[Need, ...], encoder: str | None
+) -> None:
+    assert (spec.inputs, spec.needs, spec.text_encoder) == (inputs, needs, encoder)
+
+
+def test_a_study_can_leave_a_modality_out() -> None:
+    values = {"system": "classical", "audio": None, "text": "tfidf", "text_c": 2}
+    assert parse_model(values, "model") == ClassicalSpec(text="tfidf", text_c=2.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "model.audio: expected audio, text or both, got neither; set text: tfidf"),
+        ({"audio": "mfcc"}, "model.audio: expected one of egemaps, got 'mfcc'"),
+        ({"text": "words"}, "model.text: expected one of tfidf, embedding, got 'words'"),
+        ({"text": "tfidf", "text_c": 0}, "model.text_c: expected a number above 0, got 0"),
+        ({"audio": "egemaps", "audio_c": -1}, "model.audio_c: expected a number above 0, got -1"),
+        ({"text": "tfidf", "ngrams": 0}, "model.ngrams: expected a number at least 1, got 0"),
+        ({"text": "embedding", "encoder": ""}, "model.encoder: expected minilm, a folder or a"),
+        ({"text": "tfidf", "ngram": 2}, "model: unknown key ngram; did you mean ngrams?"),
+        ({"audio": "egemaps", "fusion": "max"}, "model.fusion: expected one of mean, weighted"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        parse_model({"system": "classical", **values}, "model")
+    assert str(raised.value).startswith(message)
+
+
+def test_a_classical_system_is_no_network(sizes: InputSizes) -> None:
+    spec = ClassicalSpec(text="tfidf")
+    assert not is_network(spec)
+    with pytest.raises(ValueError, match="system classical is no network"):
+        build_model(spec, sizes)
+    assert [name for name, entry in SYSTEMS.items() if entry.module is None] == ["classical"]

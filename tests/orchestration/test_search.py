@@ -1,0 +1,274 @@
+"""The search's decisions, driven without Ray."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from mlt_ray.errors import UserError
+from mlt_ray.orchestration.evidence import evidence_of
+from mlt_ray.orchestration.jobs import End, Outcome
+from mlt_ray.orchestration.search import CrossValidationSearch, State
+from mlt_ray.space import SearchSpace, parse_space
+from mlt_ray.spec import Run, RunSpec
+from mlt_ray.store import Store
+from tests.orchestration.conftest import FakeTune, report_of, write_report
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+SPACE: dict[str, Any] = {
+    "base": {"model": {"system": "multilevel"}},
+    "space": {
+        "model.text_encoder_layers": {"int": [1, 3]},
+        "model.deep_fusion_layers": {"int": [0, 3]},
+    },
+    "search": {"trials": 8, "startup_trials": 2, "warmup_epochs": 1, "best": 2},
+}
+
+
+def space_of(**search: Any) -> SearchSpace:
+    values = {**SPACE, "search": {**SPACE["search"], **search}}
+    return parse_space(Path("mini.yaml"), values)
+
+
+def open_search(
+    space: SearchSpace, store: Store, storage: optuna.storages.BaseStorage, **more: Any
+) -> CrossValidationSearch:
+    def configure(values: Mapping[str, Any]) -> RunSpec:
+        row = space.row(values)
+        return RunSpec(corpus="c", model=row.model, training=row.training)
+
+    configure_with = more.pop("configure", configure)
+    return CrossValidationSearch(space, store, storage, configure_with, identity="1", **more)
+
+
+def quality(run: Run) -> float:
+    """Better with more text layers and fewer fusion layers, and a little with the fold."""
+    model: Any = run.spec.model
+    return 0.5 + 0.1 * model.text_encoder_layers - 0.1 * model.deep_fusion_layers + run.fold / 1000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_distinct_configurations_are_proposed_and_each_cell_is_trained_once(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search, tune = open_search(space_of(pruner="none"), store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    assert len({c.spec for c in search.configurations}) == 8
+    assert len(tune.trained) == len(set(tune.trained)) == 8 * 5
+    assert all(c.state is State.COMPLETE for c in search.configurations)
+
+
+def test_the_best_are_those_of_the_highest_mean_dev_score(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search, tune = open_search(space_of(pruner="none"), store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    means = {c.number: sum(quality(cell) for cell in c.cells) / 5 for c in search.configurations}
+    assert [c.number for c in search.best()] == sorted(means, key=lambda n: (-means[n], n))[:2]
+    for trial in search.study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
+        assert trial.value == pytest.approx(means[trial.user_attrs["configuration"]])
+
+
+def test_a_poor_configuration_is_pruned_on_its_partial_mean(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    # Curves do not tell: all epochs but the last are alike.
+    space = space_of(warmup_epochs=100, sampler="random")
+    search, tune = open_search(space, store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    pruned = [c for c in search.configurations if c.state is State.PRUNED]
+    assert pruned
+    assert all("mean of the first" in c.reason and len(c.found) < 5 for c in pruned)
+    best = max(quality(c.cells[0]) for c in search.configurations)
+    assert all(quality(c.cells[0]) < best for c in pruned)
+    states = {t.user_attrs["configuration"]: t.state for t in search.study.get_trials()}
+    assert all(states[c.number] is optuna.trial.TrialState.PRUNED for c in pruned)
+
+
+def test_a_poor_learning_curve_stops_a_cell_and_prunes_its_configuration(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(warmup_cells=100, sampler="random")
+    search, tune = open_search(space, store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    assert tune.stopped
+    pruned = [c for c in search.configurations if c.state is State.PRUNED]
+    assert all("learning curve" in c.reason for c in pruned)
+    assert not set(tune.stopped) & {d for c in search.configurations for d in c.found}
+
+
+def test_a_pruned_cell_of_several_under_way_stops_the_others(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(warmup_cells=100, sampler="random", startup_trials=0, trials=2)
+    search = open_search(space, store, storage)
+    FakeTune(store, lambda run: 0.9).drive(search, most=5)
+    while len(search.configurations) < 2 or not search.configurations[1].todo:
+        assert search.next() is not None
+    poor = search.configurations[1]
+    taken = [*poor.under_way, *(cell.digest for pack in [search.next()] if pack for cell in pack)]
+    runs = {cell.digest: cell for cell in poor.cells}
+    curve = report_of(runs[taken[0]], 0.1).curve
+    stopping = search.epochs(runs[taken[0]], curve[:3])
+    assert {run.digest for run in stopping} == set(taken)
+    assert poor.state is State.PRUNED
+
+
+def test_after_a_kill_no_cell_runs_twice_and_the_same_number_is_proposed(
+    store: Store, tmp_path: Path
+) -> None:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
+    tune = FakeTune(store, quality)
+    tune.drive(open_search(space_of(), store, storage), most=13)
+    again = open_search(space_of(), store, storage)
+    tune.drive(again)
+    stopped = set(tune.stopped)
+    assert [d for d in tune.trained if tune.trained.count(d) > 1 and d not in stopped] == []
+    assert len(again.configurations) == 8
+    assert again.exhausted
+    states = {t.state for t in again.study.get_trials()}
+    assert optuna.trial.TrialState.RUNNING not in states
+
+
+def test_a_search_that_ended_is_found_ended(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    first, tune = open_search(space_of(), store, storage), FakeTune(store, quality)
+    tune.drive(first)
+    again = open_search(space_of(), store, storage)
+    assert again.exhausted
+    assert again.next() is None
+    assert [c.number for c in again.best()] == [c.number for c in first.best()]
+    assert [c.state for c in again.configurations] == [c.state for c in first.configurations]
+
+
+def test_what_any_study_has_computed_costs_nothing(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(pruner="none", sampler="grid", trials=12)
+    for values in space.grid():
+        spec = RunSpec(
+            corpus="c", model=space.row(values).model, training=space.row(values).training
+        )
+        for fold, seed in space.cells:
+            run = Run(spec=spec, fold=fold, seed=seed)
+            write_report(store, report_of(run, quality(run)))
+    search, tune = open_search(space, store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    assert tune.trained == []
+    assert len(search.configurations) == 12
+    assert all(c.state is State.COMPLETE for c in search.configurations)
+
+
+def test_no_test_score_reaches_the_search(
+    store: Store, storage: optuna.storages.BaseStorage, tmp_path: Path
+) -> None:
+    histories = []
+    for name, test_ua in (
+        ("kind", lambda run: quality(run)),
+        ("cruel", lambda run: 1 - quality(run)),
+    ):
+        place = Store(tmp_path / name)
+        where = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / name}.db")
+        search = open_search(space_of(), place, where)
+        FakeTune(place, quality, test_ua).drive(search)
+        histories.append([(c.values, c.state, c.means) for c in search.configurations])
+    assert histories[0] == histories[1]
+    run = search.configurations[0].cells[0]
+    report = report_of(run, 0.6)
+    without = replace(report, scores={"dev": report.scores["dev"]})
+    assert evidence_of(without) == evidence_of(report)
+    assert not any("test" in name for name in vars(evidence_of(report)))
+
+
+def test_a_configuration_that_diverges_is_failed_and_the_search_goes_on(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    def diverging(run: Run) -> float | None:
+        model: Any = run.spec.model
+        return None if model.deep_fusion_layers == 0 else quality(run)
+
+    space = space_of(sampler="grid", trials=12, pruner="none")
+    search, tune = open_search(space, store, storage), FakeTune(store, diverging)
+    tune.drive(search)
+    failed = [c for c in search.configurations if c.state is State.FAILED]
+    assert len(failed) == 3
+    assert {c.reason for c in failed} == {"the loss is nan"}
+    assert all(c.state is State.COMPLETE for c in search.best())
+
+
+def test_a_stopped_cell_of_a_running_configuration_is_given_out_again(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search = open_search(space_of(), store, storage)
+    [run] = search.next() or ()
+    search.ended(run, Outcome(end=End.STOPPED))
+    assert search.next() == (run,)
+
+
+def test_cells_of_one_configuration_go_out_in_packs(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search = open_search(space_of(), store, storage, pack=3)
+    packs = [search.next() or () for _ in range(3)]
+    assert [len(pack) for pack in packs] == [3, 2, 3]
+    assert all(len({run.spec for run in pack}) == 1 for pack in packs)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "grid"])
+def test_every_sampler_proposes(
+    sampler: str, store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search, tune = open_search(space_of(sampler=sampler), store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    assert len(search.configurations) == 8
+
+
+@pytest.mark.parametrize("pruner", ["median", "percentile", "halving", "none"])
+def test_every_pruner_works(
+    pruner: str, store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search, tune = open_search(space_of(pruner=pruner), store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    states = {c.state for c in search.configurations}
+    assert (State.PRUNED in states) == (pruner != "none")
+
+
+def test_a_small_space_ends_when_all_is_proposed(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(trials=50, pruner="none", seeds=[1], folds=[1])
+    search, tune = open_search(space, store, storage), FakeTune(store, quality)
+    tune.drive(search)
+    assert len(search.configurations) == space.size == 12
+
+
+def test_several_objectives_give_a_front(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(objectives=["dev_ua", "num_parameters"], pruner="none", best=5)
+    search = open_search(space, store, storage)
+    FakeTune(store, quality).drive(search)
+    best = search.best()
+    # All have the same number of parameters here: only the best score stays on the front.
+    top = max(c.means["dev_ua"] for c in search.configurations)
+    assert {round(c.means["dev_ua"], 9) for c in best} == {round(top, 9)}
+
+
+def test_a_space_of_which_nothing_can_be_built_says_so(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    def configure(values: Mapping[str, Any]) -> RunSpec:
+        raise UserError("mini.model.width: expected a multiple of num_heads (4), got 3")
+
+    search = open_search(space_of(), store, storage, configure=configure)
+    with pytest.raises(UserError, match=r"cannot be built; the last: .*num_heads"):
+        search.next()

@@ -1,0 +1,265 @@
+"""Claims: of contenders who can only write, list and remove files, one at a time has the lease."""
+
+import json
+import multiprocessing
+import os
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from mlt_ray import claim as claim_module
+from mlt_ray import holder as holder_module
+from mlt_ray.claim import Claim, ClaimHold, listed
+from mlt_ray.holder import Holder
+from mlt_ray.remote import Remote, RemoteFile
+
+FOLDER = "leases/run"
+CONTEXT = multiprocessing.get_context("fork")
+NEVER_S = 1000.0
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    return tmp_path / "there"
+
+
+@pytest.fixture
+def remote(there: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
+    monkeypatch.setattr(claim_module, "POLL_S", 0.01)
+    return Remote(f"local://{there}")
+
+
+def take(remote: Remote, owner: str, stale_s: float = NEVER_S) -> ClaimHold | None:
+    return ClaimHold.take(remote, FOLDER, Holder.here(owner), stale_s)
+
+
+def files(there: Path) -> list[str]:
+    return sorted(p.name for p in (there / FOLDER).iterdir())
+
+
+def age(there: Path, seconds: float) -> None:
+    """Makes all claims older."""
+    for path in (there / FOLDER).iterdir():
+        then = path.stat().st_mtime - seconds
+        os.utime(path, (then, then))
+
+
+def contend(pipe: Connection, uri: str, mark: Path, rounds: int) -> None:
+    """Takes and leaves the lease; holders leave traces that must not overlap."""
+    claim_module.POLL_S = 0.002
+    remote, held, crowded = Remote(uri), 0, 0
+    pipe.recv()
+    for _ in range(rounds):
+        hold = take(remote, f"owner {os.getpid()}")
+        if hold is None:
+            continue
+        try:
+            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            crowded += 1
+        else:
+            held += 1
+            mark.unlink()
+        hold.leave(done=False)
+    pipe.send((held, crowded))
+
+
+def rival(there: Path, name: str, holder: Holder | None = None) -> Path:
+    """Writes another's claim."""
+    path = there / FOLDER / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text((holder or Holder.here("rival")).as_json())
+    return path
+
+
+def test_only_one_owner_holds_a_claim(remote: Remote, there: Path) -> None:
+    first = take(remote, "a")
+    assert first is not None
+    assert take(remote, "b") is None
+    [name] = files(there)
+    assert name.endswith(".held")
+    assert first.beat()
+    first.leave(done=False)
+    assert files(there) == []
+    second = take(remote, "b")
+    assert second is not None
+
+
+def test_an_owner_retakes_its_own_claim_and_the_older_holder_has_lost_it(
+    remote: Remote, there: Path
+) -> None:
+    first, second = take(remote, "a"), take(remote, "a")
+    assert first is not None
+    assert second is not None
+    assert not first.beat()
+    first.leave(done=False)
+    assert second.beat()
+    assert take(remote, "b") is None
+
+
+def test_a_holder_is_dead_when_its_heartbeat_is_old(
+    remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = take(remote, "a", 30)
+    monkeypatch.setattr(holder_module, "machine", lambda: "another boot")
+    age(there, 25)
+    assert take(remote, "b", 30) is None
+    age(there, 10)
+    second = take(remote, "b", 30)
+    assert first is not None
+    assert second is not None
+    assert not first.beat()
+    assert second.beat()
+
+
+def test_a_dead_process_of_this_machine_holds_nothing(remote: Remote, there: Path) -> None:
+    here = Holder.here("rival")
+    values = json.loads(here.as_json())
+    rival(there, "000001.x.held", Holder(**(values | {"started": "1"})))
+    rival(there, "000002.y.claim", Holder(**(values | {"pid": 2**22 + 1})))
+    hold = take(remote, "a")
+    assert hold is not None
+    assert len(files(there)) == 1
+
+
+def test_a_heartbeat_that_revives_a_removed_claim_gives_way_to_the_later_one(
+    remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = take(remote, "a", 30)
+    assert first is not None
+    age(there, 60)
+    write = ClaimHold._write
+
+    def pausing(hold: ClaimHold, state: str) -> None:
+        monkeypatch.setattr(ClaimHold, "_write", write)
+        second.append(take(remote, "b", 30))
+        write(hold, state)
+
+    second: list[ClaimHold | None] = []
+    monkeypatch.setattr(ClaimHold, "_write", pausing)
+    assert first.beat(), "it listed before, and writes after the other took over"
+    [later] = second
+    assert later is not None
+    assert later.beat()
+    assert not first.beat()
+    first.leave(done=False)
+    assert later.beat()
+    assert len(files(there)) == 1
+
+
+def test_a_contender_that_is_taken_for_dead_while_it_decides_does_not_win(
+    remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was alone when it looked, stood still, and was overtaken before it wrote `held`."""
+    wins, others = ClaimHold._wins, []
+
+    def pausing(hold: ClaimHold, stale_s: float) -> bool:
+        monkeypatch.setattr(ClaimHold, "_wins", wins)
+        found = wins(hold, stale_s)
+        age(there, 60)
+        others.append(take(remote, "b", 30))
+        return found
+
+    monkeypatch.setattr(ClaimHold, "_wins", pausing)
+    assert take(remote, "a", 30) is None
+    [other] = others
+    assert other is not None
+    assert other.beat()
+    assert len(files(there)) == 1
+
+
+def test_the_lowest_of_several_waits_for_the_others_to_withdraw(
+    remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            higher.unlink()
+
+    higher = rival(there, "000009.z.claim")
+    monkeypatch.setattr(claim_module.time, "sleep", nap)
+    monkeypatch.setattr(claim_module, "listed", lambda *where: lower(listed(*where)))
+
+    def lower(found: dict) -> dict:
+        # As if the rival's claim had come between the first listing and ours.
+        return found if any(c.number == 1 for c in found) else {}
+
+    hold = take(remote, "a")
+    assert hold is not None
+    assert len(naps) == 3
+
+
+@pytest.mark.parametrize("name", ["000000.a.claim", "000007.z.held"])
+def test_a_contender_withdraws_from_a_lower_claim_and_from_any_holder(
+    remote: Remote, there: Path, name: str
+) -> None:
+    rival(there, name)
+    began = time.monotonic()
+    assert take(remote, "a") is None
+    assert time.monotonic() - began < 5
+    assert files(there) == [name]
+
+
+def test_a_claim_that_vanishes_while_it_is_read_is_no_proof_of_being_alone(
+    remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has become the lease between the listing and the reading."""
+    path = rival(there, "000009.z.claim")
+    read = Remote.read
+
+    def turning(remote: Remote, name: str) -> bytes | None:
+        if path.exists():
+            path.rename(path.with_suffix(".held"))
+        return read(remote, name)
+
+    monkeypatch.setattr(Remote, "read", turning)
+    assert take(remote, "a") is None
+    assert files(there) == ["000009.z.held"]
+
+
+def test_contenders_never_hold_a_claim_together(there: Path, tmp_path: Path) -> None:
+    started = []
+    for _ in range(5):
+        ours, theirs = CONTEXT.Pipe()
+        arguments = (theirs, f"local://{there}", tmp_path / "inside", 40)
+        process = CONTEXT.Process(target=contend, args=arguments, daemon=True)
+        process.start()
+        started.append((process, ours))
+    for _, pipe in started:
+        pipe.send("go")
+    results = [pipe.recv() for _, pipe in started]
+    for process, _ in started:
+        process.join()
+    assert sum(held for held, _ in results) > 0
+    assert sum(crowded for _, crowded in results) == 0
+    assert files(there) == []
+
+
+def test_a_contender_that_fails_leaves_no_claim(
+    remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(hold: ClaimHold) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClaimHold, "_confirm", failing)
+    with pytest.raises(KeyboardInterrupt):
+        take(remote, "a")
+    assert files(there) == []
+
+
+def test_claims_are_listed_in_order_and_a_held_one_as_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("000010.b.claim", "000009.a.held", "000010.a.held", "000010.a.claim")
+
+    class Listing:
+        def files(self, folder: str) -> dict[str, RemoteFile]:
+            return {name: RemoteFile(size=1, written_s=None) for name in names}
+
+    found = listed(Listing(), FOLDER)  # type: ignore[arg-type]
+    assert list(found) == [Claim(9, "a"), Claim(10, "a"), Claim(10, "b")]
+    assert [seen.is_held for seen in found.values()] == [True, True, False]

@@ -1,0 +1,311 @@
+"""Leases between real processes: one holder at a time, and a dead holder's lease is taken over."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from mlt_ray import holder as holder_module
+from mlt_ray import lease as lease_module
+from mlt_ray.holder import Holder, process_start
+from mlt_ray.lease import acquire, generations, lease_path
+from mlt_ray.store import Store, write_json
+
+DIGEST = "0123456789abcdef"
+CONTEXT = multiprocessing.get_context("fork")
+NEVER_S = 1000.0
+"""A staleness that no test waits for."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., tuple[BaseProcess, Connection]]]:
+    """Starts a process on one end of a pipe; whatever is left of it is killed."""
+    started = []
+
+    def begin(target: Callable[..., None], *args: object) -> tuple[BaseProcess, Connection]:
+        ours, theirs = CONTEXT.Pipe()
+        process = CONTEXT.Process(target=target, args=(theirs, *args), daemon=True)
+        process.start()
+        started.append(process)
+        return process, ours
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.join()
+
+
+def hold(pipe: Connection, root: str, owner: str, interval_s: float, stale_s: float) -> None:
+    """Acquires the lease, says so, and keeps it until told otherwise."""
+    lease = acquire(Store(root), DIGEST, owner, interval_s=interval_s, stale_s=stale_s)
+    pipe.send(lease is not None)
+    pipe.recv()
+    if lease is not None:
+        pipe.send(lease.lost)
+        lease.release()
+    pipe.send("released")
+
+
+def contend(pipe: Connection, root: str, rounds: int) -> None:
+    """Acquires and releases again and again; holders leave traces that must not overlap."""
+    store, mark, held, crowded = Store(root), Path(root) / "inside", 0, 0
+    pipe.recv()
+    for _ in range(rounds):
+        lease = acquire(store, DIGEST, f"owner {os.getpid()}", stale_s=NEVER_S)
+        if lease is None:
+            continue
+        with lease:
+            try:
+                os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                crowded += 1
+            else:
+                held += 1
+                mark.unlink()
+    pipe.send((held, crowded))
+
+
+def age(store: Store, seconds: float) -> None:
+    """Makes the lease's last heartbeat older."""
+    folder = store.root / "leases"
+    path = lease_path(folder, DIGEST, max(generations(folder, DIGEST)))
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes this process believe that it runs on another machine from now on."""
+    monkeypatch.setattr(holder_module, "machine", lambda: "another boot")
+
+
+def test_only_one_owner_holds_a_lease(store: Store) -> None:
+    first = acquire(store, DIGEST, "a")
+    assert first is not None
+    assert acquire(store, DIGEST, "b") is None
+    other = acquire(store, "another run", "b")
+    assert other is not None
+    first.release()
+    second = acquire(store, DIGEST, "b")
+    assert second is not None
+    assert acquire(store, DIGEST, "a") is None
+    second.release()
+    other.release()
+
+
+def test_a_lease_is_released_at_the_end_of_its_block_even_by_an_exception(store: Store) -> None:
+    lease = acquire(store, DIGEST, "a")
+    assert lease is not None
+    with pytest.raises(KeyError), lease:
+        raise KeyError
+    assert acquire(store, DIGEST, "b") is not None
+
+
+def test_an_owner_retakes_its_own_lease_and_the_older_holder_has_lost_it(store: Store) -> None:
+    lost: list[bool] = []
+    first = acquire(store, DIGEST, "a", interval_s=0.02, on_lost=lambda: lost.append(True))
+    second = acquire(store, DIGEST, "a", interval_s=0.02)
+    assert first is not None
+    assert second is not None
+    deadline = time.monotonic() + 10
+    while not lost and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert first.lost
+    assert lost == [True]
+    first.release()
+    assert not second.lost
+    assert acquire(store, DIGEST, "b") is None, "the older holder's release freed the lease"
+    second.release()
+
+
+def test_the_leases_of_a_finished_run_are_removed(store: Store) -> None:
+    lease = acquire(store, DIGEST, "a")
+    assert lease is not None
+    with lease:
+        write_json(store.run_dir(DIGEST) / "report.json", {})
+    assert list((store.root / "leases").iterdir()) == []
+
+
+def test_a_killed_holder_of_this_machine_loses_its_lease_at_once(store: Store, start) -> None:
+    process, pipe = start(hold, str(store.root), "a", 1.0, NEVER_S)
+    assert pipe.recv()
+    assert acquire(store, DIGEST, "b", stale_s=NEVER_S) is None
+    os.kill(process.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, though not yet reaped
+    lease = acquire(store, DIGEST, "b", stale_s=NEVER_S)
+    assert lease is not None
+    lease.release()
+
+
+def test_another_process_with_a_dead_holder_s_id_is_not_the_holder(store: Store) -> None:
+    lease = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert lease is not None
+    [path] = (store.root / "leases").glob("*.json")
+    values = json.loads(path.read_text())
+    assert values["started"] == process_start(os.getpid())
+    path.write_text(json.dumps(values | {"started": "1"}))
+    taken = acquire(store, DIGEST, "b", stale_s=NEVER_S)
+    assert taken is not None
+    taken.release()
+
+
+def test_a_holder_elsewhere_is_dead_when_its_heartbeat_is_old(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert lease is not None
+    elsewhere(monkeypatch)
+    age(store, 25)
+    assert acquire(store, DIGEST, "b", stale_s=30) is None
+    age(store, 10)
+    taken = acquire(store, DIGEST, "b", stale_s=30)
+    assert taken is not None
+    taken.release()
+
+
+def test_a_clock_that_is_wrong_makes_no_holder_dead(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = acquire(store, DIGEST, "a")
+    assert lease is not None
+    elsewhere(monkeypatch)
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    assert acquire(store, DIGEST, "b", stale_s=30) is None
+    lease.release()
+
+
+def test_a_heartbeat_keeps_a_lease_that_is_held_for_longer_than_staleness(
+    store: Store, start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, pipe = start(hold, str(store.root), "a", 0.05, 1.0)
+    assert pipe.recv()
+    elsewhere(monkeypatch)
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        assert acquire(store, DIGEST, "b", stale_s=1.0) is None
+        time.sleep(0.1)
+    pipe.send("release")
+    assert pipe.recv() is False
+    assert pipe.recv() == "released"
+    assert acquire(store, DIGEST, "b", stale_s=NEVER_S) is not None
+
+
+def test_a_holder_that_stood_still_learns_that_it_lost_its_lease(
+    store: Store, start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, pipe = start(hold, str(store.root), "a", 0.05, 0.3)
+    assert pipe.recv()
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(0.5)
+    lease = acquire(store, DIGEST, "b", interval_s=0.05, stale_s=0.3)
+    assert lease is not None
+    os.kill(process.pid, signal.SIGCONT)
+    time.sleep(0.3)
+    pipe.send("release")
+    assert pipe.recv() is True
+    assert pipe.recv() == "released"
+    assert not lease.lost
+    assert acquire(store, DIGEST, "c", stale_s=NEVER_S) is None
+    lease.release()
+
+
+def test_of_many_contenders_for_a_dead_holder_s_lease_one_wins(
+    store: Store, start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.root / "leases"
+    folder.mkdir(parents=True)
+    for number in range(10):
+        for path in folder.iterdir():
+            path.unlink()
+        lease_path(folder, DIGEST, 7).write_text("{")  # cut short while it was written
+        age(store, 60)
+        contenders = [start(hold, str(store.root), f"{number} {n}", 5.0, 30.0) for n in range(8)]
+        assert [pipe.recv() for _, pipe in contenders].count(True) == 1
+        for process, _ in contenders:
+            process.kill()
+
+
+def test_contenders_never_hold_a_lease_together(store: Store, start) -> None:
+    contenders = [start(contend, str(store.root), 150) for _ in range(6)]
+    store.root.mkdir(parents=True, exist_ok=True)
+    for _, pipe in contenders:
+        pipe.send("go")
+    results = [pipe.recv() for _, pipe in contenders]
+    assert sum(held for held, _ in results) > 0
+    assert sum(crowded for _, crowded in results) == 0
+
+
+def test_a_slow_contender_cannot_revive_a_generation_that_has_passed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides on generation 1, and comes to create 2 when 2 has been held, and 3 is held."""
+    folder = store.root / "leases"
+    first = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert first is not None
+    first.release()
+    judge, winners = lease_module.is_free, []
+
+    def pausing(path: Path, owner: str, stale_s: float) -> bool:
+        found = judge(path, owner, stale_s)
+        if owner == "slow":
+            monkeypatch.setattr(lease_module, "is_free", judge)
+            second = acquire(store, DIGEST, "b", interval_s=NEVER_S)
+            assert second is not None
+            second.release()
+            winners.append(acquire(store, DIGEST, "c", interval_s=NEVER_S))
+        return found
+
+    monkeypatch.setattr(lease_module, "is_free", pausing)
+    assert acquire(store, DIGEST, "slow", interval_s=NEVER_S) is None
+    assert generations(folder, DIGEST) == [3]
+    [third] = winners
+    assert third is not None
+    third.release()
+
+
+def test_a_lease_whose_folder_was_deleted_is_lost(store: Store) -> None:
+    lease = acquire(store, DIGEST, "a", interval_s=0.02)
+    assert lease is not None
+    [path] = (store.root / "leases").glob("*.json")
+    path.unlink()
+    deadline = time.monotonic() + 10
+    while not lease.lost and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert lease.lost
+
+
+def test_a_holder_whose_store_is_away_for_long_has_lost_its_lease(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(path: Path) -> None:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(lease_module.os, "utime", away)
+    began = time.monotonic()
+    lease = acquire(store, DIGEST, "a", interval_s=0.02, stale_s=0.2)
+    assert lease is not None
+    while not lease.lost and time.monotonic() < began + 10:
+        time.sleep(0.01)
+    assert 0.15 < time.monotonic() - began < 5
+
+
+def test_a_process_that_does_not_exist_has_no_start() -> None:
+    assert process_start(2**22 + 1) is None
+    here = Holder.here("a")
+    assert not here.is_known_dead
+
+
+def test_an_owner_without_a_name_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="owner"):
+        acquire(store, DIGEST, "")

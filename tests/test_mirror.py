@@ -1,0 +1,338 @@
+"""A store behind a URI: each machine has a mirror of its own, and all see what any has finished.
+
+The other side is a folder behind fsspec; `test_store_on_s3` asks the same of an object store.
+"""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.errors import StoreUnreachable
+from mlt_ray.features.cache import Cache
+from mlt_ray.mirror import CACHE_VARIABLE, cache_folder, open_remote
+from mlt_ray.orchestration.plan import make_plan, record, recorded
+from mlt_ray.remote import Remote, uninterrupted, without_credentials
+from mlt_ray.store import Predictions, RunReport, Store, write_bytes
+from mlt_ray.study import load_study
+
+DIGEST = "0123456789abcdef"
+REPORT = RunReport(
+    digest=DIGEST,
+    spec={"corpus": "c0ffee"},
+    fold=2,
+    seed=3,
+    scores={"test": {"wa": 0.1 + 0.2}},
+    best_epoch=1,
+    curve=(),
+    part_sizes={"train": 7},
+    num_parameters=11,
+    started_ms=1,
+    ended_ms=2,
+    computed_s=0.25,
+)
+PREDICTIONS = {
+    "test": Predictions(
+        utterances=("a",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
+    )
+}
+FILES = ("weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json")
+
+OnMachine = Callable[[str], Store]
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """The folder behind the URI."""
+    return tmp_path / "there"
+
+
+@pytest.fixture
+def on(tmp_path: Path, there: Path, monkeypatch: pytest.MonkeyPatch) -> OnMachine:
+    """Opens the store on a machine of that name."""
+
+    def open_store(machine: str) -> Store:
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / machine))
+        return Store(f"local://{there}")
+
+    return open_store
+
+
+def write(store: Store) -> None:
+    store.write_run(REPORT, PREDICTIONS, b"weights", {"mean": [0.1]})
+
+
+def names(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def cut(monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
+    """Lets so many files reach the other side, and no more; returns the names of these."""
+    arrived: list[str] = []
+    original = Remote.write
+
+    def failing(remote: Remote, name: str, content: Any) -> None:
+        if len(arrived) >= after:
+            raise StoreUnreachable("the network is gone")
+        original(remote, name, content)
+        arrived.append(name)
+
+    monkeypatch.setattr(Remote, "write", failing)
+    return arrived
+
+
+def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -> None:
+    a, b = on("a"), on("b")
+    assert a.root != b.root
+    assert a.location == b.location
+    assert not b.is_done(DIGEST)
+    assert b.report(DIGEST) is None
+    write(a)
+    assert b.finished(["another", DIGEST]) == {DIGEST}
+    assert b.is_done(DIGEST)
+    assert b.report(DIGEST) == REPORT
+    assert b.reports(["another", DIGEST]) == [REPORT]
+    assert b.run_file(DIGEST, "weights.pt").read_bytes() == b"weights"
+    assert names(b.root) == {f"runs/{DIGEST}/{name}" for name in ("report.json", "weights.pt")}
+
+
+def test_a_run_that_is_finished_here_is_not_asked_for_there(
+    on: OnMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = on("a")
+    write(store)
+
+    def unasked(*args: Any) -> None:
+        raise AssertionError("the other side was asked")
+
+    for method in ("read", "download", "files", "write"):
+        monkeypatch.setattr(Remote, method, unasked)
+    assert store.is_done(DIGEST)
+    assert store.finished([DIGEST]) == {DIGEST}
+    write(store)
+
+
+@pytest.mark.parametrize("arrive", range(len(FILES)))
+def test_a_run_whose_push_was_cut_short_is_done_nowhere_and_can_be_written_again(
+    on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch, arrive: int
+) -> None:
+    with monkeypatch.context() as patch:
+        arrived = cut(patch, arrive)
+        with pytest.raises(StoreUnreachable):
+            write(on("a"))
+        assert "report.json" not in {Path(name).name for name in arrived}
+        assert names(there) == set(arrived)
+    for machine in ("a", "b"):
+        assert not on(machine).is_done(DIGEST)
+        assert on(machine).finished([DIGEST]) == set()
+    write(on("a"))
+    assert on("b").report(DIGEST) == REPORT
+    assert names(there) == {f"runs/{DIGEST}/{name}" for name in FILES}
+
+
+def test_features_computed_on_one_machine_are_used_on_another(on: OnMachine) -> None:
+    a, b = on("a"), on("b")
+    arrays = {"x": np.arange(6.0).reshape(3, 2), "y": np.ones((1, 2))}
+    Cache(a.features("frames", "d"), a.push).add(arrays)
+    found = Cache(b.features("frames", "d"), b.push)
+    assert found.missing(["x", "y", "z"]) == ["z"]
+    np.testing.assert_array_equal(found["x"], arrays["x"])
+    found.add({"z": np.zeros((2, 2))})
+    assert Cache(a.features("frames", "d"), a.push).missing(["x", "y", "z"]) == []
+
+
+@pytest.mark.parametrize("arrive", [0, 1])
+def test_features_whose_push_was_cut_short_are_pushed_later(
+    on: OnMachine, monkeypatch: pytest.MonkeyPatch, arrive: int
+) -> None:
+    with monkeypatch.context() as patch:
+        arrived = cut(patch, arrive)
+        a = on("a")
+        cache = Cache(a.features("frames", "d"), a.push)
+        with pytest.raises(StoreUnreachable):
+            cache.add({"x": np.ones((1, 2))})
+        assert not any(name.endswith(".json") for name in arrived)
+    assert Cache(on("b").features("frames", "d")).missing(["x"]) == ["x"]
+    a = on("a")
+    cache = Cache(a.features("frames", "d"), a.push)
+    if cache.missing(["x"]):  # the index had not been written
+        cache.add({"x": np.ones((1, 2))})
+    assert Cache(on("b").features("frames", "d")).missing(["x"]) == []
+
+
+def test_a_damaged_copy_of_features_is_fetched_again(on: OnMachine) -> None:
+    a, b = on("a"), on("b")
+    Cache(a.features("frames", "d"), a.push).add({"x": np.ones((999, 2))})
+    [path] = b.features("frames", "d").glob("*.npy")
+    path.write_bytes(path.read_bytes()[:2000])
+    assert Cache(b.features("frames", "d")).missing(["x"]) == ["x"]
+    assert Cache(b.features("frames", "d")).missing(["x"]) == []
+
+
+def test_an_index_reaches_the_other_side_after_what_it_points_to(
+    on: OnMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = on("a")
+    arrived = cut(monkeypatch, 100)
+    for name in ("config.json", "tokenizer.json", "model.safetensors", "vocab.txt"):
+        write_bytes(store.root / "encoders" / "e" / name, name.encode())
+    store.encoder("e")
+    last = [Path(name).name for name in arrived]
+    assert set(last[:2]) == {"model.safetensors", "vocab.txt"}
+    assert last[2:] == ["tokenizer.json", "config.json"]
+    folder = on("b").encoder("e")
+    assert (folder / "vocab.txt").read_bytes() == b"vocab.txt"
+    assert len(names(folder)) == 4
+
+
+def test_files_that_are_being_written_are_not_shared(on: OnMachine, there: Path) -> None:
+    store = on("a")
+    write_bytes(store.root / "encoders" / "e" / ".vocab.txt.x1", b"half")
+    store.encoder("e")
+    assert not there.exists() or names(there) == set()
+
+
+def test_plans_are_read_as_the_last_machine_left_them(on: OnMachine) -> None:
+    a, b = on("a"), on("b")
+    a.write_json(a.study("demo"), {"rows": 1})
+    assert b.read_json(b.study("demo")) == {"rows": 1}
+    b.write_json(b.study("demo"), {"rows": 2})
+    b.write_json(b.study("table1"), {})
+    assert a.read_json(a.study("demo")) == {"rows": 2}
+    assert a.studies() == b.studies() == ["demo", "table1"]
+
+
+def test_a_plan_that_was_recorded_on_one_machine_is_known_on_another(
+    on: OnMachine, raw: Any
+) -> None:
+    corpus: Corpus = raw.corpus
+    plan = make_plan(load_study("demo"), corpus)
+    record(plan, on("a"))
+    found = recorded("demo", on("b"))
+    assert found is not None
+    assert found["corpus"]["fingerprint"] == corpus.fingerprint
+
+
+def test_a_checkpoint_goes_on_on_another_machine(on: OnMachine, there: Path) -> None:
+    a, b = on("a"), on("b")
+    path = a.checkpoint(DIGEST)
+    assert not a.pull(path, fresh=True)
+    for state in (b"first", b"second"):
+        write_bytes(path, state)
+        a.push(path)
+        assert b.pull(b.checkpoint(DIGEST), fresh=True)
+        assert b.checkpoint(DIGEST).read_bytes() == state
+    write(b)
+    assert names(there / "checkpoints") == set()
+    assert not b.checkpoint(DIGEST).exists()
+
+
+def test_a_folder_is_pushed_with_all_that_is_in_it(on: OnMachine, there: Path) -> None:
+    store = on("a")
+    write_bytes(store.root / "reports" / "demo" / "tables.md", b"old")
+    store.push(store.root / "reports")
+    write_bytes(store.root / "reports" / "demo" / "tables.md", b"new")
+    store.push(store.root / "reports")
+    assert (there / "reports" / "demo" / "tables.md").read_bytes() == b"new"
+
+
+def test_an_interruption_does_not_cut_a_write_short() -> None:
+    done = threading.Event()
+
+    def act() -> None:
+        time.sleep(0.2)
+        done.set()
+
+    class InterruptingFuture(uninterrupted.__globals__["Future"]):  # type: ignore[misc, name-defined]
+        def result(self, timeout: float | None = None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(uninterrupted.__globals__, "Future", InterruptingFuture)
+        with pytest.raises(KeyboardInterrupt):
+            uninterrupted(act)
+    assert done.wait(10)
+
+
+def test_an_error_of_a_write_reaches_the_caller() -> None:
+    def act() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError, match="x"):
+        uninterrupted(act)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason", "remedy"),
+    [
+        ("bogus://x/y", "Protocol not known", "name another --store"),
+        ("s3://bucket?colour=red", "Unexpected query parameter", "name another --store"),
+        ("s3://", "no name of a bucket", "s3://bucket/prefix"),
+    ],
+)
+def test_a_uri_that_is_no_store_is_one_line(uri: str, reason: str, remedy: str) -> None:
+    with pytest.raises(StoreUnreachable) as raised:
+        Store(uri)
+    line = str(raised.value)
+    assert line.startswith(f"--store {uri}: expected a store that answers, got: ")
+    assert reason in line
+    assert remedy in line
+    assert "\n" not in line
+
+
+def test_credentials_in_a_uri_are_not_shown() -> None:
+    assert without_credentials("s3://key:se/cret@b/p?x=a@b") == "s3://b/p?x=a@b"
+    assert without_credentials("s3://key:secret@bucket/p?x=1") == "s3://bucket/p?x=1"
+    assert without_credentials("s3://bucket/a@b") == "s3://bucket/a@b"
+
+
+def test_mirrors_lie_in_the_user_s_cache_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "given"))
+    assert cache_folder() == tmp_path / "given"
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "mlt_ray"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "mlt_ray"
+
+
+def test_stores_in_memory_can_be_opened_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    store = Store("memory://runs")
+    write(store)
+    assert store.mirror is not None
+    assert set(store.mirror.remote.files(f"runs/{DIGEST}")) == set(FILES)
+    assert store.mirror.remote is open_remote("memory://runs")
+
+
+def test_a_damaged_report_names_both_sides(on: OnMachine, there: Path) -> None:
+    write_bytes(there / "runs" / DIGEST / "report.json", b"{")
+    store = on("a")
+    with pytest.raises(Exception, match=f"here and in local://{there}"):
+        store.report(DIGEST)
+
+
+def test_a_file_uri_is_a_folder(tmp_path: Path) -> None:
+    store = Store((tmp_path / "a b").as_uri())
+    assert store.root == tmp_path / "a b"
+    assert store.mirror is None
+    assert store.location == str(store) == str(store.root)
+    assert Store(store.location).root == store.root
+
+
+def test_a_report_is_equal_after_its_journey(on: OnMachine) -> None:
+    write(on("a"))
+    found = on("b").report(DIGEST)
+    assert found is not None
+    assert dataclasses.asdict(found) == dataclasses.asdict(REPORT)

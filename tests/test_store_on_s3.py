@@ -1,0 +1,256 @@
+"""A store in a real object store: moto's S3 server on the loopback, spoken to by pyarrow.
+
+Two machines are two folders for mirrors; what is killed is a process of its own.
+"""
+
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlt_ray.errors import StoreUnreachable, UserError
+from mlt_ray.features.batching import FoldData
+from mlt_ray.features.cache import Cache
+from mlt_ray.features.extract import FeatureCache
+from mlt_ray.lease import acquire
+from mlt_ray.mirror import CACHE_VARIABLE
+from mlt_ray.store import Predictions, RunReport, Store, write_bytes
+
+pytestmark = pytest.mark.slow
+
+DIGEST = "0123456789abcdef"
+REPORT = RunReport(
+    digest=DIGEST,
+    spec={"corpus": "c0ffee"},
+    fold=2,
+    seed=3,
+    scores={"test": {"wa": 0.1 + 0.2}},
+    best_epoch=1,
+    curve=(),
+    part_sizes={"train": 7},
+    num_parameters=11,
+    started_ms=1,
+    ended_ms=2,
+    computed_s=0.25,
+)
+PREDICTIONS = {
+    "test": Predictions(
+        utterances=("a",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
+    )
+}
+
+OnMachine = Callable[[str], Store]
+
+WRITE = """
+import sys
+sys.path.insert(0, {folder!r})
+import test_store_on_s3 as tests
+tests.Store({uri!r}).write_run(tests.REPORT, tests.PREDICTIONS, bytes({size}), {{}})
+"""
+HOLD = """
+import sys
+from mlt_ray.lease import acquire
+from mlt_ray.store import Store
+lease = acquire(Store({uri!r}), "run", "a", interval_s=0.3)
+print(lease is not None, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Host and port of an S3 server with a bucket named bucket."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow import fs  # type: ignore[import-untyped]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        started = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        started.start()
+        host, port = started.get_host_and_port()
+        address = f"{host}:{port}"
+        found = fs.S3FileSystem(
+            endpoint_override=address, scheme="http", allow_bucket_creation=True
+        )
+        found.create_dir("bucket")
+        yield address
+        started.stop()
+
+
+@pytest.fixture
+def uri(server: str) -> str:
+    """A store of this test alone."""
+    return f"s3://bucket/{uuid.uuid4().hex}?endpoint_override={server}&scheme=http"
+
+
+@pytest.fixture
+def on(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnMachine:
+    """Opens the store on a machine of that name."""
+
+    def open_store(machine: str) -> Store:
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / machine))
+        return Store(uri)
+
+    return open_store
+
+
+def start(code: str) -> subprocess.Popen[str]:
+    """A process on a machine of its own, which runs `code`."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
+
+
+def write(store: Store, size: int = 7) -> None:
+    store.write_run(REPORT, PREDICTIONS, bytes(size), {"mean": [0.1]})
+
+
+def objects(store: Store) -> set[str]:
+    assert store.mirror is not None
+    return set(store.mirror.remote.files(""))
+
+
+def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -> None:
+    a, b = on("a"), on("b")
+    assert a.root != b.root
+    assert not b.is_done(DIGEST)
+    write_bytes(a.checkpoint(DIGEST), b"state")
+    a.push(a.checkpoint(DIGEST))
+    assert b.pull(b.checkpoint(DIGEST), fresh=True)
+    assert b.checkpoint(DIGEST).read_bytes() == b"state"
+    write(a, size=20_000_000)
+    assert b.is_done(DIGEST)
+    assert b.reports([DIGEST, "another"]) == [REPORT]
+    assert b.run_file(DIGEST, "weights.pt").read_bytes() == bytes(20_000_000)
+    assert not b.pull(b.root / "checkpoints" / "another.pt")
+    names = ("weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json")
+    assert objects(a) == {f"runs/{DIGEST}/{name}" for name in names}
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.2, 0.4])
+def test_a_machine_that_is_killed_while_it_pushes_leaves_the_run_not_done(
+    on: OnMachine, uri: str, after_s: float
+) -> None:
+    store = on("watching")
+    on("killed")
+    folder = str(Path(__file__).parent)
+    process = start(WRITE.format(folder=folder, uri=uri, size=300_000_000))
+    deadline = time.monotonic() + 60
+    while not objects(store) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)  # the small files are pushed beside the large one
+    time.sleep(after_s)
+    assert process.poll() is None, "the push ended before it was cut short"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert f"runs/{DIGEST}/weights.pt" not in objects(store), "half a file is there"
+    assert not on("another").is_done(DIGEST)
+    assert not on("killed").is_done(DIGEST)
+    write(on("killed"))
+    assert on("another").report(DIGEST) == REPORT
+
+
+def test_features_and_corpus_of_one_machine_serve_a_fold_on_another(
+    on: OnMachine, raw: Any, features: Callable[..., FeatureCache], tmp_path: Path
+) -> None:
+    from mlt_ray.corpus.folds import make_folds
+    from mlt_ray.corpus.utterance import Corpus
+    from mlt_ray.spec import FeatureSpec, FoldSpec
+
+    corpus, spec = raw.corpus, FeatureSpec()
+    features(on("a"), raw.utterances, raw.frames, raw.words)
+    on("a").write_json(on("a").corpus(corpus.fingerprint), corpus.as_dict())
+    b = on("b")
+    found = Corpus.from_dict(b.read_json(b.corpus(corpus.fingerprint)))
+    assert found.fingerprint == corpus.fingerprint
+    fold = make_folds(found, FoldSpec())[0]
+    there = FoldData(found, fold, spec, FeatureCache.open(b, spec), {}, None)
+    features(Store(tmp_path / "local"), raw.utterances, raw.frames, raw.words)
+    local = FeatureCache.open(Store(tmp_path / "local"), spec)
+    here = FoldData(corpus, fold, spec, local, {}, None)
+    assert there.fitted == here.fitted
+
+
+def test_a_segment_of_features_is_seen_at_once_on_another_machine(on: OnMachine) -> None:
+    a, b = on("a"), on("b")
+    Cache(a.features("frames", "d"), a.push).add({"x": np.arange(6.0).reshape(3, 2)})
+    found = Cache(b.features("frames", "d"), b.push)["x"]
+    np.testing.assert_array_equal(found, np.arange(6.0).reshape(3, 2))
+
+
+def test_of_two_machines_one_has_the_lease_until_it_is_killed(on: OnMachine, uri: str) -> None:
+    on("a")
+    process = start(HOLD.format(uri=uri))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    store = on("b")
+    # Older than the seconds in which S3 tells times, and than a loaded machine's delays.
+    for _ in range(4):
+        assert acquire(store, "run", "b", stale_s=5) is None
+        time.sleep(0.5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    lease = acquire(store, "run", "b", stale_s=1000)
+    assert lease is not None
+    lease.release()
+    assert objects(store) == set()
+
+
+def test_of_many_contenders_one_wins(on: OnMachine) -> None:
+    store = on("a")
+    with ThreadPoolExecutor(6) as pool:
+        leases = list(pool.map(lambda n: acquire(store, "run", f"owner {n}"), range(6)))
+    assert sum(lease is not None for lease in leases) == 1
+    for lease in leases:
+        if lease is not None:
+            lease.release()
+
+
+def one_line(uri: str) -> str:
+    with pytest.raises(StoreUnreachable) as raised:
+        Store(uri)
+    assert isinstance(raised.value, UserError)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_a_bucket_that_is_not_there_is_one_line(server: str) -> None:
+    line = one_line(f"s3://pail/runs?endpoint_override={server}&scheme=http")
+    assert "no bucket pail" in line
+    assert line.endswith("create the bucket, or name another --store")
+
+
+def test_an_endpoint_that_does_not_answer_is_one_line(server: str) -> None:
+    line = one_line("s3://bucket/runs?endpoint_override=127.0.0.1:1&scheme=http")
+    assert line.endswith("check endpoint_override and the network")
+
+
+def test_credentials_that_are_refused_are_one_line() -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(403)
+            self.end_headers()
+
+        def log_message(self, *values: object) -> None:
+            """Say nothing."""
+
+    refusing = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=refusing.serve_forever, daemon=True).start()
+    host, port = refusing.server_address[:2]
+    uri = f"s3://key:secret@bucket/runs?endpoint_override={host!s}:{port}&scheme=http"
+    line = one_line(uri)
+    refusing.shutdown()
+    refusing.server_close()
+    assert "ACCESS_DENIED" in line
+    assert "AWS_ACCESS_KEY_ID" in line
+    assert "secret@" not in line
