@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
@@ -110,7 +111,7 @@ class FoldData:
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The utterances at `indices` of the corpus, padded with zeros."""
-        frames = [self._frames(int(i)) for i in indices]
+        frames = [self.frames(int(i)) for i in indices]
         texts = [self._texts[i] for i in indices]
         lengths = [len(f) for f in frames]
         num_words = [len(t.words) for t in texts]
@@ -131,8 +132,26 @@ class FoldData:
             words=torch.from_numpy(words),
             num_words=torch.tensor(num_words),
             phonemes=torch.from_numpy(phonemes),
-            extras={name: extra.batch(indices) for name, extra in self._extras.items()},
+            extras=self.extras(indices),
         )
+
+    def text(self, index: int) -> Text:
+        """An utterance's words and phonemes."""
+        return self._texts[index]
+
+    def extras(self, indices: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
+        """(B, …) extra inputs of the utterances at `indices` of the corpus, by name."""
+        return {name: extra.batch(indices) for name, extra in self._extras.items()}
+
+    def frames(self, index: int) -> np.ndarray:
+        """(T, F) float32, normalised and averaged over `frames_per_step`."""
+        if index in self._kept:
+            return self._kept[index]
+        raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
+        frames = averaged(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
+        if self._keep:
+            self._kept[index] = frames
+        return frames
 
     def _number_vectors(self) -> dict[str, int]:
         """Ids of the corpus's words that have a vector; they follow the learned rows."""
@@ -149,16 +168,6 @@ class FoldData:
         for n, (_, symbols) in enumerate(pairs):
             phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)
-
-    def _frames(self, index: int) -> np.ndarray:
-        """(T, F) float32, normalised and averaged over `frames_per_step`."""
-        if index in self._kept:
-            return self._kept[index]
-        raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
-        frames = averaged(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
-        if self._keep:
-            self._kept[index] = frames
-        return frames
 
 
 def averaged(frames: np.ndarray, step: int) -> np.ndarray:

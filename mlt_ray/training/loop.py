@@ -87,7 +87,7 @@ def train(
         side_by_side: InTurn | Pack = InTurn([])
         while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
             if side_by_side.learners != active:
-                side_by_side = together(active)
+                side_by_side = together(active, side_by_side)
             started = time.perf_counter()
             side_by_side.train_epoch()
             dev = side_by_side.logits("dev")
@@ -143,11 +143,11 @@ class InTurn:
         return [x.logits(part) for x in self.learners]
 
 
-def together(learners: Sequence[Learner]) -> InTurn | Pack:
-    """The fastest way to train learners side by side."""
-    if len(learners) > 1 and packs(learners[0].run.spec.model):
-        return Pack(learners)
-    return InTurn(learners)
+def together(learners: Sequence[Learner], former: InTurn | Pack) -> InTurn | Pack:
+    """The fastest way to train learners side by side, when they have left the `former` ones."""
+    if len(learners) == 1 or not packs(learners[0].run.spec.model):
+        return InTurn(learners)
+    return former.only(learners) if isinstance(former, Pack) else Pack(learners)
 
 
 def finish(learner: Learner) -> FinishedRun:

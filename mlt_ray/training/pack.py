@@ -7,7 +7,8 @@ epoch the pack holds all runs' weights in one tensor.
 Shapes: R runs, P weights of a run, B utterances, S steps of an epoch.
 """
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -24,7 +25,8 @@ from mlt_ray.models.registry import build_model
 from mlt_ray.training.adam import Adam, Coefficients, clip
 from mlt_ray.training.group import Loss
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.stacking import Stacking, picked
+from mlt_ray.training.resident import batches_for
+from mlt_ray.training.stacking import Stacked, picked
 
 MAX_CELLS = 2**26
 """Attention cells, B · T², that are computed at a time. One takes about 200 bytes in training at
@@ -47,8 +49,16 @@ class Pack:
         self._loss, self._sites = Loss(self._system), sites(self._system)
         self._layout = Layout(self._system)
         self._constants = shared_buffers(learners)
-        self._stacking = Stacking([x.data for x in learners], sizes, self.device)
+        folds = {x.run.fold: x.data for x in learners}
+        self._data = batches_for(folds, sizes.num_learned_words, self.device)
         self._adam = self._gather()
+
+    def only(self, learners: Sequence[Learner]) -> "Pack":
+        """The pack of some of its learners, when others have left it."""
+        smaller = copy.copy(self)
+        smaller.learners = learners
+        smaller._adam = smaller._gather()
+        return smaller
 
     def train_epoch(self) -> None:
         """One epoch of every learner, step beside step."""
@@ -60,8 +70,7 @@ class Pack:
         by = Coefficients(self._training, taken, done).to(weights)
         codes, shares = self._codes(len(steps)), torch.as_tensor(counts).to(weights)
         total = weights.new_zeros(len(self.learners))
-        for number, indices in enumerate(steps):
-            batch = self._stacking.batch(indices)
+        for number, batch in enumerate(self._data.batches(steps, self._folds())):
             keys = site_keys(codes[number], batch["utterances"])
             losses, gradient = self._gradient(batch, keys)
             self._adam.step(
@@ -78,8 +87,7 @@ class Pack:
         self._system.eval()
         weights, found = self._adam.weights, []
         steps = list(zip_longest(*(x.data.evaluation_order(part) for x in self.learners)))
-        for indices in steps:
-            batch = self._stacking.batch(indices)
+        for batch in self._data.batches(steps, self._folds()):
             parts = [
                 self._call(self._system, weights[rows], picked(batch, rows))
                 for rows in chunks(batch)
@@ -91,7 +99,7 @@ class Pack:
             for n, learner in enumerate(self.learners)
         ]
 
-    def _gradient(self, batch: Mapping[str, Any], keys: Tensor) -> tuple[Tensor, Tensor]:
+    def _gradient(self, batch: Stacked, keys: Tensor) -> tuple[Tensor, Tensor]:
         """→ (R,) losses and their (R, P) gradient."""
         losses: list[Tensor] = []
         gradients: list[Tensor] = []
@@ -108,7 +116,7 @@ class Pack:
         self,
         module: nn.Module,
         weights: Tensor,
-        batch: dict[str, Any],
+        batch: Stacked,
         keys: Tensor | None = None,
     ) -> Tensor:
         """The module's output for each run, from its row of the weights and of the batch."""
@@ -130,6 +138,9 @@ class Pack:
             for site in self._sites:
                 site.key = None
         return result
+
+    def _folds(self) -> list[int]:
+        return [x.run.fold for x in self.learners]
 
     def _codes(self, num_steps: int) -> Tensor:
         """(S, R, sites) dropout codes of the coming epoch."""
@@ -199,7 +210,7 @@ def in_order(
     return found
 
 
-def chunks(batch: Mapping[str, Any]) -> list[slice]:
+def chunks(batch: Stacked) -> list[slice]:
     """The runs of a stacked batch in parts that fit into memory, all in one where they do."""
     num_runs, size, steps = batch["frames"].shape[:3]
     cells = size * max(steps, batch["words"].shape[2]) ** 2

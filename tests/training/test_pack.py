@@ -21,12 +21,14 @@ from mlt_ray.models.registry import build_model, packs
 from mlt_ray.models.yoon import YoonSpec
 from mlt_ray.spec import FoldSpec, ModelSpec
 from mlt_ray.training import pack as pack_module
+from mlt_ray.training import resident
 from mlt_ray.training.adam import Coefficients, clip
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.pack import Layout, Pack
+from mlt_ray.training.resident import Resident, batches_for
 from mlt_ray.training.stacking import Stacking, stacked
-from tests.training.runs import CPU, MODEL, MakeData, assert_close, finish, run_of
+from tests.training.runs import CPU, MODEL, MakeData, assert_close, assert_same, finish, run_of
 
 WHO = ((1, 3), (3, 3), (1, 4))
 """Fold and seed. Fold 3 trains on the first session, fold 1 does not."""
@@ -201,24 +203,56 @@ def test_a_layout_holds_every_weight_once(data: MakeData) -> None:
     assert torch.equal(torch.cat([v.reshape(2, -1) for v in views.values()], dim=1), row)
 
 
-def test_batches_of_runs_are_stacked_with_padding_that_no_loss_counts(data: MakeData) -> None:
-    folds = [data(run_of(fold=fold)) for fold in (1, 3)]
-    learned = [f.num_learned_words for f in folds]
-    sizes = replace(folds[0].sizes, num_learned_words=max(learned))
-    indices = [np.asarray(folds[0].parts["train"][:5]), np.asarray(folds[1].parts["train"][:2])]
-    batch = Stacking(folds, sizes, CPU).batch(indices)
-    assert batch["labels"].shape == (2, 5)
-    assert (batch["labels"] == NO_LABEL).tolist() == [[False] * 5, [False] * 2 + [True] * 3]
-    assert batch["num_frames"].min() >= 1
-    assert batch["num_words"].min() >= 1
-    for n, fold in enumerate(folds):
-        alone = fold.batch(indices[n])
-        size, steps, words = len(alone), alone.frames.shape[1], alone.words.shape[1]
-        assert torch.equal(batch["frames"][n, :size, :steps], alone.frames)
-        assert not batch["frames"][n, :, steps:].any()
-        shift = max(learned) - learned[n]
-        expected = alone.words + shift * (alone.words >= learned[n])
-        assert torch.equal(batch["words"][n, :size, :words], expected)
+@pytest.mark.parametrize("kind", [Stacking, Resident])
+def test_batches_of_runs_are_stacked_with_padding_that_no_loss_counts(
+    data_with_vectors: MakeData, kind: type[Stacking | Resident]
+) -> None:
+    folds = {number: data_with_vectors(run_of(fold=number)) for number in (1, 3)}
+    learned = {number: f.num_learned_words for number, f in folds.items()}
+    most = max(learned.values())
+    train = {number: np.asarray(f.parts["train"]) for number, f in folds.items()}
+    numbers = [3, 1, 3]
+    steps = [
+        [train[3][:5], train[1][:2], train[3][7:9]],
+        [train[3][[4, 1]], None, np.asarray(folds[3].parts["test"][:5])],
+    ]
+    batches = list(kind(folds, most, CPU).batches(steps, numbers))
+    for step, batch in zip(steps, batches, strict=True):
+        for n, (number, indices) in enumerate(zip(numbers, step, strict=True)):
+            fold = folds[number]
+            alone = fold.batch(train[number][:1] if indices is None else indices)
+            shift = most - learned[number]
+            words = alone.words + shift * (alone.words >= learned[number])
+            parts = {**vars(alone), "words": words, **alone.extras}
+            fill = {"labels": NO_LABEL, "num_frames": 1, "num_words": 1}
+            for name, value in {**batch, **batch["extras"]}.items():
+                # Which utterance stands for none, and its vector, matter to nobody.
+                if name == "extras":
+                    continue
+                expected = torch.full_like(value[n], fill.get(name, 0))
+                expected[tuple(map(slice, parts[name].shape))] = parts[name]
+                assert torch.equal(value[n], expected), name
+        assert batch["frames"].shape[:2] == (3, 5)
+
+
+def test_frames_stay_on_the_host_where_a_device_has_no_room(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = {1: data(run_of(fold=1))}
+    num_bytes = 4 * int(folds[1].num_steps.sum()) * 5
+    for room, kind in ((num_bytes, Resident), (num_bytes - 1, Stacking)):
+        monkeypatch.setattr(resident, "KEPT_BYTES", room)
+        assert type(batches_for(folds, 99, CPU)) is kind
+
+
+def test_a_pack_whose_frames_stay_on_the_host_gives_the_same_numbers(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [run_of(fold=fold, seed=seed, max_epochs=2) for fold, seed in WHO]
+    there = finish(runs, data)
+    monkeypatch.setattr(resident, "KEPT_BYTES", 0)
+    for one, other in zip(finish(runs, data), there, strict=True):
+        assert_same(one, other)
 
 
 def test_tensors_of_differing_sizes_are_stacked() -> None:
@@ -262,7 +296,7 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
     training = {"clip_norm": 0.5, "clip_value": 0.1, "weight_decay": 0.1}
     runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
     packed = Pack([Learner(run, data(run), CPU) for run in runs])
-    batch = packed._stacking.batch([x.order()[0] for x in packed.learners])
+    step = [x.order()[0] for x in packed.learners]
     taken = np.ones((1, len(runs)), bool)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
 
@@ -272,15 +306,13 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
         packed._constants = {name: on_gpu(value) for name, value in packed._constants.items()}
         adam = packed._adam
         adam.weights, adam.mean, adam.square = map(on_gpu, adam.tensors)
-        there = {k: on_gpu(v) for k, v in batch.items() if k != "extras"}
+        folds = {x.run.fold: x.data for x in packed.learners}
+        there = Resident(folds, 99, torch.device("cuda"))
+        [batch] = there.batches([step], [x.run.fold for x in packed.learners])
         codes = torch.zeros(len(runs), len(packed._sites), dtype=torch.int32, device="cuda")
         packed._system.train()
-        losses = packed._call(
-            packed._loss,
-            adam.weights,
-            {**there, "extras": {}},
-            site_keys(codes, there["utterances"]),
-        )
+        keys = site_keys(codes, batch["utterances"])
+        losses = packed._call(packed._loss, adam.weights, batch, keys)
         spec = runs[0].spec.training
         by = Coefficients(spec, taken, np.zeros(len(runs))).to(adam.weights)
         adam.step(clip(adam.weights * losses[:, None], spec), {k: c[0] for k, c in by.items()})
