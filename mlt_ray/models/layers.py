@@ -114,19 +114,19 @@ class ScaledPositions(nn.Module):
         """(B, T, D) → (B, T, D)."""
         # Tables of a few round lengths: computing sines anew costs more than the addition.
         rounded = 1 << (x.shape[1] - 1).bit_length()
-        table = sinusoid(rounded, x.shape[2]).to(x)
+        table = sinusoid(rounded, x.shape[2], x.device).to(x.dtype)
         return self.dropout(x + self.scale * table[: x.shape[1]])
 
 
 @functools.lru_cache(maxsize=32)
-def sinusoid(length: int, width: int) -> Tensor:
+def sinusoid(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """(length, width) float32: sin(t / 10000^(2i/width)) and cos of the same, interleaved."""
     position = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     table = torch.zeros(length, width)
     table[:, 0::2] = torch.sin(position * rate)
     table[:, 1::2] = torch.cos(position * rate[: width // 2])
-    return table
+    return table.to(device)
 
 
 class Highway(nn.Module):
