@@ -12,7 +12,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import duration
 from mlt_ray.features.encoders import EncoderMissing
 from mlt_ray.orchestration.estimate import estimate
-from mlt_ray.orchestration.plan import Plan, distinct, make_plan, pack_size, record, recorded
+from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record, recorded
 from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.setting import Setting
@@ -93,7 +93,7 @@ def _train(
     # Ray takes a second to import.
     from mlt_ray.orchestration.board import Label
     from mlt_ray.orchestration.execute import execute
-    from mlt_ray.orchestration.jobs import Queue, packed
+    from mlt_ray.orchestration.jobs import Queue
 
     labels: dict[str, Label] = {}
     for plan in plans:
@@ -101,11 +101,10 @@ def _train(
             for run in row.runs:
                 label = Label(study=plan.study, row=row.name, fold=run.fold, seed=run.seed)
                 labels.setdefault(run.digest, label)
-    queue = Queue(packed(left, lambda spec: pack_size(spec, setting.resources)))
     with ProgressDisplay(plans, setting.store, console) as display:
         observers = [display, tracker]
         execute(
-            queue,
+            Queue(left),
             labels,
             setting.store,
             setting.resources,
