@@ -55,8 +55,9 @@ def listed(remote: Remote, folder: str) -> dict[Claim, Seen]:
     """All claims, in order; one that is both wanted and held is held."""
     found = {}
     for name, file in sorted(remote.files(folder).items()):
-        number, token, _ = name.split(".")
-        found[Claim(int(number), token)] = Seen(name, file)
+        match name.split("."):
+            case [number, token, "claim" | "held"] if number.isdecimal():
+                found[Claim(int(number), token)] = Seen(name, file)
     return found
 
 
@@ -80,9 +81,9 @@ class ClaimHold:
             if hold._wins(stale_s) and hold._confirm():
                 return hold
         except BaseException:
-            hold.leave(done=False)
+            hold.leave()
             raise
-        hold.leave(done=False)
+        hold.leave()
         return None
 
     def _wins(self, stale_s: float) -> bool:
@@ -134,7 +135,7 @@ class ClaimHold:
         self._write("held")
         return True
 
-    def leave(self, *, done: bool) -> None:
+    def leave(self) -> None:
         """Remove the claim."""
         self._delete("held")
         self._delete("claim")

@@ -468,6 +468,8 @@ def print_tables(studies: list[str], store: "RunStore", out: Path | None, consol
         console.print(line, style="dim", highlight=False)
     folder = out or store.root / "reports" / "-".join(t.study for t in tables)
     files = write_tables(tables, folder)
+    if out is None:
+        store.push(folder)
     names = ", ".join(f.name for f in files)
     console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False)
 

@@ -40,8 +40,8 @@ class Hold(Protocol):
         Raises `OSError` or `StoreUnreachable` where the store is away.
         """
 
-    def leave(self, *, done: bool) -> None:
-        """Give it back; `done` where the run is finished. Never touches another's lease."""
+    def leave(self) -> None:
+        """Give it back, and never touch another's lease. Raises as `beat` does."""
 
 
 class Lease:
@@ -54,13 +54,11 @@ class Lease:
     def __init__(
         self,
         hold: Hold,
-        is_done: Callable[[], bool],
         interval_s: float,
         stale_s: float,
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._hold = hold
-        self._is_done = is_done
         self._stale_s = stale_s
         self._on_lost = on_lost
         self._lost = threading.Event()
@@ -74,6 +72,15 @@ class Lease:
         return self._lost.is_set()
 
     def _renew(self, interval_s: float) -> None:
+        try:
+            self._keep(interval_s)
+        finally:
+            if not self._released.is_set():
+                self._lost.set()
+                self._on_lost()
+
+    def _keep(self, interval_s: float) -> None:
+        """Renew the hold until it is released or lost."""
         renewed = time.monotonic()
         while not self._released.wait(interval_s):
             began = time.monotonic()
@@ -84,8 +91,6 @@ class Lease:
                 # A store that hiccups: the lease is lost when others may think so too.
                 mine = time.monotonic() - renewed < self._stale_s
             if not mine:
-                self._lost.set()
-                self._on_lost()
                 return
 
     def release(self) -> None:
@@ -95,7 +100,9 @@ class Lease:
         self._released.set()
         self._thread.join()
         if not self.lost:
-            self._hold.leave(done=self._is_done())
+            # Where the store is away, the lease will be taken for dead; the work is not lost.
+            with contextlib.suppress(OSError, StoreUnreachable):
+                self._hold.leave()
 
     def __enter__(self) -> "Lease":
         return self
@@ -131,22 +138,32 @@ def acquire(
     else:
         folder = store.root / "leases"
         with filling(folder / f"{digest}.json"):
-            hold = FileHold.take(folder, digest, holder, stale_s)
+            hold = FileHold.take(folder, digest, holder, stale_s, store.is_done)
     if hold is None:
         return None
-    return Lease(hold, lambda: store.is_done(digest), interval_s, stale_s, on_lost)
+    return Lease(hold, interval_s, stale_s, on_lost)
 
 
 class FileHold:
     """A lease as a file of a file system that several processes, or machines, see."""
 
-    def __init__(self, folder: Path, digest: str, generation: int) -> None:
+    def __init__(
+        self, folder: Path, digest: str, generation: int, is_done: Callable[[str], bool]
+    ) -> None:
         self._folder = folder
         self._digest = digest
         self._generation = generation
+        self._is_done = is_done
 
     @classmethod
-    def take(cls, folder: Path, digest: str, holder: Holder, stale_s: float) -> "FileHold | None":
+    def take(
+        cls,
+        folder: Path,
+        digest: str,
+        holder: Holder,
+        stale_s: float,
+        is_done: Callable[[str], bool],
+    ) -> "FileHold | None":
         """Create the next generation, unless the highest is somebody's who is alive."""
         folder.mkdir(parents=True, exist_ok=True)
         last = max(generations(folder, digest), default=0)
@@ -169,7 +186,7 @@ class FileHold:
         for generation in found:
             if generation <= last:
                 lease_path(folder, digest, generation).unlink(missing_ok=True)
-        return cls(folder, digest, last + 1)
+        return cls(folder, digest, last + 1, is_done)
 
     @property
     def path(self) -> Path:
@@ -184,9 +201,9 @@ class FileHold:
             return False
         return not lease_path(self._folder, self._digest, self._generation + 1).exists()
 
-    def leave(self, *, done: bool) -> None:
+    def leave(self) -> None:
         """Let the file look long dead, or remove it and all others of a finished run."""
-        if not done:
+        if not self._is_done(self._digest):
             with contextlib.suppress(FileNotFoundError):
                 os.utime(self.path, (0, 0))
             return
@@ -201,7 +218,8 @@ def lease_path(folder: Path, digest: str, generation: int) -> Path:
 
 def generations(folder: Path, digest: str) -> list[int]:
     """The generations of a run's lease that there are now, in no order."""
-    return [int(p.name.split(".")[-2]) for p in folder.glob(f"{digest}.*.json")]
+    found = (n.removeprefix(f"{digest}.").removesuffix(".json") for n in os.listdir(folder))
+    return [int(middle) for middle in found if middle.isdecimal()]
 
 
 def is_free(path: Path, owner: str, stale_s: float) -> bool:

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from mlt_ray.errors import UserError
 from mlt_ray.files import write_bytes
 from mlt_ray.remote import Remote, without_credentials
 
@@ -81,7 +82,6 @@ class Mirror:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
             yield
@@ -108,11 +108,19 @@ def open_mirror(uri: str) -> Mirror:
     """This machine's mirror of the store at a URI.
 
     It lies under ``MLT_RAY_CACHE``, or else in the user's folder for caches, and is named by the
-    URI. Raises `StoreUnreachable`.
+    URI. Raises `StoreUnreachable`, and `UserError` where that folder cannot be made.
     """
     uri = uri if uri.endswith("://") else uri.rstrip("/")
     name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:16]
-    return Mirror(cache_folder() / name, open_remote(uri))
+    root = cache_folder() / name
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{root}: expected a folder that can be made for copies of {without_credentials(uri)}, "
+            f"got: {error.strerror}; name another one in {CACHE_VARIABLE}"
+        ) from error
+    return Mirror(root, open_remote(uri))
 
 
 @functools.lru_cache(maxsize=8)

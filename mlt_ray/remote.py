@@ -97,26 +97,54 @@ class Remote:
 
     def read(self, name: str) -> bytes | None:
         """A file's content, None where there is no such file."""
-        try:
-            with self._answering(), self._fs.open_input_stream(self._path(name)) as stream:
-                return stream.read()
-        except FileNotFoundError:
-            return None
+
+        def take(stream: pyarrow.NativeFile, verify: Callable[[int], None]) -> bytes:
+            content: bytes = stream.read()
+            verify(len(content))
+            return content
+
+        return self._take(name, take)
 
     def download(self, name: str, path: Path) -> bool:
         """Copy a file to `path`, which appears whole; False where there is no such file."""
-        try:
-            with (
-                self._answering(),
-                self._fs.open_input_stream(self._path(name)) as stream,
-                replacing(path) as temporary,
-                temporary.open("wb") as file,
-            ):
-                while chunk := stream.read(CHUNK):
-                    file.write(chunk)
-        except FileNotFoundError:
-            return False
-        return True
+
+        def take(stream: pyarrow.NativeFile, verify: Callable[[int], None]) -> bool:
+            with replacing(path) as temporary:
+                with temporary.open("wb") as file:
+                    while chunk := stream.read(CHUNK):
+                        file.write(chunk)
+                verify(temporary.stat().st_size)
+            return True
+
+        return self._take(name, take) or False
+
+    def _take(
+        self, name: str, take: Callable[[pyarrow.NativeFile, Callable[[int], None]], Result]
+    ) -> Result | None:
+        """What `take` makes of a file's stream; None where there is no such file.
+
+        pyarrow reads an object by its size, and piece by piece: `take` has the number of bytes
+        verified, so that one that another wrote or removed meanwhile is read again.
+        """
+        path = self._path(name)
+        with self._answering():
+            for may_fail in (True, True, False):
+                try:
+                    with self._fs.open_input_stream(path) as stream:
+                        before = self._fs.get_file_info(path)
+
+                        def verify(size: int, before: fs.FileInfo = before) -> None:
+                            after = self._fs.get_file_info(path)
+                            if (after.size, after.mtime) != (size, before.mtime):
+                                raise OSError(f"{name} changes while it is read")
+
+                        return take(stream, verify)
+                except FileNotFoundError:
+                    return None
+                except OSError:
+                    if not may_fail:
+                        raise
+        return None
 
     def upload(self, path: Path, name: str) -> None:
         """Copy the file at `path`."""

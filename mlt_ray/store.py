@@ -102,6 +102,8 @@ class Store:
     def __init__(self, location: str | Path) -> None:
         self._mirror: Mirror | None = None
         text = str(location)
+        if isinstance(location, Path) and is_remote(text.replace(":/", "://", 1)):
+            raise UserError(f"{text}: expected a URI as text, got a path, which loses a slash")
         if is_remote(text):
             # pyarrow's file systems are loaded for those alone who use them.
             from mlt_ray.mirror import open_mirror

@@ -62,7 +62,7 @@ def contend(pipe: Connection, uri: str, mark: Path, rounds: int) -> None:
         else:
             held += 1
             mark.unlink()
-        hold.leave(done=False)
+        hold.leave()
     pipe.send((held, crowded))
 
 
@@ -81,7 +81,7 @@ def test_only_one_owner_holds_a_claim(remote: Remote, there: Path) -> None:
     [name] = files(there)
     assert name.endswith(".held")
     assert first.beat()
-    first.leave(done=False)
+    first.leave()
     assert files(there) == []
     second = take(remote, "b")
     assert second is not None
@@ -94,7 +94,7 @@ def test_an_owner_retakes_its_own_claim_and_the_older_holder_has_lost_it(
     assert first is not None
     assert second is not None
     assert not first.beat()
-    first.leave(done=False)
+    first.leave()
     assert second.beat()
     assert take(remote, "b") is None
 
@@ -144,7 +144,7 @@ def test_a_heartbeat_that_revives_a_removed_claim_gives_way_to_the_later_one(
     assert later is not None
     assert later.beat()
     assert not first.beat()
-    first.leave(done=False)
+    first.leave()
     assert later.beat()
     assert len(files(there)) == 1
 
@@ -255,6 +255,7 @@ def test_claims_are_listed_in_order_and_a_held_one_as_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ("000010.b.claim", "000009.a.held", "000010.a.held", "000010.a.claim")
+    names += ("README", "x.y.held", "000011.c.other")
 
     class Listing:
         def files(self, folder: str) -> dict[str, RemoteFile]:

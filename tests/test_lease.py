@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -14,8 +15,9 @@ import pytest
 
 from mlt_ray import holder as holder_module
 from mlt_ray import lease as lease_module
+from mlt_ray.errors import StoreUnreachable
 from mlt_ray.holder import Holder, process_start
-from mlt_ray.lease import acquire, generations, lease_path
+from mlt_ray.lease import FileHold, acquire, generations, lease_path
 from mlt_ray.store import Store, write_json
 
 DIGEST = "0123456789abcdef"
@@ -102,6 +104,21 @@ def test_only_one_owner_holds_a_lease(store: Store) -> None:
     assert acquire(store, DIGEST, "a") is None
     second.release()
     other.release()
+
+
+@pytest.mark.parametrize("name", ["b", "a.1", "a.b", "a[b]", "a*"])
+def test_leases_of_names_that_begin_alike_are_apart(store: Store, name: str) -> None:
+    first, second = acquire(store, "a", "x"), acquire(store, name, "y")
+    assert first is not None
+    assert second is not None
+    assert acquire(store, "a", "y") is None
+    assert acquire(store, name, "x") is None
+    second.release()
+    again = acquire(store, name, "x")
+    assert again is not None
+    assert generations(store.root / "leases", name) == [2]
+    first.release()
+    again.release()
 
 
 def test_a_lease_is_released_at_the_end_of_its_block_even_by_an_exception(store: Store) -> None:
@@ -298,6 +315,39 @@ def test_a_holder_whose_store_is_away_for_long_has_lost_its_lease(
     while not lease.lost and time.monotonic() < began + 10:
         time.sleep(0.01)
     assert 0.15 < time.monotonic() - began < 5
+
+
+def test_a_lease_that_nobody_can_renew_any_more_is_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooked: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", hooked.append)
+    lease = acquire(store, DIGEST, "a", interval_s=0.02)
+    assert lease is not None
+
+    def broken(hold: FileHold) -> bool:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(FileHold, "beat", broken)
+    deadline = time.monotonic() + 10
+    while not hooked and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert lease.lost
+    assert "a bug" in str(hooked[0].exc_value)
+
+
+def test_a_store_that_is_away_does_not_spoil_the_end_of_the_work(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(hold: FileHold) -> None:
+        raise StoreUnreachable("the network is gone")
+
+    monkeypatch.setattr(FileHold, "leave", away)
+    lease = acquire(store, DIGEST, "a")
+    assert lease is not None
+    with lease:
+        pass
+    assert acquire(store, DIGEST, "b") is None, "it ends with its holder, or when it is stale"
 
 
 def test_a_process_that_does_not_exist_has_no_start() -> None:

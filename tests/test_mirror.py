@@ -1,6 +1,7 @@
 """A store behind a URI: each machine has a mirror of its own, and all see what any has finished.
 
-The other side is a folder behind fsspec; `test_store_on_s3` asks the same of an object store.
+The other side is a folder that pyarrow speaks to as it does to an object store, and in one test
+fsspec's memory; `test_store_on_s3` asks the same of an object store.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import StoreUnreachable
+from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.orchestration.plan import make_plan, record, recorded
@@ -242,6 +243,44 @@ def test_a_folder_is_pushed_with_all_that_is_in_it(on: OnMachine, there: Path) -
     assert (there / "reports" / "demo" / "tables.md").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("way", ["read", "download"])
+def test_a_file_that_changes_while_it_is_read_is_read_again(
+    on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
+) -> None:
+    store = on("a")
+    assert store.mirror is not None
+    remote = store.mirror.remote
+    remote.write("file", b"old")
+
+    class Changing:
+        get_file_info = staticmethod(remote._fs.get_file_info)
+
+        @staticmethod
+        def open_input_stream(path: str, opened: Any = remote._fs.open_input_stream) -> Any:
+            stream = opened(path)
+            if contents:
+                write_bytes(there / "file", contents.pop())
+            return stream
+
+    contents = [b"newest", b"newer"]
+    monkeypatch.setattr(remote, "_fs", Changing)
+    if way == "read":
+        assert remote.read("file") == b"newest"
+    else:
+        assert remote.download("file", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == b"newest"
+    contents = [b"3333", b"22", b"1"]
+    with pytest.raises(StoreUnreachable, match="file changes while it is read"):
+        remote.read("file")
+
+
+def test_asking_for_what_is_not_there_leaves_no_trace(on: OnMachine) -> None:
+    store = on("a")
+    assert not store.is_done(DIGEST)
+    assert store.finished([DIGEST, "another"]) == set()
+    assert list(store.root.iterdir()) == []
+
+
 def test_an_interruption_does_not_cut_a_write_short() -> None:
     done = threading.Event()
 
@@ -305,6 +344,15 @@ def test_mirrors_lie_in_the_user_s_cache_unless_told_otherwise(
     assert cache_folder() == tmp_path / ".cache" / "mlt_ray"
 
 
+def test_a_folder_for_mirrors_that_cannot_be_made_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    with pytest.raises(UserError, match=f"Not a directory; name another one in {CACHE_VARIABLE}"):
+        Store("memory://runs")
+
+
 def test_stores_in_memory_can_be_opened_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,6 +369,11 @@ def test_a_damaged_report_names_both_sides(on: OnMachine, there: Path) -> None:
     store = on("a")
     with pytest.raises(Exception, match=f"here and in local://{there}"):
         store.report(DIGEST)
+
+
+def test_a_uri_that_a_path_has_spoilt_is_no_folder() -> None:
+    with pytest.raises(UserError, match="as text"):
+        Store(Path("s3://bucket/prefix"))
 
 
 def test_a_file_uri_is_a_folder(tmp_path: Path) -> None:

@@ -216,6 +216,27 @@ def test_of_many_contenders_one_wins(on: OnMachine) -> None:
             lease.release()
 
 
+def test_contenders_never_hold_a_lease_together(on: OnMachine) -> None:
+    store, inside, held, crowded = on("a"), threading.Lock(), [], []
+
+    def contend(number: int) -> None:
+        for _ in range(8):
+            lease = acquire(store, "run", f"owner {number}")
+            if lease is None:
+                continue
+            with lease:
+                (held if inside.acquire(blocking=False) else crowded).append(number)
+                time.sleep(0.05)
+                if inside.locked():
+                    inside.release()
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(contend, range(5)))
+    assert held
+    assert not crowded
+    assert objects(store) == set()
+
+
 def one_line(uri: str) -> str:
     with pytest.raises(StoreUnreachable) as raised:
         Store(uri)

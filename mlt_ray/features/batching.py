@@ -18,7 +18,13 @@ from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
 from mlt_ray.spec import FeatureSpec
 
 EVALUATION_BATCH = 32
-"""Utterances a batch outside training; fixed, so that it cannot change a score."""
+"""Most utterances a batch outside training; fixed, so that it cannot change a score."""
+
+EVALUATION_PAIRS, TRAINING_PAIRS = 2**25, 2**24
+"""Most pairs of steps (utterances times longest squared) that a model attends to at once.
+
+A head's scores of 2^24 pairs take 64 MiB, and training keeps some twenty of such tensors.
+"""
 
 KEPT_BYTES = 512 * 2**20
 """Prepared frames are kept in memory while a fold's stay below this."""
@@ -108,7 +114,14 @@ class FoldData:
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         """Every index of a part once, in batches, the longest utterances first."""
         order = np.asarray(sorted(self.parts[part], key=lambda i: (-self.num_steps[i], i)))
-        return [order[n : n + EVALUATION_BATCH] for n in range(0, len(order), EVALUATION_BATCH)]
+        batches = (order[n : n + EVALUATION_BATCH] for n in range(0, len(order), EVALUATION_BATCH))
+        return [part for batch in batches for part in self.pieces(batch, EVALUATION_PAIRS)]
+
+    def pieces(self, indices: np.ndarray, most_pairs: int) -> list[np.ndarray]:
+        """A batch as it is, or cut where its pairs of steps are more than memory has room for."""
+        longest = int(self.num_steps[indices].max())
+        size = max(1, most_pairs // longest**2)
+        return [indices[n : n + size] for n in range(0, len(indices), size)]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The utterances at `indices` of the corpus, padded with zeros."""

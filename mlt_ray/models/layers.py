@@ -36,18 +36,25 @@ class Attention(nn.Module):
 
         With `causal`, query t sees the keys 0 to t; the first of them must be real.
         """
-        query = self._split(self.query(x))
+        # (B, heads, T, S) is by far the largest tensor: few operations on it, and none that copies.
+        query = self._split(self.query(x) * (x.shape[-1] // self.num_heads) ** -0.5)
         key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        scores = query @ key.transpose(-2, -1)
         hidden = ~memory_mask[:, None, None, :]
         if causal:
             hidden = hidden | hidden.new_ones(scores.shape[-2:]).triu(1)
-        weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1)
+        # Not in place: under vmap a mask may be batched where the scores are not.
+        weights = (scores + bias(hidden, scores.dtype)).softmax(dim=-1)
         mixed = self.dropout(weights) @ value
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: -inf where a key is hidden, else 0."""
+    return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, -torch.inf)
 
 
 class FeedForward(nn.Sequential):

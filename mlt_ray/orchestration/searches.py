@@ -1,5 +1,6 @@
 """Searches from end to end: proposals, cells, the best trained on all folds and seeds."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +12,11 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.lease import acquire
 from mlt_ray.orchestration.plan import (
+    Plan,
     cells_values,
     make_plan,
     pack_size,
     record,
-    recorded,
     spec_of,
 )
 from mlt_ray.orchestration.prepare import Tools, resolve
@@ -26,7 +27,7 @@ from mlt_ray.orchestration.studies import run_plans
 from mlt_ray.space import SearchSpace
 from mlt_ray.spec import RunSpec, digest_of
 from mlt_ray.store import Store
-from mlt_ray.study import Published, Row, Study, load_study
+from mlt_ray.study import Row, Study, load_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,10 @@ class _Bench:
         [row] = resolve(study, self.corpus, self._tools).rows
         return row
 
+    def resolve(self, study: Study) -> Study:
+        """A study on this corpus, whose encoders need not be at hand."""
+        return resolve(study, self.corpus, self._tools, asked=())
+
     def configure(self, values: Mapping[str, Any]) -> RunSpec:
         """The specification of proposed values, ready to be trained."""
         row = self.row(values)
@@ -77,17 +82,23 @@ def run_search(
     store = setting.store
     corpus, tools = setting.open(console)
     bench = _Bench(space, corpus, tools, setting, console)
-    lease = acquire(store, f"search-{space.name}", owner=f"search-{id(bench)}")
+    lease = acquire(store, f"search-{space.name}", owner=uuid.uuid4().hex)
     if lease is None:
         raise UserError(
             f"search {space.name}: expected to be alone in {store}, but another process "
             "is at it; wait for it, or name another --store"
         )
     with lease:
-        search, complete = _explore(space, bench, setting, console, timeout_s)
+        database = store.root / "optuna.db"
+        store.pull(database, fresh=True)
+        try:
+            search, complete = _explore(space, bench, setting, console, timeout_s)
+        finally:
+            store.push(database)
     folder = store.root / "reports" / space.name
     console.print(search_table(search))
     console.print(f"written: {write_search(search, folder)}", highlight=False, soft_wrap=True)
+    store.push(folder)
     if not complete:
         console.print("time is up; the same command goes on from here")
         return SearchOutcome(complete=False, studies=(), failures=())
@@ -185,13 +196,14 @@ def _train_best(
     console: Console,
 ) -> SearchOutcome:
     """The best on all folds and seeds, as rows of a study that bears the search's name."""
-    store, compared = setting.store, _compared(space, bench, setting.store)
+    compared = _compared(space, bench, setting.store)
+    names = {row.runs[0].spec: row for plan in compared for row in plan.rows}
     rows = []
     for place, configuration in enumerate(best, start=1):
-        name, published = compared.get(configuration.spec, (None, None))
-        row = bench.row(configuration.values)
-        shown = f"best {place}: {name or f'configuration {configuration.number}'}"
-        rows.append(replace(row, name=shown, published=published))
+        row, namesake = bench.row(configuration.values), names.get(configuration.spec)
+        name = namesake.name if namesake else f"configuration {configuration.number}"
+        published = namesake.published if namesake else None
+        rows.append(replace(row, name=f"best {place}: {name}", published=published))
     study = Study(
         name=space.name,
         title=f"{space.title}: the best",
@@ -200,22 +212,18 @@ def _train_best(
         overrides=space.overrides,
     )
     outcome = run_plans([make_plan(study, bench.corpus)], setting, console)
-    names = (space.search.compare,) if space.search.compare else ()
-    known = tuple(name for name in names if recorded(name, store) is not None)
-    return SearchOutcome(complete=True, studies=(*known, space.name), failures=outcome.failures)
+    shown = (*(plan.study for plan in compared), space.name)
+    return SearchOutcome(complete=True, studies=shown, failures=outcome.failures)
 
 
-def _compared(
-    space: SearchSpace, bench: _Bench, store: Store
-) -> dict[RunSpec, tuple[str, Published | None]]:
-    """Names and published scores of the study that the best stand beside, by specification."""
+def _compared(space: SearchSpace, bench: _Bench, store: Store) -> list[Plan]:
+    """The study that the best stand beside, with the runs of it that the store has; or none."""
     if space.search.compare is None:
-        return {}
+        return []
     study = load_study(space.search.compare, space.overrides)
-    study = resolve(study, bench.corpus, bench._tools, asked=())
-    plan = make_plan(study, bench.corpus, rows=())
+    plan = make_plan(bench.resolve(study), bench.corpus, rows=())
     record(plan, store)
-    return {row.runs[0].spec: (row.name, row.published) for row in plan.rows}
+    return [plan]
 
 
 def show_space(space: SearchSpace, setting: Setting, console: Console) -> None:

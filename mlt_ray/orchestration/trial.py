@@ -18,7 +18,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import load_extras
-from mlt_ray.lease import acquire
+from mlt_ray.lease import Lease, acquire
 from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import FoldSpec, Run
@@ -53,43 +53,57 @@ def trial(config: dict[str, Any]) -> None:
     job: Job = config["job"]
     messages = Messages(tune.report)
     with ExitStack() as leases:
-        outcomes, mine = claim(job, leases)
+        outcomes, mine, is_lost = claim(job, leases)
         if mine and job.resources.workers > 1:
             from mlt_ray.orchestration.workers import spread
 
             outcomes |= spread(job, mine)
         elif mine:
             torch.set_num_threads(max(1, int(job.resources.cpus_per_run)))
-            outcomes |= compute(job, mine, messages)
+            outcomes |= compute(job, mine, messages, is_lost=is_lost)
         messages.send(outcomes=outcomes)
 
 
-def claim(job: Job, leases: ExitStack) -> tuple[Outcomes, Pack]:
-    """How the runs ended that are not to be trained here, and those that are, each leased."""
+def claim(job: Job, leases: ExitStack) -> tuple[Outcomes, Pack, Callable[[Run], bool]]:
+    """How the runs ended that are not to be trained here, and those that are, each leased.
+
+    Also what tells whether the lease of a run was lost to another driver meanwhile.
+    """
     store, board = Store(job.store), ray.get_actor(job.board)
     outcomes: Outcomes = {}
-    mine = []
+    mine: dict[Run, Lease] = {}
     for run in job.runs:
         if ray.get(board.is_stopping.remote(run.digest)):
             # Tune starts a trial ahead of the one that ends.
             outcomes[run.digest] = Outcome(end=End.STOPPED)
             continue
-        if not store.is_done(run.digest):
-            lease = acquire(store, run.digest, job.owner)
-            if lease is None:
-                outcomes[run.digest] = Outcome(end=End.ELSEWHERE)
-                continue
-            leases.enter_context(lease)
+        if store.is_done(run.digest):
+            outcomes[run.digest] = Outcome(end=End.DONE)
+            continue
+        lease = acquire(store, run.digest, job.owner)
+        if lease is None:
+            outcomes[run.digest] = Outcome(end=End.ELSEWHERE)
+            continue
+        leases.enter_context(lease)
         # Asked again under the lease: its last holder may just have finished the run.
         if store.is_done(run.digest):
             outcomes[run.digest] = Outcome(end=End.DONE)
         else:
-            mine.append(run)
-    return outcomes, tuple(mine)
+            mine[run] = lease
+    return outcomes, tuple(mine), lambda run: mine[run].lost
 
 
-def compute(job: Job, runs: Pack, messages: "Messages", group: Group = ALONE) -> Outcomes:
-    """Train runs in this process (one of `group`) and write what they leave."""
+def compute(
+    job: Job,
+    runs: Pack,
+    messages: "Messages",
+    group: Group = ALONE,
+    is_lost: Callable[[Run], bool] = lambda run: False,
+) -> Outcomes:
+    """Train runs in this process (one of `group`) and write what they leave.
+
+    A run stops after its epoch where the board says so, or where its lease `is_lost`.
+    """
     store, board = Store(job.store), ray.get_actor(job.board)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -99,7 +113,7 @@ def compute(job: Job, runs: Pack, messages: "Messages", group: Group = ALONE) ->
             device=device,
             checkpoints=[checkpoint(store, run) for run in runs],
             on_epoch=messages.add,
-            stop=lambda run: ray.get(board.is_stopping.remote(run.digest)),
+            stop=lambda run: is_lost(run) or ray.get(board.is_stopping.remote(run.digest)),
             group=group,
         )
         return {
@@ -133,15 +147,18 @@ def write(store: Store, result: FinishedRun | RunFailed | RunStopped, group: Gro
 class Messages:
     """Collects epochs and passes them on to the driver, not too often."""
 
-    def __init__(self, report: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, report: Callable[[dict[str, Any]], None], interval_s: float = REPORT_INTERVAL_S
+    ) -> None:
         self._report = report
+        self._interval_s = interval_s
         self._waiting: dict[str, list[Epoch]] = {}
         self._sent = time.monotonic()
 
     def add(self, run: Run, epoch: Epoch) -> None:
         """One epoch of the run has ended."""
         self._waiting.setdefault(run.digest, []).append(epoch)
-        if time.monotonic() - self._sent >= REPORT_INTERVAL_S:
+        if time.monotonic() - self._sent >= self._interval_s:
             self.send()
 
     def send(self, **more: Mapping[str, Any]) -> None:

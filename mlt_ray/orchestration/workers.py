@@ -43,17 +43,17 @@ def spread(job: Job, runs: Pack) -> Outcomes:
             ),
         )
         result = trainer.fit()
-        outcomes |= (result.metrics or {}).get("outcomes", {})
+        outcomes |= result.return_value or {}
         if run.digest not in outcomes:
             reason = str(result.error or "the workers ended without a word").splitlines()[-1]
             outcomes[run.digest] = Outcome(end=End.FAILED, reason=reason)
     return outcomes
 
 
-def work(config: dict[str, Any]) -> None:
-    """What every worker does; only the first one's messages reach the driver."""
+def work(config: dict[str, Any]) -> Outcomes:
+    """What every worker does; the first one's messages and result reach the driver."""
     job: Job = config["job"]
     torch.set_num_threads(max(1, int(job.resources.cpus_per_worker)))
-    messages = Messages(train.report)
-    outcomes = compute(job, (config["run"],), messages, group=Group.joined())
-    messages.send(outcomes=outcomes)
+    # A report of Ray Train waits for those of all workers, so each reports after every epoch.
+    messages = Messages(train.report, interval_s=0.0)
+    return compute(job, (config["run"],), messages, group=Group.joined())

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.errors import RunFailed
-from mlt_ray.features.batching import FoldData
+from mlt_ray.features.batching import TRAINING_PAIRS, FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
@@ -87,20 +87,26 @@ class Learner:
         """One step of the optimiser; `number` counts the steps of this epoch from 0."""
         self.model.train()
         share = self.group.share(indices)
-        batch = self.data.batch(share.indices).to(self.device)
-        set_dropout_keys(
-            self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
-        )
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(batch)
-        (loss * self.group.weight(share, len(indices))).backward()
+        pieces = self.data.pieces(share.indices, TRAINING_PAIRS)
+        total = torch.zeros((), device=self.device)
+        for place, piece in enumerate(pieces, start=1):
+            batch = self.data.batch(piece).to(self.device)
+            set_dropout_keys(
+                self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
+            )
+            size = len(piece) if share.size else 0
+            with self.group.reducing(self.loss, is_last=place == len(pieces)):
+                loss = self.loss(batch)
+                (loss * self.group.weight(size, len(indices))).backward()
+            total += loss.detach() * size
         training = self.run.spec.training
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         if training.clip_value is not None:
             nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
         self.optimiser.step()
-        self.add_losses(loss.detach() * share.size, len(indices))
+        self.add_losses(total, len(indices))
 
     def add_losses(self, total: Tensor, num_utterances: int) -> None:
         """Count the () sum of utterances' losses in the epoch's mean."""

@@ -67,7 +67,7 @@ def train(
     or without interruption.
 
     The processes of a `group` train one run together: each calls with the same run and checkpoint
-    and gets its result. Only the leading one's `on_epoch` and `stop` are called, only it writes
+    and gets its result. Only the leading one's `stop` is called, only it writes
     the checkpoint, and its report counts. `UserError` where they see different checkpoints. An
     exception in one leaves the others waiting: whoever started them must end them.
     """
@@ -100,8 +100,7 @@ def train(
                     ended[run.digest] = failure
                     continue
                 learner.progress.computed_s += share + time.perf_counter() - started
-                if group.leads:
-                    on_epoch(run, epoch)
+                on_epoch(run, epoch)
                 stopped = group.leads and not learner.finished and stop(run)
                 if stopped := group.agree(stopped, device):
                     ended[run.digest] = RunStopped(

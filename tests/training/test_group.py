@@ -184,7 +184,7 @@ def test_weighted_shares_give_the_gradient_of_the_whole_batch(make_job: Callable
             group = Group(rank=rank, size=size)
             share = group.share(indices)
             sizes.append(share.size)
-            weighted = loss(data.batch(share.indices)) * group.weight(share, len(indices))
+            weighted = loss(data.batch(share.indices)) * group.weight(share.size, len(indices))
             for entry, gradient in zip(
                 total, torch.autograd.grad(weighted, parameters), strict=True
             ):
@@ -204,7 +204,7 @@ def test_a_process_without_a_share_takes_part_with_no_weight() -> None:
     group = Group(rank=3, size=4)
     share = group.share(np.asarray([31, 7, 19]))
     assert share.indices.tolist() == [31]
-    assert group.weight(share, 3) == 0
+    assert group.weight(share.size, 3) == 0
 
 
 def test_a_group_trains_one_run(make_job: Callable[..., Job]) -> None:

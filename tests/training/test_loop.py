@@ -107,6 +107,16 @@ def test_an_interrupted_run_goes_on_as_if_it_never_stopped(
     assert_same(resumed, whole)
 
 
+def test_a_batch_that_memory_has_no_room_for_is_taken_in_pieces(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = finish([run_of()], data)
+    monkeypatch.setattr(learner, "TRAINING_PAIRS", 1)
+    monkeypatch.setattr("mlt_ray.features.batching.EVALUATION_PAIRS", 200)
+    (cut,) = finish([run_of()], data)
+    assert_close(cut, whole)
+
+
 def test_a_run_that_was_interrupted_before_its_test_only_reads_the_test(
     data: MakeData, tmp_path: Path
 ) -> None:
