@@ -59,10 +59,10 @@ class WatchedFold:
         return getattr(self._data, name)
 
     def training_order(
-        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
+        self, batch_size: int, bucket_batches: int, rng: np.random.Generator, epoch: int
     ) -> list[np.ndarray]:
         self.training_began, self.cpu_began = time.perf_counter(), time.process_time()
-        order = self._data.training_order(batch_size, bucket_batches, rng)
+        order = self._data.training_order(batch_size, bucket_batches, rng, epoch)
         self.steps += len(order)
         return order
 

@@ -55,7 +55,7 @@ def parts(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
     training = run.spec.training
     rng = np.random.default_rng(0)
     args = (training.batch_size, training.bucket_batches)
-    order = data.training_order(*args, rng)[:repeats]
+    order = data.training_order(*args, rng, 0)[:repeats]
     batches = [data.batch(indices) for indices in order]
 
     def keys(batch: Batch) -> None:
