@@ -23,7 +23,7 @@ from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import Epoch, Store
-from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
 from mlt_ray.training.fit import fit
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.loop import FinishedRun
@@ -111,7 +111,7 @@ def compute(
             runs,
             [fold_data(run, job.store) for run in runs],
             device=device,
-            checkpoints=[checkpoint(store, run) for run in runs],
+            checkpoints=[checkpoint(store, run, job.resources) for run in runs],
             on_epoch=messages.add,
             stop=lambda run: is_lost(run) or ray.get(board.is_stopping.remote(run.digest)),
             group=group,
@@ -124,11 +124,11 @@ def compute(
         return {run.digest: Outcome(end=End.FAILED, reason=str(error)) for run in runs}
 
 
-def checkpoint(store: Store, run: Run) -> Checkpoint:
+def checkpoint(store: Store, run: Run, resources: Resources) -> Checkpoint:
     """The run's checkpoint, as the last worker left it."""
-    path = store.checkpoint(run.digest)
+    path, interval_s = store.checkpoint(run.digest), resources.checkpoint_interval_s
     store.pull(path, fresh=True)
-    return Checkpoint(path, written=store.push)
+    return Checkpoint(path, INTERVAL_S if interval_s is None else interval_s, written=store.push)
 
 
 def write(store: Store, result: FinishedRun | RunFailed | RunStopped, group: Group) -> Outcome:
