@@ -58,7 +58,10 @@ def journal(store: Path) -> Iterator[Journal]:
     folder.mkdir(parents=True, exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
     handle = libc.inotify_init()
-    if handle < 0 or libc.inotify_add_watch(handle, bytes(folder), CREATED | MOVED_TO | DELETED) < 0:
+    if (
+        handle < 0
+        or libc.inotify_add_watch(handle, bytes(folder), CREATED | MOVED_TO | DELETED) < 0
+    ):
         raise OSError(ctypes.get_errno(), "inotify", str(folder))
     kept, ended = Journal(store), threading.Event()
 
@@ -83,7 +86,7 @@ def journal(store: Path) -> Iterator[Journal]:
         os.close(handle)
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 180) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 400) -> None:
     """Returns when the condition holds; raises `TimeoutError` saying what was waited for."""
     end = time.monotonic() + timeout_s
     while not condition():

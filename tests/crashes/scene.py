@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Scene:
     @classmethod
     def set(cls, folder: Path) -> "Scene":
         """Make all of it in a new folder."""
+        folder.mkdir(parents=True, exist_ok=True)
         scene = cls(
             folder=folder,
             corpus=folder / "corpus",
@@ -90,6 +91,15 @@ class Finding:
         if not holds:
             self.complaints.append(complaint)
 
+    def expect_exit(self, process: subprocess.Popen, code: int, timeout_s: float = 400) -> str:
+        """Wait for a command's end; complain of another exit code. Returns stdout and stderr."""
+        output, errors = process.communicate(timeout=timeout_s)
+        self.expect(
+            process.returncode == code, f"expected exit {code}, got {process.returncode}: {errors}"
+        )
+        self.expect("Traceback" not in errors, f"a traceback: {errors}")
+        return output + errors
+
     def judge(self, kept: Journal, store: Path, undisturbed: Path, runs: int = RUNS) -> None:
         """Compare a store with one that nobody disturbed, and count what was computed twice."""
         found, wanted = scores(store), scores(undisturbed)
@@ -119,16 +129,21 @@ def kill_session(process: subprocess.Popen) -> None:
 
 
 def middle(kept: Journal, process: subprocess.Popen, finished: int = 1, epochs: int = 5) -> str:
-    """The digest of a run in the middle of its epochs, once others are finished; waits for it."""
+    """The digest of a run in the middle of its epochs: waits until it has some more than now.
+
+    Waits also until so many runs are `finished`. Raises `RuntimeError` where the command ends
+    before, `TimeoutError` where nothing comes.
+    """
     found: list[str] = []
+    before = kept.saved.copy()
 
     def is_reached() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"ended too soon: {process.communicate()}")
-        found[:] = [d for d in kept.unfinished if epochs <= kept.saved[d] < EPOCHS - 5]
+        found[:] = [d for d in kept.unfinished if before[d] + epochs <= kept.saved[d] < EPOCHS - 5]
         return len(kept.finished) >= finished and bool(found)
 
-    wait_until(is_reached, f"{finished} runs finished and another after epoch {epochs}")
+    wait_until(is_reached, f"{finished} runs finished and another after {epochs} epochs")
     return found[0]
 
 
@@ -158,6 +173,30 @@ def finished_files(store: Path) -> dict[str, tuple[int, bytes]]:
         for digest in reports(store)
         for path in (store / "runs" / digest).iterdir()
     }
+
+
+def checkpoints(kept: Journal, store: Path) -> dict[str, list[int]]:
+    """When the epochs ended that the checkpoints of unfinished runs hold, by digest."""
+    found = {}
+    for digest in kept.unfinished:
+        with contextlib.suppress(FileNotFoundError):  # finished this moment
+            found[digest] = checkpoint_epochs(store, digest)
+    return found
+
+
+def check_resumed(
+    finding: Finding,
+    store: Path,
+    held: Mapping[str, Sequence[int]],
+    untouched: Mapping[str, tuple[int, bytes]],
+) -> None:
+    """Every run went on from what its checkpoint held; finished ones are as they were."""
+    found, files = curves(store), finished_files(store)
+    for digest, epochs in held.items():
+        went_on = found.get(digest, [])[: len(epochs)] == epochs and len(epochs) > 0
+        finding.expect(went_on, f"run {digest} did not go on from its epoch {len(epochs)}")
+    changed = [name for name, file in untouched.items() if files.get(name) != file]
+    finding.expect(not changed, f"files of finished runs have changed: {changed}")
 
 
 def checkpoint_epochs(store: Path, digest: str) -> list[int]:

@@ -8,8 +8,8 @@ from tests.crashes.journal import journal
 from tests.crashes.scene import (
     Finding,
     Scene,
+    check_resumed,
     checkpoint_epochs,
-    curves,
     finished_files,
     holder,
     middle,
@@ -29,8 +29,7 @@ def killed_worker(scene: Scene) -> Finding:
         os.kill(holder(store, digest), signal.SIGKILL)
         epochs = checkpoint_epochs(store, digest)
         finding.damage = f"SIGKILL of a run's process after its epoch {len(epochs)}"
-        output, errors = process.communicate(timeout=180)
-        finding.expect(process.returncode == 0, f"exit {process.returncode}: {errors}")
+        finding.expect_exit(process, 0)
         check_resumed(finding, store, {digest: epochs}, untouched)
     finding.judge(kept, store, scene.undisturbed)
     return finding
@@ -48,9 +47,8 @@ def killed_train_worker(scene: Scene) -> Finding:
         os.kill(victims[-1], signal.SIGKILL)
         epochs = checkpoint_epochs(store, digest)
         finding.damage = f"SIGKILL of one of {len(victims)} processes after epoch {len(epochs)}"
-        output, errors = process.communicate(timeout=180)
+        finding.expect_exit(process, 0)
         finding.expect(len(victims) == 2, f"expected 2 processes of the run, found {len(victims)}")
-        finding.expect(process.returncode == 0, f"exit {process.returncode}: {errors}")
         check_resumed(finding, store, {digest: epochs}, {})
     finding.judge(kept, store, undisturbed, runs=1)
     return finding
@@ -62,18 +60,3 @@ def title(pid: int) -> str:
         ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
     )
     return shown.stdout.strip()
-
-
-def check_resumed(
-    finding: Finding,
-    store: object,
-    checkpoints: dict[str, list[int]],
-    untouched: dict[str, tuple[int, bytes]],
-) -> None:
-    """Every run went on from its checkpoint, and what was finished is as it was, to the byte."""
-    found, files = curves(store), finished_files(store)
-    for digest, epochs in checkpoints.items():
-        went_on = found.get(digest, [])[: len(epochs)] == epochs and len(epochs) > 0
-        finding.expect(went_on, f"run {digest} did not go on from its epoch {len(epochs)}")
-    changed = [name for name, file in untouched.items() if files.get(name) != file]
-    finding.expect(not changed, f"files of finished runs have changed: {changed}")
