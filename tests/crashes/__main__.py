@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -37,12 +38,13 @@ def main() -> int:
         for name in options.only or CASES:
             began = time.monotonic()
             with console.status(name):
-                findings.append(CASES[name](scene))
+                findings.append(examined(name, scene))
             seconds.append(round(time.monotonic() - began, 1))
+            verdict = "ok" if findings[-1].ok else "NOT OK"
+            console.print(f"{name}: {verdict}, {seconds[-1]:.0f} s", highlight=False)
+            for line in filter(None, (*findings[-1].complaints, findings[-1].skipped)):
+                console.print(f"  {line}", highlight=False, markup=False)
     console.print(table(findings))
-    for finding in findings:
-        for line in (*finding.complaints, *filter(None, [finding.skipped])):
-            console.print(f"{finding.case}: {line}", highlight=False, markup=False)
     if options.json:
         rows = [
             {**dataclasses.asdict(finding), "ok": finding.ok, "seconds": time_s}
@@ -50,6 +52,14 @@ def main() -> int:
         ]
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0 if all(finding.ok or finding.skipped for finding in findings) else 1
+
+
+def examined(name: str, scene: Scene) -> Finding:
+    """What a case showed; a command that never comes to its point leaves the other cases alone."""
+    try:
+        return CASES[name](scene)
+    except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
+        return Finding(case=name, damage="", complaints=[str(error)])
 
 
 def table(findings: list[Finding]) -> Table:

@@ -17,8 +17,8 @@ from tests.crashes.scene import (
     started,
 )
 
-AT_ONCE_S = 10.0
-"""Within which the second Ctrl-C ends a command, on a machine with other work too."""
+AT_ONCE_S = 30.0
+"""Within which the second Ctrl-C ends a command: Ray's own end takes a busy machine a while."""
 
 
 def killed_driver(scene: Scene) -> Finding:
@@ -52,6 +52,7 @@ def two_drivers(scene: Scene) -> Finding:
         for process in (first, second):
             shown = finding.expect_exit(process, 0)
             finding.expect(f"{RUNS}/10" in shown, f"a table that is not complete: {shown}")
+            finding.expect("cannot be written" not in shown, f"MLflow had one of them: {shown}")
     finding.judge(kept, store, scene.undisturbed)
     finding.expect(finding.repeated == 0, f"{finding.repeated} epochs were computed by both")
     return finding

@@ -1,5 +1,6 @@
 """A store without room: no run fails over it, and nothing more is given out."""
 
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ from mlt_ray.orchestration import trial, workers
 from mlt_ray.orchestration.feed import Events, Feed
 from mlt_ray.orchestration.jobs import End, Outcome, Queue
 from mlt_ray.orchestration.resources import Resources
+from mlt_ray.orchestration.tracking import reason_of
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.store import Store
 from mlt_ray.training.group import Group
@@ -91,3 +93,12 @@ def test_other_errors_of_several_workers_fail_the_run() -> None:
     raised = UserExceptionWithTraceback(ValueError("odd"), "Traceback ...\nValueError: odd")
     error = WorkerGroupError(f"worker 0: {raised}", {0: raised})
     assert workers.failure(error) == Outcome(end=End.FAILED, reason="ValueError: odd")
+
+
+def test_a_full_database_is_said_in_the_databases_own_words() -> None:
+    full = sqlite3.OperationalError("database or disk is full")
+    try:
+        raise RuntimeError("(raised as a result of Query-invoked autoflush)\n[SQL: ...]") from full
+    except RuntimeError as error:
+        assert reason_of(error) == "database or disk is full"
+    assert reason_of(ConnectionError("refused\nsince nobody is there")) == "refused"
