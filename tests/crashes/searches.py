@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.crashes.journal import journal
 from tests.crashes.scene import (
+    EPOCHS,
     LONG,
     Finding,
     Scene,
@@ -68,7 +69,8 @@ def killed_search(scene: Scene) -> Finding:
 
 def command(scene: Scene, space: Path, store: Path) -> tuple[object, ...]:
     """The arguments that search the space in a store."""
-    changes = [part for key, value in LONG.items() for part in ("--set", f"{key}={value}")]
+    shorter = {**LONG, "training.max_epochs": EPOCHS // 2}
+    changes = [part for key, value in shorter.items() for part in ("--set", f"{key}={value}")]
     places = ("--corpus", scene.corpus, "--store", store, "--profile", scene.profile)
     return ("search", space, *places, *changes)
 

@@ -96,9 +96,7 @@ def test_other_errors_of_several_workers_fail_the_run() -> None:
 
 
 def test_a_full_database_is_said_in_the_databases_own_words() -> None:
-    full = sqlite3.OperationalError("database or disk is full")
-    try:
-        raise RuntimeError("(raised as a result of Query-invoked autoflush)\n[SQL: ...]") from full
-    except RuntimeError as error:
-        assert reason_of(error) == "database or disk is full"
+    error = RuntimeError("(raised as a result of Query-invoked autoflush)\n[SQL: ...]")
+    error.__cause__ = sqlite3.OperationalError("database or disk is full")
+    assert reason_of(error) == "database or disk is full"
     assert reason_of(ConnectionError("refused\nsince nobody is there")) == "refused"
