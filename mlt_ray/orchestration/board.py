@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 from ray.util.metrics import Counter, Gauge
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlt_ray.spec import Run
 from mlt_ray.store import Epoch
@@ -86,7 +87,11 @@ class BoardClient:
     def __init__(self, name: str, labels: Mapping[str, Label]) -> None:
         self.name = name
         self.labels = labels
-        actor = ray.remote(num_cpus=0, max_concurrency=10_000, name=name)(Board)
+        # On the driver's node: the loss of any other leaves the runs of the rest with a board.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(num_cpus=0, max_concurrency=10_000, name=name, scheduling_strategy=here)(
+            Board
+        )
         self._actor: Any = actor.remote()
 
     def started(self, run: Run) -> None:

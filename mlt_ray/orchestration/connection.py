@@ -16,6 +16,9 @@ NOISY_LOGGERS = (
 )
 """They warn of token authentication, of result files that are switched off, of slow callbacks."""
 
+MUTED_LOGGERS = ("ray.tune.execution.experiment_state",)
+"""They show how Tune's state could not be saved, on a full disk; nobody ever restores it."""
+
 SETTINGS = {
     # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -35,6 +38,8 @@ def connection(address: str | None) -> Iterator[None]:
     os.environ.update(SETTINGS)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    for name in MUTED_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 import ray
 from ray import tune
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import StoreFull, UserError
+from mlt_ray.files import filling
 from mlt_ray.models.registry import packs
 from mlt_ray.orchestration.board import BoardClient, Label
 from mlt_ray.orchestration.connection import connection
@@ -53,8 +54,8 @@ def execute(
 
     Returns True when the source is exhausted and each run has ended, False after `timeout_s`. The
     first Ctrl-C (or SIGTERM) lets every run end its epoch and write a checkpoint, the second ends
-    at once; both raise `KeyboardInterrupt`. Whatever is finished stands in the store, and asking
-    again computes the rest.
+    at once; both raise `KeyboardInterrupt`. A store without room raises `StoreFull`, after the
+    epochs under way. Whatever is finished stands in the store, and asking again computes the rest.
     """
     with connection(address):
         share = share_of_trial(resources)
@@ -90,12 +91,14 @@ def execute(
             ),
         )
         try:
-            with interruptible(feed) as interruption:
+            with interruptible(feed) as interruption, filling(scratch):
                 tuner.fit()
         finally:
             shutil.rmtree(scratch / name, ignore_errors=True)
         if interruption.is_asked:
             raise KeyboardInterrupt
+        if feed.full:
+            raise StoreFull(feed.full)
         return not feed.is_stopping
 
 
@@ -165,6 +168,8 @@ def interruptible(feed: Feed) -> Iterator[Interruption]:
     def interrupt(*_: object) -> None:
         if interruption.is_asked:
             raise KeyboardInterrupt
+        if feed.full:
+            raise StoreFull(feed.full)
         interruption.is_asked = feed.is_stopping = True
         print(STOPPING, flush=True)
 

@@ -29,7 +29,8 @@ class Feed(Searcher):
     """A Tune searcher that gives out the packs of a source, and takes nothing else on itself.
 
     `job_of` makes of a pack what a worker needs. A run that another driver computes is waited for
-    here: it is done when its report appears, and tried again while it does not.
+    here: it is done when its report appears, and tried again while it does not. `full` says that
+    the store has no room, once it was found so: nothing is given out any more.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Feed(Searcher):
         self.source = source
         self.store = store
         self.is_stopping = False
+        self.full = ""
         self.finished_elsewhere: list[Run] = []
         self._job_of = job_of
         self._most = most
@@ -154,10 +156,13 @@ class Events(tune.Callback):
             self.feed.wait_for(run)
             self.board.stopped(run)
             return
+        if outcome.end is End.FULL:
+            self.feed.full = self.feed.full or outcome.reason
+            self.feed.is_stopping = True
         for observer in self.observers:
             if outcome.end is End.DONE:
                 observer.finished(run)
-            elif outcome.end is End.STOPPED:
+            elif outcome.end in (End.STOPPED, End.FULL):
                 observer.stopped(run)
             else:
                 observer.failed(run, outcome.reason)

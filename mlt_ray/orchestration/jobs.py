@@ -23,6 +23,7 @@ class End(StrEnum):
     FAILED = "failed"  # it left no report
     STOPPED = "stopped"  # asked to; a checkpoint holds it
     ELSEWHERE = "elsewhere"  # another driver is at it
+    FULL = "full"  # the store has no room; a checkpoint holds what was learnt before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Source(Protocol):
         """Epochs have ended; returns runs that shall stop."""
 
     def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
-        """A run has ended (done, failed or stopped); returns runs that shall stop."""
+        """A run has ended; returns runs that shall stop."""
 
 
 class Queue:

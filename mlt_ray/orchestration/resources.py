@@ -24,6 +24,9 @@ class Resources:
     workers: processes that share each run's batches (distributed data parallel).
     cpus_per_worker, gpus_per_worker: for each of them, where `workers` is above 1; None as above.
     pack: runs that are trained as one vectorised pack; None lets the plan decide, 1 packs nothing.
+    checkpoint_interval_s: least seconds between two checkpoints of a run, which is what the death
+        of a machine can cost it; 0 for one after every epoch, None for the default of
+        `mlt_ray.training.checkpoint`.
     """
 
     cpus_per_run: float = 1
@@ -33,8 +36,10 @@ class Resources:
     gpus_per_worker: float | None = None
     cpus_per_worker: float = 1
     pack: int | None = None
+    checkpoint_interval_s: float | None = None
 
     def __post_init__(self) -> None:
         require(self, ABOVE_0, "cpus_per_run", "cpus_per_worker")
         require(self, GPUS, "gpus_per_run", "gpus_per_worker")
         require(self, at_least(1), "concurrency", "workers", "pack")
+        require(self, at_least(0), "checkpoint_interval_s")

@@ -9,6 +9,7 @@ run again, after a crash or from another machine, adds nothing.
 
 import logging
 import os
+import sqlite3
 import statistics
 import sys
 import time
@@ -56,8 +57,9 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import mlflow
 
-        for name in ("mlflow.store.db.utils", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        # It shows the whole traceback of an error that `_guard` says in a line.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         client = mlflow.MlflowClient(tracking_uri=self.uri)
         self._books = [_Book(client, self.store, plan, self.uri) for plan in plans]
 
@@ -69,7 +71,7 @@ class Tracker:
         except UserError:
             raise  # the store's trouble, not the server's
         except Exception as error:  # whatever a server's absence looks like, results go on
-            self.broken = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            self.broken = reason_of(error)
             sync = f"mlt-ray sync --store {self.store}"
             if self.uri != default_uri(self.store):
                 sync += f" --tracking-uri {self.uri}"
@@ -280,6 +282,15 @@ class _Book:
         flat = [Param(k, str(v)) for k, v in flatten(params).items()]
         self.client.log_batch(run.info.run_id, params=flat)
         return run
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, in a line; of a database's error, what the database itself said."""
+    said: BaseException | None = error
+    while said is not None and not isinstance(said, sqlite3.Error):
+        said = said.__cause__ or said.__context__
+    said = said or error
+    return (str(said).strip() or type(said).__name__).splitlines()[0][:200]
 
 
 def is_kind(run: Any, kind: str) -> bool:

@@ -13,7 +13,7 @@ from ray import tune
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import RunFailed, RunStopped, UserError
+from mlt_ray.errors import RunFailed, RunStopped, StoreFull, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
@@ -23,7 +23,7 @@ from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import Epoch, Store
-from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
 from mlt_ray.training.fit import fit
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.loop import FinishedRun
@@ -53,7 +53,10 @@ def trial(config: dict[str, Any]) -> None:
     job: Job = config["job"]
     messages = Messages(tune.report)
     with ExitStack() as leases:
-        outcomes, mine, is_lost = claim(job, leases)
+        try:
+            outcomes, mine, is_lost = claim(job, leases)
+        except StoreFull as error:
+            outcomes, mine = full(job.runs, error), ()
         if mine and job.resources.workers > 1:
             from mlt_ray.orchestration.workers import spread
 
@@ -62,6 +65,11 @@ def trial(config: dict[str, Any]) -> None:
             torch.set_num_threads(max(1, int(job.resources.cpus_per_run)))
             outcomes |= compute(job, mine, messages, is_lost=is_lost)
         messages.send(outcomes=outcomes)
+
+
+def full(runs: Pack, error: StoreFull) -> Outcomes:
+    """How runs end that the store has no room for."""
+    return {run.digest: Outcome(end=End.FULL, reason=str(error)) for run in runs}
 
 
 def claim(job: Job, leases: ExitStack) -> tuple[Outcomes, Pack, Callable[[Run], bool]]:
@@ -102,7 +110,8 @@ def compute(
 ) -> Outcomes:
     """Train runs in this process (one of `group`) and write what they leave.
 
-    A run stops after its epoch where the board says so, or where its lease `is_lost`.
+    A run stops after its epoch where the board says so, or where its lease `is_lost`. Raises
+    `StoreFull` in one process of a group: the others, who wait for it, must be ended.
     """
     store, board = Store(job.store), ray.get_actor(job.board)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -111,7 +120,7 @@ def compute(
             runs,
             [fold_data(run, job.store) for run in runs],
             device=device,
-            checkpoints=[checkpoint(store, run) for run in runs],
+            checkpoints=[checkpoint(store, run, job.resources) for run in runs],
             on_epoch=messages.add,
             stop=lambda run: is_lost(run) or ray.get(board.is_stopping.remote(run.digest)),
             group=group,
@@ -120,15 +129,19 @@ def compute(
             run.digest: write(store, result, group)
             for run, result in zip(runs, results, strict=True)
         }
+    except StoreFull as error:
+        if group.size > 1:
+            raise
+        return full(runs, error)
     except UserError as error:
         return {run.digest: Outcome(end=End.FAILED, reason=str(error)) for run in runs}
 
 
-def checkpoint(store: Store, run: Run) -> Checkpoint:
+def checkpoint(store: Store, run: Run, resources: Resources) -> Checkpoint:
     """The run's checkpoint, as the last worker left it."""
-    path = store.checkpoint(run.digest)
+    path, interval_s = store.checkpoint(run.digest), resources.checkpoint_interval_s
     store.pull(path, fresh=True)
-    return Checkpoint(path, written=store.push)
+    return Checkpoint(path, INTERVAL_S if interval_s is None else interval_s, written=store.push)
 
 
 def write(store: Store, result: FinishedRun | RunFailed | RunStopped, group: Group) -> Outcome:

@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 from ray import train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from mlt_ray.errors import StoreFull
 from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.trial import Job, Messages, Outcomes, compute
 from mlt_ray.store import Store
@@ -42,12 +43,24 @@ def spread(job: Job, runs: Pack) -> Outcomes:
                 failure_config=FailureConfig(max_failures=RESTARTS),
             ),
         )
-        result = trainer.fit()
-        outcomes |= result.return_value or {}
+        try:
+            outcomes |= trainer.fit().return_value or {}
+        except WorkerGroupError as error:
+            outcomes[run.digest] = failure(error)
         if run.digest not in outcomes:
-            reason = str(result.error or "the workers ended without a word").splitlines()[-1]
+            reason = "the workers ended without a word"
             outcomes[run.digest] = Outcome(end=End.FAILED, reason=reason)
     return outcomes
+
+
+def failure(error: WorkerGroupError) -> Outcome:
+    """How a run ended whose workers have died or raised too often."""
+    for raised in error.worker_failures.values():
+        # Ray Train wraps what a worker raised, to keep its traceback.
+        cause = getattr(raised, "_base_exc", raised)
+        if isinstance(cause, StoreFull):
+            return Outcome(end=End.FULL, reason=str(cause))
+    return Outcome(end=End.FAILED, reason=str(error).strip().splitlines()[-1])
 
 
 def work(config: dict[str, Any]) -> Outcomes:

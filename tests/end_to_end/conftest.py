@@ -87,6 +87,14 @@ def start_mlt_ray(*arguments):
     )
 
 
+def members(session):
+    """Processes of a session."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "-s", str(session)], capture_output=True, text=True, check=False
+    )
+    return [int(pid) for pid in listed.stdout.split()]
+
+
 def environment():
     """The environment without what would lead to another cluster or server."""
     hidden = ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")

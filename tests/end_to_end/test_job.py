@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import environment, reports, tables
+from tests.end_to_end.conftest import environment, members, reports, tables
 
 pytestmark = pytest.mark.slow
 
@@ -162,14 +162,6 @@ def stop(process: subprocess.Popen) -> None:
     finally:
         for pid in members(process.pid):
             os.kill(pid, signal.SIGKILL)
-
-
-def members(session: int) -> list[int]:
-    """Processes of a session."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=", "-s", str(session)], capture_output=True, text=True, check=False
-    )
-    return [int(pid) for pid in listed.stdout.split()]
 
 
 def test_a_submitted_study_is_computed_and_its_table_is_in_the_log(head, corpus, study, tmp_path):

@@ -1,20 +1,17 @@
 """`mlt-ray run` from end to end: Ray, the store, MLflow, reports."""
 
 import json
-import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from tests.end_to_end.conftest import mlt_ray, reports, start_mlt_ray, tables
+from tests.end_to_end.conftest import mlt_ray, reports, tables
 
 pytestmark = pytest.mark.slow
 
@@ -30,14 +27,6 @@ def points(store):
         query = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
                    join runs r using (run_uuid) order by 1, 2, 3, 4, 5"""
         return database.execute(query).fetchall()
-
-
-def wait_for_reports(store, process, count, timeout_s=240):
-    end = time.monotonic() + timeout_s
-    while len(reports(store)) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, f"{len(reports(store))} reports after {timeout_s} s"
-        time.sleep(0.05)
 
 
 def test_every_run_of_the_study_is_done_and_reported(undisturbed):
@@ -89,37 +78,6 @@ def test_another_study_with_the_same_row_reuses_its_runs(undisturbed, corpus, st
     assert tables(undisturbed, "other")["tables"][0]["rows"][1]["runs_done"] == 10
 
 
-def test_a_killed_driver_loses_nothing_and_nothing_is_computed_twice(
-    undisturbed, corpus, study, tmp_path
-):
-    store = tmp_path / "killed"
-    arguments = ("run", study, "--corpus", corpus, "--store", store)
-    process = start_mlt_ray(*arguments)
-    wait_for_reports(store, process, 4)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(2)  # workers of the dead driver end, and may finish what they have in hand
-    kept = reports(store)
-    assert 4 <= len(kept) < 20
-    again = mlt_ray(*arguments)
-    assert again.returncode == 0, again.stderr
-    assert f"{len(kept)} in the store, {20 - len(kept)} to compute" in again.stdout
-    assert {k: v for k, v in reports(store).items() if k in kept} == kept
-    assert tables(store) == tables(undisturbed)
-
-
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(corpus, study, tmp_path):
-    store = tmp_path / "interrupted"
-    process = start_mlt_ray("run", study, "--corpus", corpus, "--store", store)
-    wait_for_reports(store, process, 2)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from here" in errors
-    assert "Traceback" not in errors
-    assert len(reports(store)) >= 2
-
-
 def test_a_run_that_diverges_is_named_and_the_others_are_reported(corpus, study, tmp_path):
     diverging = tmp_path / "small.yaml"
     text = study.read_text()
@@ -146,44 +104,6 @@ def test_sync_rebuilds_mlflow_from_the_store_with_the_original_times(undisturbed
         done = mlt_ray("sync", "--store", store)
         assert done.returncode == 0, done.stderr
     assert [p for p in points(store) if "fold" in p[0]] == logged
-
-
-def test_a_tracking_server_is_used_and_its_absence_stops_nothing(corpus, study, tmp_path):
-    store, port = tmp_path / "store", 8751
-    uri = f"http://127.0.0.1:{port}"
-    few = ("--rows", "audio only", "--seeds", "1", "--folds", "1")
-    arguments = ("run", study, "--corpus", corpus, "--store", store, "--tracking-uri", uri)
-    without = mlt_ray(*arguments, *few)
-    assert without.returncode == 0, without.stderr
-    assert "cannot be written" in without.stderr
-    assert len(reports(store)) == 1
-    assert mlt_ray("sync", "--store", store, "--tracking-uri", uri).returncode == 1
-    options = {
-        "backend-store-uri": f"sqlite:///{tmp_path}/server.db",
-        "artifacts-destination": tmp_path / "served",
-        "port": port,
-        "workers": 1,
-    }
-    server = subprocess.Popen(
-        ["mlflow", "server", *(f"--{name}={value}" for name, value in options.items())],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-    )
-    try:
-        wait_until_it_syncs(store, uri)
-        runs = mlflow.MlflowClient(tracking_uri=uri).search_runs(["1"])
-        assert sorted(r.info.run_name for r in runs) == ["audio only", "audio only, fold 1, seed 1"]
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def wait_until_it_syncs(store, uri):
-    end = time.monotonic() + 120
-    while (done := mlt_ray("sync", "--store", store, "--tracking-uri", uri)).returncode:
-        assert time.monotonic() < end, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -40,3 +40,9 @@ def test_counts_start_at_one(name: str) -> None:
     assert getattr(Resources(**{name: 1}), name) == 1
     with pytest.raises(ValueError, match=f"{name}: expected a number at least 1, got 0"):
         Resources(**{name: 0})
+
+
+def test_checkpoints_may_be_written_after_every_epoch_but_not_sooner() -> None:
+    assert Resources(checkpoint_interval_s=0).checkpoint_interval_s == 0
+    with pytest.raises(ValueError, match="checkpoint_interval_s: expected a number at least 0"):
+        Resources(checkpoint_interval_s=-1)

@@ -1,0 +1,86 @@
+"""`python -m tests.crashes`: does every damage of the crash table and prints what came of it."""
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.crashes.cases import CASES
+from tests.crashes.scene import Finding, Scene
+
+HEADINGS = (
+    "case",
+    "what was killed or broken, when",
+    "finished runs computed again",
+    "epochs computed twice",
+    "scores as undisturbed",
+    "ok",
+)
+
+
+def main() -> int:
+    """Run the cases; 1 where one is not ok."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crashes", description=__doc__)
+    parser.add_argument("--only", metavar="CASE", action="append", choices=CASES, default=[])
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the findings there too")
+    options = parser.parse_args()
+    console, findings, seconds = Console(), [], []
+    with tempfile.TemporaryDirectory(prefix="mlt-ray-crashes-") as folder:
+        with console.status("an undisturbed study"):
+            scene = Scene.set(Path(folder))
+        for name in options.only or CASES:
+            began = time.monotonic()
+            with console.status(name):
+                findings.append(examined(name, scene))
+            seconds.append(round(time.monotonic() - began, 1))
+            verdict = "ok" if findings[-1].ok else "NOT OK"
+            console.print(f"{name}: {verdict}, {seconds[-1]:.0f} s", highlight=False)
+            for line in filter(None, (*findings[-1].complaints, findings[-1].skipped)):
+                console.print(f"  {line}", highlight=False, markup=False)
+    console.print(table(findings))
+    if options.json:
+        rows = [
+            {**dataclasses.asdict(finding), "ok": finding.ok, "seconds": time_s}
+            for finding, time_s in zip(findings, seconds, strict=True)
+        ]
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0 if all(finding.ok or finding.skipped for finding in findings) else 1
+
+
+def examined(name: str, scene: Scene) -> Finding:
+    """What a case showed; a command that never comes to its point leaves the other cases alone."""
+    try:
+        return CASES[name](scene)
+    except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
+        return Finding(case=name, damage="", complaints=[str(error)])
+
+
+def table(findings: list[Finding]) -> Table:
+    """One line a case."""
+    shown = Table(title="Crashes", box=None, padding=(0, 1))
+    for heading in HEADINGS:
+        shown.add_column(heading)
+    for finding in findings:
+        if finding.skipped:
+            shown.add_row(finding.case, f"skipped: {finding.skipped}", "", "", "", "–")
+            continue
+        shown.add_row(
+            finding.case,
+            finding.damage,
+            str(finding.recomputed),
+            str(finding.repeated),
+            "yes" if finding.equal else "NO",
+            "ok" if finding.ok else "NOT OK",
+        )
+    return shown
+
+
+if __name__ == "__main__":
+    sys.exit(main())

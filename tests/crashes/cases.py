@@ -1,0 +1,19 @@
+"""The cases of the crash table, by the names that the command line takes."""
+
+from collections.abc import Callable, Mapping
+
+from tests.crashes import disks, drivers, nodes, searches, servers, workers
+from tests.crashes.scene import Finding, Scene
+
+CASES: Mapping[str, Callable[[Scene], Finding]] = {
+    "worker": workers.killed_worker,
+    "train-worker": workers.killed_train_worker,
+    "driver": drivers.killed_driver,
+    "two-drivers": drivers.two_drivers,
+    "interrupted": drivers.interrupted,
+    "node": nodes.lost_node,
+    "search": searches.killed_search,
+    "server-lost": servers.lost_server,
+    "server-absent": servers.absent_server,
+    "disk": disks.full_disk,
+}

@@ -1,0 +1,94 @@
+"""A disk that fills up while runs are computed."""
+
+import contextlib
+import errno
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.crashes.journal import journal
+from tests.crashes.scene import (
+    RUNS,
+    Finding,
+    Scene,
+    check_resumed,
+    checkpoints,
+    finished_files,
+    middle,
+    started,
+)
+
+SIZE, LARGER = "24m", "96m"
+
+
+def full_disk(scene: Scene) -> Finding:
+    """The store's disk is filled by somebody else, and enlarged later."""
+    finding = Finding(case="disk full", damage="the store's disk filled up, then enlarged")
+    folder = scene.folder / "disk"
+    refusal = mount(folder)
+    if refusal:
+        finding.skipped = f"a tmpfs cannot be mounted here: {refusal}"
+        return finding
+    try:
+        store = scene.store("store", inside=folder)
+        with journal(store) as kept:
+            with started(*scene.command(store)) as process:
+                middle(kept, process)
+                untouched = finished_files(store)
+                with filled(folder):
+                    shown = finding.expect_exit(process, 2)
+                held = checkpoints(kept, store)
+            said = [line for line in shown.splitlines() if line.startswith("mlt-ray: ")]
+            once = len(said) == 1 and "no space left on the disk while writing" in said[0]
+            finding.expect(once, f"expected one line on the full disk, got: {shown}")
+            failed = [line for line in shown.splitlines() if line.startswith("failed ")]
+            finding.expect(not failed, f"runs failed: {failed}")
+            begun = len(kept.computed)
+            finding.expect(begun < RUNS, "runs were begun after the disk was full")
+            finding.damage = f"the disk filled up after {len(kept.finished)} runs, enlarged later"
+            subprocess.run(["mount", "-o", f"remount,size={LARGER}", folder], check=True)
+            with started(*scene.command(store)) as process:
+                finding.expect_exit(process, 0)
+            check_resumed(finding, store, held, untouched)
+        finding.judge(kept, store, scene.undisturbed)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+    return finding
+
+
+def mount(folder: Path) -> str:
+    """Mount a small disk in memory; returns why that is not permitted."""
+    folder.mkdir()
+    try:
+        command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "mlt-ray-crashes", folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return str(error)
+    return done.stderr.strip()
+
+
+@contextlib.contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """Take every byte that is free or becomes free, while the block lasts."""
+    ended = threading.Event()
+
+    def fill() -> None:
+        with (folder / "ballast").open("wb", buffering=0) as file:
+            while not ended.is_set():
+                try:
+                    file.write(b"\0" * 4096)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    ended.wait(0.005)
+            os.fsync(file.fileno())
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,53 @@
+"""Nodes of a cluster that are lost."""
+
+import contextlib
+from collections.abc import Iterator
+
+from ray.cluster_utils import Cluster
+
+from tests.crashes.journal import journal
+from tests.crashes.scene import (
+    Finding,
+    Scene,
+    check_resumed,
+    checkpoint_epochs,
+    finished_files,
+    middle,
+    started,
+)
+
+MEMORY = 100_000_000
+"""Bytes of each node's object store: the machine holds three nodes, and nothing is put there."""
+
+
+def lost_node(scene: Scene) -> Finding:
+    """Of two nodes that compute, one is killed; the other finishes the study."""
+    store, finding = scene.store("lost-node"), Finding(case="node lost", damage="")
+    with journal(store) as kept, cluster() as nodes:
+        victim = nodes.add_node(num_cpus=1, object_store_memory=MEMORY)
+        command = scene.command(store, "--address", nodes.address)
+        with started(*command) as process:
+            digest = middle(kept, process)
+            untouched = finished_files(store)
+            nodes.add_node(num_cpus=1, object_store_memory=MEMORY)
+            nodes.remove_node(victim, allow_graceful=False)
+            epochs = checkpoint_epochs(store, digest)
+            finding.damage = (
+                f"the only node killed after a run's epoch {len(epochs)}; another joins"
+            )
+            finding.expect_exit(process, 0)
+        check_resumed(finding, store, {digest: epochs}, untouched)
+    finding.judge(kept, store, scene.undisturbed)
+    return finding
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A head without a CPU; nothing of the cluster survives the block."""
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY}
+    )
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()

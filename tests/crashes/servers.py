@@ -1,0 +1,129 @@
+"""An MLflow server that is killed, and one that was never there."""
+
+import contextlib
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.crashes.journal import journal, wait_until
+from tests.crashes.scene import (
+    Finding,
+    Scene,
+    finished_files,
+    kill_session,
+    middle,
+    reports,
+    started,
+)
+from tests.end_to_end.conftest import mlt_ray
+
+CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
+BIN = Path(sys.executable).parent
+Points = list[tuple[str, str, int, float, int]]
+
+
+def lost_server(scene: Scene) -> Finding:
+    """The server is killed while runs are computed, and stays away; later they are replayed."""
+    store, finding = scene.store("lost-server"), Finding(case="MLflow server lost", damage="")
+    database, port = scene.folder / "server.db", free_port()
+    tracking = ("--tracking-uri", f"http://127.0.0.1:{port}")
+    with journal(store) as kept:
+        with server(database, port) as mlflow, started(*scene.command(store, *tracking)) as process:
+            middle(kept, process)
+            kill_session(mlflow)
+            finding.damage = f"SIGKILL of the server after {len(kept.finished)} runs; then sync"
+            shown = finding.expect_exit(process, 0)
+        finding.expect("cannot be written" in shown, f"the loss was not said: {shown}")
+        before = points(database)
+        replay(finding, store, database, port)
+    after = points(database)
+    finding.expect(set(before) <= set(after), "points of before the loss are gone")
+    finding.judge(kept, store, scene.undisturbed)
+    return finding
+
+
+def absent_server(scene: Scene) -> Finding:
+    """No server answers from the beginning to the end; one that comes later gets everything."""
+    store = scene.store("absent-server")
+    finding = Finding(case="MLflow server absent", damage="no server while computing; then sync")
+    database, port = scene.folder / "late-server.db", free_port()
+    one = ("--rows", "audio only", "--folds", "1", "--seeds", "1")
+    command = scene.command(store, "--tracking-uri", f"http://127.0.0.1:{port}", few=one)
+    with journal(store) as kept:
+        with started(*command) as process:
+            shown = finding.expect_exit(process, 0)
+        finding.expect("cannot be written" in shown, f"the absence was not said: {shown}")
+        replay(finding, store, database, port)
+    finding.judge(kept, store, scene.undisturbed, runs=1)
+    return finding
+
+
+def replay(finding: Finding, store: Path, database: Path, port: int) -> None:
+    """Sync twice to a server: all curves arrive with the times of the store, once."""
+    untouched, found = finished_files(store), []
+    with server(database, port):
+        for _ in range(2):
+            done = mlt_ray("sync", "--store", store, "--tracking-uri", f"http://127.0.0.1:{port}")
+            finding.expect(done.returncode == 0, f"sync: exit {done.returncode}: {done.stderr}")
+            found.append(points(database))
+    wanted = set()
+    for report in reports(store).values():
+        name = f"audio only, fold {report['fold']}, seed {report['seed']}"
+        for epoch in report["curve"]:
+            wanted |= {(name, key, epoch["epoch"], epoch[key], epoch["ended_ms"]) for key in CURVE}
+    curves = {point for point in found[0] if point[1] in CURVE}
+    finding.expect(curves == wanted, "the curves in MLflow are not those of the store")
+    finding.expect(found[0] == found[1], "the second sync has changed points")
+    finding.expect(finished_files(store) == untouched, "sync has changed the store")
+
+
+def points(database: Path) -> Points:
+    """Every point that a server holds: run, key, step, value, milliseconds."""
+    with contextlib.closing(sqlite3.connect(database)) as opened:
+        query = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
+                   join runs r using (run_uuid) order by 1, 2, 3, 4, 5"""
+        return opened.execute(query).fetchall()
+
+
+@contextlib.contextmanager
+def server(database: Path, port: int) -> Iterator[subprocess.Popen]:
+    """An MLflow server that answers; it ends with the block, where it has not ended before."""
+    options = {
+        "backend-store-uri": f"sqlite:///{database}",
+        "artifacts-destination": database.with_suffix(".artifacts"),
+        "port": port,
+        "workers": 1,
+    }
+    process = subprocess.Popen(
+        [BIN / "mlflow", "server", *(f"--{name}={value}" for name, value in options.items())],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+    )
+    try:
+        wait_until(lambda: answers(port), "an answer of the MLflow server")
+        yield process
+    finally:
+        kill_session(process)
+
+
+def answers(port: int) -> bool:
+    """Whether the server is up."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
