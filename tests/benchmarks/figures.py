@@ -1,0 +1,115 @@
+"""What every benchmark shares: the machine it ran on, a table, and the same figures as JSON."""
+
+import dataclasses
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table: the figure's key, what stands above it, and how it is written."""
+
+    key: str
+    heading: str
+    form: str = "{}"
+
+    def cell(self, figures: Mapping[str, Any]) -> str:
+        """The figure as text; an empty text where there is none."""
+        value = figures.get(self.key)
+        return "" if value is None else self.form.format(value)
+
+
+def print_table(
+    title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], console: Console
+) -> None:
+    """Print rows of figures; the first column is text, the others are numbers.
+
+    A column without any figure is left out.
+    """
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1))
+    shown = [c for c in columns if any(row.get(c.key) is not None for row in rows)]
+    for number, column in enumerate(shown):
+        table.add_column(
+            column.heading,
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=not number,
+        )
+    for row in rows:
+        table.add_row(*(escape(column.cell(row)) for column in shown))
+    console.print(table, highlight=False)
+
+
+def write_figures(path: Path | None, benchmark: str, figures: Mapping[str, Any]) -> None:
+    """Write a benchmark's figures with the machine's description; nothing without a path."""
+    if path is None:
+        return
+    values = {"benchmark": benchmark, "machine": dataclasses.asdict(machine()), **figures}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where figures were measured. `load` is the mean number of busy processes of 1 minute."""
+
+    processor: str
+    cores: int
+    gpus: tuple[str, ...]
+    system: str
+    python: str
+    torch: str
+    threads: int
+    load: float
+
+    def __str__(self) -> str:
+        gpus = ", ".join(self.gpus) or "no GPU"
+        return (
+            f"{self.processor}, {self.cores} cores, {gpus}; torch {self.torch}, "
+            f"{self.threads} threads; load {self.load:.1f}"
+        )
+
+
+def machine() -> Machine:
+    """This machine, now."""
+    gpus = range(torch.cuda.device_count())
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        gpus=tuple(torch.cuda.get_device_name(n) for n in gpus),
+        system=platform.platform(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        threads=torch.get_num_threads(),
+        load=os.getloadavg()[0],
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def peak_memory_mib() -> float:
+    """The most memory (MiB) that this process ever held, from its start."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage would do, but a process that another one spawned starts with that one's peak.
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if platform.system() == "Darwin" else 2**10)

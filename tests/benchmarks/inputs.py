@@ -1,0 +1,109 @@
+"""Corpora and folds for benchmarks, made ready as `mlt-ray run` makes them, but without Ray."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.manifest import FILE_NAME
+from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.display import Bars
+from mlt_ray.features.batching import FoldData
+from mlt_ray.features.encoders import encoder_folder
+from mlt_ray.features.extract import FeatureCache
+from mlt_ray.features.extras import load_extras
+from mlt_ray.models.bert import EncoderSpec
+from mlt_ray.orchestration.plan import PlannedRow, make_plan
+from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
+from mlt_ray.spec import Run, RunSpec
+from mlt_ray.store import Store
+from mlt_ray.study import load_study
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A corpus, the store that has its features, and the distinct rows of studies."""
+
+    corpus: Corpus
+    store: Store
+    rows: tuple[PlannedRow, ...]
+
+    def fold(self, run: Run) -> FoldData:
+        """The fold that the run is trained on."""
+        return fold_of(run, self.corpus, self.store)
+
+
+def open_inputs(
+    studies: Sequence[str],
+    corpus_folder: Path,
+    store: Store,
+    console: Console,
+    *,
+    encoder: str | None = None,
+    rows: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> Inputs:
+    """Read the corpus, fill the cache, and plan the named rows (empty: all), each spec once."""
+    corpus = read_corpus(corpus_folder)
+    check_usable(corpus, corpus_folder)
+    tools = Tools.load(None, encoder)
+    resolved = [resolve(load_study(name, overrides), corpus, tools) for name in studies]
+    asked = [r for study in resolved for r in study.rows if not rows or r.name in rows]
+    with Bars(console) as bars:
+        prepare(corpus, asked, store, tools, bars.show)
+    planned = [row for study in resolved for row in make_plan(study, corpus).rows]
+    distinct: dict[RunSpec, PlannedRow] = {}
+    for row in planned:
+        if not rows or row.name in rows:
+            distinct.setdefault(row.runs[0].spec, row)
+    return Inputs(corpus, store, tuple(distinct.values()))
+
+
+def thinned(corpus: Corpus, utterances: int) -> Corpus:
+    """A corpus of about that many random utterances, always the same.
+
+    Of each session's classes it takes an equal share, rounded up: no part loses a class.
+    """
+    share = min(1.0, utterances / len(corpus))
+    groups: dict[tuple[str | None, str], list[int]] = {}
+    for index in np.random.default_rng(0).permutation(len(corpus)):
+        utterance = corpus.utterances[index]
+        groups.setdefault((utterance.session, utterance.emotion), []).append(int(index))
+    chosen = sorted(i for some in groups.values() for i in some[: math.ceil(share * len(some))])
+    return replace(corpus, utterances=tuple(corpus.utterances[i] for i in chosen))
+
+
+def write_manifest(corpus: Corpus, folder: Path) -> None:
+    """A new folder that describes the corpus, whose recordings stay where they are."""
+    folder.mkdir(parents=True)
+    with (folder / FILE_NAME).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "path", "text", "emotion", "speaker", "session", "dialog"))
+        for u in corpus.utterances:
+            path = u.audio.resolve()
+            writer.writerow((u.id, path, u.text, u.emotion, u.speaker, u.session, u.dialog))
+
+
+def read_table(fingerprint: str, store: Store) -> Corpus:
+    """The corpus of that fingerprint, from the table that `open_inputs` left in the store."""
+    return Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
+
+
+def fold_of(run: Run, corpus: Corpus, store: Store) -> FoldData:
+    """The fold that the run is trained on, from the store's cache and encoders."""
+    fold, features = make_folds(corpus, run.spec.folds)[run.fold - 1], run.spec.features
+    model = run.spec.model
+    return FoldData(
+        corpus,
+        fold,
+        features,
+        FeatureCache.open(store, features),
+        load_extras(corpus, fold, model.needs, store, features),
+        encoder_folder(store, model.encoder) if isinstance(model, EncoderSpec) else None,
+    )

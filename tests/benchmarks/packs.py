@@ -1,0 +1,157 @@
+"""What a process of its own measures of this project's training: packs, operations, the peak."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.errors import RunFailed
+from mlt_ray.spec import Run, TrainingSpec
+from mlt_ray.store import Store
+from mlt_ray.training.learner import Learner
+from mlt_ray.training.loop import train
+from tests.benchmarks.figures import peak_memory_mib
+from tests.benchmarks.inputs import fold_of, read_table, thinned
+
+COUNTED_STEPS = 16
+MATRIX_SIZES = {"cpu": (512, 1024, 2048), "cuda": (2048, 4096, 8192)}
+PEAK_REPEATS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a measurement computes: the store with the features, the device, its threads.
+
+    `utterances`, where given, is how many of the corpus are taken.
+    """
+
+    store: str
+    device: str
+    threads: int
+    utterances: int | None = None
+
+    def corpus(self, run: Run) -> Corpus:
+        """The run's corpus, or a random part of it, always the same one."""
+        corpus = read_table(run.spec.corpus, Store(self.store))
+        return corpus if self.utterances is None else thinned(corpus, self.utterances)
+
+
+def apart(function: Callable[..., dict[str, Any]], *values: Any) -> dict[str, Any]:
+    """What `function(*values)` returns in a fresh interpreter."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *values).result()
+
+
+def shortened(runs: Iterable[Run], epochs: int) -> list[Run]:
+    """The runs with exactly that many epochs."""
+
+    def short(training: TrainingSpec) -> TrainingSpec:
+        return replace(training, max_epochs=epochs, patience=epochs)
+
+    return [replace(r, spec=replace(r.spec, training=short(r.spec.training))) for r in runs]
+
+
+def measure_pack(runs: Sequence[Run], epochs: int, place: Place) -> dict[str, Any]:
+    """Steps and seconds of the runs trained as one pack, dev's evaluations included.
+
+    `steps` counts each run's own. On a GPU an epoch goes ahead, so that no kernel is loaded or
+    chosen while the time is taken.
+    """
+    torch.set_num_threads(place.threads)
+    device, store, corpus = torch.device(place.device), Store(place.store), place.corpus(runs[0])
+    data = [fold_of(run, corpus, store) for run in runs]
+    if device.type == "cuda":
+        train(shortened(runs, 1), data, device=device)
+    began = time.perf_counter()
+    results = train(shortened(runs, epochs), data, device=device)
+    wall_s = time.perf_counter() - began
+    failed = [r for r in results if isinstance(r, RunFailed)]
+    if failed:
+        raise failed[0]
+    epochs_s = sum(r.report.computed_s for r in results)
+    size, trained = runs[0].spec.training.batch_size, [len(d.parts["train"]) for d in data]
+    steps = epochs * sum(math.ceil(n / size) for n in trained)
+    return {
+        "pack": len(runs),
+        "utterances": len(corpus),
+        "steps": steps,
+        "epochs_s": epochs_s,
+        "epoch_s": epochs_s / epochs,
+        "wall_s": wall_s,
+        "steps_per_s": steps / epochs_s,
+        "utterances_per_s": epochs * sum(trained) / epochs_s,
+        "threads": place.threads,
+        **memory(device),
+    }
+
+
+def measure_largest_pack(runs: Sequence[Run], sizes: Sequence[int], place: Place) -> dict[str, Any]:
+    """`measure_pack` of one epoch with the first of the sizes that fits into memory."""
+    for size in sizes:
+        try:
+            return apart(measure_pack, runs[:size], 1, place)
+        except torch.OutOfMemoryError:
+            continue
+    raise MemoryError(f"packs of {sizes} runs do not fit into memory")
+
+
+def count_operations(run: Run, place: Place) -> dict[str, Any]:
+    """Mean floating-point operations of a training step, forward and backward, over an epoch.
+
+    Of an epoch with many steps, the first ones count; their order is random.
+    """
+    torch.set_num_threads(place.threads)
+    device = torch.device(place.device)
+    data = fold_of(run, place.corpus(run), Store(place.store))
+    learner, counts, steps = Learner(run, data, device), [], []
+    for number, batch in zip(range(COUNTED_STEPS), learner.batches(), strict=False):
+        with FlopCounterMode(display=False) as counter:
+            learner.step(batch, number)
+        counts.append(counter.get_total_flops())
+        steps.append(batch.frames.shape[1])
+    return {"flop_per_step": float(np.mean(counts)), "frames": float(np.mean(steps))}
+
+
+def measure_peak(place: Place) -> dict[str, Any]:
+    """The most float32 operations a second that a product of square matrices reaches."""
+    torch.set_num_threads(place.threads)
+    device = torch.device(place.device)
+    best = 0.0
+    for size in MATRIX_SIZES[device.type]:
+        one = torch.randn(size, size, device=device)
+        torch.mm(one, one)
+        for _ in range(PEAK_REPEATS):
+            synchronise(device)
+            began = time.perf_counter()
+            torch.mm(one, one)
+            synchronise(device)
+            best = max(best, 2 * size**3 / (time.perf_counter() - began))
+    return {"flop_per_s": best, "threads": place.threads}
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what the device still computes."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def memory(device: torch.device) -> dict[str, float | None]:
+    """Peak memory (MiB) of this process, and of its tensors on a GPU."""
+    cuda = device.type == "cuda"
+    gpu = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
+    return {"memory_mib": peak_memory_mib(), "gpu_memory_mib": gpu}
+
+
+def with_frames_per_step(run: Run, frames_per_step: int) -> Run:
+    """The run with another number of frames averaged into a step."""
+    features = dataclasses.replace(run.spec.features, frames_per_step=frames_per_step)
+    return replace(run, spec=replace(run.spec, features=features))
