@@ -12,13 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+NO_LABEL = -100
+"""The label of what only fills up a batch: no loss counts it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Padded utterances; padding is zero everywhere, and lengths are at least 1."""
 
     utterances: Tensor  # (B,) int64: index in the corpus
-    labels: Tensor  # (B,) int64: index in CLASSES
+    labels: Tensor  # (B,) int64: index in CLASSES, or NO_LABEL
     frames: Tensor  # (B, T, F) float32: normalised
     num_frames: Tensor  # (B,) int64
     words: Tensor  # (B, W) int64: ids of the fold's vocabulary

@@ -174,9 +174,9 @@ def space_names() -> list[str]:
 def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> SearchSpace:
     """The search space that a YAML file's values describe."""
     name = path.stem
-    check_keys(name, values, _KEYS)
     if not is_space(values):
         raise UserError(f"{name}: expected a key space, found none; mlt-ray run takes a study")
+    check_keys(name, values, _KEYS)
     base = values.get("base", {})
     check_keys(f"{name}.base", base, SECTIONS)
     space = values["space"]

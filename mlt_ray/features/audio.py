@@ -23,6 +23,13 @@ SAMPLE_RATE_HZ: Final = 16_000
 _KALDI_SCALE = 32_768.0
 
 
+def import_torchaudio() -> None:
+    """Call it before threads read audio: two that import torchaudio at once find it half made."""
+    import torchaudio
+
+    assert torchaudio.functional
+
+
 def read_audio(path: Path) -> NDArray[np.float32]:
     """Samples (N,) in [-1, 1] at `SAMPLE_RATE_HZ`: channels averaged, other rates resampled.
 

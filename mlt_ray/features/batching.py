@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
@@ -17,7 +18,13 @@ from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
 from mlt_ray.spec import FeatureSpec
 
 EVALUATION_BATCH = 32
-"""Utterances a batch outside training; fixed, so that it cannot change a score."""
+"""Most utterances a batch outside training; fixed, so that it cannot change a score."""
+
+EVALUATION_PAIRS, TRAINING_PAIRS = 2**25, 2**24
+"""Most pairs of steps (utterances times longest squared) that a model attends to at once.
+
+A head's scores of 2^24 pairs take 64 MiB, and training keeps some twenty of such tensors.
+"""
 
 KEPT_BYTES = 512 * 2**20
 """Prepared frames are kept in memory while a fold's stay below this."""
@@ -63,6 +70,11 @@ class FoldData:
         self._kept: dict[int, np.ndarray] = {}
 
     @property
+    def num_learned_words(self) -> int:
+        """Word ids from this one on are rows of word vectors."""
+        return len(self._words) + UNKNOWN + 1
+
+    @property
     def sizes(self) -> InputSizes:
         """What a model of this fold must know."""
         words = list(self._vectors)
@@ -71,7 +83,7 @@ class FoldData:
         return InputSizes(
             frame_dim=len(self.fitted.mean),
             num_phonemes=len(self._phonemes) + 2,
-            num_learned_words=len(self._words) + 2,
+            num_learned_words=self.num_learned_words,
             word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
             extras={name: extra.dim for name, extra in self._extras.items()},
             encoder=self._encoder,
@@ -101,11 +113,18 @@ class FoldData:
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         """Every index of a part once, in batches, the longest utterances first."""
         order = np.asarray(sorted(self.parts[part], key=lambda i: (-self.num_steps[i], i)))
-        return [order[n : n + EVALUATION_BATCH] for n in range(0, len(order), EVALUATION_BATCH)]
+        batches = (order[n : n + EVALUATION_BATCH] for n in range(0, len(order), EVALUATION_BATCH))
+        return [part for batch in batches for part in self.pieces(batch, EVALUATION_PAIRS)]
+
+    def pieces(self, indices: np.ndarray, most_pairs: int) -> list[np.ndarray]:
+        """A batch as it is, or cut where its pairs of steps are more than memory has room for."""
+        longest = int(self.num_steps[indices].max())
+        size = max(1, most_pairs // longest**2)
+        return [indices[n : n + size] for n in range(0, len(indices), size)]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The utterances at `indices` of the corpus, padded with zeros."""
-        frames = [self._frames(int(i)) for i in indices]
+        frames = [self.frames(int(i)) for i in indices]
         texts = [self._texts[i] for i in indices]
         lengths = [len(f) for f in frames]
         num_words = [len(t.words) for t in texts]
@@ -126,12 +145,30 @@ class FoldData:
             words=torch.from_numpy(words),
             num_words=torch.tensor(num_words),
             phonemes=torch.from_numpy(phonemes),
-            extras={name: extra.batch(indices) for name, extra in self._extras.items()},
+            extras=self.extras(indices),
         )
+
+    def text(self, index: int) -> Text:
+        """An utterance's words and phonemes."""
+        return self._texts[index]
+
+    def extras(self, indices: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
+        """(B, …) extra inputs of the utterances at `indices` of the corpus, by name."""
+        return {name: extra.batch(indices) for name, extra in self._extras.items()}
+
+    def frames(self, index: int) -> np.ndarray:
+        """(T, F) float32, normalised and averaged over `frames_per_step`."""
+        if index in self._kept:
+            return self._kept[index]
+        raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
+        frames = averaged(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
+        if self._keep:
+            self._kept[index] = frames
+        return frames
 
     def _number_vectors(self) -> dict[str, int]:
         """Ids of the corpus's words that have a vector; they follow the learned rows."""
-        cache, first = self._cache, len(self._words) + UNKNOWN + 1
+        cache, first = self._cache, self.num_learned_words
         texts = {u.text for u in self.corpus.utterances}
         words = {w for text in texts for w, _ in cache.words_of(text)}
         known = sorted(w for w in words if cache.vectors.rows(w))
@@ -144,16 +181,6 @@ class FoldData:
         for n, (_, symbols) in enumerate(pairs):
             phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)
-
-    def _frames(self, index: int) -> np.ndarray:
-        """(T, F) float32, normalised and averaged over `frames_per_step`."""
-        if index in self._kept:
-            return self._kept[index]
-        raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
-        frames = averaged(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
-        if self._keep:
-            self._kept[index] = frames
-        return frames
 
 
 def averaged(frames: np.ndarray, step: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.features.audio import SAMPLE_RATE_HZ, read_audio
+from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.phonemes import Phonemizer
@@ -89,6 +89,7 @@ def _extract_frames(
         return 0
     name = f"{spec.kind.replace('_', '-')} frames"
     progress(name, 0, len(keys))
+    import_torchaudio()
     with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread_each():
         done = 0
         for chunk in chunks(keys, SEGMENT):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mlt_ray.features.audio import SAMPLE_RATE_HZ, read_audio
+from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
 
 if TYPE_CHECKING:
     from opensmile import Smile
@@ -54,6 +54,7 @@ def vectors_of(
 
     Raises `UserError` for a recording that cannot be read.
     """
+    import_torchaudio()
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), _BLOCK):
             block = paths[start : start + _BLOCK]

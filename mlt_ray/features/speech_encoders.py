@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.audio import SAMPLE_RATE_HZ, read_audio
+from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
 from mlt_ray.features.encoders import RESEMBLYZER_WEIGHTS
 from mlt_ray.features.extract import one_thread_each
 
@@ -48,6 +48,7 @@ def speech_vectors(folder: Path, paths: Sequence[Path]) -> Iterator[NDArray[np.f
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     states = open_encoder(folder, device)
+    import_torchaudio()
     with ThreadPoolExecutor(1 if device.type == "cuda" else os.cpu_count()) as pool:
         for start in range(0, len(paths), _BLOCK):
             # Nothing is yielded inside: the number of threads is everybody's.

@@ -79,11 +79,24 @@ def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:
     `parts` are what tells this step from every other: run seed, fold, step. `utterances` is (B,)
     int64.
     """
-    sites = [m for m in model.modules() if isinstance(m, Dropout)]
-    text = ",".join(map(str, parts)).encode()
-    codes = hashlib.shake_128(text).digest(4 * len(sites))
-    numbers = np.frombuffer(codes, "<i4").astype(np.int32)[:, None]
-    ids = utterances.to(torch.int32) * _AXIS_STRIDES[0]
-    keys = _mix_(ids ^ torch.as_tensor(numbers, device=utterances.device))
-    for site, key in zip(sites, keys, strict=True):
+    places = sites(model)
+    codes = torch.as_tensor(site_codes(len(places), *parts), device=utterances.device)
+    for site, key in zip(places, site_keys(codes, utterances), strict=True):
         site.key = key
+
+
+def sites(model: nn.Module) -> list[Dropout]:
+    """The places in a model where values are dropped, in their order."""
+    return [m for m in model.modules() if isinstance(m, Dropout)]
+
+
+def site_codes(num_sites: int, *parts: int) -> np.ndarray:
+    """(num_sites,) int32: a code for every site in the step that `parts` tell from others."""
+    codes = hashlib.shake_128(",".join(map(str, parts)).encode()).digest(4 * num_sites)
+    return np.frombuffer(codes, "<i4").astype(np.int32)
+
+
+def site_keys(codes: Tensor, utterances: Tensor) -> Tensor:
+    """(…, sites) int32 codes and (…, B) int64 utterances → (…, sites, B) int32 keys."""
+    ids = utterances.to(torch.int32) * _AXIS_STRIDES[0]
+    return _mix_(ids[..., None, :] ^ codes[..., None])

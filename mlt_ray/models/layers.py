@@ -36,18 +36,25 @@ class Attention(nn.Module):
 
         With `causal`, query t sees the keys 0 to t; the first of them must be real.
         """
-        query = self._split(self.query(x))
+        # (B, heads, T, S) is by far the largest tensor: few operations on it, and none that copies.
+        query = self._split(self.query(x) * (x.shape[-1] // self.num_heads) ** -0.5)
         key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+        scores = query @ key.transpose(-2, -1)
         hidden = ~memory_mask[:, None, None, :]
         if causal:
             hidden = hidden | hidden.new_ones(scores.shape[-2:]).triu(1)
-        weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1)
+        # Not in place: under vmap a mask may be batched where the scores are not.
+        weights = (scores + bias(hidden, scores.dtype)).softmax(dim=-1)
         mixed = self.dropout(weights) @ value
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: -inf where a key is hidden, else 0."""
+    return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, -torch.inf)
 
 
 class FeedForward(nn.Sequential):
@@ -114,19 +121,19 @@ class ScaledPositions(nn.Module):
         """(B, T, D) → (B, T, D)."""
         # Tables of a few round lengths: computing sines anew costs more than the addition.
         rounded = 1 << (x.shape[1] - 1).bit_length()
-        table = sinusoid(rounded, x.shape[2]).to(x)
+        table = sinusoid(rounded, x.shape[2], x.device).to(x.dtype)
         return self.dropout(x + self.scale * table[: x.shape[1]])
 
 
 @functools.lru_cache(maxsize=32)
-def sinusoid(length: int, width: int) -> Tensor:
+def sinusoid(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """(length, width) float32: sin(t / 10000^(2i/width)) and cos of the same, interleaved."""
     position = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     table = torch.zeros(length, width)
     table[:, 0::2] = torch.sin(position * rate)
     table[:, 1::2] = torch.cos(position * rate[: width // 2])
-    return table
+    return table.to(device)
 
 
 class Highway(nn.Module):

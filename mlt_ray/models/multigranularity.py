@@ -71,6 +71,11 @@ class MultigranularitySpec(EncoderSpec):
 class Multigranularity(System):
     """All utterance vectors projected, concatenated and classified by one layer (3.2.2)."""
 
+    @classmethod
+    def vectorises(cls, spec: MultigranularitySpec) -> bool:
+        """Those whose encoder is no part of the model do."""
+        return spec.encoder is None or not spec.fine_tune
+
     def __init__(self, spec: MultigranularitySpec, sizes: InputSizes) -> None:
         super().__init__()
         self.text = self.text_projection = self.speech_projection = None

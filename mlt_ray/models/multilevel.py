@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.batch import NO_LABEL, Batch, InputSizes
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.layers import (
     CharCnn,
@@ -171,6 +171,11 @@ class Multilevel(System):
     that it is to predict; deep fusion, and so the logits, see the whole utterance all the same.
     """
 
+    @classmethod
+    def vectorises(cls, spec: MultilevelSpec) -> bool:
+        """All configurations do."""
+        return True
+
     def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
         super().__init__()
         self.text = TextEncoder(spec, sizes) if spec.inputs != "audio" else None
@@ -200,8 +205,10 @@ class Multilevel(System):
             return super().loss(batch)
         crossed, mask = self._cross(batch)
         logits = self.classifier(self._fuse(crossed, mask))
-        synthesis = self.synthesis.loss(crossed, batch.frames, batch.frame_mask)
-        return F.cross_entropy(logits, batch.labels) + self.tts_weight * synthesis
+        counted = batch.labels != NO_LABEL
+        synthesis = self.synthesis.loss(crossed, batch.frames, batch.frame_mask, counted)
+        emotion = F.cross_entropy(logits, batch.labels, ignore_index=NO_LABEL)
+        return emotion + self.tts_weight * synthesis
 
     def _cross(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The cross-modality module's output with its mask, the dummy vector's position first."""

@@ -1,6 +1,6 @@
 """Every system by its name in study files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlt_ray.batch import InputSizes
@@ -20,7 +20,7 @@ class Entry(NamedTuple):
     """A configuration class and the module that it configures; None where it is no network."""
 
     spec: type[ModelSpec]
-    module: Callable[[Any, InputSizes], System] | None
+    module: type[System] | None
 
 
 SYSTEMS = {
@@ -58,3 +58,9 @@ def build_model(spec: ModelSpec, sizes: InputSizes) -> System:
 def is_network(spec: ModelSpec) -> bool:
     """Whether there is a module to build, and so something to train step by step."""
     return SYSTEMS[spec.system].module is not None
+
+
+def packs(spec: ModelSpec) -> bool:
+    """Whether runs of this configuration are stepped by one call where they are a pack."""
+    module = SYSTEMS[spec.system].module
+    return module is not None and module.vectorises(spec)

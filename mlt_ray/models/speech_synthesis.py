@@ -27,12 +27,12 @@ class SpeechSynthesis(nn.Module):
         self.stop = nn.Linear(width, 1)
         self.stop_weight = stop_weight
 
-    def loss(self, x: Tensor, frames: Tensor, frame_mask: Tensor) -> Tensor:
+    def loss(self, x: Tensor, frames: Tensor, frame_mask: Tensor, counted: Tensor) -> Tensor:
         """The loss of (B, 1 + T, D) on (B, T, F) frames with their (B, T) mask.
 
-        The mean over utterances of: the squared error's mean over an utterance's values, plus the
-        stop tokens' mean over its positions. So every utterance counts the same, however long it
-        and its batch mates are.
+        The mean, over the utterances that are True in the (B,) `counted`, of: the squared error's
+        mean over an utterance's values, plus the stop tokens' mean over its positions. So every
+        utterance counts the same, however long it and its batch mates are.
         """
         num_frames = frame_mask.sum(dim=1)
         error = (self.frame(x[:, :-1]) - frames).square().mean(dim=2)
@@ -44,4 +44,4 @@ class SpeechSynthesis(nn.Module):
         score = self.stop(x)[..., 0]
         surprise = torch.where(stops, self.stop_weight * F.softplus(-score), F.softplus(score))
         stop_loss = surprise.masked_fill(~position_mask, 0).sum(dim=1) / (num_frames + 1)
-        return (frame_loss + stop_loss).mean()
+        return (frame_loss + stop_loss).masked_fill(~counted, 0).sum() / counted.sum()

@@ -27,8 +27,8 @@ CRASHES = 2
 AHEAD = 16
 """Most workers that are started at once; starting one takes a core for a second."""
 
-OWN_SHARE = {"memory": 1}
-"""A byte: what a trial takes that only waits for Ray Train's workers; Tune refuses nothing at all."""
+OWN_SHARE: dict[str, float] = {"memory": 1}
+"""One byte is what a trial takes that only waits for workers; Tune refuses nothing at all."""
 
 STOPPING = (
     "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "

@@ -12,11 +12,11 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.lease import acquire
 from mlt_ray.orchestration.plan import (
+    Plan,
     cells_values,
     make_plan,
     pack_size,
     record,
-    recorded,
     spec_of,
 )
 from mlt_ray.orchestration.prepare import Tools, resolve
@@ -27,7 +27,7 @@ from mlt_ray.orchestration.studies import run_plans
 from mlt_ray.space import SearchSpace
 from mlt_ray.spec import RunSpec, digest_of
 from mlt_ray.store import Store
-from mlt_ray.study import Published, Row, Study, load_study
+from mlt_ray.study import Row, Study, load_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,10 @@ class _Bench:
         study = Study(name=self.space.name, title="", seeds=(1,), rows=(self.space.row(values),))
         [row] = resolve(study, self.corpus, self._tools).rows
         return row
+
+    def resolve(self, study: Study) -> Study:
+        """A study on this corpus, whose encoders need not be at hand."""
+        return resolve(study, self.corpus, self._tools, asked=())
 
     def configure(self, values: Mapping[str, Any]) -> RunSpec:
         """The specification of proposed values, ready to be trained."""
@@ -192,13 +196,14 @@ def _train_best(
     console: Console,
 ) -> SearchOutcome:
     """The best on all folds and seeds, as rows of a study that bears the search's name."""
-    store, compared = setting.store, _compared(space, bench, setting.store)
+    compared = _compared(space, bench, setting.store)
+    names = {row.runs[0].spec: row for plan in compared for row in plan.rows}
     rows = []
     for place, configuration in enumerate(best, start=1):
-        name, published = compared.get(configuration.spec, (None, None))
-        row = bench.row(configuration.values)
-        shown = f"best {place}: {name or f'configuration {configuration.number}'}"
-        rows.append(replace(row, name=shown, published=published))
+        row, namesake = bench.row(configuration.values), names.get(configuration.spec)
+        name = namesake.name if namesake else f"configuration {configuration.number}"
+        published = namesake.published if namesake else None
+        rows.append(replace(row, name=f"best {place}: {name}", published=published))
     study = Study(
         name=space.name,
         title=f"{space.title}: the best",
@@ -207,22 +212,18 @@ def _train_best(
         overrides=space.overrides,
     )
     outcome = run_plans([make_plan(study, bench.corpus)], setting, console)
-    names = (space.search.compare,) if space.search.compare else ()
-    known = tuple(name for name in names if recorded(name, store) is not None)
-    return SearchOutcome(complete=True, studies=(*known, space.name), failures=outcome.failures)
+    shown = (*(plan.study for plan in compared), space.name)
+    return SearchOutcome(complete=True, studies=shown, failures=outcome.failures)
 
 
-def _compared(
-    space: SearchSpace, bench: _Bench, store: Store
-) -> dict[RunSpec, tuple[str, Published | None]]:
-    """Names and published scores of the study that the best stand beside, by specification."""
+def _compared(space: SearchSpace, bench: _Bench, store: Store) -> list[Plan]:
+    """The study that the best stand beside, with the runs of it that the store has; or none."""
     if space.search.compare is None:
-        return {}
+        return []
     study = load_study(space.search.compare, space.overrides)
-    study = resolve(study, bench.corpus, bench._tools, asked=())
-    plan = make_plan(study, bench.corpus, rows=())
+    plan = make_plan(bench.resolve(study), bench.corpus, rows=())
     record(plan, store)
-    return {row.runs[0].spec: (row.name, row.published) for row in plan.rows}
+    return [plan]
 
 
 def show_space(space: SearchSpace, setting: Setting, console: Console) -> None:

@@ -4,6 +4,7 @@ The group is torch.distributed's own, initialised by whoever started the process
 Shapes: B utterances of the whole batch, N processes.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -57,11 +58,19 @@ class Group:
         """This process's part of work that can be shared out in whole pieces."""
         return items[self.rank :: self.size]
 
-    def weight(self, share: Share, batch_size: int) -> float:
-        """What the mean loss of a share is multiplied by, so that the gradients' mean over all
-        processes is the gradient of the whole batch's mean loss: N · share / B.
+    def weight(self, size: int, batch_size: int) -> float:
+        """What the mean loss of `size` utterances is multiplied by, so that the gradients' mean
+        over all processes is the gradient of the whole batch's mean loss: N · size / B.
         """
-        return self.size * share.size / batch_size
+        return self.size * size / batch_size
+
+    def reducing(
+        self, loss: Callable[[Batch], Tensor], is_last: bool
+    ) -> contextlib.AbstractContextManager[None]:
+        """Gradients inside the block are averaged over the processes with the last piece's."""
+        if isinstance(loss, DistributedDataParallel) and not is_last:
+            return loss.no_sync()
+        return contextlib.nullcontext()
 
     def spread(self, loss: "Loss") -> Callable[[Batch], Tensor]:
         """The loss, with gradients that are averaged over the processes as they are computed."""

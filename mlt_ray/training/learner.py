@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.errors import RunFailed
-from mlt_ray.features.batching import FoldData
+from mlt_ray.features.batching import TRAINING_PAIRS, FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
@@ -49,8 +49,9 @@ class Learner:
         self.data = data
         self.device = device
         self.group = group
+        self.sizes = data.sizes
         torch.manual_seed(seed_of(run, "weights"))
-        self.model: System = build_model(run.spec.model, data.sizes).to(device)
+        self.model: System = build_model(run.spec.model, self.sizes).to(device)
         self.loss = group.spread(Loss(self.model))
         training = run.spec.training
         self.optimiser = torch.optim.Adam(
@@ -85,31 +86,41 @@ class Learner:
         """One step of the optimiser; `number` counts the steps of this epoch from 0."""
         self.model.train()
         share = self.group.share(indices)
-        batch = self.data.batch(share.indices).to(self.device)
-        set_dropout_keys(
-            self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
-        )
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(batch)
-        (loss * self.group.weight(share, len(indices))).backward()
+        pieces = self.data.pieces(share.indices, TRAINING_PAIRS)
+        total = torch.zeros((), device=self.device)
+        for place, piece in enumerate(pieces, start=1):
+            batch = self.data.batch(piece).to(self.device)
+            set_dropout_keys(
+                self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
+            )
+            size = len(piece) if share.size else 0
+            with self.group.reducing(self.loss, is_last=place == len(pieces)):
+                loss = self.loss(batch)
+                (loss * self.group.weight(size, len(indices))).backward()
+            total += loss.detach() * size
         training = self.run.spec.training
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         if training.clip_value is not None:
             nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
         self.optimiser.step()
-        self._losses.append(loss.detach() * share.size)
-        self._seen += len(indices)
+        self.add_losses(total, len(indices))
 
-    def close_epoch(self) -> Epoch:
-        """Evaluate dev, add to the curve, keep the weights if dev WA is a new best.
+    def add_losses(self, total: Tensor, num_utterances: int) -> None:
+        """Count the () sum of utterances' losses in the epoch's mean."""
+        self._losses.append(total)
+        self._seen += num_utterances
+
+    def close_epoch(self, dev_logits: Tensor) -> Epoch:
+        """Score dev, add to the curve, keep the weights if dev WA is a new best.
 
         Raises `RunFailed` where the epoch's loss is not finite.
         """
         train_loss = float(self.group.sum(torch.stack(self._losses).sum())) / self._seen
         self._losses, self._seen = [], 0
         number = self.epoch + 1
-        predicted, dev_loss = self.predict("dev")
+        predicted, dev_loss = self.predictions("dev", dev_logits)
         scores = score(predicted.labels, predicted.probabilities.argmax(1), len(CLASSES))
         best = max((e.dev_wa for e in self.progress.curve), default=-1.0)
         entry = Epoch(
@@ -135,23 +146,26 @@ class Learner:
         return entry
 
     @torch.no_grad()
-    def predict(self, part: str) -> tuple[Predictions, float]:
-        """Predictions for a part in its own order, and their mean cross entropy."""
+    def logits(self, part: str) -> Tensor:
+        """(N, 4) logits of a part in its own order, on the CPU."""
         self.model.eval()
-        members, labels = self.data.parts[part], self.data.labels(part)
-        row = {utterance: n for n, utterance in enumerate(members)}
+        row = {utterance: n for n, utterance in enumerate(self.data.parts[part])}
         # Each process fills its rows; the others' are zero, so that a sum puts them together.
-        found = torch.zeros(len(members), len(CLASSES), device=self.device)
+        found = torch.zeros(len(row), len(CLASSES), device=self.device)
         for indices in self.group.every_nth(self.data.evaluation_order(part)):
             logits = self.model(self.data.batch(indices).to(self.device))
             found[[row[i] for i in indices.tolist()]] = logits.float()
-        found = self.group.sum(found).cpu()
+        return self.group.sum(found).cpu()
+
+    def predictions(self, part: str, logits: Tensor) -> tuple[Predictions, float]:
+        """What (N, 4) logits of a part say of it, and their mean cross entropy."""
+        labels = self.data.labels(part)
         predictions = Predictions(
             utterances=tuple(self.data.corpus.utterances[i].id for i in self.data.parts[part]),
             labels=labels,
-            probabilities=found.double().softmax(dim=1).numpy(),
+            probabilities=logits.double().softmax(dim=1).numpy(),
         )
-        return predictions, float(F.cross_entropy(found, torch.as_tensor(labels)))
+        return predictions, float(F.cross_entropy(logits, torch.as_tensor(labels)))
 
     def use_best_weights(self) -> None:
         """Give the model the weights of the best epoch."""

@@ -1,7 +1,7 @@
 """The training loop: fit a pack of runs, choose each run's epoch on dev, read test once.
 
-A pack is a list of runs that share a RunSpec. Its runs take their steps side by side, and each
-keeps its own data order, early stopping and best weights.
+A pack is a list of runs that share a RunSpec. Its runs take their steps side by side, in one call
+where their system can, and each keeps its own data order, early stopping and best weights.
 """
 
 import contextlib
@@ -16,17 +16,20 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import mlt_ray
 from mlt_ray.errors import RunFailed, RunStopped, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
+from mlt_ray.models.registry import packs
 from mlt_ray.spec import Run
 from mlt_ray.store import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner, milliseconds
 from mlt_ray.training.metrics import score
+from mlt_ray.training.pack import Pack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +84,18 @@ def train(
                 checkpoint.resume(learner)
             check_same_epoch(learner)
         saves = dict(zip((r.digest for r in runs), checkpoints, strict=True))
+        side_by_side: InTurn | Pack = InTurn([])
         while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
+            if side_by_side.learners != active:
+                side_by_side = together(active, side_by_side)
             started = time.perf_counter()
-            train_epoch(active)
+            side_by_side.train_epoch()
+            dev = side_by_side.logits("dev")
             share = (time.perf_counter() - started) / len(active)
-            for learner in active:
+            for learner, logits in zip(active, dev, strict=True):
                 run, started = learner.run, time.perf_counter()
                 try:
-                    epoch = learner.close_epoch()
+                    epoch = learner.close_epoch(logits)
                 except RunFailed as failure:
                     ended[run.digest] = failure
                     continue
@@ -117,18 +124,35 @@ def check_same_epoch(learner: Learner) -> None:
         )
 
 
-def train_epoch(learners: Sequence[Learner]) -> None:
-    """One epoch of every learner, step beside step."""
-    for number, batches in enumerate(zip_longest(*(x.order() for x in learners))):
-        for learner, indices in zip(learners, batches, strict=True):
-            if indices is not None:
-                learner.step(indices, number)
+class InTurn:
+    """Learners that take their steps side by side, one after another."""
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        self.learners = learners
+
+    def train_epoch(self) -> None:
+        """One epoch of every learner, step beside step."""
+        for number, batches in enumerate(zip_longest(*(x.order() for x in self.learners))):
+            for learner, indices in zip(self.learners, batches, strict=True):
+                if indices is not None:
+                    learner.step(indices, number)
+
+    def logits(self, part: str) -> list[Tensor]:
+        """Every learner's (N, 4) logits of a part."""
+        return [x.logits(part) for x in self.learners]
+
+
+def together(learners: Sequence[Learner], former: InTurn | Pack) -> InTurn | Pack:
+    """The fastest way to train learners side by side, when they have left the `former` ones."""
+    if len(learners) == 1 or not packs(learners[0].run.spec.model):
+        return InTurn(learners)
+    return former.only(learners) if isinstance(former, Pack) else Pack(learners)
 
 
 def finish(learner: Learner) -> FinishedRun:
     """Score dev and test with the best weights: the only place where test is read."""
     learner.use_best_weights()
-    predictions = {part: learner.predict(part)[0] for part in PARTS}
+    predictions = {p: learner.predictions(p, learner.logits(p))[0] for p in PARTS}
     scores = {
         part: dataclasses.asdict(score(p.labels, p.probabilities.argmax(1), len(CLASSES)))
         for part, p in predictions.items()
@@ -176,9 +200,13 @@ def deterministic() -> Iterator[None]:
     """Torch chooses deterministic kernels inside the block, and raises where it has none."""
     # cuBLAS is deterministic only with a workspace of its own, which it reads when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
+    filling: Any = torch.utils.deterministic
+    before = torch.are_deterministic_algorithms_enabled(), filling.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
+    # Torch would fill all memory before its first use, against programs that read it unwritten.
+    filling.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        filling.fill_uninitialized_memory = before[1]

@@ -44,6 +44,7 @@ def print_table(
             justify="right" if number else "left",
             overflow="fold",
             no_wrap=not number,
+            min_width=max(map(len, column.heading.split())),
         )
     for row in rows:
         table.add_row(*(escape(column.cell(row)) for column in shown))

@@ -23,7 +23,6 @@ import torch
 from rich.console import Console
 
 from mlt_ray.batch import Batch
-from mlt_ray.display import duration
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.orchestration.plan import PlannedRow
@@ -45,7 +44,7 @@ COLUMNS = (
     Column(key="gpu_memory_mib", heading="GPU MiB", form="{:.0f}"),
     Column(key="loss", heading="loss", form="{:.3f}"),
     Column(key="epochs", heading="epochs"),
-    Column(key="all_runs", heading="15 runs at most"),
+    Column(key="all_runs_h", heading="15 runs, h", form="{:.1f}"),
 )
 
 
@@ -123,8 +122,7 @@ def measure_row(row: PlannedRow, place: Place) -> dict[str, Any]:
     except Exception as error:  # whatever it is, the other rows are measured
         traceback.print_exception(error)
         return {"row": row.name, "failed": f"{type(error).__name__}: {error}"}
-    all_s = found["run_s"] * len(row.runs)
-    return {"row": row.name, **found, "all_runs_s": all_s, "all_runs": duration(all_s)}
+    return {"row": row.name, **found, "all_runs_h": found["run_s"] * len(row.runs) / 3600}
 
 
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -169,8 +167,8 @@ def main(given: Sequence[str] | None = None) -> int:
         # Written row by row: an hour's figures are not lost with the last row.
         write_figures(options.json, "rows", {**dataclasses.asdict(place), "rows": figures})
     print_table(f"One epoch of fold 1, seed 1, on {options.device}", COLUMNS, figures, console)
-    total = sum(f.get("all_runs_s", 0.0) for f in figures)
-    console.print(f"all runs of these rows, one after the other: at most {duration(total)}")
+    total = sum(f.get("all_runs_h", 0.0) for f in figures)
+    console.print(f"all runs of these rows, with all their epochs: {total:.1f} h")
     failed = [f["row"] for f in figures if "failed" in f]
     if failed:
         console.print(f"failed: {', '.join(failed)}")

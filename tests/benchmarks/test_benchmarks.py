@@ -20,11 +20,12 @@ from mlt_ray.corpus.manifest import read_manifest
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import build_model
+from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import FeatureSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.store import Store, write_json
-from tests.benchmarks import packs
+from tests.benchmarks import packs, training
 from tests.benchmarks.figures import Column, peak_memory_mib, print_table, write_figures
-from tests.benchmarks.inputs import fold_of, thinned, write_manifest
+from tests.benchmarks.inputs import Inputs, fold_of, thinned, write_manifest
 from tests.benchmarks.packs import (
     Place,
     count_operations,
@@ -34,7 +35,6 @@ from tests.benchmarks.packs import (
 )
 from tests.benchmarks.plain_loop import PlainMultilevel, collate, samples_of, train_plainly
 from tests.benchmarks.rows import measure
-from tests.benchmarks.training import plot
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("rows", "training", "step")
@@ -57,8 +57,8 @@ def run(raw: Any, tmp_path: Path) -> Run:
     """A run on a corpus of forty utterances whose table and features are in the store."""
     raw.write(tmp_path)
     write_json(Store(tmp_path).corpus(raw.corpus.fingerprint), raw.corpus.as_dict())
-    training = TrainingSpec(batch_size=BATCH, max_epochs=EPOCHS, learning_rate=1e-3)
-    spec = RunSpec(corpus=raw.corpus.fingerprint, model=MODEL, training=training)
+    short = TrainingSpec(batch_size=BATCH, max_epochs=EPOCHS, learning_rate=1e-3)
+    spec = RunSpec(corpus=raw.corpus.fingerprint, model=MODEL, training=short)
     return Run(spec=replace(spec, features=FeatureSpec()), fold=1, seed=1)
 
 
@@ -165,6 +165,24 @@ def test_a_pack_that_does_not_fit_gives_way_to_a_smaller_one(
     assert asked == [15, 5, 3]
 
 
+def test_all_rows_are_scaled_to_the_corpus_and_to_all_runs(
+    run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tuple(replace(run, seed=seed) for seed in (1, 2, 3, 4, 5, 6))
+    row = PlannedRow(name="row", published=None, overrides=(), runs=runs, asked=runs)
+    inputs = Inputs(place.corpus(run), Store(place.store), (row,))
+    monkeypatch.setattr(training, "open_inputs", lambda *_, **__: inputs)
+    monkeypatch.setattr(training, "PACKS", (1, 3))
+    monkeypatch.setattr(packs, "apart", lambda function, *values: function(*values))
+    options = training.arguments(["--device", "cpu", "--sample", "20", "--epochs", "7"])
+    [figures] = training.all_rows(Path(), inputs.store, options)
+    assert figures["pack"] == 3
+    # Twice the utterances, two packs of three; the study ends before the seventh epoch.
+    assert figures["epoch_s"] == pytest.approx(4 * figures["epochs_s"])
+    assert figures["epochs"] == EPOCHS
+    assert figures["time_s"] == pytest.approx(EPOCHS * figures["epoch_s"])
+
+
 def test_longer_utterances_cost_more_operations(run: Run, place: Place) -> None:
     whole, averaged = (
         count_operations(with_frames_per_step(run, n), place)["flop_per_step"] for n in (1, 2)
@@ -203,5 +221,5 @@ def test_the_plot_is_written(tmp_path: Path) -> None:
     speeds = [{"what": "plain loop", "steps_per_s": 2.0}]
     speeds += [{"what": "pack", "pack": n, "steps_per_s": 2.0 * n} for n in (1, 3)]
     calls = [{"what": "plain", "wall_s": 3.0}, {"what": "no Ray"}]
-    plot({"speeds": speeds, "calls": calls}, tmp_path / "plot.svg")
+    training.plot({"speeds": speeds, "calls": calls}, tmp_path / "plot.svg")
     assert "<svg" in (tmp_path / "plot.svg").read_text()

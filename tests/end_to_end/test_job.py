@@ -8,6 +8,7 @@ The package in the working directory is the one that runs; paths are absolute, b
 in a copy of that directory.
 """
 
+import json
 import os
 import re
 import secrets
@@ -55,6 +56,7 @@ class Head:
     address: str
     token: Path
     home: Path
+    metrics_port: int
 
     def submit(self, *entrypoint: object, **more: str) -> subprocess.CompletedProcess[str]:
         command = [BIN / "ray", "job", "submit", "--address", self.address, "--working-dir", "."]
@@ -67,6 +69,20 @@ class Head:
             env=settings(HOME=str(self.home), COLUMNS="120", **more),
             check=False,
         )
+
+    def task_names(self) -> set[str]:
+        """What the dashboard's table of tasks lists."""
+        url = f"{self.address}/api/v0/tasks?limit=10000&detail=1&timeout=60"
+        headers = {"Authorization": f"Bearer {self.token.read_text()}"}
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:
+            found = json.load(answer)["data"]["result"]["result"]
+        return {task["name"] for task in found}
+
+    def metrics(self) -> str:
+        """What Prometheus reads of the node."""
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return answer.read().decode()
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -114,7 +130,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     try:
         address = f"http://127.0.0.1:{ports[1]}"
         wait_until_it_answers(address, process, log)
-        yield Head(address=address, token=token, home=home)
+        yield Head(address=address, token=token, home=home, metrics_port=ports[4])
     finally:
         stop(process)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -171,6 +187,13 @@ def test_a_submitted_study_is_computed_and_its_table_is_in_the_log(head, corpus,
     assert (row["runs_done"], row["runs_planned"]) == (5, 5)
     assert f" {row['measured']['wa_mean']:.3f} " in line
     assert len(reports(store)) == 5
+
+    names = [f"small: audio only, fold {fold}, seed 1" for fold in range(1, 6)]
+    assert set(names) <= head.task_names()
+    for fold in range(1, 6):
+        tags = (f'fold="{fold}"', 'row="audio only"', 'seed="1"', 'study="small"')
+        lines = [x for x in head.metrics().splitlines() if x.startswith("ray_mlt_ray_epoch{")]
+        assert any(all(tag in line for tag in tags) for line in lines)
 
     again = head.submit(*command, **head.credentials)
     assert "runs: 5 asked for, 5 in the store, 0 to compute" in again.stdout

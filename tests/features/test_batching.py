@@ -209,3 +209,13 @@ def test_frames_are_the_same_whether_they_are_kept_in_memory_or_not(
 def test_labels_come_in_the_order_of_the_part(data: FoldData, raw: Any, fold: Fold) -> None:
     expected = [raw.utterances[i].label for i in fold.dev]
     assert data.labels("dev").tolist() == expected
+
+
+def test_long_utterances_are_cut_into_pieces_that_fit(data: FoldData, fold: Fold) -> None:
+    longest = int(data.num_steps.max())
+    indices = np.asarray(sorted(fold.train, key=lambda i: data.num_steps[i]))
+    pieces = data.pieces(indices, 3 * longest**2)
+    assert np.concatenate(pieces).tolist() == indices.tolist()
+    assert {len(p) for p in pieces[:-1]} == {3}
+    assert [len(p) for p in data.pieces(indices, 1)] == [1] * len(indices)
+    assert len(data.pieces(indices, len(indices) * longest**2)) == 1

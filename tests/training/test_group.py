@@ -1,10 +1,7 @@
 """One run spread over processes gives the numbers that it gives alone.
 
-Processes add their gradients in another order than one process adds those of a whole batch, so
-numbers agree to rounding: a relative 2⁻²⁴ an addition. Adam divides a gradient by its own size, so
-that a weight whose gradient is nothing but rounding moves a whole learning rate; such weights do
-not matter to the output. Losses and probabilities are compared at 1e-5, a hundred times what
-rounding was seen to change, and a hundredth of what shares changed that were weighted alike.
+How close is close says `tests.training.runs`; shares that are weighted alike, whatever their sizes,
+were seen to be a hundred times further away.
 """
 
 import pickle
@@ -26,28 +23,14 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.spec import FeatureSpec, Run, RunSpec, TrainingSpec
-from mlt_ray.store import PARTS, Store
+from mlt_ray.spec import Run
+from mlt_ray.store import Store
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group, Loss
-from mlt_ray.training.loop import FinishedRun, train
+from mlt_ray.training.loop import train
+from tests.training.runs import CPU, MODEL, assert_close, run_of
 
-CPU = torch.device("cpu")
-TOLERANCE = 1e-5
-MODEL = MultilevelSpec(
-    width=6,
-    num_heads=2,
-    feed_forward=7,
-    deep_fusion_layers=1,
-    phoneme_dim=3,
-    phoneme_channels=5,
-    phoneme_kernel=3,
-    prenet_layers=1,
-    prenet_kernel=3,
-    mel_prenet_width=11,
-)
 WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dropout=0.0)
-TRAINING = TrainingSpec(learning_rate=1e-3, batch_size=5, max_epochs=3, patience=3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +54,10 @@ def make_job(raw: Any, tmp_path: Path) -> Callable[..., Job]:
     def make(size: int, model: MultilevelSpec = MODEL, **more: Any) -> Job:
         options = {k: v for k, v in more.items() if k in Job.__dataclass_fields__}
         training = {k: v for k, v in more.items() if k not in options}
-        spec = RunSpec(
-            corpus="five sessions",
-            model=model,
-            features=FeatureSpec(frames_per_step=2),
-            training=replace(TRAINING, **training),
-        )
         folder = tmp_path / "results"
         folder.mkdir(exist_ok=True)
         return Job(
-            run=Run(spec=spec, fold=2, seed=7),
+            run=run_of(model=model, learning_rate=1e-3, **training),
             corpus=raw.corpus,
             features=tmp_path / "features",
             folder=folder,
@@ -136,21 +113,6 @@ def together(job: Job) -> list[tuple[Any, list[int]]]:
     (job.folder / "meeting").unlink(missing_ok=True)
     paths = [job.folder / f"{rank}.pickle" for rank in range(job.size)]
     return [pickle.loads(path.read_bytes()) for path in paths]
-
-
-def assert_close(one: FinishedRun, other: FinishedRun) -> None:
-    for a, b in zip(one.report.curve, other.report.curve, strict=True):
-        assert a.train_loss == pytest.approx(b.train_loss, rel=TOLERANCE)
-        assert a.dev_loss == pytest.approx(b.dev_loss, rel=TOLERANCE)
-        assert (a.dev_wa, a.dev_ua) == (b.dev_wa, b.dev_ua)
-    assert one.report.best_epoch == other.report.best_epoch
-    for part in PARTS:
-        assert one.predictions[part].utterances == other.predictions[part].utterances
-        np.testing.assert_allclose(
-            one.predictions[part].probabilities,
-            other.predictions[part].probabilities,
-            atol=TOLERANCE,
-        )
 
 
 @pytest.mark.slow
@@ -222,7 +184,7 @@ def test_weighted_shares_give_the_gradient_of_the_whole_batch(make_job: Callable
             group = Group(rank=rank, size=size)
             share = group.share(indices)
             sizes.append(share.size)
-            weighted = loss(data.batch(share.indices)) * group.weight(share, len(indices))
+            weighted = loss(data.batch(share.indices)) * group.weight(share.size, len(indices))
             for entry, gradient in zip(
                 total, torch.autograd.grad(weighted, parameters), strict=True
             ):
@@ -242,7 +204,7 @@ def test_a_process_without_a_share_takes_part_with_no_weight() -> None:
     group = Group(rank=3, size=4)
     share = group.share(np.asarray([31, 7, 19]))
     assert share.indices.tolist() == [31]
-    assert group.weight(share, 3) == 0
+    assert group.weight(share.size, 3) == 0
 
 
 def test_a_group_trains_one_run(make_job: Callable[..., Job]) -> None:

@@ -1,8 +1,6 @@
 """The training loop on a corpus of forty utterances: the same bits however it is run."""
 
-import dataclasses
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,103 +14,45 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
-from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, Run, RunSpec, TrainingSpec
+from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.store import PARTS, Epoch
-from mlt_ray.training import learner
+from mlt_ray.training import learner, loop
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.loop import FinishedRun, train
-from mlt_ray.training.metrics import Scores, score
+from tests.training.runs import (
+    CPU,
+    EPOCHS,
+    MODEL,
+    MakeData,
+    assert_close,
+    assert_same,
+    finish,
+    run_of,
+    script_dev,
+    weights,
+)
 
-CPU = torch.device("cpu")
-EPOCHS = 3
-MODEL = MultilevelSpec(
-    width=6,
-    num_heads=2,
-    feed_forward=7,
-    deep_fusion_layers=1,
-    phoneme_dim=3,
-    phoneme_channels=5,
-    phoneme_kernel=3,
-    prenet_layers=1,
-    prenet_kernel=3,
-    mel_prenet_width=11,
-)
-TRAINING = TrainingSpec(
-    learning_rate=3e-3, batch_size=5, max_epochs=EPOCHS, patience=EPOCHS, bucket_batches=2
-)
-SPEC = RunSpec(
-    corpus="five sessions", model=MODEL, features=FeatureSpec(frames_per_step=2), training=TRAINING
-)
-WALL_CLOCK = ("started_ms", "ended_ms", "computed_s")
-
-MakeData = Callable[[Run], FoldData]
+Compare = Callable[[FinishedRun, FinishedRun], None]
 
 
 class Interrupted(Exception):
     """Stands for whatever ends a process."""
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
-def data(raw: Any, tmp_path: Path) -> MakeData:
-    corpus, cache = raw.corpus, raw.write(tmp_path)
-    folds = make_folds(corpus, FoldSpec())
-    return lambda run: FoldData(corpus, folds[run.fold - 1], run.spec.features, cache)
+def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs side by side take their steps one after another, as where nothing vectorises."""
+    monkeypatch.setattr(loop, "packs", lambda spec: False)
 
 
-def run_of(fold: int = 2, seed: int = 7, model: ModelSpec = MODEL, **training: Any) -> Run:
-    spec = replace(SPEC, model=model, training=replace(TRAINING, **training))
-    return Run(spec=spec, fold=fold, seed=seed)
-
-
-def finish(runs: Sequence[Run], data: MakeData, **options: Any) -> list[FinishedRun]:
-    results = train(runs, [data(run) for run in runs], device=CPU, **options)
-    finished = [r for r in results if isinstance(r, FinishedRun)]
-    assert len(finished) == len(runs)
-    return finished
-
-
-def weights(result: FinishedRun) -> dict[str, torch.Tensor]:
-    return torch.load(io.BytesIO(result.weights), weights_only=True)
-
-
-def assert_same(one: FinishedRun, other: FinishedRun) -> None:
-    """The same bits everywhere but in what a clock said."""
-    first, second = weights(one), weights(other)
-    assert first.keys() == second.keys()
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
-    for part in PARTS:
-        assert one.predictions[part].utterances == other.predictions[part].utterances
-        np.testing.assert_array_equal(
-            one.predictions[part].probabilities, other.predictions[part].probabilities
-        )
-    assert without_clock(one) == without_clock(other)
-    assert one.inputs == other.inputs
-
-
-def without_clock(result: FinishedRun) -> dict[str, Any]:
-    values = dataclasses.asdict(result.report)
-    for where in (values, *values["curve"]):
-        for key in WALL_CLOCK:
-            where.pop(key, None)
-    return values
-
-
-def script_dev(monkeypatch: pytest.MonkeyPatch, was: Sequence[float]) -> None:
-    """Lets the dev part score `was`, one an epoch, whatever was predicted."""
-    scripted = iter(was)
-
-    def scored(*args: Any) -> Scores:
-        return replace(score(*args), wa=next(scripted))
-
-    monkeypatch.setattr(learner, "score", scored)
+@pytest.fixture(params=["in turn", "in one call"])
+def compare(request: pytest.FixtureRequest) -> Compare:
+    """How a run that was trained beside others compares with the run alone."""
+    if request.param == "in one call":
+        return assert_close
+    request.getfixturevalue("in_turn")
+    return assert_same
 
 
 def test_a_run_learns(data: MakeData) -> None:
@@ -167,6 +107,16 @@ def test_an_interrupted_run_goes_on_as_if_it_never_stopped(
     assert_same(resumed, whole)
 
 
+def test_a_batch_that_memory_has_no_room_for_is_taken_in_pieces(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = finish([run_of()], data)
+    monkeypatch.setattr(learner, "TRAINING_PAIRS", 1)
+    monkeypatch.setattr("mlt_ray.features.batching.EVALUATION_PAIRS", 200)
+    (cut,) = finish([run_of()], data)
+    assert_close(cut, whole)
+
+
 def test_a_run_that_was_interrupted_before_its_test_only_reads_the_test(
     data: MakeData, tmp_path: Path
 ) -> None:
@@ -184,7 +134,7 @@ def test_a_run_that_was_interrupted_before_its_test_only_reads_the_test(
 
 
 def test_a_pack_with_one_run_ahead_gives_what_the_runs_give_alone(
-    data: MakeData, tmp_path: Path
+    data: MakeData, tmp_path: Path, compare: Compare
 ) -> None:
     ahead, behind = run_of(fold=1), run_of(fold=4)
     alone = [finish([run], data)[0] for run in (ahead, behind)]
@@ -198,7 +148,7 @@ def test_a_pack_with_one_run_ahead_gives_what_the_runs_give_alone(
         finish([ahead], data, checkpoints=[checkpoint], on_epoch=interrupt)
     packed = finish([ahead, behind], data, checkpoints=[checkpoint, None])
     for one, other in zip(packed, alone, strict=True):
-        assert_same(one, other)
+        compare(one, other)
 
 
 def stopping(*answers: bool) -> Callable[[Run], bool]:
@@ -234,7 +184,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_stopped(
 
 
 def test_a_run_that_was_stopped_leaves_the_pack_and_the_others_go_on(
-    data: MakeData, tmp_path: Path
+    data: MakeData, tmp_path: Path, compare: Compare
 ) -> None:
     one, two = run_of(fold=1), run_of(fold=3)
     alone = [finish([run], data)[0] for run in (one, two)]
@@ -248,8 +198,8 @@ def test_a_run_that_was_stopped_leaves_the_pack_and_the_others_go_on(
     )
     assert isinstance(stopped, RunStopped)
     assert isinstance(result, FinishedRun)
-    assert_same(result, alone[1])
-    assert_same(finish([one], data, checkpoints=[Checkpoint(path)])[0], alone[0])
+    compare(result, alone[1])
+    compare(finish([one], data, checkpoints=[Checkpoint(path)])[0], alone[0])
 
 
 def test_a_run_is_not_asked_to_stop_after_its_last_epoch(data: MakeData) -> None:
@@ -305,16 +255,16 @@ def test_a_run_stops_after_as_many_epochs_without_a_better_score_as_it_is_patien
     assert (len(result.report.curve), result.report.best_epoch) == (epochs, best)
 
 
-def test_a_pack_gives_exactly_what_its_runs_give_alone(data: MakeData) -> None:
+def test_a_pack_gives_what_its_runs_give_alone(data: MakeData, compare: Compare) -> None:
     # Folds 1 and 3 have other lengths, so that steps, batches and padding differ.
     runs = [run_of(fold=1, seed=3), run_of(fold=3, seed=3), run_of(fold=1, seed=4)]
     alone = [finish([run], data)[0] for run in runs]
     for one, other in zip(finish(runs, data), alone, strict=True):
-        assert_same(one, other)
+        compare(one, other)
 
 
 def test_a_run_that_stops_early_does_not_disturb_the_others(
-    data: MakeData, monkeypatch: pytest.MonkeyPatch
+    data: MakeData, monkeypatch: pytest.MonkeyPatch, compare: Compare
 ) -> None:
     first, second = (run_of(fold=f, max_epochs=4, patience=1) for f in (1, 3))
     script_dev(monkeypatch, [0.1, 0.2, 0.3, 0.4])
@@ -323,7 +273,7 @@ def test_a_run_that_stops_early_does_not_disturb_the_others(
     script_dev(monkeypatch, [0.5, 0.1, 0.4, 0.2, 0.3, 0.4])
     short, long = finish([first, second], data)
     assert (len(short.report.curve), len(long.report.curve)) == (2, 4)
-    assert_same(long, alone)
+    compare(long, alone)
 
 
 def test_runs_of_different_specifications_are_no_pack(data: MakeData) -> None:
@@ -342,7 +292,9 @@ def poisoned(raw: Any, root: Path, run: Run) -> FoldData:
     return FoldData(raw.corpus, folds[run.fold - 1], run.spec.features, cache)
 
 
-def test_a_run_with_a_broken_feature_fails_alone(raw: Any, data: MakeData, tmp_path: Path) -> None:
+def test_a_run_with_a_broken_feature_fails_alone(
+    raw: Any, data: MakeData, tmp_path: Path, compare: Compare
+) -> None:
     bad, good = run_of(fold=1), run_of(fold=3, seed=9)
     (expected,) = finish([good], data)
     broken = poisoned(raw, tmp_path / "poisoned", bad)
@@ -353,7 +305,7 @@ def test_a_run_with_a_broken_feature_fails_alone(raw: Any, data: MakeData, tmp_p
     assert isinstance(failure, RunFailed)
     assert str(failure).startswith("fold 1, seed 7: the loss is nan in epoch 1; ")
     assert isinstance(result, FinishedRun)
-    assert_same(result, expected)
+    compare(result, expected)
     assert told == [good] * EPOCHS
 
 
@@ -404,7 +356,7 @@ def test_training_never_sees_an_utterance_of_dev_or_test(
 
 
 def test_every_step_of_every_run_drops_out_by_a_key_of_its_own(
-    data: MakeData, monkeypatch: pytest.MonkeyPatch
+    data: MakeData, monkeypatch: pytest.MonkeyPatch, in_turn: None
 ) -> None:
     keys: list[tuple[int, ...]] = []
     original = learner.set_dropout_keys

@@ -1,0 +1,74 @@
+"""Adam over a run axis: each run has its own number of steps, and may sit a step out.
+
+Shapes: R runs, P weights of a run, S steps.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlt_ray.spec import TrainingSpec
+
+BETAS, EPS = (0.9, 0.999), 1e-8
+"""torch.optim.Adam's own defaults, which a run alone uses."""
+
+
+class Coefficients:
+    """What Adam's formula multiplies with, for every step of an epoch: (S, R, 1) each.
+
+    A run that sits a step out has coefficients under which nothing changes, so that no step asks
+    who takes part.
+    """
+
+    def __init__(self, spec: TrainingSpec, taken: np.ndarray, done: np.ndarray) -> None:
+        """`taken` is (S, R) bool, `done` the (R,) steps before this epoch."""
+        steps = np.maximum(done + taken.cumsum(axis=0), 1)
+        (beta1, beta2), share = BETAS, taken.astype(np.float64)
+        self._columns = {
+            "mean": share * (1 - beta1),
+            "decay": 1 - share * (1 - beta2),
+            "square": share * (1 - beta2),
+            "rescale": 1 / np.sqrt(1 - beta2**steps),
+            "minus_rate": -share * spec.learning_rate / (1 - beta1**steps),
+        }
+
+    def to(self, like: Tensor) -> dict[str, Tensor]:
+        """The coefficients by name, on the device and in the dtype of `like`."""
+        return {k: torch.as_tensor(v[..., None]).to(like) for k, v in self._columns.items()}
+
+
+class Adam:
+    """The optimiser of (R, P) weights; equals `torch.optim.Adam` on each row."""
+
+    def __init__(self, weights: Tensor, spec: TrainingSpec) -> None:
+        self.weights = weights
+        self.weight_decay = spec.weight_decay
+        self.mean, self.square = torch.zeros_like(weights), torch.zeros_like(weights)
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights and both moments."""
+        return self.weights, self.mean, self.square
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor, by: dict[str, Tensor]) -> None:
+        """One step along the (R, P) gradient, which must be finite even where a run sits out.
+
+        `by` holds the step's (R, 1) coefficients.
+        """
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * self.weights
+        self.mean.lerp_(gradient, by["mean"])
+        self.square.mul_(by["decay"]).addcmul_(gradient * by["square"], gradient)
+        size = self.square.sqrt().mul_(by["rescale"]).add_(EPS)
+        self.weights.addcmul_(self.mean / size, by["minus_rate"])
+
+
+def clip(gradient: Tensor, spec: TrainingSpec) -> Tensor:
+    """The (R, P) gradient, each run's clipped as `torch.nn.utils` clips it, norm before value."""
+    if spec.clip_norm is not None:
+        norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        gradient = gradient * (spec.clip_norm / (norms + 1e-6)).clamp(max=1.0)
+    if spec.clip_value is not None:
+        gradient = gradient.clamp(-spec.clip_value, spec.clip_value)
+    return gradient

@@ -1,0 +1,258 @@
+"""A pack: runs of one RunSpec that are stepped by one call, vectorised over the runs.
+
+Fifteen runs of a small model are fifteen times too small for a GPU; together they take about as
+long as one. Between epochs the learners hold everything, as if each had been alone; within an
+epoch the pack holds all runs' weights in one tensor.
+
+Shapes: R runs, P weights of a run, B utterances, S steps of an epoch.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.models.dropout import site_codes, site_keys, sites
+from mlt_ray.models.flat import FLAT
+from mlt_ray.models.registry import build_model
+from mlt_ray.training.adam import Adam, Coefficients, clip
+from mlt_ray.training.group import Loss
+from mlt_ray.training.learner import Learner
+from mlt_ray.training.resident import batches_for
+from mlt_ray.training.stacking import Stacked, picked
+
+MAX_CELLS = 2**26
+"""Attention cells, B · T², that are computed at a time. One takes about 200 bytes in training at
+the paper's sizes, so that 16 GiB hold them."""
+
+
+class Pack:
+    """Steps its learners together, epoch by epoch."""
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        self.learners = learners
+        first = learners[0]
+        self.device, self._training = first.device, first.run.spec.training
+        sizes = common(learners)
+        # On the meta device: no value of this module is ever used, only its shapes and its code.
+        with torch.device("meta"):
+            self._system = build_model(first.run.spec.model, sizes)
+        for module in self._system.modules():
+            module.__class__ = FLAT.get(type(module), type(module))
+        self._loss, self._sites = Loss(self._system), sites(self._system)
+        self._layout = Layout(self._system)
+        self._constants = shared_buffers(learners)
+        folds = {x.run.fold: x.data for x in learners}
+        self._data = batches_for(folds, sizes.num_learned_words, self.device)
+        self._adam = self._gather()
+
+    def only(self, learners: Sequence[Learner]) -> "Pack":
+        """The pack of some of its learners, when others have left it."""
+        smaller = copy.copy(self)
+        smaller.learners = learners
+        smaller._adam = smaller._gather()
+        return smaller
+
+    def train_epoch(self) -> None:
+        """One epoch of every learner, step beside step."""
+        self._system.train()
+        steps = list(zip_longest(*(x.order() for x in self.learners)))
+        counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
+        taken, done = counts > 0, np.asarray([steps_of(x) for x in self.learners])
+        weights = self._adam.weights
+        by = Coefficients(self._training, taken, done).to(weights)
+        codes, shares = self._codes(len(steps)), torch.as_tensor(counts).to(weights)
+        total = weights.new_zeros(len(self.learners))
+        for number, batch in enumerate(self._data.batches(steps, self._folds())):
+            keys = site_keys(codes[number], batch["utterances"])
+            losses, gradient = self._gradient(batch, keys)
+            self._adam.step(
+                clip(gradient, self._training), {name: c[number] for name, c in by.items()}
+            )
+            total += losses * shares[number]
+        self._scatter(done + taken.sum(axis=0))
+        for learner, loss, seen in zip(self.learners, total, counts.sum(axis=0), strict=True):
+            learner.add_losses(loss, int(seen))
+
+    @torch.no_grad()
+    def logits(self, part: str) -> list[Tensor]:
+        """Every learner's (N, 4) logits of a part, in the part's own order, on the CPU."""
+        self._system.eval()
+        weights, found = self._adam.weights, []
+        steps = list(zip_longest(*(x.data.evaluation_order(part) for x in self.learners)))
+        for batch in self._data.batches(steps, self._folds()):
+            parts = [
+                self._call(self._system, weights[rows], picked(batch, rows))
+                for rows in chunks(batch)
+            ]
+            found.append(torch.cat(parts))
+        on_cpu = [logits.float().cpu() for logits in found]
+        return [
+            in_order(learner.data.parts[part], [s[n] for s in steps], [x[n] for x in on_cpu])
+            for n, learner in enumerate(self.learners)
+        ]
+
+    def _gradient(self, batch: Stacked, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """→ (R,) losses and their (R, P) gradient."""
+        losses: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for rows in chunks(batch):
+            weights = self._adam.weights[rows].detach().requires_grad_()
+            found = self._call(self._loss, weights, picked(batch, rows), keys[rows])
+            gradients += torch.autograd.grad(found.sum(), weights)
+            losses.append(found.detach())
+        if len(losses) == 1:
+            return losses[0], gradients[0]
+        return torch.cat(losses), torch.cat(gradients)
+
+    def _call(
+        self,
+        module: nn.Module,
+        weights: Tensor,
+        batch: Stacked,
+        keys: Tensor | None = None,
+    ) -> Tensor:
+        """The module's output for each run, from its row of the weights and of the batch."""
+        prefix = "system." if module is self._loss else ""
+        constants = {prefix + name: value for name, value in self._constants.items()}
+
+        def of_one(weights: dict[str, Tensor], batch: dict[str, Any], keys: Tensor) -> Tensor:
+            for site, key in zip(self._sites, keys, strict=False):
+                site.key = key
+            return functional_call(module, {**weights, **constants}, (Batch(**batch),), strict=True)
+
+        views = {prefix + name: view for name, view in self._layout.views(weights).items()}
+        if keys is None:
+            keys = torch.empty(len(weights), 0, device=self.device)
+        try:
+            result: Tensor = torch.vmap(of_one)(views, batch, keys)
+        finally:
+            # What vmap put there is of no use outside.
+            for site in self._sites:
+                site.key = None
+        return result
+
+    def _folds(self) -> list[int]:
+        return [x.run.fold for x in self.learners]
+
+    def _codes(self, num_steps: int) -> Tensor:
+        """(S, R, sites) dropout codes of the coming epoch."""
+        codes = [
+            [
+                site_codes(len(self._sites), x.run.seed, x.run.fold, x.epoch, number)
+                for x in self.learners
+            ]
+            for number in range(num_steps)
+        ]
+        return torch.as_tensor(np.asarray(codes)).to(self.device)
+
+    @torch.no_grad()
+    def _gather(self) -> Adam:
+        """The optimiser of all runs, in the state that the learners are in."""
+        rows = torch.zeros(len(self.learners), self._layout.size, device=self.device)
+        adam = Adam(rows, self._training)
+        for n, learner in enumerate(self.learners):
+            for whole, parts in zip(adam.tensors, state_of(learner), strict=True):
+                torch._foreach_copy_(self._layout.own(whole[n], parts), parts)
+        return adam
+
+    @torch.no_grad()
+    def _scatter(self, steps: np.ndarray) -> None:
+        """Give the learners what the optimiser of all runs holds, after (R,) `steps`."""
+        for n, learner in enumerate(self.learners):
+            for whole, parts in zip(self._adam.tensors, state_of(learner), strict=True):
+                torch._foreach_copy_(parts, self._layout.own(whole[n], parts))
+            for state in learner.optimiser.state.values():
+                state["step"].fill_(float(steps[n]))
+
+
+class Layout:
+    """Where each weight stands in a row of P, and its shape in the pack."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._shapes = {name: p.shape for name, p in model.named_parameters()}
+        self._sizes = [shape.numel() for shape in self._shapes.values()]
+        self.size = sum(self._sizes)
+
+    def views(self, rows: Tensor) -> dict[str, Tensor]:
+        """(R, P) → (R, …) of every weight by name."""
+        parts = rows.split(self._sizes, dim=1)
+        return {
+            name: part.unflatten(1, shape) if shape else part[:, 0]
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+
+    def own(self, row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+        """The places in a row of P that hold a run's own weights, of the shapes of `like`.
+
+        A run whose vocabulary is smaller than the pack's has fewer rows in its tables.
+        """
+        views = (view[0] for view in self.views(row[None]).values())
+        return [v[tuple(map(slice, x.shape))] for v, x in zip(views, like, strict=True)]
+
+
+def in_order(
+    members: Sequence[int], batches: Sequence[np.ndarray | None], logits: Sequence[Tensor]
+) -> Tensor:
+    """(N, 4) logits of the N `members` from those of batches, each with its utterances first."""
+    place = {utterance: n for n, utterance in enumerate(members)}
+    found = torch.zeros(len(members), logits[0].shape[1])
+    for indices, rows in zip(batches, logits, strict=True):
+        if indices is not None:
+            found[[place[i] for i in indices.tolist()]] = rows[: len(indices)]
+    return found
+
+
+def chunks(batch: Stacked) -> list[slice]:
+    """The runs of a stacked batch in parts that fit into memory, all in one where they do."""
+    num_runs, size, steps = batch["frames"].shape[:3]
+    cells = size * max(steps, batch["words"].shape[2]) ** 2
+    at_once = max(1, min(num_runs, MAX_CELLS // cells))
+    return [slice(n, n + at_once) for n in range(0, num_runs, at_once)]
+
+
+def common(learners: Sequence[Learner]) -> InputSizes:
+    """Sizes that hold every run: those of the largest vocabularies."""
+    sizes = [x.sizes for x in learners]
+    return replace(
+        sizes[0],
+        num_phonemes=max(s.num_phonemes for s in sizes),
+        num_learned_words=max(s.num_learned_words for s in sizes),
+    )
+
+
+def shared_buffers(learners: Sequence[Learner]) -> dict[str, Tensor]:
+    """Frozen inputs, such as word vectors: the same for all runs of a corpus."""
+    found = [dict(x.model.named_buffers()) for x in learners]
+    for name, value in found[0].items():
+        if not all(torch.equal(value, other[name]) for other in found):
+            raise ValueError(f"the runs of a pack share {name}")
+    return found[0]
+
+
+def steps_of(learner: Learner) -> int:
+    """Steps that a learner's optimiser has taken."""
+    states = list(learner.optimiser.state.values())
+    return int(states[0]["step"]) if states else 0
+
+
+def state_of(learner: Learner) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """A learner's weights and both moments of its optimiser, made where there are none yet."""
+    weights = list(learner.model.parameters())
+    for weight in weights:
+        if not learner.optimiser.state[weight]:
+            learner.optimiser.state[weight] = {
+                "step": torch.zeros((), device=weight.device),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+    states = [learner.optimiser.state[w] for w in weights]
+    data = [w.detach() for w in weights]
+    return data, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]

@@ -1,0 +1,129 @@
+"""A pack's folds on the device, where batches are gathered: no step waits for the host.
+
+Shapes: R runs, B utterances of the largest batch, S steps, T steps of frames, F values a frame,
+W words, P phonemes a word, N utterances of all folds and one that stands for none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mlt_ray.batch import real
+from mlt_ray.features.batching import KEPT_BYTES, FoldData
+from mlt_ray.training.stacking import FILL, Stacked, Stacking, Steps, renumbered, stand_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Sequences of many utterances behind one another; row 0 is zero and belongs to none."""
+
+    rows: Tensor  # (1 + sum of lengths, …)
+    starts: Tensor  # (N,) int64
+    lengths: Tensor  # (N,) int64
+
+    @classmethod
+    def of(cls, sequences: Sequence[Tensor], device: torch.device) -> "Table":
+        """The table of (length, …) sequences; an utterance that stands for none comes first."""
+        nothing = torch.zeros_like(sequences[0][:1])
+        lengths = torch.tensor([1, *(len(s) for s in sequences)])
+        return cls(
+            rows=torch.cat([nothing, *sequences]).to(device),
+            starts=(lengths.cumsum(0) - lengths).to(device),
+            lengths=lengths.to(device),
+        )
+
+    def gather(self, places: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+        """(R, B) utterances → (R, B, `longest`, …) rows, zero in padding, and (R, B) lengths."""
+        lengths, starts = self.lengths[places], self.starts[places]
+        position = torch.arange(longest, device=places.device)
+        here = real(lengths.flatten(), longest).unflatten(0, lengths.shape)
+        return self.rows[(starts[..., None] + position) * here], lengths
+
+
+class Resident:
+    """Makes batches from tables on the device."""
+
+    def __init__(
+        self, folds: Mapping[int, FoldData], num_learned_words: int, device: torch.device
+    ) -> None:
+        """`num_learned_words` is that of the pack's model: the most of any fold."""
+        self._folds, self._device = folds, device
+        members = [(d, i) for d in folds.values() for i in members_of(d)]
+        counts = [len(members_of(d)) for d in folds.values()]
+        firsts = 1 + np.cumsum([0, *counts[:-1]])
+        # Where a fold's utterances stand in the tables, by their index in the corpus.
+        self._places = {
+            number: dict(zip(members_of(data), range(first, first + count), strict=True))
+            for (number, data), first, count in zip(folds.items(), firsts, counts, strict=True)
+        }
+        texts = [d.text(i) for d, i in members]
+        frames = [torch.from_numpy(d.frames(i)) for d, i in members]
+        widest = max(t.phonemes.shape[1] for t in texts)
+        words = [
+            renumbered(torch.from_numpy(t.words), d.num_learned_words, num_learned_words)
+            for t, (d, _) in zip(texts, members, strict=True)
+        ]
+        phonemes = [torch.from_numpy(t.phonemes) for t in texts]
+        self._frames = Table.of(frames, device)
+        self._words = Table.of(words, device)
+        self._phonemes = Table.of([F.pad(p, (0, widest - p.shape[1])) for p in phonemes], device)
+        labels = [d.corpus.utterances[i].label for d, i in members]
+        self._labels = torch.tensor([FILL["labels"], *labels], device=device)
+        self._utterances = torch.tensor([0, *(i for _, i in members)], device=device)
+        extras = [d.extras(members_of(d)) for d in folds.values()]
+        self._extras = {
+            name: F.pad(torch.cat([e[name] for e in extras]), (0, 0, 1, 0)).to(device)
+            for name in extras[0]
+        }
+        sizes = [(len(f), *t.phonemes.shape) for f, t in zip(frames, texts, strict=True)]
+        self._sizes = np.asarray([(1, 1, 1), *sizes])
+
+    def batches(self, steps: Steps, numbers: Sequence[int]) -> Iterator[Stacked]:
+        """The batches of all steps, for runs of the folds with (R,) `numbers`."""
+        places = self._places_of(steps, numbers)
+        sizes = self._sizes[places].max(axis=(1, 2)).tolist()
+        for here, (num_frames, num_words, num_phonemes) in zip(
+            torch.as_tensor(places).to(self._device), sizes, strict=True
+        ):
+            frames, lengths = self._frames.gather(here, num_frames)
+            words, word_counts = self._words.gather(here, num_words)
+            phonemes, _ = self._phonemes.gather(here, num_words)
+            yield {
+                "utterances": self._utterances[here],
+                "labels": self._labels[here],
+                "frames": frames,
+                "num_frames": lengths,
+                "words": words,
+                "num_words": word_counts,
+                "phonemes": phonemes[..., :num_phonemes],
+                "extras": {name: value[here] for name, value in self._extras.items()},
+            }
+
+    def _places_of(self, steps: Steps, numbers: Sequence[int]) -> np.ndarray:
+        """(S, R, B) places in the tables; 0 where there is no utterance."""
+        size = max(len(i) for step in steps for i in step if i is not None)
+        places = np.zeros((len(steps), len(numbers), size), np.int64)
+        for at, step in zip(places, steps, strict=True):
+            for row, indices, number in zip(at, step, numbers, strict=True):
+                chosen = stand_in(self._folds[number]) if indices is None else indices
+                row[: len(chosen)] = [self._places[number][i] for i in chosen.tolist()]
+        return places
+
+
+def members_of(data: FoldData) -> list[int]:
+    """The utterances of a fold's three parts, by their index in the corpus."""
+    return [i for part in data.parts.values() for i in part]
+
+
+def batches_for(
+    folds: Mapping[int, FoldData], num_learned_words: int, device: torch.device
+) -> Resident | Stacking:
+    """What makes a pack's batches: on the device, where its memory has room for all frames."""
+    room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else KEPT_BYTES
+    values = sum(int(d.num_steps[members_of(d)].sum()) * len(d.fitted.mean) for d in folds.values())
+    kind = Resident if 4 * values <= room else Stacking
+    return kind(folds, num_learned_words, device)
