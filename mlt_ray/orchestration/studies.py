@@ -91,9 +91,10 @@ def _train(
     plans: Sequence[Plan], left: Sequence[Run], tracker: Any, setting: Setting, console: Console
 ) -> tuple[str, ...]:
     # Ray takes a second to import.
+    from mlt_ray.orchestration.background import Background
     from mlt_ray.orchestration.board import Label
     from mlt_ray.orchestration.execute import execute
-    from mlt_ray.orchestration.jobs import Queue, packed
+    from mlt_ray.orchestration.jobs import Observer, Queue, packed
 
     labels: dict[str, Label] = {}
     for plan in plans:
@@ -102,8 +103,11 @@ def _train(
                 label = Label(study=plan.study, row=row.name, fold=run.fold, seed=run.seed)
                 labels.setdefault(run.digest, label)
     queue = Queue(packed(left, lambda spec: pack_size(spec, setting.resources)))
-    with ProgressDisplay(plans, setting.store, console) as display:
-        observers = [display, tracker]
+    with (
+        ProgressDisplay(plans, setting.store, console) as display,
+        Background(tracker) as tracking,
+    ):
+        observers: list[Observer] = [display, tracking]
         execute(
             queue,
             labels,
