@@ -51,17 +51,24 @@ def test_events_are_passed_on_in_order_without_being_waited_for():
 def test_an_error_of_the_observer_ends_the_block():
     slow = Slow(breaks="finished")
     slow.gate.set()
-    with pytest.raises(RuntimeError, match="cannot take finished"), Background(slow) as background:
-        background.finished(RUN)
+    background = Background(slow)
+    background.finished(RUN)
+    with pytest.raises(RuntimeError, match="cannot take finished"), background:
+        pass
 
 
 def test_an_error_inside_the_block_is_not_hidden_and_what_was_told_is_passed_on():
     slow = Slow(breaks="started")
     slow.gate.set()
-    with pytest.raises(KeyError, match="inside"), Background(slow) as background:
-        background.finished(RUN)
-        background.started(RUN)
-        raise KeyError("inside")
+
+    def block():
+        with Background(slow) as background:
+            background.finished(RUN)
+            background.started(RUN)
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        block()
     assert slow.heard == [("finished", RUN)]
 
 
@@ -76,8 +83,9 @@ def test_a_ctrl_c_while_the_block_ends_drops_what_is_not_passed_on(monkeypatch):
         slow.gate.set()
         shutdown(cancel_futures=True)
 
+    monkeypatch.setattr(background._thread, "shutdown", interrupted)
+    for _ in range(50):
+        background.finished(RUN)
     with pytest.raises(KeyboardInterrupt), background:
-        for _ in range(50):
-            background.finished(RUN)
-        monkeypatch.setattr(background._thread, "shutdown", interrupted)
+        pass
     assert len(slow.heard) < 50
