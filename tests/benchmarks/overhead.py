@@ -30,6 +30,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ COLUMNS = (
     Column(key="end_s", heading="end", form="{:.1f}"),
     Column(key="overhead", heading="overhead", form="{:+.1%}"),
     Column(key="epochs_s", heading="in epochs", form="{:.1f}"),
+    Column(key="gap_ms", heading="between two ms", form="{:.0f}"),
     Column(key="cpu_s", heading="CPU s", form="{:.1f}"),
     Column(key="runs_cpu_s", heading="in runs", form="{:.1f}"),
     Column(key="cpu_overhead", heading="overhead", form="{:+.1%}"),
@@ -167,8 +169,16 @@ class Call:
                 "runs_s": last - first,
                 "end_s": self.ended - last,
                 "epochs_s": sum(r.computed_s for r in self.reports),
+                "gap_ms": mean_gap_ms(self.reports),
             }
         return found
+
+
+def mean_gap_ms(reports: Sequence[RunReport]) -> float | None:
+    """Mean time from one run's end to the next one's beginning; None where runs overlap."""
+    runs = sorted(reports, key=lambda r: r.started_ms)
+    gaps = [later.started_ms - earlier.ended_ms for earlier, later in pairwise(runs)]
+    return statistics.fmean(gaps) if gaps and min(gaps) >= 0 else None
 
 
 def watched(command: Sequence[str]) -> tuple[float, float, Watch]:
