@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -70,6 +70,13 @@ COLUMNS = (
 )
 
 
+class Process(NamedTuple):
+    """A process: its id, and when it started, since ids are used again."""
+
+    pid: int
+    started: str
+
+
 @dataclass
 class Watch:
     """Processor seconds of a process and its descendants, while it runs, by what they are.
@@ -78,10 +85,10 @@ class Watch:
     """
 
     root: int
-    samples: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    samples: list[tuple[float, dict[Process, float]]] = field(default_factory=list)
+    kinds: dict[Process, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._seconds: dict[tuple[int, str], tuple[str, float]] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
@@ -96,10 +103,14 @@ class Watch:
         until = [found for at, found in self.samples if at <= ended]
         before = [found for at, found in self.samples if at <= began]
         first = before[-1] if before else {}
-        return {k: s - first.get(k, 0.0) for k, s in (until[-1] if until else {}).items()}
+        kinds: defaultdict[str, float] = defaultdict(float)
+        for process, seconds in (until[-1] if until else {}).items():
+            # What a process was called last: Ray renames idle workers when they get to work.
+            kinds[self.kinds[process]] += seconds - first.get(process, 0.0)
+        return dict(kinds)
 
     def _sample(self) -> None:
-        known = {self.root}
+        known, seconds = {self.root}, {}
         while not self._ended.wait(SAMPLE_S):
             for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda p: int(p.name)):
                 try:
@@ -112,11 +123,10 @@ class Watch:
                     continue
                 known.add(pid)
                 used = TICK_S * (int(fields[11]) + int(fields[12]))
-                self._seconds[pid, fields[19]] = (kind_of(command, pid == self.root), used)
-            kinds: defaultdict[str, float] = defaultdict(float)
-            for kind, seconds in self._seconds.values():
-                kinds[kind] += seconds
-            self.samples.append((time.time(), dict(kinds)))
+                process = Process(pid, fields[19])
+                seconds[process] = used
+                self.kinds[process] = kind_of(command, pid == self.root)
+            self.samples.append((time.time(), dict(seconds)))
 
 
 def kind_of(command: str, is_root: bool) -> str:

@@ -16,7 +16,7 @@ from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.store import Store, write_json
 from mlt_ray.training.fit import fit
 from tests.benchmarks.inputs import fold_of
-from tests.benchmarks.overhead import Call, Watch, kind_of, mean_gap_ms, train_alone
+from tests.benchmarks.overhead import Call, Process, Watch, kind_of, mean_gap_ms, train_alone
 from tests.benchmarks.scale import pace, study_of
 from tests.benchmarks.sleeping import SleepingSpec
 
@@ -103,15 +103,18 @@ def test_a_call_is_divided_by_its_first_beginning_and_last_end(raw: Any, tmp_pat
     second = replace(report, started_ms=15_250, ended_ms=17_000)
     watch = Watch(0)
     watch.stop()
+    driver, worker = Process(1, "1"), Process(2, "2")
+    watch.kinds = {driver: "driver", worker: "workers"}
     watch.samples = [
-        (11.0, {"driver": 1.0}),
-        (14.0, {"driver": 2.0, "workers": 1.0}),
-        (16.0, {"driver": 2.5, "workers": 4.0}),
-        (19.0, {"driver": 7.0, "workers": 4.5}),
+        (11.0, {driver: 1.0}),
+        (14.0, {driver: 2.0, worker: 1.0}),
+        (16.0, {driver: 2.5, worker: 4.0}),
+        (19.0, {driver: 7.0, worker: 4.5}),
     ]
     found = Call(10.0, 20.0, [second, first], watch).figures()
     assert (found["start_s"], found["runs_s"], found["end_s"]) == (2.0, 5.0, 3.0)
     assert found["gap_ms"] == 250.0
+    assert found["runs_cpu_by_kind_s"] == {"driver": 1.5, "workers": 4.0}
     assert found["runs_cpu_s"] == 1.5 + 4.0
     assert found["cpu_s"] == 7.0 + 4.5
     assert mean_gap_ms([first, replace(second, started_ms=14_000)]) is None
