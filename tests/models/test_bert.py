@@ -18,8 +18,8 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.encoders import FAMILY, find_encoder
-from mlt_ray.features.extras import Extra
-from mlt_ray.features.pieces import Pieces, TextEmbeddings, cls_vectors, padded, word_pieces
+from mlt_ray.features.extras import Extra, PlainVectors
+from mlt_ray.features.pieces import Pieces, cls_vectors, padded, word_pieces
 from mlt_ray.models.bert import Bert, BertSpec, load_encoder
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.models.registry import build_model
@@ -220,7 +220,7 @@ def fold(raw: Any, tmp_path: Path, encoder: Path) -> Callable[[Run], FoldData]:
     texts = [u.text for u in corpus.utterances]
     extras: dict[str, Extra] = {
         "pieces": Pieces(list(word_pieces(encoder, texts)), 0),
-        "text_embedding": TextEmbeddings(list(cls_vectors(encoder, texts))),
+        "text_embedding": PlainVectors(list(cls_vectors(encoder, texts))),
     }
 
     def make(run: Run) -> FoldData:
