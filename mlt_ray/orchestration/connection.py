@@ -41,8 +41,11 @@ def connection(address: str | None) -> Iterator[None]:
     for name in MUTED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     where = address or os.environ.get("RAY_ADDRESS") or "local"
+    # On a machine of few cores the dashboard's processes cost as much as a run; who wants it starts
+    # a head, which has one.
+    own = {"include_dashboard": False} if where == "local" else {}
     try:
-        ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING)
+        ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING, **own)
     except (ConnectionError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         remedy = "start one (ray start --head) or leave --address out"

@@ -1,5 +1,6 @@
 """Trains what a source gives out, as trials of Ray Tune."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -58,6 +59,11 @@ def execute(
     epochs under way. Whatever is finished stands in the store, and asking again computes the rest.
     """
     with connection(address):
+        resources = dataclasses.replace(
+            resources,
+            gpus_per_run=gpus_of(resources.gpus_per_run),
+            gpus_per_worker=gpus_of(resources.gpus_per_worker),
+        )
         share = share_of_trial(resources)
         slots = check_fits(resources)
         # A folder of this call alone: nothing in it outlives the call, since a later call asks the
@@ -106,12 +112,12 @@ def share_of_trial(resources: Resources) -> dict[str, float]:
     """What Ray sets aside for one trial."""
     if resources.workers > 1:
         return OWN_SHARE
-    return {"CPU": resources.cpus_per_run, "GPU": gpus_of(resources.gpus_per_run)}
+    return {"CPU": resources.cpus_per_run, "GPU": resources.gpus_per_run or 0}
 
 
 def share_of_worker(resources: Resources) -> dict[str, float]:
     """What Ray sets aside for one of the workers that share a run."""
-    return {"CPU": resources.cpus_per_worker, "GPU": gpus_of(resources.gpus_per_worker)}
+    return {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker or 0}
 
 
 def pack_size(resources: Resources) -> PackSize:
@@ -119,8 +125,7 @@ def pack_size(resources: Resources) -> PackSize:
 
     One also for systems that gain nothing by it, and for runs that are spread over workers.
     """
-    on_gpu = gpus_of(resources.gpus_per_run) > 0
-    asked = resources.pack or (GPU_PACK if on_gpu else 1)
+    asked = resources.pack or (GPU_PACK if resources.gpus_per_run else 1)
     if resources.workers > 1:
         asked = 1
     return lambda spec: asked if packs(spec.model) else 1
