@@ -29,7 +29,8 @@ def killed_worker(scene: Scene) -> Finding:
         os.kill(holder(store, digest), signal.SIGKILL)
         epochs = checkpoint_epochs(store, digest)
         finding.damage = f"SIGKILL of a run's process after its epoch {len(epochs)}"
-        finding.expect_exit(process, 0)
+        shown = finding.expect_exit(process, 0)
+        finding.expect("its worker failed; another goes on" in shown, f"no word of it: {shown}")
         check_resumed(finding, store, {digest: epochs}, untouched)
     finding.judge(kept, store, scene.undisturbed)
     return finding
