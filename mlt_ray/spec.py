@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from mlt_ray.errors import UserError
@@ -169,7 +170,7 @@ class RunSpec:
     folds: FoldSpec = FoldSpec()
     features: FeatureSpec = FeatureSpec()
     training: TrainingSpec = TrainingSpec()
-    recipe: int = field(default=1)
+    recipe: int = field(default=2)
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, as stored in a report and logged to MLflow."""
@@ -184,7 +185,7 @@ class Run:
     fold: int
     seed: int
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hex digits that name the run in the store."""
         values = {"spec": self.spec.as_dict(), "fold": self.fold, "seed": self.seed}

@@ -15,7 +15,7 @@ import mlt_ray
 PACKAGE = Path(mlt_ray.__file__).parent
 
 LAYERS = (
-    {"errors", "labels", "display"},
+    {"errors", "labels", "display", "options"},
     {"files", "holder", "documents"},
     {"remote"},
     {"mirror", "claim"},

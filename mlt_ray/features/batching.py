@@ -98,17 +98,18 @@ class FoldData:
         return self._extras[name].batch(self.parts[part]).numpy()
 
     def training_order(
-        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
+        self, batch_size: int, bucket_batches: int, rng: np.random.Generator, epoch: int
     ) -> list[np.ndarray]:
         """One epoch: every training utterance's index once, in batches of similar length.
 
         All utterances are shuffled and cut into buckets of `bucket_batches` batches; a bucket is
         sorted by length and cut into batches, whose order is shuffled again. So any two
-        utterances can meet in a batch, and the last, smaller batch is of any length.
+        utterances can meet in a batch, and the last, smaller batch is of any length. That last
+        order follows from the `epoch` alone: the runs of a pack, whatever their seed and fold,
+        take batches of like length at a step, and little is padded.
         """
-        return bucketed(
-            np.asarray(self.parts["train"]), self.num_steps, batch_size, bucket_batches, rng
-        )
+        train = np.asarray(self.parts["train"])
+        return bucketed(train, self.num_steps, batch_size, bucket_batches, rng, epoch)
 
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         """Every index of a part once, in batches, the longest utterances first."""
@@ -199,13 +200,15 @@ def bucketed(
     batch_size: int,
     bucket_batches: int,
     rng: np.random.Generator,
+    epoch: int,
 ) -> list[np.ndarray]:
     """Batches of `indices`, shuffled, of similar length within; see `training_order`."""
-    shuffled = rng.permutation(indices)
+    shuffled, ranks = rng.permutation(indices), np.random.default_rng(epoch)
     size = batch_size * bucket_batches
     batches: list[np.ndarray] = []
     for start in range(0, len(shuffled), size):
         bucket = shuffled[start : start + size]
         bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-    return [batches[i] for i in rng.permutation(len(batches))]
+        cut = [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+        batches += [cut[rank] for rank in ranks.permutation(bucket_batches) if rank < len(cut)]
+    return batches

@@ -14,10 +14,11 @@ from ray import tune
 
 from mlt_ray.errors import StoreFull, UserError
 from mlt_ray.files import filling
+from mlt_ray.models.registry import packs
 from mlt_ray.orchestration.board import BoardClient, Label
 from mlt_ray.orchestration.connection import connection
 from mlt_ray.orchestration.feed import Events, Feed
-from mlt_ray.orchestration.jobs import Observer, Pack, Source
+from mlt_ray.orchestration.jobs import Observer, Pack, PackSize, Source
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.trial import Job, trial
 from mlt_ray.store import Store
@@ -27,6 +28,9 @@ CRASHES = 2
 
 AHEAD = 16
 """Most workers that are started at once; starting one takes a core for a second."""
+
+GPU_PACK = 15
+"""Runs in a pack on a GPU: five folds of three seeds. On a CPU packs gain nothing."""
 
 OWN_SHARE: dict[str, float] = {"memory": 1}
 """One byte is what a trial takes that only waits for workers; Tune refuses nothing at all."""
@@ -65,7 +69,7 @@ def execute(
             return Job(runs=pack, store=store.location, owner=name, board=name, resources=resources)
 
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        feed = Feed(source, store, job_of, until)
+        feed = Feed(source, store, job_of, pack_size(resources), until)
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots, AHEAD)))
         scratch = store.root / "ray"
         tuner = tune.Tuner(
@@ -108,6 +112,18 @@ def share_of_trial(resources: Resources) -> dict[str, float]:
 def share_of_worker(resources: Resources) -> dict[str, float]:
     """What Ray sets aside for one of the workers that share a run."""
     return {"CPU": resources.cpus_per_worker, "GPU": gpus_of(resources.gpus_per_worker)}
+
+
+def pack_size(resources: Resources) -> PackSize:
+    """As many runs side by side as asked for, or `GPU_PACK` where packs have a GPU, else one.
+
+    One also for systems that gain nothing by it, and for runs that are spread over workers.
+    """
+    on_gpu = gpus_of(resources.gpus_per_run) > 0
+    asked = resources.pack or (GPU_PACK if on_gpu else 1)
+    if resources.workers > 1:
+        asked = 1
+    return lambda spec: asked if packs(spec.model) else 1
 
 
 def gpus_of(asked: float | None) -> float:

@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from mlt_ray.orchestration.board import BoardClient
-from mlt_ray.orchestration.jobs import End, Observer, Outcome, Pack, Source
+from mlt_ray.orchestration.jobs import End, Observer, Outcome, Pack, PackSize, Source
 from mlt_ray.spec import Run
 from mlt_ray.store import Store
 
@@ -34,7 +34,12 @@ class Feed(Searcher):
     """
 
     def __init__(
-        self, source: Source, store: Store, job_of: Callable[[Pack], Any], until: float | None
+        self,
+        source: Source,
+        store: Store,
+        job_of: Callable[[Pack], Any],
+        most: PackSize,
+        until: float | None,
     ) -> None:
         super().__init__()
         self.source = source
@@ -43,6 +48,7 @@ class Feed(Searcher):
         self.full = ""
         self.finished_elsewhere: list[Run] = []
         self._job_of = job_of
+        self._most = most
         self._until = until
         self._under_way: dict[str, Pack] = {}
         self._elsewhere: list[_Elsewhere] = []
@@ -57,7 +63,7 @@ class Feed(Searcher):
             self.is_stopping = True
         if self.is_stopping:
             return Searcher.FINISHED
-        pack = self._again() or self.source.next()
+        pack = self._again() or self.source.next(self._most)
         if pack:
             self._under_way[trial_id] = pack
             return {"job": self._job_of(pack)}

@@ -12,6 +12,9 @@ from mlt_ray.store import Epoch
 Pack = tuple[Run, ...]
 """Runs of one RunSpec that one worker trains side by side; most packs hold one run."""
 
+PackSize = Callable[[RunSpec], int]
+"""How many runs of a specification a pack holds at most."""
+
 
 class End(StrEnum):
     """How a worker's try at a run ended."""
@@ -53,8 +56,8 @@ class Observer(Protocol):
 class Source(Protocol):
     """Where runs come from, and who decides that one shall stop."""
 
-    def next(self) -> Pack | None:
-        """Runs to train now; None for nothing at the moment."""
+    def next(self, most: PackSize) -> Pack | None:
+        """Runs to train now, at most `most` of their specification; None for none at present."""
 
     @property
     def exhausted(self) -> bool:
@@ -68,19 +71,27 @@ class Source(Protocol):
 
 
 class Queue:
-    """A source of packs that are known from the start."""
+    """A source of runs that are known from the start, one specification after the other."""
 
-    def __init__(self, packs: Iterable[Pack]) -> None:
-        self._packs = deque(packs)
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs: dict[RunSpec, deque[Run]] = {}
+        for run in runs:
+            self._runs.setdefault(run.spec, deque()).append(run)
 
-    def next(self) -> Pack | None:
-        """The first pack that was not given out yet."""
-        return self._packs.popleft() if self._packs else None
+    def next(self, most: PackSize) -> Pack | None:
+        """The first runs that were not given out yet."""
+        if not self._runs:
+            return None
+        spec, waiting = next(iter(self._runs.items()))
+        pack = tuple(waiting.popleft() for _ in range(min(most(spec), len(waiting))))
+        if not waiting:
+            del self._runs[spec]
+        return pack
 
     @property
     def exhausted(self) -> bool:
         """Whether all have been given out."""
-        return not self._packs
+        return not self._runs
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
         """Nothing stops."""
@@ -89,16 +100,3 @@ class Queue:
     def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
         """Nothing stops."""
         return ()
-
-
-def packed(runs: Iterable[Run], size: Callable[[RunSpec], int]) -> list[Pack]:
-    """Packs of runs of one RunSpec, at most `size` of it, in the order of each first run."""
-    packs: list[list[Run]] = []
-    open_packs: dict[object, list[Run]] = {}
-    for run in runs:
-        pack = open_packs.get(run.spec)
-        if pack is None or len(pack) == size(run.spec):
-            pack = open_packs[run.spec] = []
-            packs.append(pack)
-        pack.append(run)
-    return [tuple(pack) for pack in packs]

@@ -8,7 +8,6 @@ from typing import Any
 from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.store import Store
 from mlt_ray.study import Published, Row, Study
@@ -167,11 +166,3 @@ def tracked(store: Store) -> list[dict[str, Any]]:
 def distinct(runs: Iterable[Run]) -> list[Run]:
     """Each run once, in order."""
     return list({run.digest: run for run in runs}.values())
-
-
-def pack_size(spec: RunSpec | None, resources: Resources) -> int:
-    """How many runs of a specification one worker trains side by side.
-
-    As asked for (`Resources.pack`), else one: on a CPU a pack is no faster than its runs in a row.
-    """
-    return resources.pack or 1

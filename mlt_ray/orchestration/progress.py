@@ -1,6 +1,7 @@
 """Progress of a plan: rows by fold-seeds in a terminal, plain lines elsewhere."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console, Group
@@ -10,14 +11,24 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.display import duration
-from mlt_ray.orchestration.plan import Plan
+from mlt_ray.orchestration.plan import Plan, PlannedRow
 from mlt_ray.spec import Run
 from mlt_ray.store import Epoch, Store
 
-MARKS = {"done": ("●", "green"), "running": ("◐", "yellow"), "failed": ("✗", "red")}
-WAITING = ("·", "dim")
+MARKS = {
+    "done": ("●", "green"),
+    "running": ("◐", "yellow"),
+    "failed": ("✗", "red"),
+    "waiting": ("·", "dim"),
+}
+URGENT = ("running", "failed", "waiting", "done")
+"""States whose rows are shown first where not all rows fit into the terminal."""
+
 LINE_INTERVAL_S = 10.0
 """Least time between two lines where the output is no terminal."""
+
+MOST_MARKS = 50
+"""Runs of a row that have a mark each; the states of more are counted."""
 
 SETTLED = 4
 """Runs that must have ended before they say how long the others take: workers start slowly."""
@@ -87,13 +98,31 @@ class ProgressDisplay:
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, padding=(0, 1))
-        for plan in self.plans:
-            for row in plan.rows:
-                if not row.asked:
-                    continue
-                marks = Text()
-                for run in row.runs:
-                    state = self._states.get(run.digest)
-                    marks.append(*(MARKS[state] if state else WAITING))
-                table.add_row(plan.study, escape(row.name), marks)
-        return Group(table, Text(self._summary()))
+        shown = self._shown()
+        for study, row in shown:
+            table.add_row(study, escape(row.name), self._marks(row))
+        more = sum(bool(row.asked) for plan in self.plans for row in plan.rows) - len(shown)
+        summary = f"{self._summary()}; and {more} more rows" if more else self._summary()
+        return Group(table, Text(summary))
+
+    def _shown(self) -> list[tuple[str, PlannedRow]]:
+        """Rows that fit into the terminal, those under way before waiting and finished ones."""
+        rows = [(plan.study, row) for plan in self.plans for row in plan.rows if row.asked]
+        room = max(1, self.console.height - 2)
+        if len(rows) <= room:
+            return rows
+        urgency = [self._urgency(row) for _, row in rows]
+        first = sorted(range(len(rows)), key=lambda n: urgency[n])[:room]
+        return [rows[n] for n in sorted(first)]
+
+    def _urgency(self, row: PlannedRow) -> int:
+        states = {self._states.get(run.digest, "waiting") for run in row.runs}
+        return min(URGENT.index(state) for state in states)
+
+    def _marks(self, row: PlannedRow) -> Text:
+        """A mark a run, or how many runs are in which state."""
+        states = [self._states.get(run.digest, "waiting") for run in row.runs]
+        if len(states) > MOST_MARKS:
+            counts = Counter(states)
+            return Text(", ".join(f"{counts[s]} {s}" for s in MARKS if counts[s]))
+        return Text.assemble(*(MARKS[state] for state in states))

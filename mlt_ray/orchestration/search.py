@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.evidence import VALUE, Evidence, evidence_of
-from mlt_ray.orchestration.jobs import End, Outcome, Pack
+from mlt_ray.orchestration.jobs import End, Outcome, Pack, PackSize
 from mlt_ray.space import MAXIMISED, Objective, Parameter, SearchSpace, describe
 from mlt_ray.spec import Run, RunSpec, digest_of
 from mlt_ray.store import Epoch, Store
@@ -95,14 +95,12 @@ class CrossValidationSearch:
         *,
         identity: str,
         on_proposal: Callable[[Configuration], None] = lambda configuration: None,
-        pack: int = 1,
     ) -> None:
         self.space = space
         self.store = store
         self.configurations: list[Configuration] = []
         self._configure = configure
         self._on_proposal = on_proposal
-        self._pack = pack
         self._by_spec: dict[RunSpec, Configuration] = {}
         self._by_cell: dict[str, Configuration] = {}
         self._is_exhausted = False
@@ -158,13 +156,14 @@ class CrossValidationSearch:
 
     # What `Source` asks for.
 
-    def next(self) -> Pack | None:
+    def next(self, most: PackSize) -> Pack | None:
         """Cells of the oldest configuration that has any left, else of a new one."""
         while True:
             for configuration in self.configurations:
                 if configuration.todo:
-                    cells = configuration.todo[: self._pack]
-                    del configuration.todo[: self._pack]
+                    size = most(configuration.spec)
+                    cells = configuration.todo[:size]
+                    del configuration.todo[:size]
                     configuration.under_way |= {cell.digest for cell in cells}
                     return tuple(cells)
             if not self._propose():

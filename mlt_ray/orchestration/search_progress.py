@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.display import duration
-from mlt_ray.orchestration.progress import LINE_INTERVAL_S, MARKS, WAITING
+from mlt_ray.orchestration.progress import LINE_INTERVAL_S, MARKS
 from mlt_ray.orchestration.search import Configuration, CrossValidationSearch, State
 from mlt_ray.spec import Run
 from mlt_ray.store import Epoch, write_bytes
@@ -105,12 +105,12 @@ class SearchDisplay:
         for configuration in self.search.configurations[-SHOWN:]:
             marks = Text()
             for cell in configuration.cells:
-                state = None
+                state = "waiting"
                 if cell.digest in configuration.found:
                     state = "done"
                 elif cell.digest in configuration.under_way:
                     state = "running"
-                marks.append(*(MARKS[state] if state else WAITING))
+                marks.append(*(MARKS[state]))
             shown = Text(str(configuration.state), style=STYLES[configuration.state])
             table.add_row(
                 escape(configuration.name), marks, _mean(self.search, configuration), shown

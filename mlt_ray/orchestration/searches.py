@@ -15,7 +15,6 @@ from mlt_ray.orchestration.plan import (
     Plan,
     cells_values,
     make_plan,
-    pack_size,
     record,
     spec_of,
 )
@@ -155,7 +154,6 @@ def _explore(
         bench.configure,
         identity=_identity(space, bench),
         on_proposal=propose,
-        pack=pack_size(None, setting.resources),
     )
     known = len(search.configurations)
     console.print(

@@ -11,8 +11,9 @@ from rich.table import Table
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import duration
 from mlt_ray.features.encoders import EncoderMissing
+from mlt_ray.models.registry import packs
 from mlt_ray.orchestration.estimate import estimate
-from mlt_ray.orchestration.plan import Plan, distinct, make_plan, pack_size, record, recorded
+from mlt_ray.orchestration.plan import Plan, PlannedRow, distinct, make_plan, record, recorded
 from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.setting import Setting
@@ -91,21 +92,30 @@ def _train(
     plans: Sequence[Plan], left: Sequence[Run], tracker: Any, setting: Setting, console: Console
 ) -> tuple[str, ...]:
     # Ray takes a second to import.
+    from mlt_ray.orchestration.background import Background
     from mlt_ray.orchestration.board import Label
     from mlt_ray.orchestration.execute import execute
-    from mlt_ray.orchestration.jobs import Queue, packed
+    from mlt_ray.orchestration.jobs import Observer, Queue
 
+    singles = {row.name for p in plans for row in p.rows if row.asked and not _packs(row)}
+    if singles and (setting.resources.pack or 1) > 1:
+        console.print(
+            f"one by one, since a pack gains nothing there: {', '.join(sorted(singles))}",
+            highlight=False,
+        )
     labels: dict[str, Label] = {}
     for plan in plans:
         for row in plan.rows:
             for run in row.runs:
                 label = Label(study=plan.study, row=row.name, fold=run.fold, seed=run.seed)
                 labels.setdefault(run.digest, label)
-    queue = Queue(packed(left, lambda spec: pack_size(spec, setting.resources)))
-    with ProgressDisplay(plans, setting.store, console) as display:
-        observers = [display, tracker]
+    with (
+        ProgressDisplay(plans, setting.store, console) as display,
+        Background(tracker) as tracking,
+    ):
+        observers: list[Observer] = [display, tracking]
         execute(
-            queue,
+            Queue(left),
             labels,
             setting.store,
             setting.resources,
@@ -113,6 +123,10 @@ def _train(
             setting.address,
         )
     return tuple(display.failures.values())
+
+
+def _packs(row: PlannedRow) -> bool:
+    return packs(row.runs[0].spec.model)
 
 
 def show_plan(request: Request, console: Console) -> None:

@@ -80,7 +80,8 @@ class Learner:
         """The batches of the coming epoch, each as the indices of its utterances."""
         training = self.run.spec.training
         rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
-        return self.data.training_order(training.batch_size, training.bucket_batches, rng)
+        sizes = training.batch_size, training.bucket_batches
+        return self.data.training_order(*sizes, rng, self.epoch)
 
     def step(self, indices: np.ndarray, number: int) -> None:
         """One step of the optimiser; `number` counts the steps of this epoch from 0."""

@@ -113,11 +113,11 @@ def count_operations(run: Run, place: Place) -> dict[str, Any]:
     device = torch.device(place.device)
     data = fold_of(run, place.corpus(run), Store(place.store))
     learner, counts, steps = Learner(run, data, device), [], []
-    for number, batch in zip(range(COUNTED_STEPS), learner.batches(), strict=False):
+    for number, indices in enumerate(learner.order()[:COUNTED_STEPS]):
         with FlopCounterMode(display=False) as counter:
-            learner.step(batch, number)
+            learner.step(indices, number)
         counts.append(counter.get_total_flops())
-        steps.append(batch.frames.shape[1])
+        steps.append(int(data.num_steps[indices].max()))
     return {"flop_per_step": float(np.mean(counts)), "frames": float(np.mean(steps))}
 
 

@@ -13,7 +13,7 @@ import dataclasses
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from mlt_ray.batch import Batch
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.orchestration.plan import PlannedRow
@@ -59,18 +58,18 @@ class WatchedFold:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._data, name)
 
-    def training_batches(
-        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
-    ) -> Iterator[Batch]:
+    def training_order(
+        self, batch_size: int, bucket_batches: int, rng: np.random.Generator, epoch: int
+    ) -> list[np.ndarray]:
         self.training_began, self.cpu_began = time.perf_counter(), time.process_time()
-        for batch in self._data.training_batches(batch_size, bucket_batches, rng):
-            self.steps += 1
-            yield batch
+        order = self._data.training_order(batch_size, bucket_batches, rng, epoch)
+        self.steps += len(order)
+        return order
 
-    def evaluation_batches(self, part: str) -> Iterator[Batch]:
-        # The first is dev's, after the epoch; the last step's loss was read before it.
+    def evaluation_order(self, part: str) -> list[np.ndarray]:
+        # The first is dev's, after the epoch.
         self.dev_began = self.dev_began or time.perf_counter()
-        return self._data.evaluation_batches(part)
+        return self._data.evaluation_order(part)
 
 
 def measure(run: Run, place: Place) -> dict[str, Any]:

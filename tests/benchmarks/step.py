@@ -55,7 +55,8 @@ def parts(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
     training = run.spec.training
     rng = np.random.default_rng(0)
     args = (training.batch_size, training.bucket_batches)
-    batches = list(data.training_batches(*args, rng))[:repeats]
+    order = data.training_order(*args, rng, 0)[:repeats]
+    batches = [data.batch(indices) for indices in order]
 
     def keys(batch: Batch) -> None:
         set_dropout_keys(learner.model, batch.utterances, 1, 1, 0, 0)
@@ -70,20 +71,20 @@ def parts(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
         learner.model(batch)
         learner.model.train()
 
-    whole = timed(lambda batch: learner.step(batch, 0), batches)
+    whole = timed(lambda indices: learner.step(indices, 0), order)
     seconds = {
         "whole step": whole,
         "forward": timed(forward, batches),
-        "dropout: with it minus without": whole - timed(lambda b: bare.step(b, 0), batches),
+        "dropout: with it minus without": whole - timed(lambda i: bare.step(i, 0), order),
         "dropout's keys": timed(keys, batches),
         "optimiser": timed(lambda batch: learner.optimiser.step(), batches),
-        "batch on the host": timed(lambda b: data.batch(b.utterances.numpy()), batches),
+        "batch on the host": timed(data.batch, order),
         "evaluation of as many utterances": timed(evaluate, batches),
     }
     return [{"what": k, "ms": 1000 * v, "share": v / whole} for k, v in seconds.items()]
 
 
-def timed(function: Callable[[Batch], Any], batches: Sequence[Batch]) -> float:
+def timed(function: Callable[[Any], Any], batches: Sequence[Any]) -> float:
     """Mean processor seconds of a call, after some that are not counted."""
     for batch in batches[:WARM_UP_STEPS]:
         function(batch)
@@ -96,20 +97,20 @@ def timed(function: Callable[[Batch], Any], batches: Sequence[Batch]) -> float:
 def operators(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
     """What each operator costs a step by itself, the dearest first."""
     learner = Learner(run, data, CPU)
-    batches = list(learner.batches())[:repeats]
-    for batch in batches[:WARM_UP_STEPS]:
-        learner.step(batch, 0)
+    order = learner.order()[:repeats]
+    for indices in order[:WARM_UP_STEPS]:
+        learner.step(indices, 0)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        for batch in batches:
-            learner.step(batch, 0)
+        for indices in order:
+            learner.step(indices, 0)
     found = profiled.key_averages()
     total = sum(e.self_cpu_time_total for e in found)
     found = sorted(found, key=lambda e: -e.self_cpu_time_total)[:TOP]
     return [
         {
             "what": e.key,
-            "calls": e.count / len(batches),
-            "ms": e.self_cpu_time_total / 1000 / len(batches),
+            "calls": e.count / len(order),
+            "ms": e.self_cpu_time_total / 1000 / len(order),
             "share": e.self_cpu_time_total / total,
         }
         for e in found

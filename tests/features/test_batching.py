@@ -54,7 +54,7 @@ def test_averaged_frames_are_means_of_consecutive_ones(num_frames: int, step: in
 def test_an_epoch_holds_every_utterance_once(num: int, batch_size: int, bucket: int) -> None:
     indices = np.arange(num) * 3 + 1
     lengths = np.random.default_rng(1).integers(1, 100, indices.max() + 1)
-    batches = bucketed(indices, lengths, batch_size, bucket, np.random.default_rng(0))
+    batches = bucketed(indices, lengths, batch_size, bucket, np.random.default_rng(0), 7)
     assert sorted(np.concatenate(batches)) == indices.tolist()
     sizes = sorted(len(b) for b in batches)
     assert len(batches) == -(-num // batch_size)
@@ -64,7 +64,7 @@ def test_an_epoch_holds_every_utterance_once(num: int, batch_size: int, bucket: 
 def test_a_bucket_is_sorted_by_length_before_it_is_cut() -> None:
     num, batch_size, bucket = 103, 4, 5
     lengths = np.random.default_rng(1).permutation(num)
-    batches = bucketed(np.arange(num), lengths, batch_size, bucket, np.random.default_rng(0))
+    batches = bucketed(np.arange(num), lengths, batch_size, bucket, np.random.default_rng(0), 7)
     assert all((np.diff(lengths[b]) > 0).all() for b in batches)
     shuffled = np.random.default_rng(0).permutation(num)
     size = batch_size * bucket
@@ -81,7 +81,7 @@ def test_the_order_is_a_function_of_the_generator() -> None:
 
     def order(seed: int) -> list[list[int]]:
         rng = np.random.default_rng(seed)
-        return [b.tolist() for b in bucketed(indices, lengths, 4, 3, rng)]
+        return [b.tolist() for b in bucketed(indices, lengths, 4, 3, rng, 7)]
 
     assert order(0) == order(0)
     assert order(0) != order(1)
@@ -89,13 +89,37 @@ def test_the_order_is_a_function_of_the_generator() -> None:
 
 def test_long_utterances_do_not_all_come_last() -> None:
     lengths = np.arange(101)
-    batches = bucketed(np.arange(101), lengths, 4, 26, np.random.default_rng(0))
+    batches = bucketed(np.arange(101), lengths, 4, 26, np.random.default_rng(0), 7)
     means = [lengths[b].mean() for b in batches]
     assert means != sorted(means)
 
 
+def test_runs_take_batches_of_like_length_at_a_step() -> None:
+    lengths = np.random.default_rng(1).integers(1, 1000, 1000)
+    # Two runs: other utterances, other seeds, other numbers of batches.
+    runs = [
+        bucketed(np.arange(first, first + num), lengths, 4, 16, np.random.default_rng(seed), 7)
+        for first, num, seed in ((0, 640, 3), (300, 610, 4))
+    ]
+    longest = [np.asarray([lengths[batch].max() for batch in run]) for run in runs]
+    whole = len(longest[1]) // 16 * 16
+    correlation = np.corrcoef(longest[0][:whole], longest[1][:whole])[0, 1]
+    assert correlation > 0.9
+    assert not {b.tobytes() for b in runs[0]} & {b.tobytes() for b in runs[1]}
+
+
+def test_every_bucket_and_epoch_has_an_order_of_lengths_of_its_own() -> None:
+    lengths = np.random.default_rng(1).integers(1, 1000, 640)
+    orders = set()
+    for epoch in range(3):
+        batches = bucketed(np.arange(640), lengths, 4, 16, np.random.default_rng(0), epoch)
+        longest = [lengths[batch].max() for batch in batches]
+        orders |= {tuple(np.argsort(longest[n : n + 16])) for n in range(0, 160, 16)}
+    assert len(orders) == 30
+
+
 def test_training_batches_hold_the_training_part_once(data: FoldData, fold: Fold) -> None:
-    batches = data.training_order(5, 2, np.random.default_rng(0))
+    batches = data.training_order(5, 2, np.random.default_rng(0), 7)
     found = [int(i) for batch in batches for i in batch]
     assert sorted(found) == list(fold.train)
     assert [len(b) for b in batches].count(5) == 4

@@ -90,7 +90,7 @@ class FakeTune:
 
     @staticmethod
     def _runs(source: Source) -> Iterator[Run]:
-        while pack := source.next():
+        while pack := source.next(lambda spec: 1):
             yield from pack
         assert source.exhausted
 

@@ -29,6 +29,11 @@ SPACE: dict[str, Any] = {
 }
 
 
+def one(spec: RunSpec) -> int:
+    """Packs of one run."""
+    return 1
+
+
 def space_of(**search: Any) -> SearchSpace:
     values = {**SPACE, "search": {**SPACE["search"], **search}}
     return parse_space(Path("mini.yaml"), values)
@@ -112,9 +117,12 @@ def test_a_pruned_cell_of_several_under_way_stops_the_others(
     search = open_search(space, store, storage)
     FakeTune(store, lambda run: 0.9).drive(search, most=5)
     while len(search.configurations) < 2 or not search.configurations[1].todo:
-        assert search.next() is not None
+        assert search.next(one) is not None
     poor = search.configurations[1]
-    taken = [*poor.under_way, *(cell.digest for pack in [search.next()] if pack for cell in pack)]
+    taken = [
+        *poor.under_way,
+        *(cell.digest for pack in [search.next(one)] if pack for cell in pack),
+    ]
     runs = {cell.digest: cell for cell in poor.cells}
     curve = report_of(runs[taken[0]], 0.1).curve
     stopping = search.epochs(runs[taken[0]], curve[:3])
@@ -145,7 +153,7 @@ def test_a_search_that_ended_is_found_ended(
     tune.drive(first)
     again = open_search(space_of(), store, storage)
     assert again.exhausted
-    assert again.next() is None
+    assert again.next(one) is None
     assert [c.number for c in again.best()] == [c.number for c in first.best()]
     assert [c.state for c in again.configurations] == [c.state for c in first.configurations]
 
@@ -209,16 +217,16 @@ def test_a_stopped_cell_of_a_running_configuration_is_given_out_again(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     search = open_search(space_of(), store, storage)
-    [run] = search.next() or ()
+    [run] = search.next(one) or ()
     search.ended(run, Outcome(end=End.STOPPED))
-    assert search.next() == (run,)
+    assert search.next(one) == (run,)
 
 
 def test_cells_of_one_configuration_go_out_in_packs(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
-    search = open_search(space_of(), store, storage, pack=3)
-    packs = [search.next() or () for _ in range(3)]
+    search = open_search(space_of(), store, storage)
+    packs = [search.next(lambda spec: 3) or () for _ in range(3)]
     assert [len(pack) for pack in packs] == [3, 2, 3]
     assert all(len({run.spec for run in pack}) == 1 for pack in packs)
 
@@ -271,4 +279,4 @@ def test_a_space_of_which_nothing_can_be_built_says_so(
 
     search = open_search(space_of(), store, storage, configure=configure)
     with pytest.raises(UserError, match=r"cannot be built; the last: .*num_heads"):
-        search.next()
+        search.next(one)

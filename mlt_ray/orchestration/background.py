@@ -1,0 +1,65 @@
+"""An observer that is told in a thread of its own, so that nobody waits for what it does."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from mlt_ray.orchestration.jobs import Observer
+from mlt_ray.spec import Run
+from mlt_ray.store import Epoch
+
+
+class Background:
+    """Passes on what it is told, in order; a context manager and Observer.
+
+    Writing to MLflow takes a sizeable part of a second a run, for which the worker that has just
+    finished it would otherwise wait for its next one. An error of the observer is raised where it
+    is told of the next event, or at the end of the block, which waits until everything is passed
+    on; a Ctrl-C meanwhile drops the rest.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._thread = ThreadPoolExecutor(1)
+        self._told: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "Background":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            self._thread.shutdown()
+        except KeyboardInterrupt:
+            self._thread.shutdown(cancel_futures=True)
+            raise
+        if kind is None:
+            self._raise_errors()
+
+    def started(self, run: Run) -> None:
+        """Passed on."""
+        self._tell(self._observer.started, run)
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """Passed on."""
+        self._tell(self._observer.epochs, run, epochs)
+
+    def finished(self, run: Run) -> None:
+        """Passed on."""
+        self._tell(self._observer.finished, run)
+
+    def failed(self, run: Run, reason: str) -> None:
+        """Passed on."""
+        self._tell(self._observer.failed, run, reason)
+
+    def stopped(self, run: Run) -> None:
+        """Passed on."""
+        self._tell(self._observer.stopped, run)
+
+    def _tell(self, event: Callable[..., None], *values: Any) -> None:
+        self._raise_errors()
+        self._told.append(self._thread.submit(event, *values))
+
+    def _raise_errors(self) -> None:
+        while self._told and self._told[0].done():
+            self._told.popleft().result()

@@ -1,0 +1,94 @@
+"""A system that sleeps in place of training and leaves a small report.
+
+Whatever unpickles one of its runs imports this module, and so registers the system there: a worker
+needs no switch to compute it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from mlt_ray.features.batching import FoldData
+from mlt_ray.labels import CLASSES
+from mlt_ray.spec import ModelSpec, Run
+from mlt_ray.store import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.training.fit import FITS
+from mlt_ray.training.learner import milliseconds
+from mlt_ray.training.loop import FinishedRun, environment
+
+SYSTEM: Final = "sleeping"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SleepingSpec(ModelSpec):
+    """Sleeps for `sleep_s`; rows that differ in nothing else differ in `number`."""
+
+    system: str = SYSTEM
+    sleep_s: float = 0.0
+    number: int = 0
+
+
+def sleep(
+    runs: Sequence[Run],
+    data: Sequence[FoldData],
+    *,
+    device: torch.device,
+    on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
+    **options: Any,
+) -> list[FinishedRun]:
+    """One epoch of each run; the scores are random numbers of the run."""
+    finished = []
+    for run, fold in zip(runs, data, strict=True):
+        started, began = milliseconds(), time.perf_counter()
+        time.sleep(run.spec.model.sleep_s)
+        rng = np.random.default_rng([run.seed, run.fold, run.spec.model.number])
+        dev_wa, dev_ua, test_wa, test_ua = rng.random(4).tolist()
+        epoch = Epoch(
+            epoch=1,
+            train_loss=1.0,
+            dev_loss=1.0,
+            dev_wa=dev_wa,
+            dev_ua=dev_ua,
+            ended_ms=milliseconds(),
+        )
+        on_epoch(run, epoch)
+        scores = {"dev": scores_of(dev_wa, dev_ua), "test": scores_of(test_wa, test_ua)}
+        report = RunReport(
+            digest=run.digest,
+            spec=run.spec.as_dict(),
+            fold=run.fold,
+            seed=run.seed,
+            scores=scores,
+            best_epoch=1,
+            curve=(epoch,),
+            part_sizes={part: len(ids) for part, ids in fold.parts.items()},
+            num_parameters=0,
+            started_ms=started,
+            ended_ms=milliseconds(),
+            computed_s=time.perf_counter() - began,
+            environment=environment(device),
+        )
+        nothing = Predictions(
+            utterances=(), labels=np.zeros(0), probabilities=np.zeros((0, len(CLASSES)))
+        )
+        finished.append(
+            FinishedRun(
+                report=report,
+                predictions=dict.fromkeys(PARTS, nothing),
+                weights=b"",
+                inputs=fold.fitted.as_dict(),
+            )
+        )
+    return finished
+
+
+def scores_of(wa: float, ua: float) -> dict[str, Any]:
+    """What a report says of a part."""
+    return {"wa": wa, "ua": ua, "macro_f1": ua, "confusion": np.eye(4, dtype=int).tolist()}
+
+
+FITS[SYSTEM] = sleep  # type: ignore[index]

@@ -1,0 +1,91 @@
+import threading
+
+import pytest
+
+from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.orchestration.background import Background
+from mlt_ray.spec import Run, RunSpec
+from mlt_ray.store import Epoch
+
+RUN = Run(spec=RunSpec(corpus="c", model=MultilevelSpec()), fold=1, seed=1)
+EPOCH = Epoch(epoch=1, train_loss=1.0, dev_loss=1.0, dev_wa=0.5, dev_ua=0.5, ended_ms=1)
+
+
+class Slow:
+    """Notes what it is told, once the gate is open; `breaks` names an event that it cannot take."""
+
+    def __init__(self, breaks=None):
+        self.gate = threading.Event()
+        self.heard = []
+        self.breaks = breaks
+
+    def __getattr__(self, event):
+        def hear(*values):
+            self.gate.wait(10)
+            if event == self.breaks:
+                raise RuntimeError(f"cannot take {event}")
+            self.heard.append((event, *values))
+
+        return hear
+
+
+def test_events_are_passed_on_in_order_without_being_waited_for():
+    slow = Slow()
+    with Background(slow) as background:
+        background.started(RUN)
+        background.epochs(RUN, [EPOCH])
+        background.stopped(RUN)
+        background.failed(RUN, "why")
+        background.finished(RUN)
+        assert slow.heard == []
+        slow.gate.set()
+    assert slow.heard == [
+        ("started", RUN),
+        ("epochs", RUN, [EPOCH]),
+        ("stopped", RUN),
+        ("failed", RUN, "why"),
+        ("finished", RUN),
+    ]
+
+
+def test_an_error_of_the_observer_ends_the_block():
+    slow = Slow(breaks="finished")
+    slow.gate.set()
+    background = Background(slow)
+    background.finished(RUN)
+    with pytest.raises(RuntimeError, match="cannot take finished"), background:
+        pass
+
+
+def test_an_error_inside_the_block_is_not_hidden_and_what_was_told_is_passed_on():
+    slow = Slow(breaks="started")
+    slow.gate.set()
+
+    def block():
+        with Background(slow) as background:
+            background.finished(RUN)
+            background.started(RUN)
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        block()
+    assert slow.heard == [("finished", RUN)]
+
+
+def test_a_ctrl_c_while_the_block_ends_drops_what_is_not_passed_on(monkeypatch):
+    slow = Slow()
+    background = Background(slow)
+    shutdown = background._thread.shutdown
+
+    def interrupted(cancel_futures=False):
+        if not cancel_futures:
+            raise KeyboardInterrupt
+        slow.gate.set()
+        shutdown(cancel_futures=True)
+
+    monkeypatch.setattr(background._thread, "shutdown", interrupted)
+    for _ in range(50):
+        background.finished(RUN)
+    with pytest.raises(KeyboardInterrupt), background:
+        pass
+    assert len(slow.heard) < 50

@@ -1,0 +1,68 @@
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.orchestration.plan import Plan, PlannedRow
+from mlt_ray.orchestration.progress import ProgressDisplay
+from mlt_ray.spec import Run, RunSpec, TrainingSpec
+from mlt_ray.store import Store
+
+HEIGHT = 7
+
+
+def row(number, seeds=(1, 2)):
+    training = TrainingSpec(max_epochs=number)
+    spec = RunSpec(corpus="c", model=MultilevelSpec(), training=training)
+    runs = tuple(Run(spec=spec, fold=fold, seed=seed) for seed in seeds for fold in range(1, 6))
+    return PlannedRow(name=f"row {number}", published=None, overrides=(), runs=runs, asked=runs)
+
+
+@pytest.fixture
+def display(tmp_path):
+    def make(*rows):
+        plan = Plan(study="s", title="S", corpus="c", fingerprint="f", rows=rows)
+        console = Console(file=io.StringIO(), force_terminal=True, width=90, height=HEIGHT)
+        return ProgressDisplay([plan], Store(tmp_path), console)
+
+    return make
+
+
+def drawn(display):
+    display.console.print(display._render())
+    return re.sub(r"\x1b\[[0-9;]*m", "", display.console.file.getvalue())
+
+
+def test_every_run_has_a_mark_for_its_state(display):
+    shown = display(row(1))
+    runs = shown.plans[0].rows[0].runs
+    shown.started(runs[0])
+    shown.finished(runs[0])
+    shown.started(runs[1])
+    shown.failed(runs[2], "the loss is nan")
+    text = drawn(shown)
+    assert "●◐✗·······" in text
+    assert "2/10 runs" in text
+
+
+def test_rows_under_way_are_shown_where_not_all_fit_into_the_terminal(display):
+    rows = [row(n) for n in range(1, 21)]
+    shown = display(*rows)
+    shown.started(rows[17].runs[3])
+    for run in rows[0].runs:
+        shown.finished(run)
+    lines = drawn(shown).splitlines()
+    assert len(lines) < HEIGHT
+    assert [line.split()[2] for line in lines[:-1]] == ["2", "3", "4", "5", "18"]
+    assert lines[-1].endswith("and 15 more rows")
+
+
+def test_a_row_of_very_many_runs_counts_them(display):
+    many = row(1, seeds=range(20))
+    shown = display(many)
+    for run in many.runs[:30]:
+        shown.finished(run)
+    shown.started(many.runs[30])
+    assert "30 done, 1 running, 69 waiting" in drawn(shown)

@@ -1,0 +1,98 @@
+"""MLflow's own database is the judge of what was written."""
+
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.orchestration.plan import Plan, PlannedRow, record, recorded
+from mlt_ray.orchestration.tracking import Tracker, default_uri
+from mlt_ray.spec import Run, RunSpec, TrainingSpec
+from mlt_ray.store import Store
+from tests.orchestration.conftest import report_of, write_report
+
+pytestmark = pytest.mark.slow
+
+POINTS = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
+            join runs r using (run_uuid) order by 1, 2, 3, 5"""
+
+
+def planned(name, runs):
+    return PlannedRow(name=name, published=None, overrides=(), runs=runs, asked=runs)
+
+
+@pytest.fixture
+def runs():
+    spec = RunSpec(corpus="c", model=MultilevelSpec(), training=TrainingSpec(max_epochs=4))
+    return tuple(Run(spec=spec, fold=fold, seed=1) for fold in range(1, 6))
+
+
+@pytest.fixture
+def store(tmp_path, runs):
+    """A store with a plan of two rows that share their runs, of which three are finished."""
+    made = Store(tmp_path)
+    rows = (planned("one", runs), planned("two", runs))
+    record(Plan(study="s", title="S", corpus="c", fingerprint="f", rows=rows), made)
+    for run in runs[:3]:
+        finish(made, run)
+    return made
+
+
+def finish(store, run):
+    ua = 0.5 + run.fold / 10
+    report = replace(report_of(run, dev_ua=ua, test_ua=ua), ended_ms=100 * run.fold)
+    write_report(store, report)
+
+
+def tracker(store):
+    return Tracker(store, default_uri(store), [recorded("s", store)])
+
+
+def query(store, text):
+    with sqlite3.connect(store.root / "mlflow.db") as database:
+        return database.execute(text).fetchall()
+
+
+def means(store, row):
+    key = "test_ua_mean"
+    found = (p[2:] for p in query(store, POINTS) if p[:2] == (row, key))
+    return [(step, pytest.approx(value), at_ms) for step, value, at_ms in found]
+
+
+def test_sync_writes_each_rows_mean_once_and_nothing_the_second_time(store):
+    tracker(store).sync()
+    assert means(store, "one") == means(store, "two") == [(3, (0.6 + 0.7 + 0.8) / 3, 300)]
+    before = query(store, POINTS)
+    tracker(store).sync()
+    assert query(store, POINTS) == before
+
+
+def test_runs_that_finish_one_by_one_add_a_mean_each_and_end_their_rows(store, runs):
+    live = tracker(store)
+    live.sync()
+    for run in runs[3:]:
+        finish(store, run)
+        live.finished(run)
+    assert not live.broken
+    expected = [(3, 0.7, 300), (4, 0.75, 400), (5, 0.8, 500)]
+    assert means(store, "one") == means(store, "two") == expected
+    assert set(query(store, "select status from runs")) == {("FINISHED",)}
+
+
+def test_every_run_has_its_parameters_and_fold(store, runs):
+    live = tracker(store)
+    live.sync()
+    live.epochs(runs[3], report_of(runs[3], 0.5).curve)
+    live.stopped(runs[3])
+    live.failed(runs[4], "the loss is nan")
+    found = query(
+        store,
+        """select r.name, p.value from runs r left join params p
+           on p.run_uuid = r.run_uuid and p.key = 'training.max_epochs'""",
+    )
+    # A parent and five children a row.
+    assert len(found) == 12
+    assert {value for _, value in found} == {"4"}
+    folds = query(store, "select value from params where key = 'fold' order by 1")
+    assert [value for (value,) in folds] == [f for f in "12345" for _ in range(2)]
