@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError
 
@@ -18,6 +19,9 @@ NOISY_LOGGERS = (
 
 MUTED_LOGGERS = ("ray.tune.execution.experiment_state",)
 """They show how Tune's state could not be saved, on a full disk; nobody ever restores it."""
+
+LOGGER_OF_FAILURES = "ray.tune.execution.tune_controller"
+"""It shows the traceback of whatever a trial raised: a bug's must be seen, a death has none."""
 
 SETTINGS = {
     # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
@@ -32,6 +36,11 @@ SETTINGS = {
 }
 
 
+def is_no_death(record: logging.LogRecord) -> bool:
+    """Whether a log record is of something else than a worker that died, which `Events` tells."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RayActorError))
+
+
 @contextmanager
 def connection(address: str | None) -> Iterator[None]:
     """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
@@ -40,6 +49,7 @@ def connection(address: str | None) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in MUTED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger(LOGGER_OF_FAILURES).addFilter(is_no_death)
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     # On a machine of few cores the dashboard's processes cost as much as a run; who wants it starts
     # a head, which has one.

@@ -145,6 +145,10 @@ class Events(tune.Callback):
         for run in self.feed.forget(trial.trial_id):
             self._ended(run, outcomes.get(run.digest, crashed))
 
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A worker crashed, and Tune gives its runs to another."""
+        print(f"{trial}: its worker failed; another goes on from the last checkpoint", flush=True)
+
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker crashed more often than is tolerated, or raised."""
         lines = (trial.get_error() and str(trial.get_error()).strip().splitlines()) or ["crashed"]

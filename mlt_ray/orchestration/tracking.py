@@ -13,18 +13,24 @@ import sqlite3
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
+from mlt_ray.lease import acquire
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.spec import Run, digest_of
 from mlt_ray.store import PARTS, Epoch, RunReport, Store
 
 FLUSH_INTERVAL_S = 5.0
 """Least time between two writes of one run's curve while it is computed."""
+
+OPEN_POLL_S = 0.2
+"""How often a database is asked for that another driver is just opening."""
 
 CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
 SCORES = ("wa", "ua", "macro_f1")
@@ -33,6 +39,15 @@ SCORES = ("wa", "ua", "macro_f1")
 def default_uri(store: Store) -> str:
     """The tracking database inside the store."""
     return f"sqlite:///{store.root / 'mlflow.db'}"
+
+
+@contextmanager
+def alone(store: Store) -> Iterator[None]:
+    """One process of a store at a time: two that make a database at once spoil each other's."""
+    while (lease := acquire(store, "mlflow", owner=uuid.uuid4().hex)) is None:
+        time.sleep(OPEN_POLL_S)
+    with lease:
+        yield
 
 
 class Tracker:
@@ -61,8 +76,9 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         # It shows the whole traceback of an error that `_guard` says in a line.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        client = mlflow.MlflowClient(tracking_uri=self.uri)
-        self._books = [_Book(client, self.store, plan, self.uri) for plan in plans]
+        with alone(self.store) if self.uri == default_uri(self.store) else nullcontext():
+            client = mlflow.MlflowClient(tracking_uri=self.uri)
+            self._books = [_Book(client, self.store, plan, self.uri) for plan in plans]
 
     def _guard(self, action: Callable[[], None]) -> None:
         if self.broken:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,11 @@ def main() -> int:
     parser.add_argument("--only", metavar="CASE", action="append", choices=CASES, default=[])
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the findings there too")
     options = parser.parse_args()
-    console, findings, seconds = Console(), [], []
+    # As an exception, it ends what the case under way has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A file or a log has no width of its own.
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    findings, seconds = [], []
     with tempfile.TemporaryDirectory(prefix="mlt-ray-crashes-") as folder:
         with console.status("an undisturbed study"):
             scene = Scene.set(Path(folder))

@@ -21,7 +21,7 @@ MEMORY = 100_000_000
 
 
 def lost_node(scene: Scene) -> Finding:
-    """Of two nodes that compute, one is killed; the other finishes the study."""
+    """The node that computes is killed when another has just joined, which finishes the study."""
     store, finding = scene.store("lost-node"), Finding(case="node lost", damage="")
     with journal(store) as kept, cluster() as nodes:
         victim = nodes.add_node(num_cpus=1, object_store_memory=MEMORY)
@@ -35,7 +35,8 @@ def lost_node(scene: Scene) -> Finding:
             finding.damage = (
                 f"the only node killed after a run's epoch {len(epochs)}; another joins"
             )
-            finding.expect_exit(process, 0)
+            shown = finding.expect_exit(process, 0)
+        finding.expect("its worker failed; another goes on" in shown, f"no word of it: {shown}")
         check_resumed(finding, store, {digest: epochs}, untouched)
     finding.judge(kept, store, scene.undisturbed)
     return finding

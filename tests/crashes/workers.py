@@ -15,7 +15,7 @@ from tests.crashes.scene import (
     middle,
     started,
 )
-from tests.end_to_end.conftest import members, mlt_ray
+from tests.end_to_end.conftest import mlt_ray
 
 SPREAD = ("--rows", "audio only", "--folds", "1", "--seeds", "1", "--workers", "2")
 
@@ -29,7 +29,8 @@ def killed_worker(scene: Scene) -> Finding:
         os.kill(holder(store, digest), signal.SIGKILL)
         epochs = checkpoint_epochs(store, digest)
         finding.damage = f"SIGKILL of a run's process after its epoch {len(epochs)}"
-        finding.expect_exit(process, 0)
+        shown = finding.expect_exit(process, 0)
+        finding.expect("its worker failed; another goes on" in shown, f"no word of it: {shown}")
         check_resumed(finding, store, {digest: epochs}, untouched)
     finding.judge(kept, store, scene.undisturbed)
     return finding
@@ -43,7 +44,7 @@ def killed_train_worker(scene: Scene) -> Finding:
     finding.expect(done.returncode == 0, f"undisturbed: {done.stderr}")
     with journal(store) as kept, started(*scene.command(store, few=SPREAD)) as process:
         digest = middle(kept, process, finished=0)
-        victims = [pid for pid in members(process.pid) if "RayTrainWorker" in title(pid)]
+        victims = train_workers(process.pid)
         os.kill(victims[-1], signal.SIGKILL)
         epochs = checkpoint_epochs(store, digest)
         finding.damage = f"SIGKILL of one of {len(victims)} processes after epoch {len(epochs)}"
@@ -54,9 +55,9 @@ def killed_train_worker(scene: Scene) -> Finding:
     return finding
 
 
-def title(pid: int) -> str:
-    """What a process calls itself."""
-    shown = subprocess.run(
-        ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
+def train_workers(session: int) -> list[int]:
+    """Processes of Ray Train's workers in a session, by what they call themselves."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "-s", str(session)], capture_output=True, text=True, check=False
     )
-    return shown.stdout.strip()
+    return [int(row.split()[0]) for row in listed.stdout.splitlines() if "RayTrainWorker" in row]
