@@ -38,8 +38,8 @@ class Calls:
 
 
 def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_path: Path) -> None:
-    source, board, observer = Queue((run,) for run in RUNS), Calls(), Calls()
-    feed = Feed(source, Store(tmp_path), lambda pack: pack, until=None)
+    source, board, observer = Queue(RUNS), Calls(), Calls()
+    feed = Feed(source, Store(tmp_path), lambda pack: pack, lambda spec: 1, until=None)
     events = Events(feed, board, [observer])  # type: ignore[arg-type]
     for trial_id in ("1", "2"):
         assert feed.suggest(trial_id) is not Searcher.FINISHED
