@@ -183,7 +183,11 @@ class Remote:
             if isinstance(self._fs, fs.PyFileSystem):
                 # fsspec remembers listings; another process may have written since.
                 self._fs.handler.fs.invalidate_cache()
-            found = self._fs.get_file_info(selector)
+            try:
+                found = self._fs.get_file_info(selector)
+            except FileNotFoundError:
+                # Of a folder that another process has removed while it was listed.
+                return {}
         return {
             f.path.removeprefix(base).lstrip("/"): RemoteFile(
                 size=f.size, written_s=f.mtime and f.mtime.timestamp()

@@ -264,3 +264,14 @@ def test_claims_are_listed_in_order_and_a_held_one_as_held(
     found = listed(Listing(), FOLDER)  # type: ignore[arg-type]
     assert list(found) == [Claim(9, "a"), Claim(10, "a"), Claim(10, "b")]
     assert [seen.is_held for seen in found.values()] == [True, True, False]
+
+
+def test_a_folder_that_vanishes_while_it_is_listed_holds_nothing(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Vanishing:
+        def get_file_info(self, selector: object) -> None:
+            raise FileNotFoundError
+
+    monkeypatch.setattr(remote, "_fs", Vanishing())
+    assert remote.files(FOLDER) == {}
