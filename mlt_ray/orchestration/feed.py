@@ -116,9 +116,7 @@ class Events(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """Tell of runs that another driver has finished; let all stop where that was asked for."""
-        if self.feed.is_stopping and not self._is_stopped:
-            self._is_stopped = True
-            self.board.stop_all()
+        self._stop_all()
         while self.feed.finished_elsewhere:
             self._ended(self.feed.finished_elsewhere.pop(), Outcome(end=End.DONE))
 
@@ -163,6 +161,8 @@ class Events(tune.Callback):
         if outcome.end is End.FULL:
             self.feed.full = self.feed.full or outcome.reason
             self.feed.is_stopping = True
+            # At once: Tune may start a trial, on the worker that is free now, before the step ends.
+            self._stop_all()
         for observer in self.observers:
             if outcome.end is End.DONE:
                 observer.finished(run)
@@ -171,6 +171,11 @@ class Events(tune.Callback):
             else:
                 observer.failed(run, outcome.reason)
         self._stop(self.feed.source.ended(run, outcome))
+
+    def _stop_all(self) -> None:
+        if self.feed.is_stopping and not self._is_stopped:
+            self._is_stopped = True
+            self.board.stop_all()
 
     def _stop(self, runs: Sequence[Run]) -> None:
         for run in runs:
