@@ -26,7 +26,7 @@ def test_a_death_is_no_traceback_and_a_bug_is_one() -> None:
 def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    feed = Feed(Queue([]), Store(tmp_path), lambda pack: pack, until=None)
+    feed = Feed(Queue([]), Store(tmp_path), lambda pack: pack, lambda spec: 1, until=None)
     Events(feed, None, []).on_trial_recover(0, [], "table1: audio only, fold 1, seed 2")  # type: ignore[arg-type]
     told = "table1: audio only, fold 1, seed 2: its worker failed; another goes on from the last"
     assert capsys.readouterr().out == f"{told} checkpoint\n"
