@@ -130,7 +130,7 @@ class SearchSpace:
 
     def row(self, values: Mapping[str, Any]) -> Row:
         """The configuration in which each parameter has one of its values."""
-        nested: dict[str, Any] = {"name": describe(values)}
+        nested: dict[str, Any] = {"name": "configuration"}
         for key, value in values.items():
             *path, leaf = key.split(".")
             place = nested
@@ -239,7 +239,7 @@ def _check_range(where: str, kind: str, ends: list[Any], step: Any) -> None:
     if not right:
         raise UserError(f"{where}.{kind}: expected [lowest, highest], got {ends!r}")
     if kind == "log" and (ends[0] <= 0 or step is not None):
-        raise UserError(f"{where}.log: expected numbers above 0 and no step, got {ends!r}, {step}")
+        raise UserError(f"{where}.log: expected two numbers above 0 and no step, got {ends!r}")
     if step is not None and (type(step) not in numbers or not 0 < step <= ends[1] - ends[0]):
         raise UserError(f"{where}.step: expected a number up to {ends[1] - ends[0]}, got {step!r}")
 

@@ -189,6 +189,11 @@ class CrossValidationSearch:
         configuration.under_way.discard(run.digest)
         if outcome.end is End.DONE:
             self._learn(configuration, run)
+            if configuration.state is State.PRUNED and len(configuration.scores) == len(
+                configuration.cells
+            ):
+                # The last cell ended before it could be stopped: all is known after all.
+                configuration.state, configuration.reason = State.RUNNING, ""
         elif outcome.end is End.FAILED and configuration.state is State.RUNNING:
             configuration.state, configuration.reason = State.FAILED, outcome.reason
             configuration.todo.clear()

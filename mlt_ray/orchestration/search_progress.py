@@ -80,7 +80,8 @@ class SearchDisplay:
 
     def _note(self) -> None:
         """Tell MLflow and a plain console of configurations that have ended."""
-        ended = [c for c in self.search.configurations if c.state is not State.RUNNING]
+        known = self.search.configurations
+        ended = [c for c in known if c.state is not State.RUNNING and not c.under_way]
         for configuration in ended:
             if configuration.number not in self._ended:
                 self._ended.add(configuration.number)
@@ -140,11 +141,14 @@ def search_table(search: CrossValidationSearch) -> Table:
     for objective in search.space.objectives:
         table.add_column(objective.replace("_", "\n"), justify="right")
     table.add_column("state")
+    best = search.best()
     for c in search.configurations:
         values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in c.values.values()]
         means = [c.means.get(o) for o in search.space.objectives]
         shown = ["" if m is None else f"{m:.4g}" for m in means]
         state = f"{c.state}: {c.reason}" if c.reason else str(c.state)
+        if c in best:
+            state += f", best {best.index(c) + 1}"
         cells = f"{len(c.found)}/{len(c.cells)}"
         table.add_row(str(c.number), *values, cells, *shown, Text(state, style=STYLES[c.state]))
     return table

@@ -79,6 +79,7 @@ def run_search(
     Raises `UserError` for an unusable corpus, and where another process is at this search.
     """
     store = setting.store
+    check_comparison(space)
     corpus, tools = setting.open(console)
     bench = _Bench(space, corpus, tools, setting, console)
     lease = acquire(store, f"search-{space.name}", owner=uuid.uuid4().hex)
@@ -224,8 +225,15 @@ def _compared(space: SearchSpace, bench: _Bench, store: Store) -> list[Plan]:
     return [plan]
 
 
+def check_comparison(space: SearchSpace) -> None:
+    """`UserError` where the study that the best shall stand beside cannot be read."""
+    if space.search.compare is not None:
+        load_study(space.search.compare, space.overrides)
+
+
 def show_space(space: SearchSpace, setting: Setting, console: Console) -> None:
     """Print what would be searched, without searching it."""
+    check_comparison(space)
     corpus, tools = setting.open(console)
     bench = _Bench(space, corpus, tools, setting, console)
     bench.row({p.key: p.values[0] for p in space.parameters})
@@ -236,15 +244,17 @@ def show_space(space: SearchSpace, setting: Setting, console: Console) -> None:
         values = ", ".join(map(str, parameter.values))
         if parameter.kind != "choice":
             values = " to ".join(map(str, parameter.values))
+            if parameter.step is not None:
+                values += f" by {parameter.step:g}"
         table.add_row(parameter.key, parameter.kind, values)
     console.print(table)
     size = "countless" if space.size is None else str(space.size)
     trials = min(space.search.trials, space.size or space.search.trials)
-    final = space.search.best * len(space.seeds) * 5
+    best = min(space.search.best, trials)
     console.print(
         f"{size} configurations, {trials} to be proposed by {space.search.sampler}, "
         f"{len(space.cells)} cells each: at most {trials * len(space.cells)} runs, and at most "
-        f"{final} for the best {space.search.best}",
+        f"{best * len(space.seeds) * 5} for the best {best}",
         highlight=False,
     )
 

@@ -280,3 +280,24 @@ def test_a_space_of_which_nothing_can_be_built_says_so(
     search = open_search(space_of(), store, storage, configure=configure)
     with pytest.raises(UserError, match=r"cannot be built; the last: .*num_heads"):
         search.next(one)
+
+
+def test_a_pruned_configuration_whose_last_cell_ends_all_the_same_is_complete(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(folds=[1], warmup_cells=100, sampler="random", startup_trials=0, trials=2)
+    search = open_search(space, store, storage)
+    FakeTune(store, lambda run: 0.9).drive(search, most=1)
+    while len(search.configurations) < 2:
+        search.next(one)
+    poor = search.configurations[1]
+    [cell] = poor.cells
+    report = report_of(cell, 0.1)
+    assert search.epochs(cell, report.curve) == [cell]
+    assert poor.state is State.PRUNED
+    write_report(store, report)
+    search.ended(cell, Outcome(end=End.DONE))
+    assert (poor.state, poor.reason) == (State.COMPLETE, "")
+    assert poor.means["dev_ua"] == pytest.approx(0.1)
+    told = [t.state for t in search.study.get_trials() if t.user_attrs["configuration"] == 2]
+    assert told == [optuna.trial.TrialState.COMPLETE]
