@@ -12,7 +12,7 @@
 set -euo pipefail
 export RAY_AUTH_MODE=token
 if [[ -n ${RAY_AUTH_TOKEN_PATH:-} && ! -s $RAY_AUTH_TOKEN_PATH ]]; then
-  (umask 077 && python3 -c 'import secrets; print(secrets.token_hex(32), end="")' >"$RAY_AUTH_TOKEN_PATH")
+  (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
 fi
 ray get-auth-token --generate >/dev/null
 exec ray start --head --block --disable-usage-stats "$@"
