@@ -62,5 +62,5 @@ def is_network(spec: ModelSpec) -> bool:
 
 def packs(spec: ModelSpec) -> bool:
     """Whether runs of this configuration are stepped by one call where they are a pack."""
-    module = SYSTEMS[spec.system].module
-    return module is not None and module.vectorises(spec)
+    entry = SYSTEMS.get(spec.system)  # None: a system that its user has added to the fits
+    return entry is not None and entry.module is not None and entry.module.vectorises(spec)
