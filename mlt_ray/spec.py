@@ -23,6 +23,8 @@ T = TypeVar("T")
 SECTIONS: Final = ("folds", "features", "model", "training")
 """Parts of a run's specification that a study sets."""
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
 DEFAULT: Final = "default"
 """What a study leaves to planning, which puts the name of a content in its place."""
 
@@ -110,7 +112,11 @@ class TrainingSpec:
     """Optimisation (section 4.2): Adam, learning rate 1e-5, batches of 4, dev WA stops early.
 
     *Assumed*: `max_epochs`, `patience` (epochs without a better dev WA), `bucket_batches`
-    (batches that are sorted by length together) and no gradient clipping.
+    (batches that are sorted by length together), no gradient clipping and float32 throughout.
+
+    `precision` is that of matrix products and convolutions: ``float32``, ``tf32`` (a GPU's; the
+    same as float32 on a CPU) or ``bfloat16`` (both, by torch's autocast). Weights, gradients and
+    the optimiser are float32 in every case.
     """
 
     learning_rate: float = 1e-5
@@ -120,7 +126,8 @@ class TrainingSpec:
     clip_norm: float | None = None
     clip_value: float | None = None
     weight_decay: float = 0.0
-    bucket_batches: int = 16
+    bucket_batches: int = 32
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")
@@ -170,7 +177,7 @@ class RunSpec:
     folds: FoldSpec = FoldSpec()
     features: FeatureSpec = FeatureSpec()
     training: TrainingSpec = TrainingSpec()
-    recipe: int = field(default=2)
+    recipe: int = field(default=3)
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, as stored in a report and logged to MLflow."""

@@ -97,19 +97,19 @@ class FoldData:
         """(N, …): one of the extra inputs for a part, in its order."""
         return self._extras[name].batch(self.parts[part]).numpy()
 
-    def training_order(
-        self, batch_size: int, bucket_batches: int, rng: np.random.Generator, epoch: int
+    def training_batches(
+        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
     ) -> list[np.ndarray]:
         """One epoch: every training utterance's index once, in batches of similar length.
 
-        All utterances are shuffled and cut into buckets of `bucket_batches` batches; a bucket is
-        sorted by length and cut into batches, whose order is shuffled again. So any two
-        utterances can meet in a batch, and the last, smaller batch is of any length. That last
-        order follows from the `epoch` alone: the runs of a pack, whatever their seed and fold,
-        take batches of like length at a step, and little is padded.
+        All utterances are shuffled and cut into buckets of `bucket_batches` batches, or of half
+        the part where that is less; a bucket is sorted by length and cut into batches. Two
+        utterances meet where less than a batch of their bucket lies between them: any two can, but
+        for the very shortest with the very longest. The last, smaller batch is of any length. The
+        batches with the longest utterances come first; `step_order` says when each is taken.
         """
         train = np.asarray(self.parts["train"])
-        return bucketed(train, self.num_steps, batch_size, bucket_batches, rng, epoch)
+        return bucketed(train, self.num_steps, batch_size, bucket_batches, rng)
 
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         """Every index of a part once, in batches, the longest utterances first."""
@@ -200,15 +200,23 @@ def bucketed(
     batch_size: int,
     bucket_batches: int,
     rng: np.random.Generator,
-    epoch: int,
 ) -> list[np.ndarray]:
-    """Batches of `indices`, shuffled, of similar length within; see `training_order`."""
-    shuffled, ranks = rng.permutation(indices), np.random.default_rng(epoch)
-    size = batch_size * bucket_batches
+    """Batches of `indices`, shuffled, of similar length within; see `training_batches`."""
+    shuffled = rng.permutation(indices)
+    size = batch_size * max(1, min(bucket_batches, len(indices) // (2 * batch_size)))
     batches: list[np.ndarray] = []
     for start in range(0, len(shuffled), size):
         bucket = shuffled[start : start + size]
         bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-        cut = [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-        batches += [cut[rank] for rank in ranks.permutation(bucket_batches) if rank < len(cut)]
-    return batches
+        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+    return sorted(batches, key=lambda batch: -lengths[batch].max())
+
+
+def step_order(num_batches: int, epoch: int) -> np.ndarray:
+    """(num_batches,) places of `training_batches`, in the order in which an epoch takes them.
+
+    Random, but a function of the `epoch` alone: runs of any seed and fold take batches of like
+    length at a step, so that little is padded where they are stepped together. Without the places
+    that a shorter epoch lacks, the order is that of the shorter epoch.
+    """
+    return np.argsort(np.random.default_rng(epoch).random(num_batches))

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.errors import RunFailed
-from mlt_ray.features.batching import TRAINING_PAIRS, FoldData
+from mlt_ray.features.batching import TRAINING_PAIRS, FoldData, step_order
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
@@ -21,6 +22,7 @@ from mlt_ray.spec import Run
 from mlt_ray.store import Epoch, Predictions
 from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.metrics import score
+from mlt_ray.training.precision import casting
 
 
 @dataclass(kw_only=True)
@@ -76,17 +78,28 @@ class Learner:
         waited = self.epoch - self.progress.best_epoch
         return self.epoch >= training.max_epochs or waited >= training.patience
 
-    def order(self) -> list[np.ndarray]:
-        """The batches of the coming epoch, each as the indices of its utterances."""
+    @property
+    def num_batches(self) -> int:
+        """Steps of an epoch."""
+        return math.ceil(len(self.data.parts["train"]) / self.run.spec.training.batch_size)
+
+    def order(self, num_batches: int | None = None) -> list[np.ndarray | None]:
+        """The batches of the coming epoch, each as the indices of its utterances.
+
+        `num_batches` is the most of any run beside this one (by default, this one's own): None
+        stands where those have a batch and this run has none.
+        """
         training = self.run.spec.training
         rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
-        sizes = training.batch_size, training.bucket_batches
-        return self.data.training_order(*sizes, rng, self.epoch)
+        batches = self.data.training_batches(training.batch_size, training.bucket_batches, rng)
+        places = step_order(num_batches or len(batches), self.epoch)
+        return [batches[place] if place < len(batches) else None for place in places]
 
-    def step(self, indices: np.ndarray, number: int) -> None:
-        """One step of the optimiser; `number` counts the steps of this epoch from 0."""
+    def step(self, indices: np.ndarray) -> None:
+        """One step of the optimiser, on the next batch of `order`."""
         self.model.train()
-        share = self.group.share(indices)
+        share, training = self.group.share(indices), self.run.spec.training
+        number = len(self._losses)
         self.optimiser.zero_grad(set_to_none=True)
         pieces = self.data.pieces(share.indices, TRAINING_PAIRS)
         total = torch.zeros((), device=self.device)
@@ -97,10 +110,10 @@ class Learner:
             )
             size = len(piece) if share.size else 0
             with self.group.reducing(self.loss, is_last=place == len(pieces)):
-                loss = self.loss(batch)
+                with casting(training.precision, self.device):
+                    loss = self.loss(batch)
                 (loss * self.group.weight(size, len(indices))).backward()
             total += loss.detach() * size
-        training = self.run.spec.training
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         if training.clip_value is not None:
@@ -154,7 +167,9 @@ class Learner:
         # Each process fills its rows; the others' are zero, so that a sum puts them together.
         found = torch.zeros(len(row), len(CLASSES), device=self.device)
         for indices in self.group.every_nth(self.data.evaluation_order(part)):
-            logits = self.model(self.data.batch(indices).to(self.device))
+            batch = self.data.batch(indices).to(self.device)
+            with casting(self.run.spec.training.precision, self.device):
+                logits = self.model(batch)
             found[[row[i] for i in indices.tolist()]] = logits.float()
         return self.group.sum(found).cpu()
 

@@ -12,7 +12,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -29,7 +28,8 @@ from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner, milliseconds
 from mlt_ray.training.metrics import score
-from mlt_ray.training.pack import Pack
+from mlt_ray.training.pack import Pack, steps_of_epoch
+from mlt_ray.training.precision import products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def train(
         raise ValueError("a group of processes trains one run, not a pack")
     checkpoints = checkpoints or [None] * len(runs)
     ended: dict[str, RunFailed | RunStopped] = {}
-    with deterministic():
+    with deterministic(), products(runs[0].spec.training.precision):
         learners = [Learner(r, d, device, group) for r, d in zip(runs, data, strict=True)]
         for learner, checkpoint in zip(learners, checkpoints, strict=True):
             if checkpoint is not None:
@@ -132,10 +132,10 @@ class InTurn:
 
     def train_epoch(self) -> None:
         """One epoch of every learner, step beside step."""
-        for number, batches in enumerate(zip_longest(*(x.order() for x in self.learners))):
+        for batches in steps_of_epoch(self.learners):
             for learner, indices in zip(self.learners, batches, strict=True):
                 if indices is not None:
-                    learner.step(indices, number)
+                    learner.step(indices)
 
     def logits(self, part: str) -> list[Tensor]:
         """Every learner's (N, 4) logits of a part."""

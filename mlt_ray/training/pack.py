@@ -25,6 +25,7 @@ from mlt_ray.models.registry import build_model
 from mlt_ray.training.adam import Adam, Coefficients, clip
 from mlt_ray.training.group import Loss
 from mlt_ray.training.learner import Learner
+from mlt_ray.training.precision import casting
 from mlt_ray.training.resident import batches_for
 from mlt_ray.training.stacking import Stacked, picked
 
@@ -63,12 +64,12 @@ class Pack:
     def train_epoch(self) -> None:
         """One epoch of every learner, step beside step."""
         self._system.train()
-        steps = list(zip_longest(*(x.order() for x in self.learners)))
+        steps = steps_of_epoch(self.learners)
         counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
         taken, done = counts > 0, np.asarray([steps_of(x) for x in self.learners])
         weights = self._adam.weights
         by = Coefficients(self._training, taken, done).to(weights)
-        codes, shares = self._codes(len(steps)), torch.as_tensor(counts).to(weights)
+        codes, shares = self._codes(taken), torch.as_tensor(counts).to(weights)
         total = weights.new_zeros(len(self.learners))
         for number, batch in enumerate(self._data.batches(steps, self._folds())):
             keys = site_keys(codes[number], batch["utterances"])
@@ -132,7 +133,8 @@ class Pack:
         if keys is None:
             keys = torch.empty(len(weights), 0, device=self.device)
         try:
-            result: Tensor = torch.vmap(of_one)(views, batch, keys)
+            with casting(self._training.precision, self.device):
+                result: Tensor = torch.vmap(of_one)(views, batch, keys)
         finally:
             # What vmap put there is of no use outside.
             for site in self._sites:
@@ -142,14 +144,15 @@ class Pack:
     def _folds(self) -> list[int]:
         return [x.run.fold for x in self.learners]
 
-    def _codes(self, num_steps: int) -> Tensor:
-        """(S, R, sites) dropout codes of the coming epoch."""
+    def _codes(self, taken: np.ndarray) -> Tensor:
+        """(S, R, sites) dropout codes of the coming epoch; (S, R) `taken` says who takes part."""
+        numbers = np.maximum(taken.cumsum(axis=0) - 1, 0)
         codes = [
             [
-                site_codes(len(self._sites), x.run.seed, x.run.fold, x.epoch, number)
-                for x in self.learners
+                site_codes(len(self._sites), x.run.seed, x.run.fold, x.epoch, int(number))
+                for x, number in zip(self.learners, row, strict=True)
             ]
-            for number in range(num_steps)
+            for row in numbers
         ]
         return torch.as_tensor(np.asarray(codes)).to(self.device)
 
@@ -171,6 +174,12 @@ class Pack:
                 torch._foreach_copy_(parts, self._layout.own(whole[n], parts))
             for state in learner.optimiser.state.values():
                 state["step"].fill_(float(steps[n]))
+
+
+def steps_of_epoch(learners: Sequence[Learner]) -> list[tuple[np.ndarray | None, ...]]:
+    """Every learner's batch at each step of the coming epoch; None where it sits the step out."""
+    most = max(x.num_batches for x in learners)
+    return list(zip(*(x.order(most) for x in learners), strict=True))
 
 
 class Layout:

@@ -113,9 +113,9 @@ def count_operations(run: Run, place: Place) -> dict[str, Any]:
     device = torch.device(place.device)
     data = fold_of(run, place.corpus(run), Store(place.store))
     learner, counts, steps = Learner(run, data, device), [], []
-    for number, indices in enumerate(learner.order()[:COUNTED_STEPS]):
+    for indices in learner.order()[:COUNTED_STEPS]:
         with FlopCounterMode(display=False) as counter:
-            learner.step(indices, number)
+            learner.step(indices)
         counts.append(counter.get_total_flops())
         steps.append(int(data.num_steps[indices].max()))
     return {"flop_per_step": float(np.mean(counts)), "frames": float(np.mean(steps))}

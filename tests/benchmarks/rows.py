@@ -58,13 +58,13 @@ class WatchedFold:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._data, name)
 
-    def training_order(
-        self, batch_size: int, bucket_batches: int, rng: np.random.Generator, epoch: int
+    def training_batches(
+        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
     ) -> list[np.ndarray]:
         self.training_began, self.cpu_began = time.perf_counter(), time.process_time()
-        order = self._data.training_order(batch_size, bucket_batches, rng, epoch)
-        self.steps += len(order)
-        return order
+        batches = self._data.training_batches(batch_size, bucket_batches, rng)
+        self.steps += len(batches)
+        return batches
 
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         # The first is dev's, after the epoch.

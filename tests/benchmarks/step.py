@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
@@ -52,10 +51,7 @@ def parts(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
     for module in bare.model.modules():
         if isinstance(module, Dropout):
             module.p = 0.0
-    training = run.spec.training
-    rng = np.random.default_rng(0)
-    args = (training.batch_size, training.bucket_batches)
-    order = data.training_order(*args, rng, 0)[:repeats]
+    order = learner.order()[:repeats]
     batches = [data.batch(indices) for indices in order]
 
     def keys(batch: Batch) -> None:
@@ -71,11 +67,11 @@ def parts(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
         learner.model(batch)
         learner.model.train()
 
-    whole = timed(lambda indices: learner.step(indices, 0), order)
+    whole = timed(learner.step, order)
     seconds = {
         "whole step": whole,
         "forward": timed(forward, batches),
-        "dropout: with it minus without": whole - timed(lambda i: bare.step(i, 0), order),
+        "dropout: with it minus without": whole - timed(bare.step, order),
         "dropout's keys": timed(keys, batches),
         "optimiser": timed(lambda batch: learner.optimiser.step(), batches),
         "batch on the host": timed(data.batch, order),
@@ -99,10 +95,10 @@ def operators(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
     learner = Learner(run, data, CPU)
     order = learner.order()[:repeats]
     for indices in order[:WARM_UP_STEPS]:
-        learner.step(indices, 0)
+        learner.step(indices)
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for indices in order:
-            learner.step(indices, 0)
+            learner.step(indices)
     found = profiled.key_averages()
     total = sum(e.self_cpu_time_total for e in found)
     found = sorted(found, key=lambda e: -e.self_cpu_time_total)[:TOP]

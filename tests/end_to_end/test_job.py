@@ -26,6 +26,7 @@ from pathlib import Path
 
 import pytest
 
+from mlt_ray.study import load_study
 from tests.end_to_end.conftest import environment, members, reports, tables
 
 pytestmark = pytest.mark.slow
@@ -64,7 +65,7 @@ class Head:
             [*command, "--", *map(str, entrypoint)],
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=900,
             cwd=ROOT,
             env=settings(HOME=str(self.home), COLUMNS="120", **more),
             check=False,
@@ -164,31 +165,35 @@ def stop(process: subprocess.Popen) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_a_submitted_study_is_computed_and_its_table_is_in_the_log(head, corpus, study, tmp_path):
-    store, one_row = tmp_path / "store", tmp_path / "small.yaml"
-    text = study.read_text().partition("  - name: highway network")[0]
-    one_row.write_text(text.replace("seeds: [1, 2]", "seeds: [1]"))
-    command = ("mlt-ray", "run", one_row, "--corpus", corpus, "--store", store)
+def test_the_demo_as_a_job_leaves_its_table_in_the_log(head, tmp_path):
+    """The whole demo: 75 runs of the shipped study, as the README has a user submit it."""
+    store = tmp_path / "store"
+    command = ("mlt-ray", "demo", "--store", store)
     done = head.submit(*command, **head.credentials)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
-    assert "runs: 5 asked for, 0 in the store, 5 to compute" in done.stdout
-    [line] = [row for row in done.stdout.splitlines() if row.strip().startswith("audio only")]
-    assert re.search(r" 0\.\d{3} +0\.\d{3} +5/5$", line.rstrip())
-    [row] = tables(store)["tables"][0]["rows"]
-    assert (row["runs_done"], row["runs_planned"]) == (5, 5)
-    assert f" {row['measured']['wa_mean']:.3f} " in line
-    assert len(reports(store)) == 5
+    assert "runs: 75 asked for, 0 in the store, 75 to compute" in done.stdout
+    found = tables(store)["tables"][0]["rows"]
+    assert [row["name"] for row in found] == [row.name for row in load_study("demo").rows]
+    for row in found:
+        assert (row["runs_done"], row["runs_planned"]) == (15, 15)
+        measured = row["measured"]
+        printed = f"{measured['wa_mean']:.3f}±{measured['wa_std']:.3f} "
+        [line] = [x for x in done.stdout.splitlines() if x.strip().startswith(row["name"])]
+        assert printed in line
+        assert line.rstrip().endswith(" 15/15")
+    assert len(reports(store)) == 75
 
-    names = [f"small: audio only, fold {fold}, seed 1" for fold in range(1, 6)]
-    assert set(names) <= head.task_names()
-    for fold in range(1, 6):
-        tags = (f'fold="{fold}"', 'row="audio only"', 'seed="1"', 'study="small"')
-        lines = [x for x in head.metrics().splitlines() if x.startswith("ray_mlt_ray_epoch{")]
+    cells = [(fold, seed) for fold in range(1, 6) for seed in range(1, 4)]
+    names = {f"demo: highway network, fold {fold}, seed {seed}" for fold, seed in cells}
+    assert names <= head.task_names()
+    lines = [x for x in head.metrics().splitlines() if x.startswith("ray_mlt_ray_epoch{")]
+    for fold, seed in cells:
+        tags = (f'fold="{fold}"', 'row="highway network"', f'seed="{seed}"', 'study="demo"')
         assert any(all(tag in line for tag in tags) for line in lines)
 
     again = head.submit(*command, **head.credentials)
-    assert "runs: 5 asked for, 5 in the store, 0 to compute" in again.stdout
+    assert "runs: 75 asked for, 75 in the store, 0 to compute" in again.stdout
 
 
 def test_the_package_of_the_working_directory_runs_and_nothing_large_goes_with_it(head):

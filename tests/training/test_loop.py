@@ -341,9 +341,9 @@ def test_training_never_sees_an_utterance_of_dev_or_test(
     seen: list[list[int]] = []
     original = learner.Learner.step
 
-    def spying(self: learner.Learner, indices: np.ndarray, number: int) -> None:
+    def spying(self: learner.Learner, indices: np.ndarray) -> None:
         seen.append(indices.tolist())
-        original(self, indices, number)
+        original(self, indices)
 
     monkeypatch.setattr(learner.Learner, "step", spying)
     run = run_of(max_epochs=2)
