@@ -9,6 +9,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError
+from mlt_ray.orchestration.resources import LOCAL, ray_address
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -50,10 +51,10 @@ def connection(address: str | None) -> Iterator[None]:
     for name in MUTED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.getLogger(LOGGER_OF_FAILURES).addFilter(is_no_death)
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    where = ray_address(address)
     # On a machine of few cores the dashboard's processes cost as much as a run; who wants it starts
     # a head, which has one.
-    own = {"include_dashboard": False} if where == "local" else {}
+    own = {"include_dashboard": False} if where == LOCAL else {}
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING, **own)
     except (ConnectionError, ValueError) as error:

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 import ray
 from ray import tune
 
-from mlt_ray.errors import StoreFull, UserError
+from mlt_ray.errors import StoreFull
 from mlt_ray.files import filling
 from mlt_ray.models.registry import packs
 from mlt_ray.orchestration.board import BoardClient, Label
 from mlt_ray.orchestration.connection import connection
 from mlt_ray.orchestration.feed import Events, Feed
 from mlt_ray.orchestration.jobs import Observer, Pack, PackSize, Source
-from mlt_ray.orchestration.resources import Resources
+from mlt_ray.orchestration.resources import Node, Resources, check_fits, share_of_trial
 from mlt_ray.orchestration.trial import Job, trial
 from mlt_ray.store import Store
 
@@ -32,9 +32,6 @@ AHEAD = 16
 
 GPU_PACK = 15
 """Runs in a pack on a GPU: five folds of three seeds. On a CPU packs gain nothing."""
-
-OWN_SHARE: dict[str, float] = {"memory": 1}
-"""One byte is what a trial takes that only waits for workers; Tune refuses nothing at all."""
 
 STOPPING = (
     "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "
@@ -65,7 +62,8 @@ def execute(
             gpus_per_worker=gpus_of(resources.gpus_per_worker),
         )
         share = share_of_trial(resources)
-        slots = check_fits(resources)
+        nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
+        slots = check_fits(resources, nodes)
         # A folder of this call alone: nothing in it outlives the call, since a later call asks the
         # store what is left and never restores a Tuner.
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
@@ -108,18 +106,6 @@ def execute(
         return not feed.is_stopping
 
 
-def share_of_trial(resources: Resources) -> dict[str, float]:
-    """What Ray sets aside for one trial."""
-    if resources.workers > 1:
-        return OWN_SHARE
-    return {"CPU": resources.cpus_per_run, "GPU": resources.gpus_per_run or 0}
-
-
-def share_of_worker(resources: Resources) -> dict[str, float]:
-    """What Ray sets aside for one of the workers that share a run."""
-    return {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker or 0}
-
-
 def pack_size(resources: Resources) -> PackSize:
     """As many runs side by side as asked for, or `GPU_PACK` where packs have a GPU, else one.
 
@@ -136,24 +122,6 @@ def gpus_of(asked: float | None) -> float:
     if asked is not None:
         return asked
     return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-
-
-def check_fits(resources: Resources) -> int:
-    """How many runs fit at once; `UserError` where none does: Tune would wait in silence."""
-    spread = resources.workers > 1
-    asked = share_of_worker(resources) if spread else share_of_trial(resources)
-    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
-    fit = sum(int(min(node.get(k, 0) / v for k, v in asked.items() if v) + 1e-6) for node in nodes)
-    if fit < resources.workers:
-        wanted = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
-        found = ", ".join(f"{n.get('CPU', 0):g} CPU and {n.get('GPU', 0):g} GPU" for n in nodes)
-        times, remedy = ("", "lower --cpus-per-run or --gpus-per-run")
-        if spread:
-            times = f"{resources.workers} times "
-            remedy = "lower --workers, or the profile's cpus_per_worker and gpus_per_worker"
-        raise UserError(f"resources: expected {times}{wanted} for a run, found {found}; {remedy}")
-    slots = fit // resources.workers
-    return slots if resources.concurrency is None else min(slots, resources.concurrency)
 
 
 class Interruption:

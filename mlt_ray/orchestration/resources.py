@@ -1,7 +1,11 @@
 """Where and how fast runs are computed; never part of what identifies a run."""
 
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from mlt_ray.errors import UserError
 from mlt_ray.spec import ABOVE_0, Bound, at_least, require
 
 GPUS = Bound(
@@ -9,6 +13,12 @@ GPUS = Bound(
     "from 0 to 1, or whole",
 )
 """Ray shares one GPU among several runs, but gives a run no more than whole ones."""
+
+LOCAL = "local"
+"""Ray's name for a Ray that this process starts for itself."""
+
+OWN_SHARE: dict[str, float] = {"memory": 1}
+"""One byte is what a trial takes that only waits for workers; Tune refuses nothing at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +53,55 @@ class Resources:
         require(self, GPUS, "gpus_per_run", "gpus_per_worker")
         require(self, at_least(1), "concurrency", "workers", "pack")
         require(self, at_least(0), "checkpoint_interval_s")
+
+
+def ray_address(asked: str | None) -> str:
+    """As asked for, else as `RAY_ADDRESS` says (under `ray job submit`), else this machine."""
+    return asked or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
+class Node(NamedTuple):
+    """What a machine has for runs."""
+
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def of(cls, found: Mapping[str, float]) -> "Node":
+        """As Ray names it."""
+        return cls(found.get("CPU", 0), found.get("GPU", 0))
+
+    def fit(self, asked: Mapping[str, float]) -> int:
+        """How often the node has what is asked for."""
+        has = {"CPU": self.cpus, "GPU": self.gpus}
+        shares = [has[k] / v for k, v in asked.items() if v and k in has]
+        return int(min(shares) + 1e-6)
+
+
+def share_of_trial(resources: Resources) -> dict[str, float]:
+    """What Ray sets aside for one trial."""
+    if resources.workers > 1:
+        return OWN_SHARE
+    return {"CPU": resources.cpus_per_run, "GPU": resources.gpus_per_run or 0}
+
+
+def share_of_worker(resources: Resources) -> dict[str, float]:
+    """What Ray sets aside for one of the workers that share a run."""
+    return {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker or 0}
+
+
+def check_fits(resources: Resources, nodes: Sequence[Node]) -> int:
+    """How many runs fit at once; `UserError` where none does: Tune would wait in silence."""
+    spread = resources.workers > 1
+    asked = share_of_worker(resources) if spread else share_of_trial(resources)
+    fit = sum(node.fit(asked) for node in nodes)
+    if fit < resources.workers:
+        wanted = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
+        found = ", ".join(f"{node.cpus:g} CPU and {node.gpus:g} GPU" for node in nodes)
+        times, remedy = ("", "lower --cpus-per-run or --gpus-per-run")
+        if spread:
+            times = f"{resources.workers} times "
+            remedy = "lower --workers, or the profile's cpus_per_worker and gpus_per_worker"
+        raise UserError(f"resources: expected {times}{wanted} for a run, found {found}; {remedy}")
+    slots = fit // resources.workers
+    return slots if resources.concurrency is None else min(slots, resources.concurrency)

@@ -1,5 +1,6 @@
 """What every command that trains has in common: the corpus, the store, the tools, the machines."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
-from mlt_ray.orchestration.resources import Resources
+from mlt_ray.orchestration.resources import LOCAL, Node, Resources, check_fits, ray_address
 from mlt_ray.store import Store
 from mlt_ray.study import Row
 
@@ -30,7 +31,11 @@ class Setting:
     resources: Resources = field(default_factory=Resources)
 
     def open(self, console: Console) -> tuple[Corpus, Tools]:
-        """The corpus and what computes its text features; `UserError` if one cannot be used."""
+        """The corpus and what computes its text features; `UserError` if one cannot be used.
+
+        Also where this machine, which is to compute by itself, has too little for a run.
+        """
+        self._check_machine()
         with console.status("reading the corpus"):
             corpus = read_corpus(self.corpus)
             check_usable(corpus, self.corpus)
@@ -40,6 +45,18 @@ class Setting:
             highlight=False,
         )
         return corpus, tools
+
+    def _check_machine(self) -> None:
+        """What a cluster has is known when it is joined; what this machine has, at once."""
+        if ray_address(self.address) == LOCAL:
+            check_fits(self.resources, [Node(os.cpu_count() or 1, self._count_gpus())])
+
+    def _count_gpus(self) -> int:
+        if not (self.resources.gpus_per_run or self.resources.gpus_per_worker):
+            return 0
+        import torch  # takes a second
+
+        return torch.cuda.device_count()
 
     def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
         """Put every feature that the (resolved) rows read into the store."""

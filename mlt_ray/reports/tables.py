@@ -28,7 +28,8 @@ def as_terminal(table: Table) -> RichTable:
     """A table for `rich`."""
     title, below = escape(table.title), escape(caption(table))
     shown = RichTable(title=title, caption=below, box=box.HORIZONTALS, padding=0)
-    shown.add_column("row", no_wrap=True)
+    # A long name is broken over lines; a number never is.
+    shown.add_column("row", overflow="fold")
     for heading in HEADINGS:
         shown.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in table.rows:

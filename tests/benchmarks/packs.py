@@ -19,6 +19,7 @@ from mlt_ray.spec import Run, TrainingSpec
 from mlt_ray.store import Store
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import train
+from mlt_ray.training.pack import steps_of_epoch
 from tests.benchmarks.figures import peak_memory_mib
 from tests.benchmarks.inputs import fold_of, read_table, thinned
 
@@ -102,6 +103,27 @@ def measure_largest_pack(runs: Sequence[Run], sizes: Sequence[int], place: Place
         except torch.OutOfMemoryError:
             continue
     raise MemoryError(f"packs of {sizes} runs do not fit into memory")
+
+
+def measure_padding(runs: Sequence[Run], place: Place) -> dict[str, Any]:
+    """Shares of what an epoch of the runs side by side computes that are speech, not padding.
+
+    Of frames, and of pairs of frames, which attention computes.
+    """
+    store, corpus = Store(place.store), place.corpus(runs[0])
+    data = {run.fold: fold_of(run, corpus, store) for run in runs}
+    learners = [Learner(run, data[run.fold], torch.device("cpu")) for run in runs]
+    real, computed = np.zeros(2), np.zeros(2)
+    for step in steps_of_epoch(learners):
+        lengths = [
+            x.data.num_steps[i] for x, i in zip(learners, step, strict=True) if i is not None
+        ]
+        largest = max(map(len, lengths)) * len(runs)
+        longest = max(int(one.max()) for one in lengths)
+        real += [sum(float((one.astype(float) ** p).sum()) for one in lengths) for p in (1, 2)]
+        computed += [largest * float(longest) ** p for p in (1, 2)]
+    frames, pairs = real / computed
+    return {"pack": len(runs), "frames": float(frames), "pairs": float(pairs)}
 
 
 def count_operations(run: Run, place: Place) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from tests.benchmarks.packs import (
     count_operations,
     measure_largest_pack,
     measure_pack,
+    measure_padding,
     measure_peak,
     with_frames_per_step,
 )
@@ -66,6 +67,11 @@ SPEEDS = (
     Column(key="utilisation", heading="of peak", form="{:.1%}"),
     Column(key="memory_mib", heading="MiB", form="{:.0f}"),
     Column(key="gpu_memory_mib", heading="GPU MiB", form="{:.0f}"),
+)
+PADDING = (
+    Column(key="pack", heading="runs side by side"),
+    Column(key="frames", heading="real frames", form="{:.1%}"),
+    Column(key="pairs", heading="real pairs of frames", form="{:.1%}"),
 )
 GROWTH = (
     Column(key="what", heading="growth, one run"),
@@ -247,7 +253,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of packs, as in mlt-ray run")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--parts", default="calls,speeds,growth", help="of calls, speeds, growth, all-rows"
+        "--parts",
+        default="calls,speeds,padding,growth",
+        help="of calls, speeds, padding, growth, all-rows",
     )
     parser.add_argument("--encoder", default="minilm", help="of all-rows")
     parser.add_argument("--sample", type=int, default=480, help="utterances that all-rows times")
@@ -299,6 +307,10 @@ def measure_parts(
     if "speeds" in parts:
         figures["speeds"] = speeds(inputs, figures["calls"][0], options)
         print_table("Epochs, dev's evaluation included", SPEEDS, figures["speeds"], console)
+    if "padding" in parts:
+        runs = inputs.rows[0].runs
+        figures["padding"] = [apart(measure_padding, runs[:size], place) for size in PACKS]
+        print_table("What is computed", PADDING, figures["padding"], console)
     if "growth" in parts:
         figures["growth"] = growth(inputs, peak, options)
         print_table("Growth", GROWTH, figures["growth"], console)

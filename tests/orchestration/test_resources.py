@@ -1,9 +1,15 @@
 """What Ray sets aside, held against what Ray itself accepts."""
 
+import math
+
 import pytest
 from ray._common.ray_option_utils import validate_actor_options
+from rich.console import Console
 
-from mlt_ray.orchestration.resources import Resources
+from mlt_ray.errors import UserError
+from mlt_ray.orchestration.resources import Node, Resources, check_fits
+from mlt_ray.orchestration.setting import Setting
+from mlt_ray.store import Store
 
 
 def ray_accepts(gpus: float) -> bool:
@@ -46,3 +52,49 @@ def test_checkpoints_may_be_written_after_every_epoch_but_not_sooner() -> None:
     assert Resources(checkpoint_interval_s=0).checkpoint_interval_s == 0
     with pytest.raises(ValueError, match="checkpoint_interval_s: expected a number at least 0"):
         Resources(checkpoint_interval_s=-1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "slots"),
+    [
+        ({}, 5),
+        ({"cpus_per_run": 2}, 2),
+        ({"cpus_per_run": 0.5}, 10),
+        ({"gpus_per_run": 0.25}, 4),
+        ({"concurrency": 3}, 3),
+        ({"concurrency": 30}, 5),
+        ({"workers": 2}, 2),
+        ({"workers": 2, "gpus_per_worker": 0.5}, 1),
+        ({"workers": 3, "cpus_per_worker": 1}, 1),
+    ],
+)
+def test_runs_fit_where_one_node_has_all_that_one_asks_for(asked: dict, slots: int) -> None:
+    nodes = [Node(cpus=2, gpus=0), Node(cpus=3, gpus=1)]
+    if asked.get("gpus_per_run"):
+        nodes[1] = Node(cpus=math.inf, gpus=1)
+    assert check_fits(Resources(**asked), nodes) == slots
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"cpus_per_run": 4}, r"expected 4 CPU for a run, found 2 CPU and 0 GPU, 3 CPU and 1 GPU"),
+        ({"gpus_per_run": 2}, r"expected 1 CPU, 2 GPU for a run"),
+        ({"workers": 6}, r"expected 6 times 1 CPU for a run"),
+    ],
+)
+def test_what_fits_nowhere_is_refused_with_what_there_is(asked: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_fits(Resources(**asked), [Node(cpus=2, gpus=0), Node(cpus=3, gpus=1)])
+
+
+def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    asked = Resources(gpus_per_run=4096)
+    setting = Setting(corpus=tmp_path / "none", store=Store(tmp_path), resources=asked)
+    with pytest.raises(UserError, match=r"expected 1 CPU, 4096 GPU for a run, found"):
+        setting.open(Console(quiet=True))
+    # What a cluster has, only the cluster knows: here the corpus is what is missing.
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
+    with pytest.raises(UserError, match="none: expected"):
+        setting.open(Console(quiet=True))

@@ -91,6 +91,22 @@ def test_the_terminal_shows_every_cell_in_its_column() -> None:
         assert found == [cell.replace(" ", "") for cell in expected]
 
 
+def test_a_long_name_is_broken_over_lines_and_no_number_is() -> None:
+    name = "a system whose name is longer than the column has room for"
+    table = Table(
+        study="s",
+        title="t",
+        corpus="c",
+        fold_by=("session",),
+        rows=(replace(BOTH, name=name),),
+    )
+    shown = in_terminal(table, width=80)
+    for cell in CELLS["both"]:
+        assert cell.replace(" ", "") in shown
+    assert all(word in shown for word in name.split())
+    assert "…" not in shown
+
+
 def test_the_terminal_shows_a_name_in_brackets_as_it_is() -> None:
     table = Table(
         study="s", title="[red]t", corpus="[c]", fold_by=("session",), rows=(named("[laughter]"),)
