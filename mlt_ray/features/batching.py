@@ -12,10 +12,12 @@ from torch import Tensor
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import FeatureCache
-from mlt_ray.features.extras import Extra
+from mlt_ray.features.extras import Extra, load_extras
 from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
-from mlt_ray.spec import FeatureSpec
+from mlt_ray.spec import FeatureSpec, Run
+from mlt_ray.store import Store
 
 EVALUATION_BATCH = 32
 """Most utterances a batch outside training; fixed, so that it cannot change a score."""
@@ -68,6 +70,14 @@ class FoldData:
         frame_bytes = 4 * len(self.fitted.mean)
         self._keep = int(self.num_steps.sum()) * frame_bytes <= KEPT_BYTES
         self._kept: dict[int, np.ndarray] = {}
+
+    @classmethod
+    def of_run(cls, run: Run, corpus: Corpus, fold: Fold, store: Store) -> "FoldData":
+        """What a run is trained on, from the caches and encoders of a store that is prepared."""
+        features, model = run.spec.features, run.spec.model
+        extras = load_extras(corpus, fold, model.needs, store, features)
+        encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
+        return cls(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
 
     @property
     def num_learned_words(self) -> int:

@@ -15,9 +15,6 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed, RunStopped, StoreFull, UserError
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.encoders import encoder_folder
-from mlt_ray.features.extract import FeatureCache
-from mlt_ray.features.extras import load_extras
 from mlt_ray.lease import Lease, acquire
 from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.resources import Resources
@@ -183,11 +180,7 @@ class Messages:
 def fold_data(run: Run, location: str) -> FoldData:
     """The run's fold, from the store's corpus table, feature cache and encoders."""
     corpus, folds = _folds(run.spec.corpus, run.spec.folds, location)
-    store, fold, features = Store(location), folds[run.fold - 1], run.spec.features
-    model = run.spec.model
-    extras = load_extras(corpus, fold, model.needs, store, features)
-    encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
-    return FoldData(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
+    return FoldData.of_run(run, corpus, folds[run.fold - 1], Store(location))
 
 
 @functools.lru_cache(maxsize=4)

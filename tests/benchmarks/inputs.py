@@ -15,10 +15,6 @@ from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.encoders import encoder_folder
-from mlt_ray.features.extract import FeatureCache
-from mlt_ray.features.extras import load_extras
-from mlt_ray.models.bert import EncoderSpec
 from mlt_ray.orchestration.plan import PlannedRow, make_plan
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
 from mlt_ray.spec import Run, RunSpec
@@ -97,13 +93,5 @@ def read_table(fingerprint: str, store: Store) -> Corpus:
 
 def fold_of(run: Run, corpus: Corpus, store: Store) -> FoldData:
     """The fold that the run is trained on, from the store's cache and encoders."""
-    fold, features = make_folds(corpus, run.spec.folds)[run.fold - 1], run.spec.features
-    model = run.spec.model
-    return FoldData(
-        corpus,
-        fold,
-        features,
-        FeatureCache.open(store, features),
-        load_extras(corpus, fold, model.needs, store, features),
-        encoder_folder(store, model.encoder) if isinstance(model, EncoderSpec) else None,
-    )
+    fold = make_folds(corpus, run.spec.folds)[run.fold - 1]
+    return FoldData.of_run(run, corpus, fold, store)
