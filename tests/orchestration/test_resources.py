@@ -96,5 +96,5 @@ def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) 
         setting.open(Console(quiet=True))
     # What a cluster has, only the cluster knows: here the corpus is what is missing.
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
-    with pytest.raises(UserError, match="none: expected"):
+    with pytest.raises(UserError, match="no such folder"):
         setting.open(Console(quiet=True))
