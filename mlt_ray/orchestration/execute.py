@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray import tune
@@ -70,7 +71,14 @@ def execute(
         board = BoardClient(name, labels)
 
         def job_of(pack: Pack) -> Job:
-            return Job(runs=pack, store=store.location, owner=name, board=name, resources=resources)
+            return Job(
+                name=_name_of(labels, pack),
+                runs=pack,
+                store=store.location,
+                owner=name,
+                board=name,
+                resources=resources,
+            )
 
         until = None if timeout_s is None else time.monotonic() + timeout_s
         feed = Feed(source, store, job_of, pack_size(resources), until)
@@ -83,8 +91,8 @@ def execute(
                 num_samples=-1,
                 max_concurrent_trials=slots if resources.workers > 1 else resources.concurrency,
                 reuse_actors=True,
-                trial_name_creator=lambda t: _folder_name(labels, t),
-                trial_dirname_creator=lambda t: t.trial_id,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_folder,
             ),
             run_config=tune.RunConfig(
                 name=name,
@@ -155,7 +163,17 @@ def interruptible(feed: Feed) -> Iterator[Interruption]:
             signal.signal(number, handler)
 
 
-def _folder_name(labels: Mapping[str, Label], tune_trial: object) -> str:
-    runs = tune_trial.config["job"].runs  # type: ignore[attr-defined]
-    more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
-    return f"{labels[runs[0].digest]}{more}"
+def _name_of(labels: Mapping[str, Label], pack: Pack) -> str:
+    more = f" and {len(pack) - 1} more" if len(pack) > 1 else ""
+    return f"{labels[pack[0].digest]}{more}"
+
+
+# Tune pickles both with every trial, so neither may hold anything.
+
+
+def _trial_name(tune_trial: Any) -> str:
+    return str(tune_trial.config["job"].name)
+
+
+def _trial_folder(tune_trial: Any) -> str:
+    return str(tune_trial.trial_id)

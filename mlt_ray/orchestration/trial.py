@@ -33,8 +33,12 @@ Outcomes = dict[str, Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a worker is told: the runs, the store's location, who the driver is, its board."""
+    """What a worker is told: the runs, the store's location, who the driver is, its board.
 
+    `name` is what people read of the runs.
+    """
+
+    name: str
     runs: Pack
     store: str
     owner: str

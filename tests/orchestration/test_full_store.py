@@ -55,7 +55,9 @@ def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_p
 
 
 def job(folder: Path) -> trial.Job:
-    return trial.Job(runs=RUNS[:1], store=str(folder), owner="o", board="b", resources=Resources())
+    return trial.Job(
+        name="n", runs=RUNS[:1], store=str(folder), owner="o", board="b", resources=Resources()
+    )
 
 
 def refuse(*_: object, **__: object) -> None:
