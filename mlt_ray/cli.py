@@ -12,23 +12,14 @@ from rich.console import Console
 from mlt_ray.display import counting
 from mlt_ray.errors import UserError
 from mlt_ray.options import (
+    DEFAULT_STORE,
     Address,
-    Concurrency,
-    Corpus,
-    CpusPerRun,
-    Encoder,
-    Glove,
-    GpusPerRun,
-    GpusPerWorker,
     Out,
-    Overrides,
-    Pack,
-    ProfileOption,
-    SpeechEncoder,
     Store,
     Studies,
     TrackingUri,
-    Workers,
+    Training,
+    trains,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +37,6 @@ app = typer.Typer(
 corpus_app = typer.Typer(help="Make, voice and check corpora.", no_args_is_help=True)
 app.add_typer(corpus_app, name="corpus")
 
-DEFAULT_STORE = "runs"
 DEMO = ("demo",)
 DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3")
 INTERRUPTED = 130
@@ -71,29 +61,15 @@ def main() -> None:
 
 
 @app.command()
+@trains
 def run(
     studies: Studies,
-    corpus: Corpus,
-    store: Store = DEFAULT_STORE,
+    training: Training,
     rows: Annotated[
         list[str] | None, typer.Option(help="Only these rows, separated by commas.")
     ] = None,
     folds: Annotated[str, typer.Option(help="Folds to compute, such as 1,3 or 1-5.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds to compute, such as 1,2 or 1-10.")] = "",
-    overrides: Overrides = None,
-    glove: Glove = None,
-    encoder: Encoder = None,
-    speech_encoder: SpeechEncoder = None,
-    tracking_uri: TrackingUri = None,
-    address: Address = None,
-    profile: ProfileOption = None,
-    cpus_per_run: CpusPerRun = None,
-    gpus_per_run: GpusPerRun = None,
-    concurrency: Concurrency = None,
-    workers: Workers = None,
-    gpus_per_worker: GpusPerWorker = None,
-    pack: Pack = None,
-    out: Out = None,
     dry_run: Annotated[bool, typer.Option(help="Show the plan and compute nothing.")] = False,
 ) -> None:
     """Compute what a store lacks of one or more studies, then print their tables.
@@ -103,12 +79,9 @@ def run(
     from mlt_ray.orchestration.studies import Request, show_plan
     from mlt_ray.study import load_study
 
-    flags = machine_flags(cpus_per_run, gpus_per_run, concurrency, workers, gpus_per_worker, pack)
     request = Request(
-        studies=[load_study(name, overrides or []) for name in dict.fromkeys(studies)],
-        setting=make_setting(
-            corpus, store, glove, encoder, speech_encoder, tracking_uri, address, profile, flags
-        ),
+        studies=[load_study(name, training.overrides or []) for name in dict.fromkeys(studies)],
+        setting=setting_of(training),
         rows=rows or [],
         folds=parse_numbers("--folds", folds),
         seeds=parse_numbers("--seeds", seeds),
@@ -116,16 +89,16 @@ def run(
     if dry_run:
         show_plan(request, Console())
     else:
-        compute_and_print(request, out)
+        compute_and_print(request, training.out)
 
 
 @app.command()
+@trains
 def search(
     space: Annotated[
         str, typer.Argument(help="Shipped search space (see mlt-ray studies) or YAML file.")
     ],
-    corpus: Corpus,
-    store: Store = DEFAULT_STORE,
+    training: Training,
     trials: Annotated[
         int | None, typer.Option(min=1, help="Configurations to propose; default: as in the file.")
     ] = None,
@@ -135,20 +108,6 @@ def search(
     timeout: Annotated[
         str, typer.Option(help="Stop after a time such as 30m or 2h; ask again to go on.")
     ] = "",
-    overrides: Overrides = None,
-    glove: Glove = None,
-    encoder: Encoder = None,
-    speech_encoder: SpeechEncoder = None,
-    tracking_uri: TrackingUri = None,
-    address: Address = None,
-    profile: ProfileOption = None,
-    cpus_per_run: CpusPerRun = None,
-    gpus_per_run: GpusPerRun = None,
-    concurrency: Concurrency = None,
-    workers: Workers = None,
-    gpus_per_worker: GpusPerWorker = None,
-    pack: Pack = None,
-    out: Out = None,
     dry_run: Annotated[bool, typer.Option(help="Show the space and compute nothing.")] = False,
 ) -> None:
     """Search a space by partial cross-validation, then train the best on all folds and seeds.
@@ -159,11 +118,8 @@ def search(
     from mlt_ray.orchestration.searches import parse_duration, run_search, show_space
     from mlt_ray.space import load_space, with_changes
 
-    flags = machine_flags(cpus_per_run, gpus_per_run, concurrency, workers, gpus_per_worker, pack)
-    setting = make_setting(
-        corpus, store, glove, encoder, speech_encoder, tracking_uri, address, profile, flags
-    )
-    loaded = with_changes(load_space(space, overrides or []), trials=trials, best=best)
+    setting = setting_of(training)
+    loaded = with_changes(load_space(space, training.overrides or []), trials=trials, best=best)
     timeout_s = parse_duration("--timeout", timeout) if timeout else None
     console = Console()
     if dry_run:
@@ -171,7 +127,7 @@ def search(
         return
     outcome = run_search(loaded, setting, console, timeout_s)
     if outcome.studies:
-        print_tables(list(outcome.studies), setting.store, out, console)
+        print_tables(list(outcome.studies), setting.store, training.out, console)
     report_failures(outcome.failures)
 
 
@@ -317,47 +273,30 @@ def corpus_check(
         raise typer.Exit(2)
 
 
-def machine_flags(
-    cpus_per_run: float | None,
-    gpus_per_run: float | None,
-    concurrency: int | None,
-    workers: int | None,
-    gpus_per_worker: float | None,
-    pack: int | None,
-) -> dict[str, float | int | None]:
-    """The flags of the panel `MACHINES` by their names in `Resources`; None was not given."""
-    return dict(locals())
-
-
-def make_setting(
-    corpus: Path,
-    store: str,
-    glove: Path | None,
-    encoder: str | None,
-    speech_encoder: str | None,
-    tracking_uri: str | None,
-    address: str | None,
-    profile: str | None,
-    flags: dict[str, float | int | None],
-) -> "Setting":
-    """What `run` and `search` have in common; what a flag leaves open, the profile says."""
+def setting_of(training: Training) -> "Setting":
+    """Where a verb finds and leaves things: as its flags say, else as the profile does."""
     from mlt_ray.orchestration.profiles import Profile, load_profile, merged
     from mlt_ray.orchestration.setting import Setting
     from mlt_ray.store import Store as RunStore
 
     where = merged(
-        load_profile(profile) if profile else Profile(),
-        address=address,
-        tracking_uri=tracking_uri,
-        store=store if store != DEFAULT_STORE else None,
-        **flags,
+        load_profile(training.profile) if training.profile else Profile(),
+        address=training.address,
+        tracking_uri=training.tracking_uri,
+        store=training.store if training.store != DEFAULT_STORE else None,
+        cpus_per_run=training.cpus_per_run,
+        gpus_per_run=training.gpus_per_run,
+        concurrency=training.concurrency,
+        workers=training.workers,
+        gpus_per_worker=training.gpus_per_worker,
+        pack=training.pack,
     )
     return Setting(
-        corpus=corpus,
+        corpus=training.corpus,
         store=RunStore(where.store or DEFAULT_STORE),
-        glove=glove,
-        encoder=encoder,
-        speech_encoder=speech_encoder,
+        glove=training.glove,
+        encoder=training.encoder,
+        speech_encoder=training.speech_encoder,
         tracking_uri=where.tracking_uri,
         address=where.address,
         resources=where.resources,

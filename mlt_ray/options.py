@@ -1,9 +1,16 @@
 """The options that several verbs of the command line share."""
 
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
+
+DEFAULT_STORE = "runs"
 
 Corpus = Annotated[Path, typer.Option(help="IEMOCAP's folder, or a folder with manifest.csv.")]
 Store = Annotated[
@@ -96,3 +103,55 @@ Pack = Annotated[
         "15 on a GPU.",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The options of a verb that trains: on what, with what, where, on which machines."""
+
+    corpus: Corpus
+    store: Store = DEFAULT_STORE
+    overrides: Overrides = None
+    glove: Glove = None
+    encoder: Encoder = None
+    speech_encoder: SpeechEncoder = None
+    tracking_uri: TrackingUri = None
+    address: Address = None
+    profile: ProfileOption = None
+    cpus_per_run: CpusPerRun = None
+    gpus_per_run: GpusPerRun = None
+    concurrency: Concurrency = None
+    workers: Workers = None
+    gpus_per_worker: GpusPerWorker = None
+    pack: Pack = None
+    out: Out = None
+
+
+def trains(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb that has the options of `Training` beside its own, and gets them as `training`."""
+    fields, hints = dataclasses.fields(Training), get_type_hints(Training, include_extras=True)
+    # Typer reads what a function says of itself.
+    signature = inspect.signature(verb, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "training"]
+    shared = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=inspect.Parameter.empty
+            if field.default is dataclasses.MISSING
+            else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields
+    ]
+    every = [*own, *shared]
+    every.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+
+    @functools.wraps(verb)
+    def called(**given: Any) -> None:
+        training = Training(**{field.name: given.pop(field.name) for field in fields})
+        verb(**given, training=training)
+
+    called.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
+    return called
