@@ -45,23 +45,26 @@ class Dropout(nn.Module):
             return x
         if self.key is None:
             raise RuntimeError("dropout in training needs set_dropout_keys before the step")
-        return x * keep_mask(self.key, x.shape, self.p).to(x.dtype).mul_(1 / (1 - self.p))
+        return x * scaled_mask(self.key, x.shape, self.p).to(x.dtype)
 
 
-def keep_mask(key: Tensor, shape: torch.Size, p: float) -> Tensor:
-    """Bool mask of `shape` (B, …), True with probability 1 − p, from the (B,) int32 `key`."""
-    places, threshold = _places(shape[1:], key.device), _threshold(p)
+def scaled_mask(key: Tensor, shape: torch.Size, p: float) -> Tensor:
+    """Float32 of `shape` (B, …) from the (B,) int32 `key`: 0 with probability p, else 1 / (1 − p)."""
+    places = _places(shape[1:], key.device)
     if key.device.type == "cpu" and places.dim() == 3 and places[0].numel() > LARGE:
         # A dozen passes over what a core's cache holds take half the time of those over all.
         codes = (part + one for one in key for part in places)
-        return torch.stack([_mix_(code) > threshold for code in codes]).view(shape)
-    return _mix_(key.view(-1, *[1] * (len(shape) - 1)) + places) > threshold
+        return torch.stack([_scaled(_mix_(code), p) for code in codes]).view(shape)
+    return _scaled(_mix_(key.view(-1, *[1] * (len(shape) - 1)) + places), p)
 
 
-@functools.lru_cache
-def _threshold(p: float) -> Tensor:
-    """Int32 number below which a share `p` of all int32 numbers lies."""
-    return torch.tensor(int(p * 2**32) - 2**31, dtype=torch.int32)
+def _scaled(code: Tensor, p: float) -> Tensor:
+    """1 / (1 − p) where a code is above the number below which a share `p` of all int32 lies.
+
+    By arithmetic, since a comparison and what it gives, a bool tensor, take many times as long. A
+    code that is above by less than 1 / (1 − p), one of some 2^30, gives what it is above by.
+    """
+    return code.to(torch.float32).sub_(p * 2**32 - 2**31).clamp(0, 1 / (1 - p))
 
 
 @functools.lru_cache(maxsize=64)

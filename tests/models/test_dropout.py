@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlt_ray.models.dropout import Dropout, keep_mask, set_dropout_keys
+from mlt_ray.models.dropout import Dropout, scaled_mask, set_dropout_keys
 
 SIGMAS = 5
 SHAPE = (11, 97, 101)
@@ -61,7 +61,9 @@ def test_kept_values_are_scaled_and_the_others_are_zero() -> None:
     output = dropout(x)
     kept = output != 0
     assert dropout.key is not None
-    assert torch.equal(kept, keep_mask(dropout.key, x.shape, 0.2))
+    factors = scaled_mask(dropout.key, x.shape, 0.2)
+    assert set(factors.unique().tolist()) == {0.0, factors.max().item()}
+    assert torch.equal(output, x * factors)
     torch.testing.assert_close(output[kept], x[kept] / 0.8)
 
 
