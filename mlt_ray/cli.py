@@ -1,10 +1,13 @@
 """The command line: parse, call, print. Verbs import what they need when they are called."""
 
+import atexit
+import contextlib
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -43,13 +46,13 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C; Typer turns the interruption into it."""
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
     try:
         app()
     except UserError as error:
         print(f"mlt-ray: {error}", file=sys.stderr)
-        sys.exit(2)
+        leave(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print(
@@ -57,7 +60,21 @@ def main() -> None:
                 "from here",
                 file=sys.stderr,
             )
-        raise
+        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, without taking apart what torch, Ray and MLflow have built in its memory.
+
+    That would take a second. Whatever must not be lost was written and closed before.
+    """
+    atexit._run_exitfuncs()
+    # A reader such as head may be gone by now.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 @app.command()

@@ -8,9 +8,12 @@ says which.
 """
 
 import functools
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -208,18 +211,30 @@ def tag_by_rules(words: Sequence[str], position: int) -> str:
 
 def _default_tagger() -> tuple[Tagger, str]:
     """NLTK's tagger if its data is installed, else the rules; and a name for the choice."""
-    import nltk
+    rules = tag_by_rules, f"rules-{_RULES_VERSION}"
+    if not any(root.is_dir() for root in nltk_roots()):
+        return rules
+    import nltk  # takes as long as all the rest of a command that computes nothing
 
     try:
         nltk.data.find("taggers/averaged_perceptron_tagger_eng")
     except LookupError:
-        return tag_by_rules, f"rules-{_RULES_VERSION}"
+        return rules
 
     def tag_by_nltk(words: Sequence[str], position: int) -> str:
         tag: str = nltk.pos_tag(list(words))[position][1]
         return tag
 
     return tag_by_nltk, f"nltk-{metadata.version('nltk')}"
+
+
+def nltk_roots() -> list[Path]:
+    """Where NLTK looks for its data."""
+    given = [Path(d).expanduser() for d in os.environ.get("NLTK_DATA", "").split(os.pathsep) if d]
+    prefix, usr = Path(sys.prefix), Path("/usr")
+    own = [prefix / part / "nltk_data" for part in ("", "share", "lib")]
+    system = [usr / part / "nltk_data" for part in ("share", "local/share", "lib", "local/lib")]
+    return [*given, Path.home() / "nltk_data", *own, *system]
 
 
 @functools.cache

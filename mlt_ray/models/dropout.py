@@ -49,7 +49,7 @@ class Dropout(nn.Module):
 
 
 def scaled_mask(key: Tensor, shape: torch.Size, p: float) -> Tensor:
-    """Float32 of `shape` (B, …) from the (B,) int32 `key`: 0 with probability p, else 1 / (1 − p)."""
+    """Float32 of `shape` (B, …) from (B,) int32 keys: 0 with probability p, else 1 / (1 − p)."""
     places = _places(shape[1:], key.device)
     if key.device.type == "cpu" and places.dim() == 3 and places[0].numel() > LARGE:
         # A dozen passes over what a core's cache holds take half the time of those over all.

@@ -14,14 +14,15 @@ class Background:
     """Passes on what it is told, in order; a context manager and Observer.
 
     Writing to MLflow takes a sizeable part of a second a run, for which the worker that has just
-    finished it would otherwise wait for its next one. An error of the observer is raised where it
-    is told of the next event, or at the end of the block, which waits until everything is passed
-    on; a Ctrl-C meanwhile drops the rest.
+    finished it would otherwise wait for its next one; importing it takes as long as Ray takes to
+    start, so the observer is made in the thread, too. Its error is raised where it is told of the
+    next event, or at the end of the block, which waits until everything is passed on; a Ctrl-C
+    meanwhile drops the rest.
     """
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, make: Callable[[], Observer]) -> None:
         self._thread = ThreadPoolExecutor(1)
+        self._observer = self._thread.submit(make)
         self._told: deque[Future[None]] = deque()
 
     def __enter__(self) -> "Background":
@@ -34,31 +35,36 @@ class Background:
             self._thread.shutdown(cancel_futures=True)
             raise
         if kind is None:
+            self._observer.result()
             self._raise_errors()
 
     def started(self, run: Run) -> None:
         """Passed on."""
-        self._tell(self._observer.started, run)
+        self._tell("started", run)
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """Passed on."""
-        self._tell(self._observer.epochs, run, epochs)
+        self._tell("epochs", run, epochs)
 
     def finished(self, run: Run) -> None:
         """Passed on."""
-        self._tell(self._observer.finished, run)
+        self._tell("finished", run)
 
     def failed(self, run: Run, reason: str) -> None:
         """Passed on."""
-        self._tell(self._observer.failed, run, reason)
+        self._tell("failed", run, reason)
 
     def stopped(self, run: Run) -> None:
         """Passed on."""
-        self._tell(self._observer.stopped, run)
+        self._tell("stopped", run)
 
-    def _tell(self, event: Callable[..., None], *values: Any) -> None:
+    def _tell(self, event: str, *values: Any) -> None:
         self._raise_errors()
-        self._told.append(self._thread.submit(event, *values))
+        self._told.append(self._thread.submit(self._pass_on, event, *values))
+
+    def _pass_on(self, event: str, *values: Any) -> None:
+        # Whatever made the observer was submitted first: nothing is waited for here.
+        getattr(self._observer.result(), event)(*values)
 
     def _raise_errors(self) -> None:
         while self._told and self._told[0].done():

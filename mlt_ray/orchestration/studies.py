@@ -1,8 +1,8 @@
 """Studies from end to end: corpus, features, plan, runs, tracking."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,9 @@ from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.setting import Setting
 from mlt_ray.spec import Run, unknown_key
 from mlt_ray.study import Study
+
+if TYPE_CHECKING:
+    from mlt_ray.orchestration.jobs import Observer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,21 +84,32 @@ def run_plans(plans: Sequence[Plan], setting: Setting, console: Console) -> Outc
     runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
     cached = len(runs) - len(left)
     console.print(f"runs: {len(runs)} asked for, {cached} in the store, {len(left)} to compute")
-    tracker = setting.tracker([recorded(plan.study, store) for plan in plans])
+    known = [recorded(plan.study, store) for plan in plans]
+
+    def tracker() -> "Observer":
+        found: Observer = setting.tracker(known)
+        return found
+
     failures: tuple[str, ...] = ()
     if left:
         failures = _train(plans, left, tracker, setting, console)
+    else:
+        tracker()
     return Outcome(computed=len(left) - len(failures), cached=cached, failures=failures)
 
 
 def _train(
-    plans: Sequence[Plan], left: Sequence[Run], tracker: Any, setting: Setting, console: Console
+    plans: Sequence[Plan],
+    left: Sequence[Run],
+    tracker: Callable[[], "Observer"],
+    setting: Setting,
+    console: Console,
 ) -> tuple[str, ...]:
     # Ray takes a second to import.
     from mlt_ray.orchestration.background import Background
     from mlt_ray.orchestration.board import Label
     from mlt_ray.orchestration.execute import execute
-    from mlt_ray.orchestration.jobs import Observer, Queue
+    from mlt_ray.orchestration.jobs import Queue
 
     singles = {row.name for p in plans for row in p.rows if row.asked and not _packs(row)}
     if singles and (setting.resources.pack or 1) > 1:

