@@ -28,7 +28,7 @@ from mlt_ray.options import (
 if TYPE_CHECKING:
     from mlt_ray.orchestration.setting import Setting
     from mlt_ray.orchestration.studies import Request
-    from mlt_ray.store import Store as RunStore
+    from mlt_ray.storage.store import Store as RunStore
 
 app = typer.Typer(
     help="Cross-validated multimodal speech emotion recognition, orchestrated with Ray.",
@@ -151,7 +151,7 @@ def search(
 @app.command()
 def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> None:
     """Print the tables of studies, and write them as Markdown, LaTeX, CSV and JSON."""
-    from mlt_ray.store import Store as RunStore
+    from mlt_ray.storage.store import Store as RunStore
 
     names = dict.fromkeys(Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in studies)
     print_tables(list(names), RunStore(store), out, Console())
@@ -172,7 +172,7 @@ def demo(
     from mlt_ray.orchestration.setting import Setting
     from mlt_ray.orchestration.studies import Request
     from mlt_ray.orchestration.tracking import default_uri
-    from mlt_ray.store import Store as RunStore
+    from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.study import load_study
 
     console, runs = Console(), RunStore(store)
@@ -218,7 +218,7 @@ def sync(store: Store = DEFAULT_STORE, tracking_uri: TrackingUri = None) -> None
     """Write to MLflow whatever finished runs it lacks, with their original times."""
     from mlt_ray.orchestration.plan import tracked
     from mlt_ray.orchestration.tracking import Tracker, default_uri
-    from mlt_ray.store import Store as RunStore
+    from mlt_ray.storage.store import Store as RunStore
 
     runs = RunStore(store)
     plans = tracked(runs)
@@ -294,7 +294,7 @@ def setting_of(training: Training) -> "Setting":
     """Where a verb finds and leaves things: as its flags say, else as the profile does."""
     from mlt_ray.orchestration.profiles import Profile, load_profile, merged
     from mlt_ray.orchestration.setting import Setting
-    from mlt_ray.store import Store as RunStore
+    from mlt_ray.storage.store import Store as RunStore
 
     where = merged(
         load_profile(training.profile) if training.profile else Profile(),

@@ -81,7 +81,7 @@ def _devices() -> str:
 
 
 def _store(location: str | Path) -> str:
-    from mlt_ray.store import Store
+    from mlt_ray.storage.store import Store
 
     store = Store(location)
     existing = next(p for p in (store.root, *store.root.parents) if p.exists())
@@ -111,7 +111,7 @@ def _mlflow(location: str | Path, tracking_uri: str | None) -> str:
     import mlflow
 
     from mlt_ray.orchestration.tracking import default_uri
-    from mlt_ray.store import Store
+    from mlt_ray.storage.store import Store
 
     store = Store(location)
     if tracking_uri is None and not (store.root / "mlflow.db").exists():

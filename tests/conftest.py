@@ -13,7 +13,7 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.extract import FeatureCache, text_key
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import FeatureSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 NUM_BINS = 5
 VECTOR_DIM = 3

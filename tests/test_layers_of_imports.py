@@ -16,11 +16,8 @@ PACKAGE = Path(mlt_ray.__file__).parent
 
 LAYERS = (
     {"errors", "labels", "display", "options"},
-    {"files", "holder", "documents"},
-    {"remote"},
-    {"mirror", "claim"},
-    {"spec", "store"},
-    {"lease"},
+    {"spec", "documents"},
+    {"storage"},
     {"corpus", "batch"},
     {"features", "models"},
     {"training", "study"},
@@ -110,9 +107,10 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 def test_a_store_in_a_folder_loads_nothing_that_speaks_to_a_network() -> None:
     code = (
-        "import sys; from mlt_ray.store import Store; from mlt_ray.lease import acquire\n"
+        "import sys; from mlt_ray.storage.store import Store\n"
+        "from mlt_ray.storage.lease import acquire\n"
         "acquire(Store(sys.argv[1]), 'run', 'owner').release()\n"
-        "print({'pyarrow', 'fsspec', 'mlt_ray.remote'} & set(sys.modules))"
+        "print({'pyarrow', 'fsspec', 'mlt_ray.storage.remote'} & set(sys.modules))"
     )
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", code, folder]

@@ -17,7 +17,7 @@ from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import Extra, load_extras
 from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
 from mlt_ray.spec import FeatureSpec, Run
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 EVALUATION_BATCH = 32
 """Most utterances a batch outside training; fixed, so that it cannot change a score."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlt_ray.files import replacing, write_json
+from mlt_ray.storage.files import replacing, write_json
 
 
 class Cache:

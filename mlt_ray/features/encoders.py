@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.errors import UserError
-from mlt_ray.files import replacing
 from mlt_ray.spec import digest_of
-from mlt_ray.store import Store
+from mlt_ray.storage.files import replacing
+from mlt_ray.storage.store import Store
 
 FAMILY: Final = ("bert", "roberta", "electra", "distilbert")
 """Kinds of text encoder whose first output is the CLS vector, and whose dropout we can key."""

@@ -21,7 +21,7 @@ from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors
 from mlt_ray.features.words import tokenize
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 SEGMENT = 256
 """Utterances a segment of the cache: what an interruption can cost at most."""

@@ -31,7 +31,7 @@ from mlt_ray.features.pieces import (
 from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.features.speech_encoders import speech_vectors
 from mlt_ray.spec import FeatureSpec, Need, digest_of
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 
 class Extra(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlt_ray.orchestration.jobs import Observer
 from mlt_ray.spec import Run
-from mlt_ray.store import Epoch
+from mlt_ray.storage.store import Epoch
 
 
 class Background:

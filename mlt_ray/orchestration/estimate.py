@@ -14,7 +14,7 @@ from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model, is_network
 from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import RunSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 WARM_UP_STEPS = 2
 TIMED_STEPS = 3

@@ -15,7 +15,6 @@ import ray
 from ray import tune
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.files import filling
 from mlt_ray.models.registry import packs
 from mlt_ray.orchestration.board import BoardClient, Label
 from mlt_ray.orchestration.connection import connection
@@ -23,7 +22,8 @@ from mlt_ray.orchestration.feed import Events, Feed
 from mlt_ray.orchestration.jobs import Observer, Pack, PackSize, Source
 from mlt_ray.orchestration.resources import Node, Resources, check_fits, share_of_trial
 from mlt_ray.orchestration.trial import Job, trial
-from mlt_ray.store import Store
+from mlt_ray.storage.files import filling
+from mlt_ray.storage.store import Store
 
 CRASHES = 2
 """How often a worker may die at the same runs before they count as failed."""

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from mlt_ray.orchestration.board import BoardClient
 from mlt_ray.orchestration.jobs import End, Observer, Outcome, Pack, PackSize, Source
 from mlt_ray.spec import Run
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 RETRY_S = 2.0
 """How often a run that another driver computes is asked for."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.store import Epoch
+from mlt_ray.storage.store import Epoch
 
 Pack = tuple[Run, ...]
 """Runs of one RunSpec that one worker trains side by side; most packs hold one run."""

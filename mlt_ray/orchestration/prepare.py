@@ -14,7 +14,7 @@ from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, digest_of
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.study import Row, Study
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from mlt_ray.display import duration
 from mlt_ray.orchestration.plan import Plan, PlannedRow
 from mlt_ray.spec import Run
-from mlt_ray.store import Epoch, Store
+from mlt_ray.storage.store import Epoch, Store
 
 MARKS = {
     "done": ("●", "green"),

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.lease import acquire
 from mlt_ray.orchestration.plan import (
     Plan,
     cells_values,
@@ -25,7 +24,8 @@ from mlt_ray.orchestration.setting import Setting
 from mlt_ray.orchestration.studies import run_plans
 from mlt_ray.space import SearchSpace
 from mlt_ray.spec import RunSpec, digest_of
-from mlt_ray.store import Store
+from mlt_ray.storage.lease import acquire
+from mlt_ray.storage.store import Store
 from mlt_ray.study import Row, Study, load_study
 
 

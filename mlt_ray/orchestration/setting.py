@@ -13,7 +13,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
 from mlt_ray.orchestration.resources import LOCAL, Node, Resources, check_fits, ray_address
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.study import Row
 
 

@@ -21,10 +21,10 @@ from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
-from mlt_ray.lease import acquire
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.spec import Run, digest_of
-from mlt_ray.store import PARTS, Epoch, RunReport, Store
+from mlt_ray.storage.lease import acquire
+from mlt_ray.storage.store import PARTS, Epoch, RunReport, Store
 
 FLUSH_INTERVAL_S = 5.0
 """Least time between two writes of one run's curve while it is computed."""

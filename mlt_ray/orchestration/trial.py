@@ -15,11 +15,11 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed, RunStopped, StoreFull, UserError
 from mlt_ray.features.batching import FoldData
-from mlt_ray.lease import Lease, acquire
 from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import FoldSpec, Run
-from mlt_ray.store import Epoch, Store
+from mlt_ray.storage.lease import Lease, acquire
+from mlt_ray.storage.store import Epoch, Store
 from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
 from mlt_ray.training.fit import fit
 from mlt_ray.training.group import ALONE, Group

@@ -11,7 +11,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from mlt_ray.errors import StoreFull
 from mlt_ray.orchestration.jobs import End, Outcome, Pack
 from mlt_ray.orchestration.trial import Job, Messages, Outcomes, compute
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.training.group import Group
 
 RESTARTS = 2

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.reports.statistics import Aggregate, aggregate
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 Scores = Mapping[str, tuple[float, float | None]]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.labels import CLASSES
-from mlt_ray.store import RunReport
+from mlt_ray.storage.store import RunReport
 from mlt_ray.training.metrics import score
 
 

@@ -11,9 +11,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from mlt_ray.files import write_bytes
 from mlt_ray.reports.collect import Table, TableRow
 from mlt_ray.reports.statistics import Statistic
+from mlt_ray.storage.files import write_bytes
 
 SCORES = ("wa", "ua")
 HEADINGS = ("published WA", "published UA", "measured WA", "measured UA", "runs")

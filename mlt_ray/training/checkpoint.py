@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mlt_ray.files import replacing
+from mlt_ray.storage.files import replacing
 from mlt_ray.training.learner import Learner
 
 INTERVAL_S = 20.0

@@ -19,7 +19,7 @@ from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.system import System
 from mlt_ray.spec import Run
-from mlt_ray.store import Epoch, Predictions
+from mlt_ray.storage.store import Epoch, Predictions
 from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.metrics import score
 from mlt_ray.training.precision import casting

@@ -23,7 +23,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.registry import packs
 from mlt_ray.spec import Run
-from mlt_ray.store import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.storage.store import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner, milliseconds

@@ -23,7 +23,7 @@ from mlt_ray.features.extract import extract
 from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.orchestration.prepare import Tools
 from mlt_ray.spec import FeatureSpec, FramesSpec, Need
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
 from tests.benchmarks.inputs import thinned, write_manifest
 

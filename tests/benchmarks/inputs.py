@@ -18,7 +18,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.orchestration.plan import PlannedRow, make_plan
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study
 
 

@@ -42,7 +42,7 @@ from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed
 from mlt_ray.spec import Run
-from mlt_ray.store import RunReport, Store
+from mlt_ray.storage.store import RunReport, Store
 from mlt_ray.training.fit import fit
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
 from tests.benchmarks.inputs import fold_of, open_inputs, read_table

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed
 from mlt_ray.spec import Run, TrainingSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import train
 from mlt_ray.training.pack import steps_of_epoch

@@ -30,7 +30,7 @@ from mlt_ray.batch import InputSizes
 from mlt_ray.features.batching import FoldData
 from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.spec import Run
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import peak_memory_mib
 from tests.benchmarks.inputs import fold_of, read_table
 

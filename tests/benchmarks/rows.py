@@ -26,7 +26,7 @@ from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import Run
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.training.fit import fit
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
 from tests.benchmarks.inputs import fold_of, open_inputs, read_table

@@ -23,7 +23,7 @@ from mlt_ray.corpus.demo import write_demo
 from mlt_ray.features.batching import FoldData
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.spec import Run
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.training.learner import Learner
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
 from tests.benchmarks.inputs import open_inputs

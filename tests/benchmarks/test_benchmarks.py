@@ -22,7 +22,8 @@ from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import FeatureSpec, Run, RunSpec, TrainingSpec
-from mlt_ray.store import Store, write_json
+from mlt_ray.storage.files import write_json
+from mlt_ray.storage.store import Store
 from tests.benchmarks import packs, training
 from tests.benchmarks.figures import Column, peak_memory_mib, print_table, write_figures
 from tests.benchmarks.inputs import Inputs, fold_of, thinned, write_manifest

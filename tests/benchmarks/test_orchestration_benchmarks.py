@@ -13,7 +13,8 @@ import torch
 from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
-from mlt_ray.store import Store, write_json
+from mlt_ray.storage.files import write_json
+from mlt_ray.storage.store import Store
 from mlt_ray.training.fit import fit
 from tests.benchmarks.inputs import fold_of
 from tests.benchmarks.overhead import Call, Process, Watch, kind_of, mean_gap_ms, train_alone

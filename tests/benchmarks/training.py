@@ -28,7 +28,7 @@ from rich.console import Console
 from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.display import duration
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
 from tests.benchmarks.inputs import Inputs, open_inputs, thinned, write_manifest

@@ -17,7 +17,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import Context, extract_extra, load_extras
 from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, Need
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 SPEC = FeatureSpec(frames=FramesSpec(num_bins=5, hop_ms=10.0))
 NEED = Need("alignment")

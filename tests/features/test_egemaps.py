@@ -14,7 +14,7 @@ from mlt_ray.features.egemaps import NUM_VALUES, egemaps, egemaps_vectors
 from mlt_ray.features.extras import Context, extract_extra, open_cache
 from mlt_ray.features.prosody import prosody
 from mlt_ray.spec import FeatureSpec, Need
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 RATE_HZ = 16_000
 

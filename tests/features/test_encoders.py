@@ -22,7 +22,7 @@ from mlt_ray.features.encoders import (
 )
 from mlt_ray.features.pieces import cls_vectors, word_pieces
 from mlt_ray.models.bert import load_encoder
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from tests.tiny_encoder import change_config, write_encoder
 from tests.tiny_speech_encoder import write_speech_encoder
 

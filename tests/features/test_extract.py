@@ -15,7 +15,7 @@ from mlt_ray.features.audio import log_mel, read_audio
 from mlt_ray.features.extract import FeatureCache, chunks, extract
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, FramesSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 SPEC = FeatureSpec(frames=FramesSpec(num_bins=23), vectors="tiny@1", phonemizer="letters")
 

@@ -15,7 +15,7 @@ from mlt_ray.features.encoders import FAMILY, Encoders, encoder_folder, find_enc
 from mlt_ray.features.extras import Context, extract_extra, load_extras, open_cache
 from mlt_ray.features.pieces import cls_vectors, padding_id, sentence_vectors, word_pieces
 from mlt_ray.spec import FeatureSpec, FoldSpec, Need
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from tests.tiny_encoder import POSITIONS, WIDTH, write_encoder
 
 TEXTS = ["so what", "", "i told you", "x" * 99, "no", "so what"]

@@ -9,7 +9,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from mlt_ray.orchestration.connection import is_no_death
 from mlt_ray.orchestration.feed import Events, Feed
 from mlt_ray.orchestration.jobs import Queue
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 
 def record_of(error: Exception) -> logging.LogRecord:

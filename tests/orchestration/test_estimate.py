@@ -7,7 +7,7 @@ import pytest
 
 from mlt_ray.orchestration.estimate import estimate
 from mlt_ray.orchestration.plan import make_plan
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study, parse_study
 
 

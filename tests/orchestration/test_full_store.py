@@ -17,7 +17,7 @@ from mlt_ray.orchestration.jobs import End, Outcome, Queue
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.tracking import reason_of
 from mlt_ray.spec import ModelSpec, Run, RunSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.training.group import Group
 
 FULL = "/store/x: no space left"

@@ -12,7 +12,8 @@ from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record, record
 from mlt_ray.orchestration.setting import Setting
 from mlt_ray.orchestration.studies import Request
 from mlt_ray.spec import Run
-from mlt_ray.store import Store, write_json
+from mlt_ray.storage.files import write_json
+from mlt_ray.storage.store import Store
 from mlt_ray.study import Study, parse_study
 
 

@@ -8,7 +8,7 @@ from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.orchestration.plan import Plan, PlannedRow
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 HEIGHT = 7
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.resources import Node, Resources, check_fits
 from mlt_ray.orchestration.setting import Setting
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 
 
 def ray_accepts(gpus: float) -> bool:

@@ -9,7 +9,7 @@ from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.orchestration.plan import Plan, PlannedRow, record, recorded
 from mlt_ray.orchestration.tracking import Tracker, default_uri
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from tests.orchestration.conftest import report_of, write_report
 
 pytestmark = pytest.mark.slow

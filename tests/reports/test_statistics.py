@@ -9,7 +9,7 @@ import pytest
 from sklearn import metrics
 
 from mlt_ray.reports.statistics import aggregate
-from mlt_ray.store import RunReport
+from mlt_ray.storage.store import RunReport
 from mlt_ray.training.metrics import score
 
 Report = Callable[..., RunReport]

@@ -25,7 +25,8 @@ from mlt_ray.reports.tables import (
     as_terminal,
     write_tables,
 )
-from mlt_ray.store import RunReport, Store, write_json
+from mlt_ray.storage.files import write_json
+from mlt_ray.storage.store import RunReport, Store
 
 Report = Callable[..., RunReport]
 

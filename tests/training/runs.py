@@ -13,7 +13,7 @@ import torch
 from mlt_ray.features.batching import FoldData
 from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.spec import FeatureSpec, ModelSpec, Run, RunSpec, TrainingSpec
-from mlt_ray.store import PARTS
+from mlt_ray.storage.store import PARTS
 from mlt_ray.training import learner
 from mlt_ray.training.loop import FinishedRun, train
 from mlt_ray.training.metrics import Scores, score

@@ -24,7 +24,7 @@ from mlt_ray.features.extract import FeatureCache
 from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.spec import Run
-from mlt_ray.store import Store
+from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.loop import train

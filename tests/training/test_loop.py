@@ -16,7 +16,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.registry import build_model
 from mlt_ray.spec import FoldSpec, Run
-from mlt_ray.store import PARTS, Epoch
+from mlt_ray.storage.store import PARTS, Epoch
 from mlt_ray.training import learner, loop
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.loop import FinishedRun, train

@@ -8,14 +8,14 @@
     studies/<study>.json         rows as last planned
     searches/<search>.json       configurations as proposed; Optuna's own state is in optuna.db
 
-    leases/                      who computes what now (`mlt_ray.lease`)
+    leases/                      who computes what now (`mlt_ray.storage.lease`)
 
 A run is finished when its report.json exists; it is written last, once, and never changed.
 
-A store behind a URI is mirrored by a folder of each machine that uses it (`mlt_ray.mirror`): what
-lacks there is fetched when it is asked for, and what is written goes to the other side as well, in
-an order in which nothing there ever points to what is not there yet. Databases such as MLflow's
-stay in the mirror: they are views, and are rebuilt from the store.
+A store behind a URI is mirrored by a folder of each machine that uses it
+(`mlt_ray.storage.mirror`): what lacks there is fetched when it is asked for, and what is written
+goes to the other side as well, in an order in which nothing there ever points to what is not there
+yet. Databases such as MLflow's stay in the mirror: they are views, and are rebuilt from the store.
 """
 
 import csv
@@ -31,13 +31,11 @@ from urllib.parse import unquote
 import numpy as np
 
 from mlt_ray.errors import UserError
-from mlt_ray.files import json_bytes, write_bytes
-from mlt_ray.files import replacing as replacing
-from mlt_ray.files import write_json as write_json
 from mlt_ray.labels import CLASSES
+from mlt_ray.storage.files import json_bytes, write_bytes
 
 if TYPE_CHECKING:
-    from mlt_ray.mirror import Mirror
+    from mlt_ray.storage.mirror import Mirror
 
 PARTS = ("dev", "test")
 
@@ -106,7 +104,7 @@ class Store:
             raise UserError(f"{text}: expected a URI as text, got a path, which loses a slash")
         if is_remote(text):
             # pyarrow's file systems are loaded for those alone who use them.
-            from mlt_ray.mirror import open_mirror
+            from mlt_ray.storage.mirror import open_mirror
 
             self._mirror = open_mirror(text)
             self.root = self._mirror.root

@@ -18,8 +18,8 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from mlt_ray.holder import UNKNOWN, Holder
-from mlt_ray.remote import Remote, RemoteFile
+from mlt_ray.storage.holder import UNKNOWN, Holder
+from mlt_ray.storage.remote import Remote, RemoteFile
 
 POLL_S = 0.2
 POLLS = 25

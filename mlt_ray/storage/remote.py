@@ -18,7 +18,7 @@ import pyarrow  # type: ignore[import-untyped]
 from pyarrow import fs
 
 from mlt_ray.errors import StoreFull, StoreUnreachable
-from mlt_ray.files import replacing
+from mlt_ray.storage.files import replacing
 
 OBJECT_STORES = {"s3", "gcs", "abfs"}
 """Kinds of file system with buckets, without folders, whose uploads appear whole."""

@@ -17,10 +17,10 @@ import pytest
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
-from mlt_ray.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.orchestration.plan import make_plan, record, recorded
-from mlt_ray.remote import Remote, uninterrupted, without_credentials
-from mlt_ray.store import Predictions, RunReport, Store, write_bytes
+from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
+from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials
+from mlt_ray.storage.store import Predictions, RunReport, Store, write_bytes
 from mlt_ray.study import load_study
 
 DIGEST = "0123456789abcdef"

@@ -7,7 +7,7 @@ file system lets only one contender do, so nobody ever removes or renames a leas
 another's. A released lease stays behind, its heartbeat in 1970, or generations would begin anew
 under a contender that is still deciding; the leases of a finished run are removed, since whoever
 acquires one asks the store afterwards whether the run is finished. Behind a URI, where no file
-can be created only if it is not there, leases are claims (`mlt_ray.claim`).
+can be created only if it is not there, leases are claims (`mlt_ray.storage.claim`).
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Protocol
 
 from mlt_ray.errors import StoreUnreachable
-from mlt_ray.files import filling
-from mlt_ray.holder import Holder
-from mlt_ray.store import Store
+from mlt_ray.storage.files import filling
+from mlt_ray.storage.holder import Holder
+from mlt_ray.storage.store import Store
 
 INTERVAL_S = 5.0
 """Seconds between two heartbeats."""
@@ -132,7 +132,7 @@ def acquire(
     holder = Holder.here(owner)
     hold: Hold | None
     if store.mirror:
-        from mlt_ray.claim import ClaimHold
+        from mlt_ray.storage.claim import ClaimHold
 
         hold = ClaimHold.take(store.mirror.remote, f"leases/{digest}", holder, stale_s)
     else:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray import claim as claim_module
-from mlt_ray import holder as holder_module
-from mlt_ray.claim import Claim, ClaimHold, listed
-from mlt_ray.holder import Holder
-from mlt_ray.remote import Remote, RemoteFile
+from mlt_ray.storage import claim as claim_module
+from mlt_ray.storage import holder as holder_module
+from mlt_ray.storage.claim import Claim, ClaimHold, listed
+from mlt_ray.storage.holder import Holder
+from mlt_ray.storage.remote import Remote, RemoteFile
 
 FOLDER = "leases/run"
 CONTEXT = multiprocessing.get_context("fork")

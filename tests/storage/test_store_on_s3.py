@@ -23,9 +23,9 @@ from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import FeatureCache
-from mlt_ray.lease import acquire
-from mlt_ray.mirror import CACHE_VARIABLE
-from mlt_ray.store import Predictions, RunReport, Store, write_bytes
+from mlt_ray.storage.lease import acquire
+from mlt_ray.storage.mirror import CACHE_VARIABLE
+from mlt_ray.storage.store import Predictions, RunReport, Store, write_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -60,8 +60,8 @@ tests.Store({uri!r}).write_run(tests.REPORT, tests.PREDICTIONS, bytes({size}), {
 """
 HOLD = """
 import sys
-from mlt_ray.lease import acquire
-from mlt_ray.store import Store
+from mlt_ray.storage.lease import acquire
+from mlt_ray.storage.store import Store
 lease = acquire(Store({uri!r}), "run", "a", interval_s=0.3)
 print(lease is not None, flush=True)
 sys.stdin.read()

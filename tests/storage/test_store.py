@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlt_ray import store as store_module
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
-from mlt_ray.store import (
+from mlt_ray.storage import store as store_module
+from mlt_ray.storage.files import replacing, write_json
+from mlt_ray.storage.store import (
     Epoch,
     Predictions,
     RunReport,
     Store,
     curve_csv,
     predictions_csv,
-    replacing,
     write_bytes,
-    write_json,
 )
 
 EPOCHS = tuple(

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray import holder as holder_module
-from mlt_ray import lease as lease_module
 from mlt_ray.errors import StoreUnreachable
-from mlt_ray.holder import Holder, process_start
-from mlt_ray.lease import FileHold, acquire, generations, lease_path
-from mlt_ray.store import Store, write_json
+from mlt_ray.storage import holder as holder_module
+from mlt_ray.storage import lease as lease_module
+from mlt_ray.storage.files import write_json
+from mlt_ray.storage.holder import Holder, process_start
+from mlt_ray.storage.lease import FileHold, acquire, generations, lease_path
+from mlt_ray.storage.store import Store
 
 DIGEST = "0123456789abcdef"
 CONTEXT = multiprocessing.get_context("fork")

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.errors import UserError
-from mlt_ray.files import write_bytes
-from mlt_ray.remote import Remote, without_credentials
+from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.remote import Remote, without_credentials
 
 CACHE_VARIABLE: Final = "MLT_RAY_CACHE"
 
