@@ -49,7 +49,10 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: a configuration, and the score that was published for it."""
+    """One line of a table: a configuration, and the score that was published for it.
+
+    `changes` are the options of a call that put something else in place of what the row names.
+    """
 
     name: str
     published: Published | None
@@ -57,6 +60,7 @@ class Row:
     features: FeatureSpec
     model: ModelSpec
     training: TrainingSpec
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

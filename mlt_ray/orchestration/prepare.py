@@ -26,6 +26,7 @@ class Tools:
     phonemizer: Phonemizer
     encoders: Encoders = field(default_factory=Encoders)
     speech_encoders: Encoders = field(default_factory=lambda: Encoders(modality=SPEECH))
+    glove: Path | None = None
 
     @classmethod
     def load(
@@ -41,7 +42,24 @@ class Tools:
             phonemizer=Phonemizer(),
             encoders=Encoders(encoder),
             speech_encoders=Encoders(speech_encoder, SPEECH),
+            glove=glove,
         )
+
+    def changes(self, model: ModelSpec) -> tuple[str, ...]:
+        """The options that put something else in place of what a row with this model names."""
+        given = {
+            "--glove": self.glove.name if self.glove else None,
+            "--encoder": _other(self.encoders.instead, model.text_encoder),
+            "--speech-encoder": _other(self.speech_encoders.instead, model.speech_encoder),
+        }
+        return tuple(f"{option} {name}" for option, name in given.items() if name)
+
+
+def _other(instead: str | None, named: str | None) -> str | None:
+    """What stands in place of a named encoder; None where nothing does."""
+    if instead is None or named is None or instead == named:
+        return None
+    return Path(instead).name
 
 
 def check_usable(corpus: Corpus, path: Path) -> None:
@@ -70,6 +88,7 @@ def resolve(
             row,
             folds=folds[row.folds],
             features=features[row.features],
+            changes=tools.changes(row.model),
             model=row.model
             if asked is not None and row.name not in asked
             else _resolve_model(row.model, tools),

@@ -13,27 +13,27 @@ Scores = Mapping[str, tuple[float, float | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """`published` maps wa and ua to (mean, deviation or None); `measured` is None without runs."""
+    """`published` maps wa and ua to (mean, deviation or None); `measured` is None without runs.
+
+    `overrides` are settings in which the row, as measured, differs from the study's file.
+    """
 
     name: str
     published: Scores | None
     measured: Aggregate | None
     runs_done: int
     runs_planned: int
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study as a table, and what its numbers were measured on.
-
-    `overrides` are settings in which a row differs from the study's file.
-    """
+    """A study as a table, and what its numbers were measured on."""
 
     study: str
     title: str
     corpus: str
     fold_by: tuple[str, ...]
-    overrides: tuple[str, ...] = ()
     rows: tuple[TableRow, ...]
 
 
@@ -55,7 +55,6 @@ def collect(study: str, store: Store) -> Table:
         title=plan["title"],
         corpus=plan["corpus"]["name"],
         fold_by=tuple(protocols),
-        overrides=tuple(dict.fromkeys(o for row in plan["rows"] for o in row["overrides"])),
         rows=tuple(_row(row, store) for row in plan["rows"]),
     )
 
@@ -70,4 +69,5 @@ def _row(row: Mapping[str, Any], store: Store) -> TableRow:
         measured=aggregate(done, len(planned)) if done else None,
         runs_done=len(done),
         runs_planned=len(planned),
+        overrides=tuple(row["overrides"]),
     )

@@ -84,13 +84,13 @@ def as_csv(tables: Sequence[Table]) -> str:
     head = ["study", "row"]
     head += [f"published_{s}_{k}" for s in SCORES for k in ("mean", "std")]
     head += [f"measured_{s}_{k}" for s in SCORES for k in fields]
-    writer.writerow([*head, "runs_done", "runs_planned"])
+    writer.writerow([*head, "runs_done", "runs_planned", "changed"])
     for table in tables:
         for row in table.rows:
             published = [v for s in SCORES for v in (row.published or {}).get(s, (None, None))]
             measured = [getattr(_statistic(row, s), k, None) for s in SCORES for k in fields]
             values = [table.study, row.name, *published, *measured]
-            writer.writerow([*values, row.runs_done, row.runs_planned])
+            writer.writerow([*values, row.runs_done, row.runs_planned, ", ".join(row.overrides)])
     return output.getvalue()
 
 
@@ -122,9 +122,22 @@ def caption(table: Table) -> str:
     """What the measured numbers were measured on."""
     protocol = " and ".join(table.fold_by)
     text = f"Published: on IEMOCAP. Measured: on {table.corpus}, five folds by {protocol}, 3/1/1."
-    if table.overrides:
-        text += f" Changed from the study: {', '.join(table.overrides)}."
-    return text
+    return text + changed(table)
+
+
+def changed(table: Table) -> str:
+    """In what the rows, as measured, differ from the study's file: all of them, then some."""
+    measured = [row for row in table.rows if row.measured is not None]
+    if not measured:
+        return ""
+    common = [o for o in measured[0].overrides if all(o in row.overrides for row in measured)]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in measured:
+        own = tuple(o for o in row.overrides if o not in common)
+        groups.setdefault(own, []).append(row.name)
+    parts = [", ".join(common)] if common else []
+    parts += [f"{' and '.join(names)}: {', '.join(own)}" for own, names in groups.items() if own]
+    return f" Changed from the study: {'; '.join(parts)}." if parts else ""
 
 
 def cells(row: TableRow) -> list[str]:
@@ -169,6 +182,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
         "measured": measured,
         "runs_done": row.runs_done,
         "runs_planned": row.runs_planned,
+        "changed": list(row.overrides),
     }
 
 

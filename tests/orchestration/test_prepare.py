@@ -199,3 +199,15 @@ def test_a_worker_reads_speech_vectors_from_the_store(
     torch.testing.assert_close(given.mean(dim=0), torch.zeros(2 * WIDTH), rtol=0, atol=1e-5)
     deviation = given.std(dim=0, correction=0)
     torch.testing.assert_close(deviation, torch.ones(2 * WIDTH), rtol=0, atol=1e-4)
+
+
+def test_what_stands_in_place_of_a_named_encoder_is_a_change_of_those_rows_alone() -> None:
+    study = load_study("table3")
+    given = replace(Tools.load(None, "minilm"), glove=Path("folder/glove.6B.300d.txt"))
+    bert, multilevel, both = (given.changes(row.model) for row in study.rows)
+    assert bert == both == ("--glove glove.6B.300d.txt", "--encoder minilm")
+    assert multilevel == ("--glove glove.6B.300d.txt",)
+    # The demo names that encoder itself.
+    for row in load_study("demo_table3").rows:
+        assert Tools.load(None, "minilm").changes(row.model) == ()
+    assert all(Tools.load(None).changes(row.model) == () for row in study.rows)

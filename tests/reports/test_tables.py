@@ -23,6 +23,7 @@ from mlt_ray.reports.tables import (
     as_latex,
     as_markdown,
     as_terminal,
+    caption,
     write_tables,
 )
 from mlt_ray.storage.files import write_json
@@ -210,6 +211,7 @@ def test_json_has_exactly_the_agreed_form() -> None:
                         "measured": scores,
                         "runs_done": 13,
                         "runs_planned": 15,
+                        "changed": [],
                     },
                     {
                         "name": "only published",
@@ -217,6 +219,7 @@ def test_json_has_exactly_the_agreed_form() -> None:
                         "measured": None,
                         "runs_done": 0,
                         "runs_planned": 15,
+                        "changed": [],
                     },
                     {
                         "name": "only measured",
@@ -224,6 +227,7 @@ def test_json_has_exactly_the_agreed_form() -> None:
                         "measured": scores,
                         "runs_done": 13,
                         "runs_planned": 15,
+                        "changed": [],
                     },
                 ],
             }
@@ -239,6 +243,27 @@ def test_a_published_score_is_never_shown_as_measured() -> None:
     for text in rendered:
         assert len(re.findall(r"0\.719", text)) == 1
         assert len(re.findall(r"0\.727", text)) == 1
+
+
+def test_every_format_says_what_was_changed_and_where() -> None:
+    """What all measured rows share once, the rest by row; a row without runs changed nothing."""
+    frames, encoder = "features.frames_per_step=8", "--encoder minilm"
+    rows = (
+        replace(BOTH, overrides=(frames, encoder)),
+        replace(ONLY_MEASURED, overrides=(frames,)),
+        replace(ONLY_PUBLISHED, overrides=("training.max_epochs=1",)),
+    )
+    table = replace(TABLE, rows=rows)
+    said = f"Changed from the study: {frames}; both: {encoder}."
+    assert said in caption(table)
+    assert said in as_markdown([table])
+    assert "Changed from the study" in as_latex([table])
+    assert "Changed from the study" in " ".join(in_terminal(table).split())
+    changed = [row["changed"] for row in csv.DictReader(io.StringIO(as_csv([table])))]
+    assert changed[:2] == [f"{frames}, {encoder}", frames]
+    [found] = json.loads(as_json([table]))["tables"]
+    assert [row["changed"] for row in found["rows"]][:2] == [[frames, encoder], [frames]]
+    assert "Changed" not in caption(TABLE)
 
 
 def test_several_tables_stand_one_after_the_other() -> None:
