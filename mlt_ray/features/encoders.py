@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -181,6 +182,8 @@ def find_encoder(name: str, modality: Modality = TEXT) -> Encoder:
     """
     if name == modality.packaged.name:
         return _open_package(modality)
+    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+        raise UserError(f"{modality.what} {name}: no such folder; {modality.remedy}")
     if Path(name).is_dir():
         return _open_folder(Path(name).resolve().name, Path(name), modality)
     return _open_folder(name.rpartition("/")[2], _hub_folder(name, modality), modality)
@@ -235,13 +238,38 @@ def _open_folder(name: str, folder: Path, modality: Modality) -> Encoder:
             f"{folder}: expected an encoder ({modality.layout}), got a folder without; "
             f"{modality.remedy}"
         )
-    kind = json.loads((folder / _CONFIG).read_text()).get("model_type")
+    kind = _kind(folder, modality)
+    _check_weights(folder, files, modality)
     if kind not in modality.family:
         raise UserError(
             f"{folder}: expected an encoder of model_type {', '.join(modality.family)}, "
             f"got {kind}; {modality.remedy}"
         )
     return Encoder(name=name, folder=folder, files=files)
+
+
+def _kind(folder: Path, modality: Modality) -> object:
+    """The kind of model that a folder's configuration names."""
+    path = folder / _CONFIG
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: expected JSON, got {error}; {modality.remedy}") from error
+    return found.get("model_type") if isinstance(found, dict) else None
+
+
+def _check_weights(folder: Path, files: Sequence[str], modality: Modality) -> None:
+    """`UserError` for weights that were cut off, before a worker stumbles over them."""
+    if _WEIGHTS[0] not in files:
+        return
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / _WEIGHTS[0]
+    try:
+        with safe_open(path, "np"):
+            return
+    except SafetensorError as error:
+        raise UserError(f"{path}: damaged weights: {error}; {modality.remedy}") from error
 
 
 def _files(folder: Path, modality: Modality) -> tuple[str, ...]:

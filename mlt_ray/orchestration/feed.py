@@ -149,9 +149,10 @@ class Events(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker crashed more often than is tolerated, or raised."""
-        lines = (trial.get_error() and str(trial.get_error()).strip().splitlines()) or ["crashed"]
+        lines = str(trial.get_error() or "").strip().splitlines()
+        reason = lines[-1] if lines else "its worker ended in an error, which is shown above"
         for run in self.feed.forget(trial.trial_id):
-            self._ended(run, Outcome(end=End.FAILED, reason=lines[-1]))
+            self._ended(run, Outcome(end=End.FAILED, reason=f"{trial}: {reason}"))
 
     def _ended(self, run: Run, outcome: Outcome) -> None:
         if outcome.end is End.ELSEWHERE:

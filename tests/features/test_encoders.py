@@ -105,7 +105,9 @@ def test_the_digest_follows_content_and_nothing_else(folder: Path, tmp_path: Pat
     assert find_encoder(str(moved)).digest != digest
     for name in ("model.safetensors", "tokenizer.json"):
         other = Path(shutil.copytree(folder, tmp_path / name))
-        (other / name).write_bytes((other / name).read_bytes() + b" ")
+        # The last byte is a weight's, or white space.
+        content = (other / name).read_bytes()
+        (other / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         assert find_encoder(str(other)).digest != digest
 
 
@@ -254,3 +256,21 @@ def test_a_model_of_another_family_is_refused(folder: Path) -> None:
     change_config(folder, model_type="gpt2")
     with pytest.raises(UserError, match=r"model_type bert, roberta, electra, distilbert, got gpt2"):
         find_encoder(str(folder))
+
+
+def test_a_damaged_folder_is_one_line_that_names_the_file(tmp_path: Path) -> None:
+    folder = write_encoder(tmp_path / "tiny")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:100])
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged weights"):
+        find_encoder(str(folder))
+    (folder / "model.safetensors").write_bytes(whole)
+    find_encoder(str(folder))
+    (folder / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json: expected JSON"):
+        find_encoder(str(folder))
+
+
+def test_a_path_that_is_no_folder_is_not_asked_of_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        find_encoder(str(tmp_path / "none"))
