@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tests.end_to_end.conftest import COMMAND, environment
-from tests.test_store_on_s3 import server as server
+from tests.storage.test_store_on_s3 import server as server
 
 pytestmark = pytest.mark.slow
 
