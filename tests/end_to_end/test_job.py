@@ -21,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+METRIC = "ray_mlt_ray_epoch{"
 PORT_OPTIONS = (
     "--port",
     "--dashboard-port",
@@ -169,11 +171,18 @@ def test_the_demo_as_a_job_leaves_its_table_in_the_log(head, tmp_path):
     """The whole demo: 75 runs of the shipped study, as the README has a user submit it."""
     store = tmp_path / "store"
     command = ("mlt-ray", "demo", "--store", store)
-    done = head.submit(*command, **head.credentials)
+    # Ray forgets the metrics of processes that have ended: they are read while the job goes on.
+    metrics: set[str] = set()
+    with ThreadPoolExecutor(1) as pool:
+        submitted = pool.submit(head.submit, *command, **head.credentials)
+        while not submitted.done():
+            metrics |= {x for x in head.metrics().splitlines() if x.startswith(METRIC)}
+            time.sleep(2)
+    done = submitted.result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     assert "runs: 75 asked for, 0 in the store, 75 to compute" in done.stdout
-    found = tables(store)["tables"][0]["rows"]
+    found = tables(store, "demo")["tables"][0]["rows"]
     assert [row["name"] for row in found] == [row.name for row in load_study("demo").rows]
     for row in found:
         assert (row["runs_done"], row["runs_planned"]) == (15, 15)
@@ -187,10 +196,9 @@ def test_the_demo_as_a_job_leaves_its_table_in_the_log(head, tmp_path):
     cells = [(fold, seed) for fold in range(1, 6) for seed in range(1, 4)]
     names = {f"demo: highway network, fold {fold}, seed {seed}" for fold, seed in cells}
     assert names <= head.task_names()
-    lines = [x for x in head.metrics().splitlines() if x.startswith("ray_mlt_ray_epoch{")]
     for fold, seed in cells:
         tags = (f'fold="{fold}"', 'row="highway network"', f'seed="{seed}"', 'study="demo"')
-        assert any(all(tag in line for tag in tags) for line in lines)
+        assert any(all(tag in line for tag in tags) for line in metrics)
 
     again = head.submit(*command, **head.credentials)
     assert "runs: 75 asked for, 75 in the store, 0 to compute" in again.stdout
