@@ -133,6 +133,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     try:
         address = f"http://127.0.0.1:{ports[1]}"
         wait_until_it_answers(address, process, log)
+        wait_until_it_listens(ports[4])
         yield Head(address=address, token=token, home=home, metrics_port=ports[4])
     finally:
         stop(process)
@@ -155,6 +156,17 @@ def wait_until_it_answers(address: str, process: subprocess.Popen, log: Path) ->
             time.sleep(0.5)
         else:
             raise AssertionError("the job server asks for no token")
+
+
+def wait_until_it_listens(port: int) -> None:
+    """Returns when the agent that tells metrics is up: it starts after the job server."""
+    end = time.monotonic() + 60
+    while True:
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", port)):
+                return
+        assert time.monotonic() < end, f"nobody listens on {port}"
+        time.sleep(0.5)
 
 
 def stop(process: subprocess.Popen) -> None:
