@@ -20,6 +20,7 @@ from mlt_ray.storage.files import write_json
 from mlt_ray.storage.holder import Holder, process_start
 from mlt_ray.storage.lease import FileHold, acquire, generations, lease_path
 from mlt_ray.storage.store import Store
+from tests.storage.contenders import alone_inside
 
 DIGEST = "0123456789abcdef"
 CONTEXT = multiprocessing.get_context("fork")
@@ -70,13 +71,8 @@ def contend(pipe: Connection, root: str, rounds: int) -> None:
         if lease is None:
             continue
         with lease:
-            try:
-                os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                crowded += 1
-            else:
-                held += 1
-                mark.unlink()
+            alone = alone_inside(mark)
+            held, crowded = held + alone, crowded + (not alone)
     pipe.send((held, crowded))
 
 

@@ -18,31 +18,13 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.orchestration.plan import make_plan, record, recorded
+from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials
-from mlt_ray.storage.store import Predictions, RunReport, Store, write_bytes
+from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study
+from tests.storage.made_up import DIGEST, PREDICTIONS, REPORT
 
-DIGEST = "0123456789abcdef"
-REPORT = RunReport(
-    digest=DIGEST,
-    spec={"corpus": "c0ffee"},
-    fold=2,
-    seed=3,
-    scores={"test": {"wa": 0.1 + 0.2}},
-    best_epoch=1,
-    curve=(),
-    part_sizes={"train": 7},
-    num_parameters=11,
-    started_ms=1,
-    ended_ms=2,
-    computed_s=0.25,
-)
-PREDICTIONS = {
-    "test": Predictions(
-        utterances=("a",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
-    )
-}
 FILES = ("weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json")
 
 OnMachine = Callable[[str], Store]

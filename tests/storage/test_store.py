@@ -14,7 +14,7 @@ import pytest
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.storage import store as store_module
-from mlt_ray.storage.files import replacing, write_json
+from mlt_ray.storage.files import replacing, write_bytes, write_json
 from mlt_ray.storage.store import (
     Epoch,
     Predictions,
@@ -22,7 +22,6 @@ from mlt_ray.storage.store import (
     Store,
     curve_csv,
     predictions_csv,
-    write_bytes,
 )
 
 EPOCHS = tuple(

@@ -23,40 +23,22 @@ from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import FeatureCache
+from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.mirror import CACHE_VARIABLE
-from mlt_ray.storage.store import Predictions, RunReport, Store, write_bytes
+from mlt_ray.storage.store import Store
+from tests.storage.made_up import DIGEST, PREDICTIONS, REPORT
 
 pytestmark = pytest.mark.slow
-
-DIGEST = "0123456789abcdef"
-REPORT = RunReport(
-    digest=DIGEST,
-    spec={"corpus": "c0ffee"},
-    fold=2,
-    seed=3,
-    scores={"test": {"wa": 0.1 + 0.2}},
-    best_epoch=1,
-    curve=(),
-    part_sizes={"train": 7},
-    num_parameters=11,
-    started_ms=1,
-    ended_ms=2,
-    computed_s=0.25,
-)
-PREDICTIONS = {
-    "test": Predictions(
-        utterances=("a",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
-    )
-}
 
 OnMachine = Callable[[str], Store]
 
 WRITE = """
 import sys
-sys.path.insert(0, {folder!r})
-import test_store_on_s3 as tests
-tests.Store({uri!r}).write_run(tests.REPORT, tests.PREDICTIONS, bytes({size}), {{}})
+sys.path.insert(0, {root!r})
+from mlt_ray.storage.store import Store
+from tests.storage.made_up import PREDICTIONS, REPORT
+Store({uri!r}).write_run(REPORT, PREDICTIONS, bytes({size}), {{}})
 """
 HOLD = """
 import sys
@@ -144,8 +126,8 @@ def test_a_machine_that_is_killed_while_it_pushes_leaves_the_run_not_done(
 ) -> None:
     store = on("watching")
     on("killed")
-    folder = str(Path(__file__).parent)
-    process = start(WRITE.format(folder=folder, uri=uri, size=300_000_000))
+    root = str(Path(__file__).parents[2])
+    process = start(WRITE.format(root=root, uri=uri, size=300_000_000))
     deadline = time.monotonic() + 60
     while not objects(store) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.01)  # the small files are pushed beside the large one
