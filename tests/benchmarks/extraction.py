@@ -1,10 +1,11 @@
 """Feature extraction in seconds of audio a second, and what commands take that compute nothing.
 
-python -m tests.benchmarks.extraction --corpus FOLDER --utterances 300
+    python -m tests.benchmarks.extraction --corpus FOLDER --utterances 300
+
+Nothing is trained but one small run, so that there is a store to report on.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from typing import Any
 import soundfile
 from rich.console import Console
 
-from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.extract import extract
@@ -25,7 +25,7 @@ from mlt_ray.orchestration.prepare import Tools
 from mlt_ray.spec import FeatureSpec, FramesSpec, Need
 from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
-from tests.benchmarks.inputs import thinned, write_manifest
+from tests.benchmarks.inputs import MLT_RAY, given_or_demo, sampled
 
 FRAMES = {
     "log-mel, 128 bins": FramesSpec(),
@@ -118,9 +118,8 @@ rows:
 
 def call_mlt_ray(given: Sequence[str]) -> float:
     """Wall seconds of one command in a fresh process."""
-    command = [sys.executable, "-c", "from mlt_ray.cli import main; main()", *given]
     began = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ)
+    subprocess.run([*MLT_RAY, *given], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 
@@ -133,12 +132,7 @@ def main(given: Sequence[str] | None = None) -> int:
     options, console = parser.parse_args(given), Console()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        root = options.corpus or folder / "demo-corpus"
-        if options.corpus is None:
-            write_demo(root)
-        if options.utterances:
-            write_manifest(thinned(read_corpus(root), options.utterances), folder / "sample")
-            root = folder / "sample"
+        root = sampled(given_or_demo(options.corpus, folder), options.utterances, folder)
         corpus = read_corpus(root)
         console.print(f"{machine()}\n{len(corpus)} utterances")
         figures = {

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.manifest import FILE_NAME
 from mlt_ray.corpus.read import read_corpus
@@ -59,6 +61,26 @@ def open_inputs(
         if not rows or row.name in rows:
             distinct.setdefault(row.runs[0].spec, row)
     return Inputs(corpus, store, tuple(distinct.values()))
+
+
+MLT_RAY = (sys.executable, "-c", "from mlt_ray.cli import main; main()")
+"""The command, of the package that this interpreter imports."""
+
+
+def given_or_demo(given: Path | None, folder: Path) -> Path:
+    """The corpus that was given, or the demo's, spoken anew inside a folder."""
+    if given is not None:
+        return given
+    write_demo(folder / "demo-corpus")
+    return folder / "demo-corpus"
+
+
+def sampled(corpus: Path, utterances: int | None, folder: Path) -> Path:
+    """The corpus, or where a number is given, a manifest of so many of it inside a folder."""
+    if not utterances:
+        return corpus
+    write_manifest(thinned(read_corpus(corpus), utterances), folder / "sample")
+    return folder / "sample"
 
 
 def thinned(corpus: Corpus, utterances: int) -> Corpus:

@@ -45,7 +45,7 @@ from mlt_ray.spec import Run
 from mlt_ray.storage.store import RunReport, Store
 from mlt_ray.training.fit import fit
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
-from tests.benchmarks.inputs import fold_of, open_inputs, read_table
+from tests.benchmarks.inputs import MLT_RAY, fold_of, open_inputs, read_table
 
 STUDY, ROW = "demo", "highway network"
 UTTERANCES = 600
@@ -248,7 +248,7 @@ def run_stack(
 ) -> Call:
     """`mlt-ray run` of the same runs; without reports where the store had all of them."""
     known = store.finished(run.digest for run in runs)
-    command = [sys.executable, "-c", "from mlt_ray.cli import main; main()", "run", STUDY]
+    command = [*MLT_RAY, "run", STUDY]
     command += ["--corpus", str(corpus), "--store", str(store.root), "--rows", ROW]
     command += ["--concurrency", str(processes)]
     command += [part for value in overrides for part in ("--set", value)]

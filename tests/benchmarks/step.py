@@ -19,14 +19,13 @@ from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
 from mlt_ray.batch import Batch
-from mlt_ray.corpus.demo import write_demo
 from mlt_ray.features.batching import FoldData
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.learner import Learner
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
-from tests.benchmarks.inputs import open_inputs
+from tests.benchmarks.inputs import given_or_demo, open_inputs
 from tests.benchmarks.training import ROW, STUDIES
 
 CPU = torch.device("cpu")
@@ -123,9 +122,7 @@ def main(given: Sequence[str] | None = None) -> int:
     options, console = parser.parse_args(given), Console()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        corpus = options.corpus or Path(folder) / "demo-corpus"
-        if options.corpus is None:
-            write_demo(corpus)
+        corpus = given_or_demo(options.corpus, Path(folder))
         store = Store(Path(folder) / "store")
         inputs = open_inputs([STUDIES[options.sizes]], corpus, store, console, rows=[ROW])
         run = inputs.rows[0].runs[0]

@@ -25,13 +25,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.display import duration
 from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study
 from tests.benchmarks.figures import Column, machine, print_table, write_figures
-from tests.benchmarks.inputs import Inputs, open_inputs, thinned, write_manifest
+from tests.benchmarks.inputs import MLT_RAY, Inputs, given_or_demo, open_inputs, sampled
 from tests.benchmarks.packs import (
     Place,
     apart,
@@ -102,8 +101,7 @@ def whole_calls(
     figures = [{"what": "plain PyTorch loop", **plain, "ratio": 1.0}]
     if importlib.util.find_spec("ray") is None:
         return [*figures, {"what": "mlt-ray run: Ray is not installed"}]
-    command = [sys.executable, "-c", "from mlt_ray.cli import main; main()", "run"]
-    command += [STUDIES[options.sizes], "--corpus", str(corpus), "--rows", ROW]
+    command = [*MLT_RAY, "run", STUDIES[options.sizes], "--corpus", str(corpus), "--rows", ROW]
     command += ["--store", str(inputs.store.root)]
     command += [part for value in overrides for part in ("--set", value)]
     began = time.perf_counter()
@@ -283,13 +281,8 @@ def measure_parts(
     parts: Sequence[str], folder: Path, options: argparse.Namespace, console: Console
 ) -> dict[str, Any]:
     """Measure and print; everything that is written lies in `folder`."""
-    given = options.corpus or folder / "demo-corpus"
-    if options.corpus is None:
-        write_demo(given)
-    corpus, store = given, Store(folder / "store")
-    if options.utterances:
-        corpus = folder / "sample"
-        write_manifest(thinned(read_corpus(given), options.utterances), corpus)
+    given, store = given_or_demo(options.corpus, folder), Store(folder / "store")
+    corpus = sampled(given, options.utterances, folder)
     overrides = bounds(corpus, options)
     inputs = open_inputs(
         [STUDIES[options.sizes]], corpus, store, console, rows=[ROW], overrides=overrides
