@@ -182,10 +182,10 @@ def find_encoder(name: str, modality: Modality = TEXT) -> Encoder:
     """
     if name == modality.packaged.name:
         return _open_package(modality)
-    if name.startswith((".", "/", "~")) and not Path(name).is_dir():
-        raise UserError(f"{modality.what} {name}: no such folder; {modality.remedy}")
     if Path(name).is_dir():
         return _open_folder(Path(name).resolve().name, Path(name), modality)
+    if name.startswith((".", "/", "~")):
+        raise UserError(f"{modality.what} {name}: no such folder; {modality.remedy}")
     return _open_folder(name.rpartition("/")[2], _hub_folder(name, modality), modality)
 
 

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from mlt_ray.orchestration.jobs import Observer
 from mlt_ray.spec import Run
@@ -40,31 +39,28 @@ class Background:
 
     def started(self, run: Run) -> None:
         """Passed on."""
-        self._tell("started", run)
+        self._tell(lambda observer: observer.started(run))
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """Passed on."""
-        self._tell("epochs", run, epochs)
+        self._tell(lambda observer: observer.epochs(run, epochs))
 
     def finished(self, run: Run) -> None:
         """Passed on."""
-        self._tell("finished", run)
+        self._tell(lambda observer: observer.finished(run))
 
     def failed(self, run: Run, reason: str) -> None:
         """Passed on."""
-        self._tell("failed", run, reason)
+        self._tell(lambda observer: observer.failed(run, reason))
 
     def stopped(self, run: Run) -> None:
         """Passed on."""
-        self._tell("stopped", run)
+        self._tell(lambda observer: observer.stopped(run))
 
-    def _tell(self, event: str, *values: Any) -> None:
+    def _tell(self, event: Callable[[Observer], None]) -> None:
         self._raise_errors()
-        self._told.append(self._thread.submit(self._pass_on, event, *values))
-
-    def _pass_on(self, event: str, *values: Any) -> None:
-        # Whatever made the observer was submitted first: nothing is waited for here.
-        getattr(self._observer.result(), event)(*values)
+        # What makes the observer was submitted first: its result is there.
+        self._told.append(self._thread.submit(lambda: event(self._observer.result())))
 
     def _raise_errors(self) -> None:
         while self._told and self._told[0].done():
