@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -15,6 +15,9 @@ from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
 from mlt_ray.orchestration.resources import LOCAL, Node, Resources, check_fits, ray_address
 from mlt_ray.storage.store import Store
 from mlt_ray.study import Row
+
+if TYPE_CHECKING:
+    from mlt_ray.orchestration.tracking import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ class Setting:
         computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
         console.print(f"features: {computed or 'cached'}", highlight=False)
 
-    def tracker(self, plans: Sequence[dict[str, Any]]) -> Any:
+    def tracker(self, plans: Sequence[dict[str, Any]]) -> "Tracker":
         """The tracker of recorded plans, with everything that MLflow lacked written."""
         # MLflow takes seconds to import: not before the user has seen what is going to happen.
         from mlt_ray.orchestration.tracking import Tracker, default_uri

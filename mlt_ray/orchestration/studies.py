@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -84,12 +85,7 @@ def run_plans(plans: Sequence[Plan], setting: Setting, console: Console) -> Outc
     runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
     cached = len(runs) - len(left)
     console.print(f"runs: {len(runs)} asked for, {cached} in the store, {len(left)} to compute")
-    known = [recorded(plan.study, store) for plan in plans]
-
-    def tracker() -> "Observer":
-        found: Observer = setting.tracker(known)
-        return found
-
+    tracker = partial(setting.tracker, [recorded(plan.study, store) for plan in plans])
     failures: tuple[str, ...] = ()
     if left:
         failures = _train(plans, left, tracker, setting, console)
