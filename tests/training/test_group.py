@@ -102,6 +102,9 @@ def work(rank: int, job: Job) -> None:
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job.size)
     try:
         outcome = compute(job, Group.joined())
+        # Gloo's thread may still hold a tensor of the last broadcast, and aborts a process whose
+        # interpreter has ended before it lets go: it does while this one waits for the others.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
     (job.folder / f"{rank}.pickle").write_bytes(pickle.dumps(outcome))
