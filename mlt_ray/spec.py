@@ -177,7 +177,7 @@ class RunSpec:
     folds: FoldSpec = FoldSpec()
     features: FeatureSpec = FeatureSpec()
     training: TrainingSpec = TrainingSpec()
-    recipe: int = field(default=3)
+    recipe: int = field(default=4)
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, as stored in a report and logged to MLflow."""

@@ -99,9 +99,15 @@ class TransformerLayer(nn.Module):
         mask: Tensor,
         memory: Tensor | None = None,
         memory_mask: Tensor | None = None,
+        first: int | None = None,
     ) -> Tensor:
-        """(B, T, D) with its (B, T) mask → (B, T, D); `memory` is used where `cross` is set."""
-        x = self.self_norm(x + self.dropout(self.self_attention(x, x, mask, self.causal)))
+        """(B, T, D) with its (B, T) mask → (B, T, D); `memory` is used where `cross` is set.
+
+        With `first`, only the output at that many first positions is computed: (B, `first`, D).
+        """
+        wanted = x[:, :first]
+        attended = self.self_attention(wanted, x, mask, self.causal)
+        x = self.self_norm(wanted + self.dropout(attended))
         if self.cross_attention is not None and self.cross_norm is not None:
             if memory is None or memory_mask is None:
                 raise ValueError("a layer with cross attention needs a memory and its mask")

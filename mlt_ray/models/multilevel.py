@@ -230,9 +230,10 @@ class Multilevel(System):
     def _fuse(self, x: Tensor, mask: Tensor) -> Tensor:
         if not len(self.deep_fusion):
             return masked_max(x, mask)
-        for layer in self.deep_fusion:
+        *earlier, last = self.deep_fusion
+        for layer in earlier:
             x = layer(x, mask)
-        return x[:, 0]
+        return last(x, mask, first=1)[:, 0]
 
     def forward(self, batch: Batch) -> Tensor:
         """→ (B, 4) logits in the order of `CLASSES`."""

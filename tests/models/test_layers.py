@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import real
+from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.layers import (
     Attention,
     CharCnn,
@@ -125,6 +126,21 @@ def test_a_causal_layer_without_memory_equals_the_encoder_layer_of_torch() -> No
     causal = torch.ones(T, T, dtype=torch.bool).triu(1)
     expected = theirs(x, src_mask=causal, src_key_padding_mask=~mask)
     torch.testing.assert_close(ours(x, mask)[mask], expected[mask], **CLOSE)
+
+
+@pytest.mark.parametrize("cross", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_the_first_positions_alone_are_those_of_all(
+    cross: bool, causal: bool, training: bool
+) -> None:
+    layer = TransformerLayer(WIDTH, HEADS, HIDDEN, 0.5, cross, causal).train(training)
+    set_dropout_keys(layer, torch.arange(B), 1)
+    x, memory = torch.randn(B, T, WIDTH), torch.randn(B, S, WIDTH)
+    inputs = x, real(QUERY_LENGTHS, T), memory, real(MEMORY_LENGTHS, S)
+    whole = layer(*inputs)
+    for first in (1, 3):
+        torch.testing.assert_close(layer(*inputs, first=first), whole[:, :first], **CLOSE)
 
 
 def test_a_layer_with_cross_attention_asks_for_its_memory() -> None:
