@@ -17,9 +17,7 @@ _AXIS_STRIDES = (-1640531535, 668265263, 374761393)
 # As tensors: a Python number beside an int32 tensor is converted at every call.
 _MIX = tuple(torch.tensor(n, dtype=torch.int32) for n in (-2048144789, -1028477387))
 _SHIFTS = tuple(torch.tensor(n, dtype=torch.int32) for n in (16, 13))
-# A right shift of a negative number brings ones in; these make it a logical shift.
-_KEPT_BITS = tuple(torch.tensor(n, dtype=torch.int32) for n in (0xFFFF, 0x7FFFF))
-
+_HALF, _LOWER_HALF = (torch.tensor(n, dtype=torch.int32) for n in (16, 0xFFFF))
 
 LARGE = 2**15
 """Places from which on a mask of attention is made head by head."""
@@ -45,26 +43,37 @@ class Dropout(nn.Module):
             return x
         if self.key is None:
             raise RuntimeError("dropout in training needs set_dropout_keys before the step")
-        return x * scaled_mask(self.key, x.shape, self.p).to(x.dtype)
+        return x * self.mask(self.key, x.shape[1:]).to(x.dtype)
+
+    def mask(self, key: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """What (B, *shape) values are multiplied by, for (B,) keys."""
+        return scaled_mask(key, shape, self.p)
 
 
-def scaled_mask(key: Tensor, shape: torch.Size, p: float) -> Tensor:
-    """Float32 of `shape` (B, …) from (B,) int32 keys: 0 with probability p, else 1 / (1 − p)."""
-    places = _places(shape[1:], key.device)
-    if key.device.type == "cpu" and places.dim() == 3 and places[0].numel() > LARGE:
+def scaled_mask(key: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
+    """(B, *shape) float32 from (B,) int32 keys: 0 with probability p, else 1 / (1 − p)."""
+    # A code has 32 bits, two neighbours' 16: p is rounded to a 65536th.
+    *axes, size = shape
+    pairs = (size + 1) // 2
+    places = _places((*axes, pairs), key.device)
+    mask = torch.empty(len(key), *axes, 2 * pairs, device=key.device)
+    if key.device.type == "cpu" and len(axes) == 2 and places[0].numel() > LARGE:
         # A dozen passes over what a core's cache holds take half the time of those over all.
-        codes = (part + one for one in key for part in places)
-        return torch.stack([_scaled(_mix_(code), p) for code in codes]).view(shape)
-    return _scaled(_mix_(key.view(-1, *[1] * (len(shape) - 1)) + places), p)
+        for one, heads in zip(key, mask, strict=True):
+            for head, part in zip(heads, places, strict=True):
+                _fill(head, one + part, p)
+    else:
+        _fill(mask, key.view(-1, *[1] * len(shape)) + places, p)
+    return mask[..., :size]
 
 
-def _scaled(code: Tensor, p: float) -> Tensor:
-    """1 / (1 − p) where a code is above the number below which a share `p` of all int32 lies.
+def _fill(mask: Tensor, code: Tensor, p: float) -> None:
+    """1 / (1 − p) where the 16-bit code of a place is not among the least share `p`, else 0.
 
-    By arithmetic, since a comparison and what it gives, a bool tensor, take many times as long. A
-    code that is above by less than 1 / (1 − p), one of some 2^30, gives what it is above by.
+    By arithmetic, since a comparison and what it gives, a bool tensor, take many times as long.
     """
-    return code.to(torch.float32).sub_(p * 2**32 - 2**31).clamp(0, 1 / (1 - p))
+    least = round(p * 2**16) - 2**15
+    mask.copy_(_mix_(code).view(torch.int16)).sub_(least - 1).clamp_(0, 1).mul_(1 / (1 - p))
 
 
 @functools.lru_cache(maxsize=64)
@@ -78,10 +87,14 @@ def _places(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _mix_(code: Tensor) -> Tensor:
-    """Two rounds of murmur3's finaliser in place; its upper bits depend on every bit of `code`."""
-    for shift, kept, factor in zip(_SHIFTS, _KEPT_BITS, _MIX, strict=True):
-        code.bitwise_xor_((code >> shift).bitwise_and_(kept)).mul_(factor)
-    return code
+    """Murmur3's finaliser in place; every bit depends on every bit of `code`.
+
+    Its first two shifts bring ones in where a number is negative, which a logical shift would not:
+    a code and its complement are given the same, and a pass over the codes is saved.
+    """
+    for shift, factor in zip(_SHIFTS, _MIX, strict=True):
+        code.bitwise_xor_(code >> shift).mul_(factor)
+    return code.bitwise_xor_((code >> _HALF).bitwise_and_(_LOWER_HALF))
 
 
 def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:

@@ -61,7 +61,7 @@ def test_kept_values_are_scaled_and_the_others_are_zero() -> None:
     output = dropout(x)
     kept = output != 0
     assert dropout.key is not None
-    factors = scaled_mask(dropout.key, x.shape, 0.2)
+    factors = scaled_mask(dropout.key, x.shape[1:], 0.2)
     assert set(factors.unique().tolist()) == {0.0, factors.max().item()}
     assert torch.equal(output, x * factors)
     torch.testing.assert_close(output[kept], x[kept] / 0.8)
@@ -74,8 +74,9 @@ def test_padding_does_not_change_a_mask() -> None:
     assert torch.equal(wider[..., :101], mask())
 
 
-def test_padding_does_not_change_a_mask_of_attention() -> None:
-    short, long = mask((3, 2, 5, 7), UTTERANCES[:3]), mask((3, 2, 11, 13), UTTERANCES[:3])
+@pytest.mark.parametrize("longer", [(11, 13), (300, 301)], ids=["short", "head by head"])
+def test_padding_does_not_change_a_mask_of_attention(longer: tuple[int, int]) -> None:
+    short, long = mask((3, 2, 5, 7), UTTERANCES[:3]), mask((3, 2, *longer), UTTERANCES[:3])
     assert torch.equal(long[:, :, :5, :7], short)
 
 
