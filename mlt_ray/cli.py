@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -97,12 +98,20 @@ def run(
     from mlt_ray.study import load_study
 
     request = Request(
-        studies=[load_study(name, training.overrides or []) for name in dict.fromkeys(studies)],
+        studies=[load_study(name) for name in dict.fromkeys(studies)],
         setting=setting_of(training),
         rows=rows or [],
         folds=parse_numbers("--folds", folds),
         seeds=parse_numbers("--seeds", seeds),
     )
+    if training.overrides:
+        request = replace(
+            request,
+            studies=[
+                load_study(name, training.overrides, request.asked_rows)
+                for name in dict.fromkeys(studies)
+            ],
+        )
     if dry_run:
         show_plan(request, Console())
     else:
@@ -150,11 +159,20 @@ def search(
 
 @app.command()
 def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> None:
-    """Print the tables of studies, and write them as Markdown, LaTeX, CSV and JSON."""
+    """Print the tables of studies, and write them as Markdown, LaTeX, CSV and JSON.
+
+    Exit 2 if one of them was never run in this store; the tables of the others are printed.
+    """
+    from mlt_ray.reports.collect import check_recorded
     from mlt_ray.storage.store import Store as RunStore
 
+    runs = RunStore(store)
     names = dict.fromkeys(Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in studies)
-    print_tables(list(names), RunStore(store), out, Console())
+    found = [name for name in names if name in runs.studies()]
+    if found:
+        print_tables(found, runs, out, Console())
+    for name in names:
+        check_recorded(name, runs)
 
 
 @app.command()
@@ -334,7 +352,8 @@ def compute_and_print(request: "Request", out: Path | None) -> None:
 def report_failures(failures: Sequence[str]) -> None:
     """Name the runs that failed, and exit with code 1 if there are any."""
     if failures:
-        print(f"mlt-ray: {len(failures)} runs failed", file=sys.stderr)
+        runs = "1 run" if len(failures) == 1 else f"{len(failures)} runs"
+        print(f"mlt-ray: {runs} failed", file=sys.stderr)
         for reason in failures:
             print(f"  {reason}", file=sys.stderr)
         raise typer.Exit(1)

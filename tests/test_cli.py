@@ -10,6 +10,7 @@ from mlt_ray.cli import app, parse_numbers
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration import studies
 from mlt_ray.orchestration.studies import Request
+from mlt_ray.storage.store import Store
 
 
 @pytest.mark.parametrize("option", ["encoder", "speech_encoder"])
@@ -32,6 +33,39 @@ def test_an_encoder_is_handed_on(
     found = {"encoder": setting.encoder, "speech_encoder": setting.speech_encoder}
     assert found.pop(option) == encoder
     assert list(found.values()) == [None]
+
+
+def test_set_changes_the_rows_that_are_asked_for_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Request] = []
+    monkeypatch.setattr(studies, "show_plan", lambda request, console: asked.append(request))
+    arguments = ["run", "table1", "--corpus", str(tmp_path), "--dry-run"]
+    arguments += ["--set", "model.highway_layers=3", "--rows", "highway network, concatenation"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    changed = [row.name for row in asked[0].studies[0].rows if row.changes]
+    assert changed == ["concatenation", "highway network"]
+
+
+def test_the_tables_that_there_are_are_printed_beside_a_study_that_was_never_run(
+    tmp_path: Path,
+) -> None:
+    row = {
+        "name": "one",
+        "published": None,
+        "overrides": [],
+        "spec": {"folds": {"by": "session"}},
+        "runs": [{"digest": "c0ffee", "fold": 1, "seed": 1}],
+    }
+    store = Store(tmp_path)
+    corpus = {"name": "spoken", "fingerprint": "c0ffee"}
+    values = {"study": "mine", "title": "Mine", "corpus": corpus, "rows": [row]}
+    store.write_json(store.study("mine"), values)
+    done = CliRunner().invoke(app, ["report", "table1", "mine", "--store", str(tmp_path)])
+    assert "mine" in done.output
+    assert isinstance(done.exception, UserError)
+    assert "expected runs of study table1, found those of: mine" in str(done.exception)
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,13 @@ def test_overrides_are_applied_to_every_row() -> None:
     assert load_study("table2").rows[0].training.max_epochs == 100
 
 
+def test_overrides_can_be_of_some_rows_alone() -> None:
+    study = load_study("demo_baselines", ["model.width=7"], rows=["S. Yoon et al."])
+    plain = {row.name: row for row in load_study("demo_baselines").rows}
+    changed = [row for row in study.rows if row != plain[row.name]]
+    assert [(row.name, row.changes) for row in changed] == [("S. Yoon et al.", ("model.width=7",))]
+
+
 def test_an_override_wins_over_what_a_row_says() -> None:
     rows = load_study("demo", ["model.text=word"]).rows
     assert {row.model.text for row in rows if isinstance(row.model, MultilevelSpec)} == {"word"}

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mlt_ray.errors import UserError
+from mlt_ray.features.audio import SAMPLE_RATE_HZ
 from mlt_ray.spec import digest_of
 from mlt_ray.storage.files import replacing
 from mlt_ray.storage.store import Store
@@ -30,6 +31,7 @@ SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
 RESEMBLYZER_WEIGHTS: Final = "pretrained.pt"
 
 _CONFIG: Final = "config.json"
+_PREPROCESSOR: Final = "preprocessor_config.json"
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -94,7 +96,7 @@ SPEECH: Final = Modality(
     what="speech encoder",
     option="--speech-encoder",
     family=SPEECH_FAMILY,
-    readers=("preprocessor_config.json",),
+    readers=(_PREPROCESSOR,),
     others=(),
     # Its dependencies want a compiler, and only its weights are read.
     packaged=Package(
@@ -182,6 +184,12 @@ def find_encoder(name: str, modality: Modality = TEXT) -> Encoder:
     """
     if name == modality.packaged.name:
         return _open_package(modality)
+    for other in (TEXT, SPEECH):
+        if name == other.packaged.name:
+            raise UserError(
+                f"{modality.what} {name}: it is a packaged {other.what}; give it with "
+                f"{other.option} {name}"
+            )
     if Path(name).is_dir():
         return _open_folder(Path(name).resolve().name, Path(name), modality)
     if name.startswith((".", "/", "~")):
@@ -238,24 +246,30 @@ def _open_folder(name: str, folder: Path, modality: Modality) -> Encoder:
             f"{folder}: expected an encoder ({modality.layout}), got a folder without; "
             f"{modality.remedy}"
         )
-    kind = _kind(folder, modality)
+    kind = _json(folder / _CONFIG, modality).get("model_type")
     _check_weights(folder, files, modality)
     if kind not in modality.family:
         raise UserError(
             f"{folder}: expected an encoder of model_type {', '.join(modality.family)}, "
             f"got {kind}; {modality.remedy}"
         )
+    if _PREPROCESSOR in modality.readers:
+        rate = _json(folder / _PREPROCESSOR, modality).get("sampling_rate", SAMPLE_RATE_HZ)
+        if rate != SAMPLE_RATE_HZ:
+            raise UserError(
+                f"{folder}: expected a {modality.what} for {SAMPLE_RATE_HZ} Hz, got one for {rate} "
+                f"Hz; {modality.remedy}"
+            )
     return Encoder(name=name, folder=folder, files=files)
 
 
-def _kind(folder: Path, modality: Modality) -> object:
-    """The kind of model that a folder's configuration names."""
-    path = folder / _CONFIG
+def _json(path: Path, modality: Modality) -> dict[str, Any]:
+    """What a file of an encoder's folder holds; empty if that is no mapping."""
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path}: expected JSON, got {error}; {modality.remedy}") from error
-    return found.get("model_type") if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _check_weights(folder: Path, files: Sequence[str], modality: Modality) -> None:

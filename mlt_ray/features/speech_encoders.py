@@ -21,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mlt_ray.errors import UserError
 from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
 from mlt_ray.features.encoders import RESEMBLYZER_WEIGHTS
 from mlt_ray.features.extract import one_thread_each
@@ -44,7 +43,7 @@ _LEAST_VOLUME_DBFS: Final = -30.0
 def speech_vectors(folder: Path, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """(1, 2H) of each recording, in order: `pooled` states of the encoder in `folder`.
 
-    Raises `UserError` for a recording that cannot be read, or an encoder of another sample rate.
+    Raises `UserError` for a recording that cannot be read.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     states = open_encoder(folder, device)
@@ -78,11 +77,6 @@ def _open_transformer(folder: Path, device: torch.device) -> States:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     prepare = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    if prepare.sampling_rate != SAMPLE_RATE_HZ:
-        raise UserError(
-            f"{folder}: expected a speech encoder for {SAMPLE_RATE_HZ} Hz, got one for "
-            f"{prepare.sampling_rate} Hz; give another with --speech-encoder"
-        )
     model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     model.to(device).eval()
     shortest = receptive_field(model.config)

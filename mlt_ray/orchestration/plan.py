@@ -95,7 +95,7 @@ def _planned(
     return PlannedRow(
         name=row.name,
         published=row.published,
-        overrides=(*study.overrides, *row.changes),
+        overrides=row.changes,
         runs=runs,
         asked=tuple(asked),
     )

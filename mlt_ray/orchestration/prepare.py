@@ -13,7 +13,8 @@ from mlt_ray.features.extract import Progress, extract
 from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
-from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, digest_of
+from mlt_ray.models.registry import is_network
+from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, TrainingSpec, digest_of
 from mlt_ray.storage.store import Store
 from mlt_ray.study import Row, Study
 
@@ -88,7 +89,9 @@ def resolve(
             row,
             folds=folds[row.folds],
             features=features[row.features],
-            changes=tools.changes(row.model),
+            changes=(*row.changes, *tools.changes(row.model)),
+            # What trains no network has no use for the settings of training.
+            training=row.training if is_network(row.model) else TrainingSpec(),
             model=row.model
             if asked is not None and row.name not in asked
             else _resolve_model(row.model, tools),

@@ -208,7 +208,6 @@ def _train_best(
         title=f"{space.title}: the best",
         seeds=space.seeds,
         rows=tuple(rows),
-        overrides=space.overrides,
     )
     outcome = run_plans([make_plan(study, bench.corpus)], setting, console)
     shown = (*(plan.study for plan in compared), space.name)

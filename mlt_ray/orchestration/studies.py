@@ -13,12 +13,12 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import duration
 from mlt_ray.features.encoders import EncoderMissing
 from mlt_ray.models.registry import packs
-from mlt_ray.orchestration.estimate import estimate
+from mlt_ray.orchestration.estimate import Estimate, estimate
 from mlt_ray.orchestration.plan import Plan, PlannedRow, distinct, make_plan, record, recorded
 from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.setting import Setting
-from mlt_ray.spec import Run, unknown_key
+from mlt_ray.spec import Run, RunSpec, unknown_key
 from mlt_ray.study import Study
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def show_plan(request: Request, console: Console) -> None:
         table.add_column(heading, justify="left" if heading in ("study", "row") else "right")
     seconds, unknown = 0.0, 0
     seen: set[str] = set()
+    guesses: dict[RunSpec, Estimate | None] = {}
     for plan in plans:
         for row in plan.rows:
             if not row.asked:
@@ -160,7 +161,10 @@ def show_plan(request: Request, console: Console) -> None:
             finished = store.finished(run.digest for run in row.asked)
             left = [r for r in row.asked if r.digest not in finished | seen]
             seen |= {run.digest for run in left}
-            guess = estimate(row, corpus, store)
+            spec = row.runs[0].spec
+            if spec not in guesses:
+                guesses[spec] = estimate(row, corpus, store)
+            guess = guesses[spec]
             if guess is None:
                 unknown += len(left)
             else:
@@ -169,12 +173,15 @@ def show_plan(request: Request, console: Console) -> None:
             cells = [f"{len(finished)}/{len(row.asked)}", str(len(left)), time]
             table.add_row(plan.study, escape(row.name), *cells)
     console.print(table)
-    specs = {row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
     runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
+    times = []
+    if len(seen) > unknown:
+        times.append(f"{duration(seconds)} on one thread, less with every further one")
+    if unknown:
+        times.append(f"{unknown} runs whose time is not known yet")
     console.print(
-        f"{len(specs)} distinct configurations, {len(runs)} runs, {len(seen)} to compute: "
-        f"{duration(seconds)} on one thread, less with every further one"
-        + (f"; and {unknown} runs whose time is not known yet" if unknown else ""),
+        f"{len(guesses)} distinct configurations, {len(runs)} runs, {len(seen)} to compute"
+        + "".join(f"; {time}" for time in times),
         highlight=False,
     )
 

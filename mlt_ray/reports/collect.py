@@ -1,12 +1,15 @@
 """A study's measured rows beside its published ones, read from the store."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.reports.statistics import Aggregate, aggregate
+from mlt_ray.spec import unknown_key
 from mlt_ray.storage.store import Store
+from mlt_ray.study import file_names
 
 Scores = Mapping[str, tuple[float, float | None]]
 
@@ -42,13 +45,8 @@ def collect(study: str, store: Store) -> Table:
 
     Raises `UserError` where the store knows no such study.
     """
+    check_recorded(study, store)
     plan = store.read_json(store.study(study))
-    if plan is None:
-        known = ", ".join(store.studies()) or "none"
-        raise UserError(
-            f"{store}: expected runs of study {study}, found those of: {known}; "
-            f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
-        )
     protocols = dict.fromkeys(row["spec"]["folds"]["by"] for row in plan["rows"])
     return Table(
         study=plan["study"],
@@ -56,6 +54,19 @@ def collect(study: str, store: Store) -> Table:
         corpus=plan["corpus"]["name"],
         fold_by=tuple(protocols),
         rows=tuple(_row(row, store) for row in plan["rows"]),
+    )
+
+
+def check_recorded(study: str, store: Store) -> None:
+    """`UserError` where nothing of a study was ever run in the store."""
+    here, shipped = store.studies(), file_names()
+    if study in here:
+        return
+    if study not in shipped and difflib.get_close_matches(study, [*here, *shipped], n=1):
+        raise unknown_key(str(store), study, [*here, *shipped], "study")
+    raise UserError(
+        f"{store}: expected runs of study {study}, found those of: {', '.join(here) or 'none'}; "
+        f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
     )
 
 

@@ -150,12 +150,6 @@ def test_34_seconds_have_a_vector(tmp_path: Path) -> None:
     assert np.isfinite(vector).all()
 
 
-def test_an_encoder_of_another_sample_rate_is_refused(tmp_path: Path) -> None:
-    folder = write_speech_encoder(tmp_path / "tiny", sample_rate_hz=8_000)
-    with pytest.raises(UserError, match="expected a speech encoder for 16000 Hz, got one for 8000"):
-        open_encoder(folder, CPU)
-
-
 def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     folder = write_speech_encoder(tmp_path / "tiny")
     broken = tmp_path / "broken.wav"

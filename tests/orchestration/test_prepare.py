@@ -82,6 +82,17 @@ def test_a_classical_row_has_an_encoder_only_for_its_embedding(raw: Any, folder:
     assert other.model == study.rows[1].model
 
 
+def test_how_networks_are_trained_does_not_tell_classical_rows_apart(raw: Any) -> None:
+    models = {"classical": {"system": "classical", "audio": "egemaps"}, "network": {}}
+    rows = [{"name": name, "model": model} for name, model in models.items()]
+    plain, slow = (
+        resolve(parse_study("mine", {"rows": rows}, changes), raw.corpus, tools()).rows
+        for changes in ([], ["training.precision=bfloat16"])
+    )
+    assert plain[0].training == slow[0].training
+    assert plain[1].training != slow[1].training
+
+
 def test_table_3_runs_on_the_packaged_encoder(raw: Any) -> None:
     bert, _, both = resolve(load_study("table3"), raw.corpus, tools("minilm")).rows
     assert bert.model.needs == both.model.needs

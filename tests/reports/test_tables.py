@@ -336,5 +336,9 @@ def test_thirteen_of_fifteen_finished_runs_are_shown_as_such(
 def test_a_study_that_was_never_run_is_refused_with_those_that_were(tmp_path: Path) -> None:
     store = Store(tmp_path)
     planned(store, {"one": ["f" * 16]})
-    with pytest.raises(UserError, match="runs of study table9, found those of: mine; run mlt-ray"):
-        collect("table9", store)
+    with pytest.raises(UserError, match="runs of study emodb, found those of: mine; run mlt-ray"):
+        collect("emodb", store)
+    with pytest.raises(UserError, match="runs of study table1, found those of: mine; run mlt-ray"):
+        collect("table1", store)
+    with pytest.raises(UserError, match="unknown study tabel1; did you mean table1?"):
+        collect("tabel1", store)
