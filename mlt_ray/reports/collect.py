@@ -57,12 +57,16 @@ def collect(study: str, store: Store) -> Table:
     )
 
 
+MISSPELT = 0.75
+"""How alike a name must be to one that there is, to be taken for that one misspelt."""
+
+
 def check_recorded(study: str, store: Store) -> None:
     """`UserError` where nothing of a study was ever run in the store."""
     here, shipped = store.studies(), file_names()
     if study in here:
         return
-    if study not in shipped and difflib.get_close_matches(study, [*here, *shipped], n=1):
+    if study not in shipped and difflib.get_close_matches(study, [*here, *shipped], 1, MISSPELT):
         raise unknown_key(str(store), study, [*here, *shipped], "study")
     raise UserError(
         f"{store}: expected runs of study {study}, found those of: {', '.join(here) or 'none'}; "

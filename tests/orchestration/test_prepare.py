@@ -83,7 +83,8 @@ def test_a_classical_row_has_an_encoder_only_for_its_embedding(raw: Any, folder:
 
 
 def test_how_networks_are_trained_does_not_tell_classical_rows_apart(raw: Any) -> None:
-    models = {"classical": {"system": "classical", "audio": "egemaps"}, "network": {}}
+    models = {"classical": {"system": "classical", "audio": "egemaps"}}
+    models["network"] = {"system": "multilevel"}
     rows = [{"name": name, "model": model} for name, model in models.items()]
     plain, slow = (
         resolve(parse_study("mine", {"rows": rows}, changes), raw.corpus, tools()).rows

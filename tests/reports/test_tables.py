@@ -340,5 +340,5 @@ def test_a_study_that_was_never_run_is_refused_with_those_that_were(tmp_path: Pa
         collect("emodb", store)
     with pytest.raises(UserError, match="runs of study table1, found those of: mine; run mlt-ray"):
         collect("table1", store)
-    with pytest.raises(UserError, match="unknown study tabel1; did you mean table1?"):
+    with pytest.raises(UserError, match=r"unknown study tabel1; did you mean table1\?"):
         collect("tabel1", store)
