@@ -325,6 +325,7 @@ def setting_of(training: Training) -> "Setting":
         workers=training.workers,
         gpus_per_worker=training.gpus_per_worker,
         pack=training.pack,
+        cuda_graphs=training.cuda_graphs,
     )
     return Setting(
         corpus=training.corpus,

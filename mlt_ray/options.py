@@ -24,7 +24,7 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a value of every configuration, such as training.max_epochs=20.",
+        help="Change a value of every configuration asked for, such as training.max_epochs=20.",
     ),
 ]
 Glove = Annotated[
@@ -103,6 +103,14 @@ Pack = Annotated[
         "15 on a GPU.",
     ),
 ]
+CudaGraphs = Annotated[
+    bool | None,
+    typer.Option(
+        "--cuda-graphs/--no-cuda-graphs",
+        rich_help_panel=MACHINES,
+        help="Let a GPU record a pack's steps and replay them; default: no.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +132,7 @@ class Training:
     workers: Workers = None
     gpus_per_worker: GpusPerWorker = None
     pack: Pack = None
+    cuda_graphs: CudaGraphs = None
     out: Out = None
 
 

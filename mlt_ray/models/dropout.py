@@ -55,15 +55,18 @@ def scaled_mask(key: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
     # A code has 32 bits, two neighbours' 16: p is rounded to a 65536th.
     *axes, size = shape
     pairs = (size + 1) // 2
-    places = _places((*axes, pairs), key.device)
     mask = torch.empty(len(key), *axes, 2 * pairs, device=key.device)
-    if key.device.type == "cpu" and len(axes) == 2 and places[0].numel() > LARGE:
+    *strides, last = _AXIS_STRIDES[: len(shape)]
+    rows = key
+    for length, stride in zip(axes, strides, strict=True):
+        rows = rows[..., None] + _axis(length, stride, key.device)
+    codes = _axis(pairs, last, key.device)
+    if key.device.type == "cpu" and rows[0].dim() == 2 and rows[0].numel() * pairs > LARGE:
         # A dozen passes over what a core's cache holds take half the time of those over all.
-        for one, heads in zip(key, mask, strict=True):
-            for head, part in zip(heads, places, strict=True):
-                _fill(head, one + part, p)
+        for head, part in zip(mask.flatten(0, 1), rows.flatten(0, 1), strict=True):
+            _fill(head, part[..., None] + codes, p)
     else:
-        _fill(mask, key.view(-1, *[1] * len(shape)) + places, p)
+        _fill(mask, rows[..., None] + codes, p)
     return mask[..., :size]
 
 
@@ -76,14 +79,15 @@ def _fill(mask: Tensor, code: Tensor, p: float) -> None:
     mask.copy_(_mix_(code).view(torch.int16)).sub_(least - 1).clamp_(0, 1).mul_(1 / (1 - p))
 
 
-@functools.lru_cache(maxsize=64)
-def _places(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Int32 code of every position in `shape`; a position's code does not depend on the sizes."""
-    code = torch.zeros((), dtype=torch.int32, device=device)
-    for size, stride in zip(shape, _AXIS_STRIDES, strict=False):
-        place = torch.arange(size, dtype=torch.int32, device=device) * stride
-        code = code[..., None] + place
-    return code
+def _axis(size: int, stride: int, device: torch.device) -> Tensor:
+    """(size,) int32 codes of the places along an axis; a place's does not depend on `size`."""
+    return _axis_up_to(1 << (size - 1).bit_length(), stride, device)[:size]
+
+
+# Never forgotten: what a GPU recorded reads it where it was.
+@functools.cache
+def _axis_up_to(size: int, stride: int, device: torch.device) -> Tensor:
+    return torch.arange(size, dtype=torch.int32, device=device) * stride
 
 
 def _mix_(code: Tensor) -> Tensor:

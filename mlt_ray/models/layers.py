@@ -131,7 +131,8 @@ class ScaledPositions(nn.Module):
         return self.dropout(x + self.scale * table[: x.shape[1]])
 
 
-@functools.lru_cache(maxsize=32)
+# Never forgotten: what a GPU recorded reads it where it was.
+@functools.cache
 def sinusoid(length: int, width: int, device: torch.device | None = None) -> Tensor:
     """(length, width) float32: sin(t / 10000^(2i/width)) and cos of the same, interleaved."""
     position = torch.arange(length, dtype=torch.float32)[:, None]

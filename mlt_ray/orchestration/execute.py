@@ -29,8 +29,7 @@ CRASHES = 2
 """How often a worker may die at the same runs before they count as failed."""
 
 AHEAD = 16
-"""Most workers that are started at once, and never more than half of all: starting one takes a core
-for some seconds, so that the first ones train while the others start."""
+"""Most workers that are started at once; starting one takes a core for some seconds."""
 
 GPU_PACK = 15
 """Runs in a pack on a GPU: five folds of three seeds. On a CPU packs gain nothing."""
@@ -83,7 +82,7 @@ def execute(
 
         until = None if timeout_s is None else time.monotonic() + timeout_s
         feed = Feed(source, store, job_of, pack_size(resources), until)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots // 2, AHEAD)))
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots, AHEAD)))
         scratch = store.root / "ray"
         tuner = tune.Tuner(
             tune.with_resources(trial, share),

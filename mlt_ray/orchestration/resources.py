@@ -34,6 +34,7 @@ class Resources:
     workers: processes that share each run's batches (distributed data parallel).
     cpus_per_worker, gpus_per_worker: for each of them, where `workers` is above 1; None as above.
     pack: runs that are trained as one vectorised pack; None lets the plan decide, 1 packs nothing.
+    cuda_graphs: whether a GPU records the steps of a pack and replays them.
     checkpoint_interval_s: least seconds between two checkpoints of a run, which is what the death
         of a machine can cost it; 0 for one after every epoch, None for the default of
         `mlt_ray.training.checkpoint`.
@@ -46,6 +47,7 @@ class Resources:
     gpus_per_worker: float | None = None
     cpus_per_worker: float = 1
     pack: int | None = None
+    cuda_graphs: bool = False
     checkpoint_interval_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -103,5 +105,7 @@ def check_fits(resources: Resources, nodes: Sequence[Node]) -> int:
             times = f"{resources.workers} times "
             remedy = "lower --workers, or the profile's cpus_per_worker and gpus_per_worker"
         raise UserError(f"resources: expected {times}{wanted} for a run, found {found}; {remedy}")
+    if resources.cuda_graphs and not any(node.gpus for node in nodes):
+        raise UserError("resources: expected a GPU for --cuda-graphs, found none; leave it out")
     slots = fit // resources.workers
     return slots if resources.concurrency is None else min(slots, resources.concurrency)

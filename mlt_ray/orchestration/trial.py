@@ -24,6 +24,7 @@ from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
 from mlt_ray.training.fit import fit
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.loop import FinishedRun
+from mlt_ray.training.replay import cuda_graphs
 
 REPORT_INTERVAL_S = 1.0
 """Least time between two messages to the driver: each costs the trial a round trip."""
@@ -116,6 +117,7 @@ def compute(
     """
     store, board = Store(job.store), ray.get_actor(job.board)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recorded = job.resources.cuda_graphs and device.type == "cuda"
     try:
         results = fit(
             runs,
@@ -125,6 +127,7 @@ def compute(
             on_epoch=messages.add,
             stop=lambda run: is_lost(run) or ray.get(board.is_stopping.remote(run.digest)),
             group=group,
+            record=cuda_graphs() if recorded else None,
         )
         return {
             run.digest: write(store, result, group)

@@ -3,6 +3,8 @@
 Shapes: R runs, P weights of a run, S steps.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -51,7 +53,7 @@ class Adam:
         return self.weights, self.mean, self.square
 
     @torch.no_grad()
-    def step(self, gradient: Tensor, by: dict[str, Tensor]) -> None:
+    def step(self, gradient: Tensor, by: Mapping[str, Tensor]) -> None:
         """One step along the (R, P) gradient, which must be finite even where a run sits out.
 
         `by` holds the step's (R, 1) coefficients.

@@ -30,6 +30,7 @@ from mlt_ray.training.learner import Learner, milliseconds
 from mlt_ray.training.metrics import score
 from mlt_ray.training.pack import Pack, steps_of_epoch
 from mlt_ray.training.precision import products
+from mlt_ray.training.replay import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ def train(
     on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
     stop: Callable[[Run], bool] = never,
     group: Group = ALONE,
+    record: Record | None = None,
 ) -> list[FinishedRun | RunFailed | RunStopped]:
     """Train a pack; `data[i]` is the fold of `runs[i]`. The result keeps the order of `runs`.
 
@@ -65,6 +67,8 @@ def train(
     later call goes on from there. A run whose loss is not finite gives a `RunFailed`. In both
     cases the others go on. Same runs, device and thread count give the same bits on a CPU, with
     or without interruption.
+
+    With `record`, a pack's steps are recorded and replayed (`mlt_ray.training.replay`).
 
     The processes of a `group` train one run together: each calls with the same run and checkpoint
     and gets its result. Only the leading one's `stop` is called, only it writes
@@ -87,7 +91,7 @@ def train(
         side_by_side: InTurn | Pack = InTurn([])
         while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
             if side_by_side.learners != active:
-                side_by_side = together(active, side_by_side)
+                side_by_side = together(active, side_by_side, record)
             started = time.perf_counter()
             side_by_side.train_epoch()
             dev = side_by_side.logits("dev")
@@ -142,11 +146,13 @@ class InTurn:
         return [x.logits(part) for x in self.learners]
 
 
-def together(learners: Sequence[Learner], former: InTurn | Pack) -> InTurn | Pack:
+def together(
+    learners: Sequence[Learner], former: InTurn | Pack, record: Record | None
+) -> InTurn | Pack:
     """The fastest way to train learners side by side, when they have left the `former` ones."""
     if len(learners) == 1 or not packs(learners[0].run.spec.model):
         return InTurn(learners)
-    return former.only(learners) if isinstance(former, Pack) else Pack(learners)
+    return former.only(learners) if isinstance(former, Pack) else Pack(learners, record)
 
 
 def finish(learner: Learner) -> FinishedRun:

@@ -8,7 +8,7 @@ Shapes: R runs, P weights of a run, B utterances, S steps of an epoch.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -26,8 +26,12 @@ from mlt_ray.training.adam import Adam, Coefficients, clip
 from mlt_ray.training.group import Loss
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.precision import casting
-from mlt_ray.training.resident import batches_for
-from mlt_ray.training.stacking import Stacked, picked
+from mlt_ray.training.replay import Inputs, Record, Replays, Step
+from mlt_ray.training.resident import Resident, Sizes, batches_for
+from mlt_ray.training.stacking import Stacked, Steps, picked
+
+Compute = Callable[[Stacked, Inputs], Tensor]
+"""What is made of a batch of all runs and the step's inputs."""
 
 MAX_CELLS = 2**26
 """Attention cells, B · T², that are computed at a time. One takes about 200 bytes in training at
@@ -37,7 +41,8 @@ the paper's sizes, so that 16 GiB hold them."""
 class Pack:
     """Steps its learners together, epoch by epoch."""
 
-    def __init__(self, learners: Sequence[Learner]) -> None:
+    def __init__(self, learners: Sequence[Learner], record: Record | None = None) -> None:
+        """`record`, where given, is how a GPU replays steps that it has taken."""
         self.learners = learners
         first = learners[0]
         self.device, self._training = first.device, first.run.spec.training
@@ -52,14 +57,20 @@ class Pack:
         self._constants = shared_buffers(learners)
         folds = {x.run.fold: x.data for x in learners}
         self._data = batches_for(folds, sizes.num_learned_words, self.device)
-        self._adam = self._gather()
+        self._record = record
+        self._start()
 
     def only(self, learners: Sequence[Learner]) -> "Pack":
         """The pack of some of its learners, when others have left it."""
         smaller = copy.copy(self)
         smaller.learners = learners
-        smaller._adam = smaller._gather()
+        smaller._start()
         return smaller
+
+    def _start(self) -> None:
+        """Make what is of these very runs: their weights in one tensor, and recorded steps."""
+        self._adam = self._gather()
+        self._replays: dict[Compute, Replays] = {}
 
     def train_epoch(self) -> None:
         """One epoch of every learner, step beside step."""
@@ -68,16 +79,12 @@ class Pack:
         counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
         taken, done = counts > 0, np.asarray([steps_of(x) for x in self.learners])
         weights = self._adam.weights
-        by = Coefficients(self._training, taken, done).to(weights)
-        codes, shares = self._codes(taken), torch.as_tensor(counts).to(weights)
+        inputs = Coefficients(self._training, taken, done).to(weights)
+        inputs["codes"] = self._codes(taken)
+        inputs["shares"] = torch.as_tensor(counts).to(weights)
         total = weights.new_zeros(len(self.learners))
-        for number, batch in enumerate(self._data.batches(steps, self._folds())):
-            keys = site_keys(codes[number], batch["utterances"])
-            losses, gradient = self._gradient(batch, keys)
-            self._adam.step(
-                clip(gradient, self._training), {name: c[number] for name, c in by.items()}
-            )
-            total += losses * shares[number]
+        for losses in self._each(self._train_step, steps, inputs):
+            total += losses
         self._scatter(done + taken.sum(axis=0))
         for learner, loss, seen in zip(self.learners, total, counts.sum(axis=0), strict=True):
             learner.add_losses(loss, int(seen))
@@ -86,19 +93,49 @@ class Pack:
     def logits(self, part: str) -> list[Tensor]:
         """Every learner's (N, 4) logits of a part, in the part's own order, on the CPU."""
         self._system.eval()
-        weights, found = self._adam.weights, []
         steps = list(zip_longest(*(x.data.evaluation_order(part) for x in self.learners)))
-        for batch in self._data.batches(steps, self._folds()):
-            parts = [
-                self._call(self._system, weights[rows], picked(batch, rows))
-                for rows in chunks(batch)
-            ]
-            found.append(torch.cat(parts))
-        on_cpu = [logits.float().cpu() for logits in found]
+        found = list(self._each(self._evaluation_step, steps, {}))
+        on_cpu = [logits.cpu() for logits in found]
         return [
             in_order(learner.data.parts[part], [s[n] for s in steps], [x[n] for x in on_cpu])
             for n, learner in enumerate(self.learners)
         ]
+
+    def _each(self, compute: Compute, steps: Steps, inputs: Inputs) -> Iterator[Tensor]:
+        """What is computed of each step's batch, with the step's row of the (S, …) inputs."""
+        folds = [x.run.fold for x in self.learners]
+        rows = ({k: v[n] for k, v in inputs.items()} for n in range(len(steps)))
+        data = self._data
+        if not isinstance(data, Resident):
+            for batch, row in zip(data.batches(steps, folds), rows, strict=True):
+                yield compute(batch, row)
+            return
+
+        def take(sizes: tuple[int, ...], given: Inputs) -> Tensor:
+            return compute(data.gather(given["places"], Sizes(*sizes)), given)
+
+        places, sizes = data.places(steps, folds)
+        step: Step = take
+        if self._record is not None:
+            step = self._replays.setdefault(compute, Replays(take, self._record))
+            sizes = [size.rounded() for size in sizes]
+        for here, size, row in zip(places, sizes, rows, strict=True):
+            yield step(size, {**row, "places": here})
+
+    def _train_step(self, batch: Stacked, given: Inputs) -> Tensor:
+        """One step of every run → (R,) sums of its utterances' losses."""
+        keys = site_keys(given["codes"], batch["utterances"])
+        losses, gradient = self._gradient(batch, keys)
+        self._adam.step(clip(gradient, self._training), given)
+        return losses * given["shares"]
+
+    def _evaluation_step(self, batch: Stacked, given: Inputs) -> Tensor:
+        """→ (R, B, 4) float32 logits."""
+        weights = self._adam.weights
+        parts = [
+            self._call(self._system, weights[rows], picked(batch, rows)) for rows in chunks(batch)
+        ]
+        return torch.cat(parts).float()
 
     def _gradient(self, batch: Stacked, keys: Tensor) -> tuple[Tensor, Tensor]:
         """→ (R,) losses and their (R, P) gradient."""
@@ -140,9 +177,6 @@ class Pack:
             for site in self._sites:
                 site.key = None
         return result
-
-    def _folds(self) -> list[int]:
-        return [x.run.fold for x in self.learners]
 
     def _codes(self, taken: np.ndarray) -> Tensor:
         """(S, R, sites) dropout codes of the coming epoch; (S, R) `taken` says who takes part."""

@@ -20,6 +20,8 @@ from mlt_ray.storage.store import Store
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import train
 from mlt_ray.training.pack import steps_of_epoch
+from mlt_ray.training.replay import cuda_graphs
+from mlt_ray.training.resident import Sizes
 from tests.benchmarks.figures import peak_memory_mib
 from tests.benchmarks.inputs import fold_of, read_table, thinned
 
@@ -61,8 +63,12 @@ def shortened(runs: Iterable[Run], epochs: int) -> list[Run]:
     return [replace(r, spec=replace(r.spec, training=short(r.spec.training))) for r in runs]
 
 
-def measure_pack(runs: Sequence[Run], epochs: int, place: Place) -> dict[str, Any]:
+def measure_pack(
+    runs: Sequence[Run], epochs: int, place: Place, recorded: bool = False
+) -> dict[str, Any]:
     """Steps and seconds of the runs trained as one pack, dev's evaluations included.
+
+    `recorded`: its steps are replayed from CUDA graphs; recording them counts.
 
     `steps` counts each run's own. On a GPU an epoch goes ahead, so that no kernel is loaded or
     chosen while the time is taken.
@@ -73,7 +79,8 @@ def measure_pack(runs: Sequence[Run], epochs: int, place: Place) -> dict[str, An
     if device.type == "cuda":
         train(shortened(runs, 1), data, device=device)
     began = time.perf_counter()
-    results = train(shortened(runs, epochs), data, device=device)
+    record = cuda_graphs() if recorded else None
+    results = train(shortened(runs, epochs), data, device=device, record=record)
     wall_s = time.perf_counter() - began
     failed = [r for r in results if isinstance(r, RunFailed)]
     if failed:
@@ -108,22 +115,26 @@ def measure_largest_pack(runs: Sequence[Run], sizes: Sequence[int], place: Place
 def measure_padding(runs: Sequence[Run], place: Place) -> dict[str, Any]:
     """Shares of what an epoch of the runs side by side computes that are speech, not padding.
 
-    Of frames, and of pairs of frames, which attention computes.
+    Of frames, and of pairs of frames, which attention computes; `recorded` is that of frames with
+    the padding to the few sizes of CUDA graphs.
     """
     store, corpus = Store(place.store), place.corpus(runs[0])
     data = {run.fold: fold_of(run, corpus, store) for run in runs}
     learners = [Learner(run, data[run.fold], torch.device("cpu")) for run in runs]
-    real, computed = np.zeros(2), np.zeros(2)
+    real, computed = np.zeros(3), np.zeros(3)
     for step in steps_of_epoch(learners):
         lengths = [
             x.data.num_steps[i] for x, i in zip(learners, step, strict=True) if i is not None
         ]
         largest = max(map(len, lengths)) * len(runs)
         longest = max(int(one.max()) for one in lengths)
-        real += [sum(float((one.astype(float) ** p).sum()) for one in lengths) for p in (1, 2)]
-        computed += [largest * float(longest) ** p for p in (1, 2)]
-    frames, pairs = real / computed
-    return {"pack": len(runs), "frames": float(frames), "pairs": float(pairs)}
+        real += [sum(float((one.astype(float) ** p).sum()) for one in lengths) for p in (1, 2, 1)]
+        recorded = Sizes(longest, 1, 1).rounded().frames
+        computed += [
+            largest * float(n) ** p for n, p in ((longest, 1), (longest, 2), (recorded, 1))
+        ]
+    frames, pairs, recorded_frames = map(float, real / computed)
+    return {"pack": len(runs), "frames": frames, "pairs": pairs, "recorded": recorded_frames}
 
 
 def count_operations(run: Run, place: Place) -> dict[str, Any]:

@@ -71,6 +71,7 @@ PADDING = (
     Column(key="pack", heading="runs side by side"),
     Column(key="frames", heading="real frames", form="{:.1%}"),
     Column(key="pairs", heading="real pairs of frames", form="{:.1%}"),
+    Column(key="recorded", heading="real frames in CUDA graphs", form="{:.1%}"),
 )
 GROWTH = (
     Column(key="what", heading="growth, one run"),
@@ -165,6 +166,9 @@ def speeds(
         {"what": f"pack of {size}", **apart(measure_pack, runs[:size], epochs, place)}
         for size in PACKS
     ]
+    if options.device == "cuda":
+        found = apart(measure_pack, runs, epochs, place, True)
+        figures.append({"what": f"pack of {len(runs)}, CUDA graphs", **found})
     peaks = {
         n: apart(measure_peak, replace(place, threads=n))["flop_per_s"]
         for n in {found["threads"] for found in figures}
@@ -227,14 +231,14 @@ def plot(figures: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    packs = [f for f in figures["speeds"] if "pack" in f]
+    packs = [f for f in figures["speeds"] if "pack" in f and "graphs" not in f["what"]]
     left.plot([f["pack"] for f in packs], [f["steps_per_s"] for f in packs], marker="o")
     plain = figures["speeds"][0]
     left.axhline(plain["steps_per_s"], linestyle="--", color="grey", label="plain loop")
-    left.set(xlabel="runs in a pack", ylabel="steps a second", ylim=(0, None))
+    left.set(xlabel="runs in a pack", ylabel="steps a second", ylim=(0, None), xticks=PACKS)
     left.legend()
     calls = [f for f in figures["calls"] if "wall_s" in f]
-    right.barh([f["what"] for f in calls], [f["wall_s"] for f in calls])
+    right.barh([f["what"] for f in calls], [f["wall_s"] for f in calls], height=0.5)
     right.invert_yaxis()
     right.set(xlabel="seconds for 15 runs, start-up included")
     figure.savefig(path)

@@ -220,9 +220,7 @@ def test_a_speech_encoder_of_another_sample_rate_is_refused(tmp_path: Path) -> N
 
 
 def test_a_packaged_encoder_of_the_other_modality_is_refused_with_its_option() -> None:
-    with pytest.raises(
-        UserError, match=r"encoder resemblyzer: .* --speech-encoder resemblyzer"
-    ):
+    with pytest.raises(UserError, match=r"encoder resemblyzer: .* --speech-encoder resemblyzer"):
         find_encoder("resemblyzer")
     with pytest.raises(UserError, match=r"speech encoder minilm: .* give it with --encoder minilm"):
         find_encoder("minilm", SPEECH)

@@ -88,6 +88,13 @@ def test_what_fits_nowhere_is_refused_with_what_there_is(asked: dict, said: str)
         check_fits(Resources(**asked), [Node(cpus=2, gpus=0), Node(cpus=3, gpus=1)])
 
 
+def test_cuda_graphs_need_a_gpu() -> None:
+    asked = Resources(cuda_graphs=True)
+    assert check_fits(asked, [Node(cpus=2, gpus=0), Node(cpus=3, gpus=1)]) == 5
+    with pytest.raises(UserError, match="expected a GPU for --cuda-graphs, found none"):
+        check_fits(asked, [Node(cpus=2, gpus=0)])
+
+
 def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     asked = Resources(gpus_per_run=4096)

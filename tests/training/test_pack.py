@@ -14,7 +14,7 @@ from mlt_ray.batch import NO_LABEL
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import Extra
-from mlt_ray.models.dropout import _places, site_keys
+from mlt_ray.models.dropout import _axis_up_to, site_keys
 from mlt_ray.models.layers import sinusoid
 from mlt_ray.models.multigranularity import MultigranularitySpec
 from mlt_ray.models.registry import build_model, packs
@@ -323,5 +323,5 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
         by = Coefficients(spec, taken, np.zeros(len(runs))).to(adam.weights)
         adam.step(clip(adam.weights * losses[:, None], spec), {k: c[0] for k, c in by.items()})
         assert adam.weights.device.type == losses.device.type == "cuda"
-    for cached in (sinusoid, _places):
+    for cached in (sinusoid, _axis_up_to):
         cached.cache_clear()

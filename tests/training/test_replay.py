@@ -1,0 +1,164 @@
+"""Steps that are recorded once and replayed give what they give when they are taken.
+
+A CUDA graph needs a GPU. `tape` stands in for one on a CPU: it notes every operation of a step with
+the tensors that it was given, and replays them on the memory of these, without a line of Python of
+the step. So it finds what a graph would get wrong: a value that Python hands over anew each time.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mlt_ray.models.dropout import scaled_mask
+from mlt_ray.training.loop import FinishedRun, train
+from mlt_ray.training.replay import Recording, Replays, cuda_graphs, rounded
+from tests.training.runs import MakeData, assert_close, assert_same, finish, run_of
+
+WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::item")
+"""Operations whose result the host waits for, which no graph can record."""
+
+WHO = ((1, 3), (3, 3), (1, 4))
+
+
+class Noting(TorchDispatchMode):
+    """Notes every operation below it, with what it was given and what it gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[tuple[Any, Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func._schema.name not in WAITING
+        given = func(*args, **(kwargs or {}))
+        self.operations.append((func, args, kwargs or {}, given))
+        return given
+
+
+class Tapes:
+    """Records tapes, and counts how often one was replayed."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def __call__(self, step: Callable[[], None]) -> Recording:
+        self.recorded += 1
+        with Noting() as noting:
+            step()
+        is_first = True
+
+        @torch.no_grad()
+        def replay() -> None:
+            nonlocal is_first
+            self.replayed += 1
+            if is_first:
+                # Unlike a graph, a tape computes what it notes.
+                is_first = False
+                return
+            for func, args, kwargs, before in noting.operations:
+                now = func(*args, **kwargs)
+                if any(r.alias_info for r in func._schema.returns):
+                    continue  # a view of what it was given, or that itself
+                pairs = (
+                    [(before, now)] if isinstance(now, Tensor) else zip(before, now, strict=True)
+                )
+                for place, value in pairs:
+                    if isinstance(place, Tensor):
+                        place.copy_(value)
+
+        return replay
+
+
+def test_a_tape_replays_on_the_same_memory() -> None:
+    state, factor = torch.zeros(3), torch.tensor([1.0, 2.0, 3.0])
+    output: list[Tensor] = []
+
+    def step() -> None:
+        state.add_(factor[None].expand(2, 3).sum(0) * 10)
+        output[:] = [state.view(3, 1) + 1]
+
+    replay = Tapes()(step)
+    replay()
+    factor.fill_(5.0)
+    replay()
+    assert state.tolist() == [120.0, 140.0, 160.0]
+    assert output[0].flatten().tolist() == [121.0, 141.0, 161.0]
+
+
+def test_a_step_is_taken_then_recorded_then_replayed_for_each_shape() -> None:
+    total, tapes, taken = torch.zeros(2), Tapes(), []
+
+    def step(shape: tuple[int, ...], given: Any) -> Tensor:
+        taken.append(shape)
+        total.add_(given["a"])
+        return torch.ones(shape) * given["a"].sum()
+
+    replays = Replays(step, tapes)
+    outputs = []
+    for number, size in enumerate([3, 5, 3, 3, 5, 3]):
+        outputs.append(replays((size,), {"a": torch.tensor([number, 10.0])}))
+    assert [o.tolist() for o in outputs] == [
+        [10.0 + n] * size for n, size in enumerate([3, 5, 3, 3, 5, 3])
+    ]
+    assert total.tolist() == [15.0, 60.0]
+    assert taken == [(3,), (5,), (3,), (5,)]
+    assert (tapes.recorded, tapes.replayed) == (2, 4)
+
+
+def test_packs_that_replay_their_steps_give_what_runs_give_alone(data: MakeData) -> None:
+    training = {"clip_norm": 0.5, "weight_decay": 0.1, "max_epochs": 5, "patience": 2}
+    # Batches of 5 from 24 utterances and from 27: the last of an epoch are smaller, or lack.
+    runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
+    alone = [finish([run], data)[0] for run in runs]
+    tapes = Tapes()
+    for one, other in zip(finish(runs, data, record=tapes), alone, strict=True):
+        assert_close(one, other)
+    assert tapes.replayed > tapes.recorded > 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_graphs_give_what_steps_give_that_are_taken(data: MakeData) -> None:
+    runs = [run_of(fold=fold, seed=seed, max_epochs=5, patience=2) for fold, seed in WHO]
+    device = torch.device("cuda")
+    taken, replayed = (
+        train(runs, [data(run) for run in runs], device=device, record=record)
+        for record in (None, cuda_graphs())
+    )
+    for one, other in zip(taken, replayed, strict=True):
+        assert isinstance(one, FinishedRun)
+        assert isinstance(other, FinishedRun)
+        assert_close(one, other)
+
+
+def test_replayed_packs_give_the_same_bits_again(data: MakeData) -> None:
+    runs = [run_of(fold=fold, seed=seed) for fold, seed in WHO]
+    one, other = (finish(runs, data, record=Tapes()) for _ in range(2))
+    for a, b in zip(one, other, strict=True):
+        assert_same(a, b)
+
+
+@pytest.mark.parametrize("per_octave", [1, 2, 4, 16])
+def test_rounded_sizes_are_few_and_little_larger(per_octave: int) -> None:
+    for size in range(1, 600):
+        found = rounded(size, per_octave)
+        assert size <= found < size * (1 + 1 / per_octave) + 1e-9
+        assert rounded(found, per_octave) == found
+    sizes = {rounded(size, per_octave) for size in range(257, 513)}
+    assert len(sizes) == per_octave
+
+
+def test_masks_of_ever_the_same_memory_follow_their_keys() -> None:
+    key = torch.tensor([5, 7], dtype=torch.int32)
+    output: list[Tensor] = []
+
+    def step() -> None:
+        output[:] = [scaled_mask(key, (3, 11, 13), 0.3)]
+
+    replay = Tapes()(step)
+    replay()
+    key.copy_(torch.tensor([-9, 2**30 + 1], dtype=torch.int32))
+    replay()
+    assert torch.equal(output[0], scaled_mask(key, (3, 11, 13), 0.3))
