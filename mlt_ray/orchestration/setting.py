@@ -55,7 +55,8 @@ class Setting:
             check_fits(self.resources, [Node(os.cpu_count() or 1, self._count_gpus())])
 
     def _count_gpus(self) -> int:
-        if not (self.resources.gpus_per_run or self.resources.gpus_per_worker):
+        asked = self.resources
+        if not (asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs):
             return 0
         import torch  # takes a second
 

@@ -1,4 +1,4 @@
-"""Steps that a GPU replays: recorded once for each shape, then launched as one.
+"""Steps that a GPU replays: recorded once for each of their shapes, then launched as one.
 
 A pack's step is a few thousand small kernels, and launching them one by one takes longer than they
 do. A CUDA graph launches all of them at once, on the memory that it was recorded with.
@@ -16,7 +16,7 @@ Inputs = Mapping[str, Tensor]
 Step = Callable[[Shape, Inputs], Tensor]
 """Computes with tensors alone, on one device, waits for none, and may change some in place.
 
-`Shape` decides its operations and their sizes; those of `Inputs` are ever the same.
+`Shape` and the shapes of `Inputs` decide its operations and their sizes.
 """
 
 Recording = Callable[[], None]
@@ -35,21 +35,22 @@ class Recorded(NamedTuple):
 
 
 class Replays:
-    """Calls a step, from its second call with a shape on as a recording."""
+    """Calls a step, from its second call with the same shapes on as a recording."""
 
     def __init__(self, step: Step, record: Record) -> None:
         self._step, self._record = step, record
-        self._recorded: dict[Shape, Recorded | None] = {}
+        self._recorded: dict[tuple[Shape, ...], Recorded | None] = {}
 
     def __call__(self, shape: Shape, inputs: Inputs) -> Tensor:
         """The step's output."""
-        if shape not in self._recorded:
+        shapes = (shape, *(tuple(tensor.shape) for tensor in inputs.values()))
+        if shapes not in self._recorded:
             # As it is: many a shape never returns, and what is made once only must be made before.
-            self._recorded[shape] = None
+            self._recorded[shapes] = None
             return self._step(shape, inputs)
-        recorded = self._recorded[shape]
+        recorded = self._recorded[shapes]
         if recorded is None:
-            recorded = self._recorded[shape] = self._recording(shape, inputs)
+            recorded = self._recorded[shapes] = self._recording(shape, inputs)
         for name, place in recorded.inputs.items():
             place.copy_(inputs[name])
         recorded.replay()

@@ -100,11 +100,12 @@ def test_a_step_is_taken_then_recorded_then_replayed_for_each_shape() -> None:
     outputs = []
     for number, size in enumerate([3, 5, 3, 3, 5, 3]):
         outputs.append(replays((size,), {"a": torch.tensor([number, 10.0])}))
+    replays((3,), {"a": torch.zeros(1)})
     assert [o.tolist() for o in outputs] == [
         [10.0 + n] * size for n, size in enumerate([3, 5, 3, 3, 5, 3])
     ]
     assert total.tolist() == [15.0, 60.0]
-    assert taken == [(3,), (5,), (3,), (5,)]
+    assert taken == [(3,), (5,), (3,), (5,), (3,)]
     assert (tapes.recorded, tapes.replayed) == (2, 4)
 
 
