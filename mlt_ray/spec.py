@@ -114,8 +114,8 @@ class TrainingSpec:
     *Assumed*: `max_epochs`, `patience` (epochs without a better dev WA), `bucket_batches`
     (batches that are sorted by length together), no gradient clipping and float32 throughout.
 
-    `precision` is that of matrix products and convolutions: ``float32``, ``tf32`` (a GPU's; the
-    same as float32 on a CPU) or ``bfloat16`` (both, by torch's autocast). Weights, gradients and
+    `precision` is that of matrix products and convolutions: ``float32``, ``tf32`` (a GPU's
+    alone) or ``bfloat16`` (both, by torch's autocast). Weights, gradients and
     the optimiser are float32 in every case.
     """
 

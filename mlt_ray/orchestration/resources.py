@@ -100,7 +100,7 @@ def check_fits(resources: Resources, nodes: Sequence[Node]) -> int:
     if fit < resources.workers:
         wanted = ", ".join(f"{v:g} {k}" for k, v in asked.items() if v)
         found = ", ".join(f"{node.cpus:g} CPU and {node.gpus:g} GPU" for node in nodes)
-        times, remedy = ("", "lower --cpus-per-run or --gpus-per-run")
+        times, remedy = ("", "lower --cpus-per-run or --gpus-per-run, or name another --profile")
         if spread:
             times = f"{resources.workers} times "
             remedy = "lower --workers, or the profile's cpus_per_worker and gpus_per_worker"

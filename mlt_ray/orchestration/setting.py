@@ -6,15 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from rich.console import Console
 
 from mlt_ray.corpus.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars
+from mlt_ray.errors import UserError
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
 from mlt_ray.orchestration.resources import LOCAL, Node, Resources, check_fits, ray_address
 from mlt_ray.storage.store import Store
 from mlt_ray.study import Row
+from mlt_ray.training.precision import NO_TF32
 
 if TYPE_CHECKING:
     from mlt_ray.orchestration.tracking import Tracker
@@ -58,12 +61,16 @@ class Setting:
         asked = self.resources
         if not (asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs):
             return 0
-        import torch  # takes a second
-
         return torch.cuda.device_count()
 
     def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
-        """Put every feature that the (resolved) rows read into the store."""
+        """Put every feature that the (resolved) rows read into the store.
+
+        `UserError` where this machine, which is to compute by itself, lacks a row's precision.
+        """
+        wants_gpu = any(row.training.precision == "tf32" for row in rows)
+        if wants_gpu and ray_address(self.address) == LOCAL and not torch.cuda.is_available():
+            raise UserError(NO_TF32)
         with Bars(console) as bars:
             prepare(corpus, rows, self.store, tools, bars.show)
         computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())

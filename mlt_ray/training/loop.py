@@ -29,7 +29,7 @@ from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner, milliseconds
 from mlt_ray.training.metrics import score
 from mlt_ray.training.pack import Pack, steps_of_epoch
-from mlt_ray.training.precision import products
+from mlt_ray.training.precision import NO_TF32, products
 from mlt_ray.training.replay import Record
 
 
@@ -79,6 +79,8 @@ def train(
         raise ValueError("the runs of a pack share one RunSpec")
     if group.size > 1 and len(runs) > 1:
         raise ValueError("a group of processes trains one run, not a pack")
+    if runs[0].spec.training.precision == "tf32" and device.type == "cpu":
+        raise UserError(NO_TF32)
     checkpoints = checkpoints or [None] * len(runs)
     ended: dict[str, RunFailed | RunStopped] = {}
     with deterministic(), products(runs[0].spec.training.precision):

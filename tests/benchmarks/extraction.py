@@ -24,7 +24,7 @@ from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.orchestration.prepare import Tools
 from mlt_ray.spec import FeatureSpec, FramesSpec, Need
 from mlt_ray.storage.store import Store
-from tests.benchmarks.figures import Column, machine, print_table, write_figures
+from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import MLT_RAY, given_or_demo, sampled
 
 FRAMES = {
@@ -147,4 +147,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,17 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from mlt_ray.errors import UserError
+
+
+def ended(main: Callable[[], int]) -> int:
+    """The exit code of a benchmark; a user's mistake is one line and 2, as in mlt-ray."""
+    try:
+        return main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 @dataclass(frozen=True, kw_only=True)

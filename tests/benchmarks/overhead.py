@@ -44,7 +44,7 @@ from mlt_ray.errors import RunFailed
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import RunReport, Store
 from mlt_ray.training.fit import fit
-from tests.benchmarks.figures import Column, machine, print_table, write_figures
+from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import MLT_RAY, fold_of, open_inputs, read_table
 
 STUDY, ROW = "demo", "highway network"
@@ -324,4 +324,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

@@ -28,7 +28,7 @@ from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.fit import fit
-from tests.benchmarks.figures import Column, machine, print_table, write_figures
+from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import fold_of, open_inputs, read_table
 from tests.benchmarks.packs import Place, apart, memory
 
@@ -175,4 +175,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

@@ -37,7 +37,14 @@ from mlt_ray.reports.tables import write_tables
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, TrainingSpec
 from mlt_ray.storage.store import Epoch, Store
 from mlt_ray.study import Row, Study
-from tests.benchmarks.figures import Column, machine, peak_memory_mib, print_table, write_figures
+from tests.benchmarks.figures import (
+    Column,
+    ended,
+    machine,
+    peak_memory_mib,
+    print_table,
+    write_figures,
+)
 from tests.benchmarks.packs import apart
 from tests.benchmarks.sleeping import SleepingSpec
 
@@ -209,4 +216,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

@@ -24,7 +24,7 @@ from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.learner import Learner
-from tests.benchmarks.figures import Column, machine, print_table, write_figures
+from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import given_or_demo, open_inputs
 from tests.benchmarks.training import ROW, STUDIES
 
@@ -143,4 +143,4 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))

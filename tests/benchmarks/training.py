@@ -29,7 +29,7 @@ from mlt_ray.corpus.read import read_corpus
 from mlt_ray.display import duration
 from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study
-from tests.benchmarks.figures import Column, machine, print_table, write_figures
+from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import MLT_RAY, Inputs, given_or_demo, open_inputs, sampled
 from tests.benchmarks.packs import (
     Place,
@@ -47,6 +47,7 @@ ROW = "highway network"
 PACKS = (1, 3, 5, 15)
 FRAMES_PER_STEP = (8, 4, 2, 1)
 SHARES = (1 / 4, 1 / 2, 1)
+PARTS = ("calls", "speeds", "padding", "growth", "all-rows")
 TABLES = ("table1", "table2", "table3")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -256,15 +257,20 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
         "--parts",
-        default="calls,speeds,padding,growth",
-        help="of calls, speeds, padding, growth, all-rows",
+        default=",".join(PARTS[:-1]),
+        help="calls: 15 runs by a plain loop and by mlt-ray run; speeds: packs; padding; growth "
+        "with frames and utterances; all-rows: all runs of the tables",
     )
     parser.add_argument("--encoder", default="minilm", help="of all-rows")
     parser.add_argument("--sample", type=int, default=480, help="utterances that all-rows times")
     parser.add_argument("--epochs", type=int, default=100, help="at most so many, in all-rows")
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--plot", type=Path, help="SVG file; needs matplotlib")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    for part in options.parts.split(","):
+        if part not in PARTS:
+            parser.error(f"--parts: expected some of {', '.join(PARTS)}, got {part}")
+    return options
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -331,4 +337,4 @@ def bounds(corpus: Path, options: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(ended(main))
