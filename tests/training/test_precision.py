@@ -59,12 +59,6 @@ def test_a_cpu_has_no_tf32(data: MakeData) -> None:
         finish([run_of(precision="tf32")], data)
 
 
-def replace_spec(result: Any, like: Any) -> Any:
-    """The result under the other's name."""
-    names = {"digest": like.report.digest, "spec": like.report.spec}
-    return replace(result, report=replace(result.report, **names))
-
-
 @pytest.mark.parametrize(
     "model", [MODEL, replace(MODEL, text="concatenation"), replace(MODEL, inputs="audio")]
 )
