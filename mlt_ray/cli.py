@@ -163,16 +163,18 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
 
     Exit 2 if one of them was never run in this store; the tables of the others are printed.
     """
-    from mlt_ray.reports.collect import check_recorded
+    from mlt_ray.reports.collect import never_run
     from mlt_ray.storage.store import Store as RunStore
 
     runs = RunStore(store)
     names = dict.fromkeys(Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in studies)
-    found = [name for name in names if name in runs.studies()]
+    here = runs.studies()
+    found = [name for name in names if name in here]
     if found:
         print_tables(found, runs, out, Console())
     for name in names:
-        check_recorded(name, runs)
+        if name not in here:
+            raise never_run(name, runs)
 
 
 @app.command()

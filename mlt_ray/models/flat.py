@@ -2,8 +2,8 @@
 
 There, torch's linear layers repeat the weights for every utterance, its convolutions are computed
 in groups, its embeddings train the row of padding, and a mask's dozen of small operations have a
-dispatch more each. Here, one matrix product a run becomes one
-batched product for all. These are classes that a layer's instance is given in place of its own.
+dispatch more each. Here, one matrix product a run becomes one batched product for all, and masks
+are made in one call. These are classes that a layer's instance is given in place of its own.
 """
 
 from typing import Any, Final, cast

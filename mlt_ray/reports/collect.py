@@ -45,8 +45,9 @@ def collect(study: str, store: Store) -> Table:
 
     Raises `UserError` where the store knows no such study.
     """
-    check_recorded(study, store)
     plan = store.read_json(store.study(study))
+    if plan is None:
+        raise never_run(study, store)
     protocols = dict.fromkeys(row["spec"]["folds"]["by"] for row in plan["rows"])
     return Table(
         study=plan["study"],
@@ -61,14 +62,12 @@ MISSPELT = 0.75
 """How alike a name must be to one that there is, to be taken for that one misspelt."""
 
 
-def check_recorded(study: str, store: Store) -> None:
-    """`UserError` where nothing of a study was ever run in the store."""
+def never_run(study: str, store: Store) -> UserError:
+    """The error for a study of which nothing was ever run in the store."""
     here, shipped = store.studies(), file_names()
-    if study in here:
-        return
     if study not in shipped and difflib.get_close_matches(study, [*here, *shipped], 1, MISSPELT):
-        raise unknown_key(str(store), study, [*here, *shipped], "study")
-    raise UserError(
+        return unknown_key(str(store), study, [*here, *shipped], "study")
+    return UserError(
         f"{store}: expected runs of study {study}, found those of: {', '.join(here) or 'none'}; "
         f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
     )

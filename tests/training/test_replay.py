@@ -1,6 +1,6 @@
 """Steps that are recorded once and replayed give what they give when they are taken.
 
-A CUDA graph needs a GPU. `tape` stands in for one on a CPU: it notes every operation of a step with
+A CUDA graph needs a GPU. A tape stands in for one on a CPU: it notes every operation of a step with
 the tensors that it was given, and replays them on the memory of these, without a line of Python of
 the step. So it finds what a graph would get wrong: a value that Python hands over anew each time.
 """
