@@ -98,7 +98,7 @@ def _store(location: str | Path) -> str:
 def _ray() -> str:
     import ray
 
-    from mlt_ray.orchestration.execute import connection
+    from mlt_ray.orchestration.connection import connection
 
     with connection(None):
         resources = ray.cluster_resources()

@@ -25,6 +25,9 @@ SECTIONS: Final = ("folds", "features", "model", "training")
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
+NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 or bfloat16"
+"""What is said where there is none: it would be float32 that bears another name."""
+
 DEFAULT: Final = "default"
 """What a study leaves to planning, which puts the name of a content in its place."""
 
@@ -152,6 +155,15 @@ class ModelSpec:
     def needs(self) -> tuple[Need, ...]:
         """Inputs of `mlt_ray.features.extras` that this configuration reads."""
         return ()
+
+    @property
+    def packs(self) -> bool:
+        """Whether runs of this configuration are stepped by one call where they are a pack.
+
+        Such a system runs under `torch.vmap`, all its weights are trained, and its loss leaves
+        out utterances that bear `mlt_ray.batch.NO_LABEL`.
+        """
+        return False
 
     @property
     def text_encoder(self) -> str | None:

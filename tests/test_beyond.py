@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from mlt_ray.models.multigranularity import MultigranularitySpec
-from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.models.specs import MultigranularitySpec, MultilevelSpec
 from mlt_ray.study import Row, load_study
 
 

@@ -14,10 +14,9 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extras import SOURCES
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.labels import CLASSES
-from mlt_ray.models.classical import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
-from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import build_model, is_network
+from mlt_ray.models.specs import ClassicalSpec, MultilevelSpec
 from mlt_ray.space import space_names
 from mlt_ray.study import (
     Published,

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
@@ -105,6 +104,8 @@ def _extract_frames(
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
     """Torch computes with one thread inside the block: the pool's threads are the parallelism."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

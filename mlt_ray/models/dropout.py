@@ -12,12 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+
+@functools.cache
+def _tensor(number: float, dtype: torch.dtype) -> Tensor:
+    """A number as an operation on tensors takes it: a Python number is converted at every call."""
+    return torch.tensor(number, dtype=dtype)
+
+
 # Odd constants from the golden ratio and murmur3's finaliser, as signed 32-bit numbers.
 _AXIS_STRIDES = (-1640531535, 668265263, 374761393)
-# As tensors: a Python number beside an int32 tensor is converted at every call.
-_MIX = tuple(torch.tensor(n, dtype=torch.int32) for n in (-2048144789, -1028477387))
-_SHIFTS = tuple(torch.tensor(n, dtype=torch.int32) for n in (16, 13))
-_HALF, _LOWER_HALF = (torch.tensor(n, dtype=torch.int32) for n in (16, 0xFFFF))
+_MIX = tuple(_tensor(n, torch.int32) for n in (-2048144789, -1028477387))
+_SHIFTS = tuple(_tensor(n, torch.int32) for n in (16, 13))
+_HALF, _LOWER_HALF = (_tensor(n, torch.int32) for n in (16, 0xFFFF))
 
 LARGE = 2**15
 """Places from which on a mask of attention is made head by head."""
@@ -52,7 +58,7 @@ class Dropout(nn.Module):
 
 def scaled_mask(key: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
     """(B, *shape) float32 from (B,) int32 keys: 0 with probability p, else 1 / (1 − p)."""
-    # A code has 32 bits, two neighbours' 16: p is rounded to a 65536th.
+    # A code has 32 bits, two neighbours' 16: p is rounded to a 65536th, to 1 of them at least.
     *axes, size = shape
     pairs = (size + 1) // 2
     mask = torch.empty(len(key), *axes, 2 * pairs, device=key.device)
@@ -67,7 +73,7 @@ def scaled_mask(key: Tensor, shape: tuple[int, ...], p: float) -> Tensor:
             _fill(head, part[..., None] + codes, p)
     else:
         _fill(mask, rows[..., None] + codes, p)
-    return mask[..., :size]
+    return mask if size == 2 * pairs else mask[..., :size]
 
 
 def _fill(mask: Tensor, code: Tensor, p: float) -> None:
@@ -75,8 +81,10 @@ def _fill(mask: Tensor, code: Tensor, p: float) -> None:
 
     By arithmetic, since a comparison and what it gives, a bool tensor, take many times as long.
     """
-    least = round(p * 2**16) - 2**15
-    mask.copy_(_mix_(code).view(torch.int16)).sub_(least - 1).clamp_(0, 1).mul_(1 / (1 - p))
+    least = min(max(round(p * 2**16), 1), 2**16 - 1) - 2**15
+    halves = _mix_(code).view(torch.int16)
+    kept = halves.clamp_(least - 1, least).sub_(_tensor(least - 1, torch.int16))
+    mask.copy_(kept).mul_(_tensor(1 / (1 - p), torch.float32))
 
 
 def _axis(size: int, stride: int, device: torch.device) -> Tensor:

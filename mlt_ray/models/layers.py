@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 from mlt_ray.models.dropout import Dropout
 
+REGISTER = 16
+"""Fewest keys of an attention, the others being padding: a CPU's softmax takes ten times as long
+over rows that are shorter than its vector registers."""
+
 
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention; equals `torch.nn.MultiheadAttention`."""
@@ -36,6 +40,9 @@ class Attention(nn.Module):
 
         With `causal`, query t sees the keys 0 to t; the first of them must be real.
         """
+        if (missing := REGISTER - memory.shape[1]) > 0:
+            memory = F.pad(memory, (0, 0, 0, missing))
+            memory_mask = F.pad(memory_mask, (0, missing))
         # (B, heads, T, S) is by far the largest tensor: few operations on it, and none that copies.
         query = self._split(self.query(x) * (x.shape[-1] // self.num_heads) ** -0.5)
         key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))

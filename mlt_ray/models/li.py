@@ -5,8 +5,6 @@ the authors' public code. Shapes: B utterances, T steps, P positions after the c
 words, C channels, D = `width`.
 """
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,37 +13,8 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.layers import WordEmbedding, masked_max, symbol_embedding
 from mlt_ray.models.recurrent import Recurrent
+from mlt_ray.models.specs import LiSpec
 from mlt_ray.models.system import System
-from mlt_ray.spec import ModelSpec, Need, at_least, require
-
-
-@dataclass(frozen=True, kw_only=True)
-class LiSpec(ModelSpec):
-    """Configuration of the cross modality excitement.
-
-    All values are from the code: `channels` and `first_kernel` of the first convolution,
-    `next_kernel` of the second and third, `width` of a word in each modality (half of it these
-    two convolutions' channels) and `recurrent_width`, the units in each direction. There is no
-    dropout: the code names one for a recurrent layer with none above it, where torch applies none.
-    """
-
-    system: str = "li"
-    channels: int = 64
-    first_kernel: int = 5
-    next_kernel: int = 2
-    width: int = 256
-    recurrent_width: int = 256
-
-    def __post_init__(self) -> None:
-        require(self, at_least(1), "channels", "recurrent_width", "first_kernel", "next_kernel")
-        require(self, at_least(2), "width")
-        if self.width % 2:
-            raise ValueError(f"width: expected an even number, got {self.width}")
-
-    @property
-    def needs(self) -> tuple[Need, ...]:
-        """When each word was spoken."""
-        return (Need("alignment"),)
 
 
 class SpeechEncoder(nn.Module):

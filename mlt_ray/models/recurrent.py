@@ -3,12 +3,10 @@
 Shapes: B utterances, T positions, C input channels, H units, D = H, or 2 H in both directions.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Cell = Literal["lstm", "gru"]
+from mlt_ray.models.specs import Cell
 
 
 class Recurrent(nn.Module):

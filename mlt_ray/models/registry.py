@@ -1,35 +1,45 @@
 """Every system by its name in study files."""
 
+import importlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlt_ray.batch import InputSizes
 from mlt_ray.errors import UserError
-from mlt_ray.models.bert import Bert, BertSpec
-from mlt_ray.models.classical import ClassicalSpec
-from mlt_ray.models.li import Li, LiSpec
-from mlt_ray.models.multigranularity import Multigranularity, MultigranularitySpec
-from mlt_ray.models.multilevel import Multilevel, MultilevelSpec
-from mlt_ray.models.system import System
-from mlt_ray.models.xu import Xu, XuSpec
-from mlt_ray.models.yoon import Yoon, YoonSpec
+from mlt_ray.models.specs import (
+    BertSpec,
+    ClassicalSpec,
+    LiSpec,
+    MultigranularitySpec,
+    MultilevelSpec,
+    XuSpec,
+    YoonSpec,
+)
 from mlt_ray.spec import ModelSpec, parse, unknown_key
+
+if TYPE_CHECKING:
+    from mlt_ray.batch import InputSizes
+    from mlt_ray.models.system import System
 
 
 class Entry(NamedTuple):
-    """A configuration class and the module that it configures; None where it is no network."""
+    """A configuration class, and the network that it configures; None where it is none.
+
+    The network is named, ``module:class``: importing one takes torch, which takes a second.
+    """
 
     spec: type[ModelSpec]
-    module: type[System] | None
+    network: str | None
 
 
 SYSTEMS = {
-    "multilevel": Entry(MultilevelSpec, Multilevel),
-    "yoon": Entry(YoonSpec, Yoon),
-    "xu": Entry(XuSpec, Xu),
-    "li": Entry(LiSpec, Li),
-    "bert": Entry(BertSpec, Bert),
-    "multigranularity": Entry(MultigranularitySpec, Multigranularity),
+    "multilevel": Entry(MultilevelSpec, "mlt_ray.models.multilevel:Multilevel"),
+    "yoon": Entry(YoonSpec, "mlt_ray.models.yoon:Yoon"),
+    "xu": Entry(XuSpec, "mlt_ray.models.xu:Xu"),
+    "li": Entry(LiSpec, "mlt_ray.models.li:Li"),
+    "bert": Entry(BertSpec, "mlt_ray.models.bert:Bert"),
+    "multigranularity": Entry(
+        MultigranularitySpec, "mlt_ray.models.multigranularity:Multigranularity"
+    ),
     "classical": Entry(ClassicalSpec, None),
 }
 
@@ -44,23 +54,19 @@ def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
     return parse(SYSTEMS[name].spec, values, where)
 
 
-def build_model(spec: ModelSpec, sizes: InputSizes) -> System:
+def build_model(spec: ModelSpec, sizes: "InputSizes") -> "System":
     """A freshly initialised module; its weights come from torch's global generator.
 
     `ValueError` for a system that is no network.
     """
-    module = SYSTEMS[spec.system].module
-    if module is None:
+    network = SYSTEMS[spec.system].network
+    if network is None:
         raise ValueError(f"system {spec.system} is no network: there is no module to build")
-    return module(spec, sizes)
+    module, _, name = network.partition(":")
+    system: System = getattr(importlib.import_module(module), name)(spec, sizes)
+    return system
 
 
 def is_network(spec: ModelSpec) -> bool:
     """Whether there is a module to build, and so something to train step by step."""
-    return SYSTEMS[spec.system].module is not None
-
-
-def packs(spec: ModelSpec) -> bool:
-    """Whether runs of this configuration are stepped by one call where they are a pack."""
-    entry = SYSTEMS.get(spec.system)  # None: a system that its user has added to the fits
-    return entry is not None and entry.module is not None and entry.module.vectorises(spec)
+    return SYSTEMS[spec.system].network is not None

@@ -1,7 +1,5 @@
 """What the training loop asks of every system."""
 
-from typing import Any
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,15 +8,6 @@ from mlt_ray.batch import NO_LABEL, Batch
 
 class System(nn.Module):
     """A module whose `forward` gives the logits of a batch, (B, 4) in the order of `CLASSES`."""
-
-    @classmethod
-    def vectorises(cls, spec: Any) -> bool:
-        """Whether runs of this configuration can be stepped by one call, as a pack.
-
-        Such a system runs under `torch.vmap`, all its weights are trained, and its loss leaves
-        out utterances that bear `NO_LABEL`.
-        """
-        return False
 
     def loss(self, batch: Batch) -> Tensor:
         """The mean of the utterances' losses: cross entropy, unless a system has another.

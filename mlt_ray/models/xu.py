@@ -4,8 +4,6 @@ Every word asks an attention where in the recording it was spoken. "Code" is the
 code. Shapes: B utterances, T steps, W words, D channels.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -13,35 +11,9 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.layers import Attention, WordEmbedding
-from mlt_ray.models.recurrent import Cell, Recurrent
+from mlt_ray.models.recurrent import Recurrent
+from mlt_ray.models.specs import XuSpec
 from mlt_ray.models.system import System
-from mlt_ray.spec import SHARE, ModelSpec, at_least, require
-
-
-@dataclass(frozen=True, kw_only=True)
-class XuSpec(ModelSpec):
-    """Configuration of the learnt alignment.
-
-    From the paper: `cell` (the code's configuration says ``gru``) and `width`, the units in each
-    direction. From the code: `dense_width`, `num_heads`, and the form of the attention pooling.
-    *Assumed*: one `dropout`, on the dense layer and on what is classified, and none elsewhere.
-    """
-
-    system: str = "xu"
-    cell: Cell = "lstm"
-    dense_width: int = 512
-    width: int = 100
-    num_heads: int = 8
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        require(self, at_least(1), "dense_width", "width", "num_heads")
-        require(self, SHARE, "dropout")
-        if 2 * self.width % self.num_heads:
-            raise ValueError(
-                f"width: expected twice of it to be a multiple of num_heads ({self.num_heads}), "
-                f"got {self.width}"
-            )
 
 
 class SpeechEncoder(nn.Module):

@@ -4,9 +4,6 @@ A recurrent encoder for MFCC frames and one for words, joined at the end. "Code"
 public code. Shapes: B utterances, T steps, W words, H = `width`, P prosody values.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,34 +13,8 @@ from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.recurrent import Recurrent, last_states
+from mlt_ray.models.specs import YoonSpec
 from mlt_ray.models.system import System
-from mlt_ray.spec import SHARE, ModelSpec, Need, at_least, require
-
-
-@dataclass(frozen=True, kw_only=True)
-class YoonSpec(ModelSpec):
-    """Configuration of the dual recurrent encoder.
-
-    ``mdre`` concatenates what the two encoders end with; in ``mdrea`` the audio's end asks an
-    attention over the words. From the code: `width`, and the dropouts, which keep 0.7 of the
-    audio and 0.3 of the text. *Assumed*: that the table's row is ``mdrea``, which is what the
-    multilevel transformer's paper describes (section 2).
-    """
-
-    system: str = "yoon"
-    variant: Literal["mdrea", "mdre"] = "mdrea"
-    width: int = 200
-    audio_dropout: float = 0.3
-    text_dropout: float = 0.7
-
-    def __post_init__(self) -> None:
-        require(self, at_least(2), "width")
-        require(self, SHARE, "audio_dropout", "text_dropout")
-
-    @property
-    def needs(self) -> tuple[Need, ...]:
-        """A vector of prosody for every utterance."""
-        return (Need("prosody"),)
 
 
 class Encoder(nn.Module):

@@ -15,9 +15,7 @@ import ray
 from ray import tune
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.models.registry import packs
 from mlt_ray.orchestration.board import BoardClient, Label
-from mlt_ray.orchestration.connection import connection
 from mlt_ray.orchestration.feed import Events, Feed
 from mlt_ray.orchestration.jobs import Observer, Pack, PackSize, Source
 from mlt_ray.orchestration.resources import Node, Resources, check_fits, share_of_trial
@@ -46,72 +44,70 @@ def execute(
     store: Store,
     resources: Resources,
     observers: Sequence[Observer],
-    address: str | None = None,
     timeout_s: float | None = None,
 ) -> bool:
-    """Train what `source` gives out, on the cluster at `address` or a private one of this machine.
+    """Train what `source` gives out, on the cluster that this process is connected to.
 
     Returns True when the source is exhausted and each run has ended, False after `timeout_s`. The
     first Ctrl-C (or SIGTERM) lets every run end its epoch and write a checkpoint, the second ends
     at once; both raise `KeyboardInterrupt`. A store without room raises `StoreFull`, after the
     epochs under way. Whatever is finished stands in the store, and asking again computes the rest.
     """
-    with connection(address):
-        resources = dataclasses.replace(
-            resources,
-            gpus_per_run=gpus_of(resources.gpus_per_run),
-            gpus_per_worker=gpus_of(resources.gpus_per_worker),
-        )
-        share = share_of_trial(resources)
-        nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
-        slots = check_fits(resources, nodes)
-        # A folder of this call alone: nothing in it outlives the call, since a later call asks the
-        # store what is left and never restores a Tuner.
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-        board = BoardClient(name, labels)
+    resources = dataclasses.replace(
+        resources,
+        gpus_per_run=gpus_of(resources.gpus_per_run),
+        gpus_per_worker=gpus_of(resources.gpus_per_worker),
+    )
+    share = share_of_trial(resources)
+    nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
+    slots = check_fits(resources, nodes)
+    # A folder of this call alone: nothing in it outlives the call, since a later call asks the
+    # store what is left and never restores a Tuner.
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+    board = BoardClient(name, labels)
 
-        def job_of(pack: Pack) -> Job:
-            return Job(
-                name=_name_of(labels, pack),
-                runs=pack,
-                store=store.location,
-                owner=name,
-                board=name,
-                resources=resources,
-            )
-
-        until = None if timeout_s is None else time.monotonic() + timeout_s
-        feed = Feed(source, store, job_of, pack_size(resources), until)
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots, AHEAD)))
-        scratch = store.root / "ray"
-        tuner = tune.Tuner(
-            tune.with_resources(trial, share),
-            tune_config=tune.TuneConfig(
-                search_alg=feed,
-                num_samples=-1,
-                max_concurrent_trials=slots if resources.workers > 1 else resources.concurrency,
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_folder,
-            ),
-            run_config=tune.RunConfig(
-                name=name,
-                storage_path=str(scratch),
-                callbacks=[Events(feed, board, observers)],
-                failure_config=tune.FailureConfig(max_failures=CRASHES),
-                verbose=0,
-            ),
+    def job_of(pack: Pack) -> Job:
+        return Job(
+            name=_name_of(labels, pack),
+            runs=pack,
+            store=store.location,
+            owner=name,
+            board=name,
+            resources=resources,
         )
-        try:
-            with interruptible(feed) as interruption, filling(scratch):
-                tuner.fit()
-        finally:
-            shutil.rmtree(scratch / name, ignore_errors=True)
-        if interruption.is_asked:
-            raise KeyboardInterrupt
-        if feed.full:
-            raise StoreFull(feed.full)
-        return not feed.is_stopping
+
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    feed = Feed(source, store, job_of, pack_size(resources), until)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots, AHEAD)))
+    scratch = store.root / "ray"
+    tuner = tune.Tuner(
+        tune.with_resources(trial, share),
+        tune_config=tune.TuneConfig(
+            search_alg=feed,
+            num_samples=-1,
+            max_concurrent_trials=slots if resources.workers > 1 else resources.concurrency,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_folder,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(scratch),
+            callbacks=[Events(feed, board, observers)],
+            failure_config=tune.FailureConfig(max_failures=CRASHES),
+            verbose=0,
+        ),
+    )
+    try:
+        with interruptible(feed) as interruption, filling(scratch):
+            tuner.fit()
+    finally:
+        shutil.rmtree(scratch / name, ignore_errors=True)
+    if interruption.is_asked:
+        raise KeyboardInterrupt
+    if feed.full:
+        raise StoreFull(feed.full)
+    return not feed.is_stopping
 
 
 def pack_size(resources: Resources) -> PackSize:
@@ -122,7 +118,7 @@ def pack_size(resources: Resources) -> PackSize:
     asked = resources.pack or (GPU_PACK if resources.gpus_per_run else 1)
     if resources.workers > 1:
         asked = 1
-    return lambda spec: asked if packs(spec.model) else 1
+    return lambda spec: asked if spec.model.packs else 1
 
 
 def gpus_of(asked: float | None) -> float:

@@ -10,7 +10,6 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.features.encoders import SPEECH, Encoders
 from mlt_ray.features.extract import Progress, extract
-from mlt_ray.features.extras import Context, extract_extra
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.models.registry import is_network
@@ -144,6 +143,9 @@ def prepare(
         extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features
     )
     needed = {need: row.features for row in rows for need in row.model.needs}
-    return computed + sum(
-        extract_extra(corpus, Context(need, store, spec), progress) for need, spec in needed.items()
-    )
+    if needed:
+        from mlt_ray.features.extras import Context, extract_extra
+
+        for need, spec in needed.items():
+            computed += extract_extra(corpus, Context(need, store, spec), progress)
+    return computed

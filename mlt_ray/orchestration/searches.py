@@ -121,7 +121,9 @@ def _explore(
     import optuna
 
     from mlt_ray.orchestration.board import Label
+    from mlt_ray.orchestration.connection import connection
     from mlt_ray.orchestration.execute import execute
+    from mlt_ray.orchestration.jobs import Observer
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     store, labels = setting.store, {}
@@ -167,16 +169,12 @@ def _explore(
     tracker = setting.tracker([plan])
     complete = search.exhausted
     if not complete:
-        with SearchDisplay(search, tracker, console) as display:
-            complete = execute(
-                search,
-                labels,
-                store,
-                setting.resources,
-                [tracker, display],
-                setting.address,
-                timeout_s,
-            )
+        with (
+            SearchDisplay(search, tracker, console) as display,
+            connection(setting.address),
+        ):
+            observers: list[Observer] = [tracker, display]
+            complete = execute(search, labels, store, setting.resources, observers, timeout_s)
     return search, complete
 
 

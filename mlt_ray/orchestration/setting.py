@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 
 from mlt_ray.corpus.read import read_corpus
@@ -15,9 +14,9 @@ from mlt_ray.display import Bars
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
 from mlt_ray.orchestration.resources import LOCAL, Node, Resources, check_fits, ray_address
+from mlt_ray.spec import NO_TF32
 from mlt_ray.storage.store import Store
 from mlt_ray.study import Row
-from mlt_ray.training.precision import NO_TF32
 
 if TYPE_CHECKING:
     from mlt_ray.orchestration.tracking import Tracker
@@ -61,6 +60,8 @@ class Setting:
         asked = self.resources
         if not (asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs):
             return 0
+        import torch
+
         return torch.cuda.device_count()
 
     def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
@@ -69,8 +70,11 @@ class Setting:
         `UserError` where this machine, which is to compute by itself, lacks a row's precision.
         """
         wants_gpu = any(row.training.precision == "tf32" for row in rows)
-        if wants_gpu and ray_address(self.address) == LOCAL and not torch.cuda.is_available():
-            raise UserError(NO_TF32)
+        if wants_gpu and ray_address(self.address) == LOCAL:
+            import torch
+
+            if not torch.cuda.is_available():
+                raise UserError(NO_TF32)
         with Bars(console) as bars:
             prepare(corpus, rows, self.store, tools, bars.show)
         computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())

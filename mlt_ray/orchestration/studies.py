@@ -12,9 +12,14 @@ from rich.table import Table
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import duration
 from mlt_ray.features.encoders import EncoderMissing
-from mlt_ray.models.registry import packs
-from mlt_ray.orchestration.estimate import Estimate, estimate
-from mlt_ray.orchestration.plan import Plan, PlannedRow, distinct, make_plan, record, recorded
+from mlt_ray.orchestration.plan import (
+    Plan,
+    distinct,
+    make_plan,
+    record,
+    recorded,
+    spec_of,
+)
 from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.setting import Setting
@@ -22,6 +27,7 @@ from mlt_ray.spec import Run, RunSpec, unknown_key
 from mlt_ray.study import Study
 
 if TYPE_CHECKING:
+    from mlt_ray.orchestration.estimate import Estimate
     from mlt_ray.orchestration.jobs import Observer
 
 
@@ -71,9 +77,12 @@ def run_studies(request: Request, console: Console) -> Outcome:
     setting, asked = request.setting, request.asked_rows
     corpus, tools = setting.open(console)
     studies = [resolve(s, corpus, tools, asked) for s in request.studies]
-    rows = [r for study in studies for r in study.rows if asked is None or r.name in asked]
-    setting.prepare(corpus, rows, tools, console)
-    return run_plans(_plans(request, corpus, studies), setting, console)
+    plans = _plans(request, corpus, studies)
+    left = {run.spec for plan in plans for run in plan.left(setting.store)}
+    rows = [r for study in studies for r in study.rows if spec_of(r, corpus) in left]
+    if rows:
+        setting.prepare(corpus, rows, tools, console)
+    return run_plans(plans, setting, console)
 
 
 def run_plans(plans: Sequence[Plan], setting: Setting, console: Console) -> Outcome:
@@ -101,13 +110,13 @@ def _train(
     setting: Setting,
     console: Console,
 ) -> tuple[str, ...]:
-    # Ray takes a second to import.
     from mlt_ray.orchestration.background import Background
     from mlt_ray.orchestration.board import Label
-    from mlt_ray.orchestration.execute import execute
+    from mlt_ray.orchestration.connection import connection
     from mlt_ray.orchestration.jobs import Queue
 
-    singles = {row.name for p in plans for row in p.rows if row.asked and not _packs(row)}
+    asked = [row for plan in plans for row in plan.rows if row.asked]
+    singles = {row.name for row in asked if not row.runs[0].spec.model.packs}
     if singles and (setting.resources.pack or 1) > 1:
         console.print(
             f"one by one, since a pack gains nothing there: {', '.join(sorted(singles))}",
@@ -119,28 +128,29 @@ def _train(
             for run in row.runs:
                 label = Label(study=plan.study, row=row.name, fold=run.fold, seed=run.seed)
                 labels.setdefault(run.digest, label)
+
+    def make_tracker() -> "Observer":
+        # Tune and MLflow take together about as long to import as Ray takes to start.
+        import mlt_ray.orchestration.execute  # noqa: F401
+
+        return tracker()
+
     with (
         ProgressDisplay(plans, setting.store, console) as display,
-        Background(tracker) as tracking,
+        Background(make_tracker) as tracking,
+        connection(setting.address),
     ):
+        from mlt_ray.orchestration.execute import execute
+
         observers: list[Observer] = [display, tracking]
-        execute(
-            Queue(left),
-            labels,
-            setting.store,
-            setting.resources,
-            observers,
-            setting.address,
-        )
+        execute(Queue(left), labels, setting.store, setting.resources, observers)
     return tuple(display.failures.values())
-
-
-def _packs(row: PlannedRow) -> bool:
-    return packs(row.runs[0].spec.model)
 
 
 def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
+    from mlt_ray.orchestration.estimate import estimate
+
     corpus, tools = request.setting.open(console)
     try:
         studies = [resolve(s, corpus, tools, request.asked_rows) for s in request.studies]

@@ -97,7 +97,8 @@ class Learner:
 
     def step(self, indices: np.ndarray) -> None:
         """One step of the optimiser, on the next batch of `order`."""
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         share, training = self.group.share(indices), self.run.spec.training
         number = len(self._losses)
         self.optimiser.zero_grad(set_to_none=True)

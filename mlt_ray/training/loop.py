@@ -21,15 +21,14 @@ import mlt_ray
 from mlt_ray.errors import RunFailed, RunStopped, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
-from mlt_ray.models.registry import packs
-from mlt_ray.spec import Run
+from mlt_ray.spec import NO_TF32, Run
 from mlt_ray.storage.store import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner, milliseconds
 from mlt_ray.training.metrics import score
 from mlt_ray.training.pack import Pack, steps_of_epoch
-from mlt_ray.training.precision import NO_TF32, products
+from mlt_ray.training.precision import products
 from mlt_ray.training.replay import Record
 
 
@@ -152,7 +151,7 @@ def together(
     learners: Sequence[Learner], former: InTurn | Pack, record: Record | None
 ) -> InTurn | Pack:
     """The fastest way to train learners side by side, when they have left the `former` ones."""
-    if len(learners) == 1 or not packs(learners[0].run.spec.model):
+    if len(learners) == 1 or not learners[0].run.spec.model.packs:
         return InTurn(learners)
     return former.only(learners) if isinstance(former, Pack) else Pack(learners, record)
 

@@ -10,9 +10,6 @@ import torch
 
 from mlt_ray.spec import Precision
 
-NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 or bfloat16"
-"""What is said where there is none: it would be float32 that bears another name."""
-
 
 @contextlib.contextmanager
 def products(precision: Precision) -> Iterator[None]:

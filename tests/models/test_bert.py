@@ -20,9 +20,10 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.encoders import FAMILY, find_encoder
 from mlt_ray.features.extras import Extra, PlainVectors
 from mlt_ray.features.pieces import Pieces, cls_vectors, padded, word_pieces
-from mlt_ray.models.bert import Bert, BertSpec, load_encoder
+from mlt_ray.models.bert import Bert, load_encoder
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.models.registry import build_model
+from mlt_ray.models.specs import BertSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Need, Run, RunSpec, TrainingSpec, parse
 from mlt_ray.storage.store import Epoch
 from mlt_ray.training.checkpoint import Checkpoint

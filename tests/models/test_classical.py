@@ -6,8 +6,8 @@ import pytest
 
 from mlt_ray.batch import InputSizes
 from mlt_ray.errors import UserError
-from mlt_ray.models.classical import ClassicalSpec
 from mlt_ray.models.registry import SYSTEMS, build_model, is_network, parse_model
+from mlt_ray.models.specs import ClassicalSpec
 from mlt_ray.spec import Need
 
 

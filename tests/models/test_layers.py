@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mlt_ray.batch import real
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.layers import (
+    REGISTER,
     Attention,
     CharCnn,
     ConvolutionPrenet,
@@ -63,12 +64,13 @@ def copy_layer(
     theirs.linear2.load_state_dict(ours.feed_forward[3].state_dict())
 
 
-def test_attention_equals_that_of_torch() -> None:
+@pytest.mark.parametrize("steps", [S, REGISTER, REGISTER + 7])
+def test_attention_equals_that_of_torch(steps: int) -> None:
     ours = Attention(WIDTH, HEADS, dropout=0.5).eval()
     theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).eval()
     copy_attention(ours, theirs)
-    x, memory = torch.randn(B, T, WIDTH), torch.randn(B, S, WIDTH)
-    mask = real(MEMORY_LENGTHS, S)
+    x, memory = torch.randn(B, T, WIDTH), torch.randn(B, steps, WIDTH)
+    mask = real(MEMORY_LENGTHS, steps)
     expected, _ = theirs(x, memory, memory, key_padding_mask=~mask)
     torch.testing.assert_close(ours(x, memory, mask), expected, **CLOSE)
 

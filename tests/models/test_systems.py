@@ -8,11 +8,9 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
-from mlt_ray.models.li import LiSpec
 from mlt_ray.models.registry import SYSTEMS, build_model
+from mlt_ray.models.specs import LiSpec, XuSpec, YoonSpec
 from mlt_ray.models.system import System
-from mlt_ray.models.xu import XuSpec
-from mlt_ray.models.yoon import YoonSpec
 from mlt_ray.spec import ModelSpec, parse
 from tests.made_up import SIZES, littered, made_up, padded, picked
 

@@ -1,7 +1,6 @@
 """Queues of runs, and the packs in which they go out."""
 
-from mlt_ray.models.multilevel import MultilevelSpec
-from mlt_ray.models.xu import XuSpec
+from mlt_ray.models.specs import MultilevelSpec, XuSpec
 from mlt_ray.orchestration.jobs import Queue
 from mlt_ray.spec import Run, RunSpec
 

@@ -13,8 +13,7 @@ import torch
 
 from mlt_ray.errors import UserError
 from mlt_ray.features.encoders import SPEECH, Encoders, encoder_folder, find_encoder
-from mlt_ray.models.bert import BertSpec
-from mlt_ray.models.multigranularity import MultigranularitySpec
+from mlt_ray.models.specs import BertSpec, MultigranularitySpec
 from mlt_ray.orchestration import prepare as module
 from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.orchestration.prepare import Tools, prepare, resolve

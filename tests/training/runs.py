@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mlt_ray.features.batching import FoldData
-from mlt_ray.models.multilevel import MultilevelSpec
+from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.spec import FeatureSpec, ModelSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.store import PARTS
 from mlt_ray.training import learner

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from mlt_ray.models.classical import ClassicalSpec
-from mlt_ray.models.multilevel import MultilevelSpec
 from mlt_ray.models.registry import SYSTEMS
+from mlt_ray.models.specs import ClassicalSpec, MultilevelSpec
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.training import classical, fit, loop
 

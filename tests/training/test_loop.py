@@ -15,9 +15,10 @@ from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.registry import build_model
+from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.store import PARTS, Epoch
-from mlt_ray.training import learner, loop
+from mlt_ray.training import learner
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.loop import FinishedRun, train
 from tests.training.runs import (
@@ -43,7 +44,7 @@ class Interrupted(Exception):
 @pytest.fixture
 def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs side by side take their steps one after another, as where nothing vectorises."""
-    monkeypatch.setattr(loop, "packs", lambda spec: False)
+    monkeypatch.setattr(MultilevelSpec, "packs", property(lambda spec: False))
 
 
 @pytest.fixture(params=["in turn", "in one call"])

@@ -16,9 +16,8 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import Extra
 from mlt_ray.models.dropout import _axis_up_to, site_keys
 from mlt_ray.models.layers import sinusoid
-from mlt_ray.models.multigranularity import MultigranularitySpec
-from mlt_ray.models.registry import build_model, packs
-from mlt_ray.models.yoon import YoonSpec
+from mlt_ray.models.registry import build_model
+from mlt_ray.models.specs import MultigranularitySpec, YoonSpec
 from mlt_ray.spec import FoldSpec, ModelSpec
 from mlt_ray.training import pack as pack_module
 from mlt_ray.training import resident
@@ -279,7 +278,7 @@ def test_tensors_of_differing_sizes_are_stacked() -> None:
     ],
 )
 def test_planning_can_ask_which_systems_pack(model: ModelSpec, expected: bool) -> None:
-    assert packs(model) is expected
+    assert model.packs is expected
 
 
 @pytest.mark.parametrize("model", VARIANTS.values(), ids=VARIANTS.keys())
