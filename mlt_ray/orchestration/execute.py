@@ -17,9 +17,9 @@ from ray import tune
 from mlt_ray.errors import StoreFull
 from mlt_ray.orchestration.board import BoardClient, Label
 from mlt_ray.orchestration.feed import Events, Feed
-from mlt_ray.orchestration.jobs import Observer, Pack, PackSize, Source
+from mlt_ray.orchestration.jobs import Job, Observer, Pack, PackSize, Source
 from mlt_ray.orchestration.resources import Node, Resources, check_fits, share_of_trial
-from mlt_ray.orchestration.trial import Job, trial
+from mlt_ray.orchestration.trial import trial
 from mlt_ray.storage.files import filling
 from mlt_ray.storage.store import Store
 

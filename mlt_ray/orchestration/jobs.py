@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from mlt_ray.errors import StoreFull
+from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Epoch
 
@@ -32,6 +34,30 @@ class Outcome:
 
     end: End
     reason: str = ""
+
+
+Outcomes = dict[str, Outcome]
+"""How runs ended, by digest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker is told: the runs, the store's location, who the driver is, its board.
+
+    `name` is what people read of the runs.
+    """
+
+    name: str
+    runs: Pack
+    store: str
+    owner: str
+    board: str
+    resources: Resources
+
+
+def full(runs: Pack, error: StoreFull) -> Outcomes:
+    """How runs end that the store has no room for."""
+    return {run.digest: Outcome(end=End.FULL, reason=str(error)) for run in runs}
 
 
 class Observer(Protocol):

@@ -9,8 +9,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.orchestration.jobs import End, Outcome, Pack
-from mlt_ray.orchestration.trial import Job, Messages, Outcomes, compute
+from mlt_ray.orchestration.compute import compute
+from mlt_ray.orchestration.jobs import End, Job, Outcome, Outcomes, Pack
+from mlt_ray.orchestration.messages import Messages
 from mlt_ray.storage.store import Store
 from mlt_ray.training.group import Group
 

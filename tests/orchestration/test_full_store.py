@@ -11,9 +11,10 @@ from ray.train.v2._internal.util import UserExceptionWithTraceback
 from ray.tune.search import Searcher
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.orchestration import trial, workers
+from mlt_ray.orchestration import compute, workers
 from mlt_ray.orchestration.feed import Events, Feed
-from mlt_ray.orchestration.jobs import End, Outcome, Queue
+from mlt_ray.orchestration.jobs import End, Job, Outcome, Queue
+from mlt_ray.orchestration.messages import Messages
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.tracking import reason_of
 from mlt_ray.spec import ModelSpec, Run, RunSpec
@@ -54,8 +55,8 @@ def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_p
     assert board.names.count("stop_all") == 1
 
 
-def job(folder: Path) -> trial.Job:
-    return trial.Job(
+def job(folder: Path) -> Job:
+    return Job(
         name="n", runs=RUNS[:1], store=str(folder), owner="o", board="b", resources=Resources()
     )
 
@@ -66,23 +67,23 @@ def refuse(*_: object, **__: object) -> None:
 
 @pytest.fixture
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial.ray, "get_actor", lambda name: None)
-    monkeypatch.setattr(trial, "fold_data", lambda run, location: None)
-    monkeypatch.setattr(trial, "fit", refuse)
+    monkeypatch.setattr(compute.ray, "get_actor", lambda name: None)
+    monkeypatch.setattr(compute, "fold_data", lambda run, location: None)
+    monkeypatch.setattr(compute, "fit", refuse)
 
 
 @pytest.mark.usefixtures("without_ray")
 def test_a_worker_that_finds_no_room_says_so(tmp_path: Path) -> None:
-    messages = trial.Messages(lambda message: None)
-    outcomes = trial.compute(job(tmp_path), RUNS[:1], messages)
+    messages = Messages(lambda message: None)
+    outcomes = compute.compute(job(tmp_path), RUNS[:1], messages)
     assert outcomes == {RUNS[0].digest: Outcome(end=End.FULL, reason=FULL)}
 
 
 @pytest.mark.usefixtures("without_ray")
 def test_one_of_several_workers_raises_since_the_others_wait_for_it(tmp_path: Path) -> None:
-    messages = trial.Messages(lambda message: None)
+    messages = Messages(lambda message: None)
     with pytest.raises(StoreFull):
-        trial.compute(job(tmp_path), RUNS[:1], messages, group=Group(rank=0, size=2))
+        compute.compute(job(tmp_path), RUNS[:1], messages, group=Group(rank=0, size=2))
 
 
 def test_what_ray_train_makes_of_that_is_still_a_full_store() -> None:

@@ -15,9 +15,9 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.encoders import SPEECH, Encoders, encoder_folder, find_encoder
 from mlt_ray.models.specs import BertSpec, MultigranularitySpec
 from mlt_ray.orchestration import prepare as module
+from mlt_ray.orchestration.compute import fold_data
 from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.orchestration.prepare import Tools, prepare, resolve
-from mlt_ray.orchestration.trial import fold_data
 from mlt_ray.spec import Need
 from mlt_ray.storage.store import Store
 from mlt_ray.study import Study, load_study, parse_study
