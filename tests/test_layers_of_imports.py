@@ -105,6 +105,14 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert not loaded & (ORCHESTRATORS | {"torch", "pandas", "sklearn", "transformers"})
 
 
+def test_planning_reports_and_the_driver_need_no_torch() -> None:
+    loaded = loaded_by("mlt_ray.study", "mlt_ray.reports.tables", "mlt_ray.orchestration.studies")
+    assert not loaded & (ORCHESTRATORS | {"torch", "pandas", "sklearn", "transformers"})
+    driver = loaded_by("mlt_ray.orchestration.execute")
+    assert "ray" in driver
+    assert "torch" not in driver
+
+
 def test_a_store_in_a_folder_loads_nothing_that_speaks_to_a_network() -> None:
     code = (
         "import sys; from mlt_ray.storage.store import Store\n"

@@ -66,4 +66,4 @@ def test_a_classical_system_is_no_network(sizes: InputSizes) -> None:
     assert not is_network(spec)
     with pytest.raises(ValueError, match="system classical is no network"):
         build_model(spec, sizes)
-    assert [name for name, entry in SYSTEMS.items() if entry.module is None] == ["classical"]
+    assert [name for name, entry in SYSTEMS.items() if entry.network is None] == ["classical"]
