@@ -15,6 +15,7 @@ from mlt_ray.models.registry import build_model, is_network
 from mlt_ray.orchestration.plan import PlannedRow
 from mlt_ray.spec import RunSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.training.adam import Adam
 
 WARM_UP_STEPS = 2
 TIMED_STEPS = 3
@@ -66,7 +67,7 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
         word_vectors=torch.zeros(VOCABULARY, VECTOR_DIM),
     )
     model = build_model(spec.model, sizes)
-    optimiser = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), fused=True)
+    optimiser = Adam((p for p in model.parameters() if p.requires_grad), spec.training)
     batch = made_up_batch(spec, duration_s)
     times = []
     threads = torch.get_num_threads()

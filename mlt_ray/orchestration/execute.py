@@ -17,7 +17,7 @@ from ray import tune
 from mlt_ray.errors import StoreFull
 from mlt_ray.orchestration.board import BoardClient, Label
 from mlt_ray.orchestration.feed import Events, Feed
-from mlt_ray.orchestration.jobs import Job, Observer, Pack, PackSize, Source
+from mlt_ray.orchestration.jobs import Job, Observer, Pack, Source
 from mlt_ray.orchestration.resources import Node, Resources, check_fits, share_of_trial
 from mlt_ray.orchestration.trial import trial
 from mlt_ray.storage.files import filling
@@ -28,9 +28,6 @@ CRASHES = 2
 
 AHEAD = 16
 """Most workers that are started at once; starting one takes a core for some seconds."""
-
-GPU_PACK = 15
-"""Runs in a pack on a GPU: five folds of three seeds. On a CPU packs gain nothing."""
 
 STOPPING = (
     "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "
@@ -53,11 +50,7 @@ def execute(
     at once; both raise `KeyboardInterrupt`. A store without room raises `StoreFull`, after the
     epochs under way. Whatever is finished stands in the store, and asking again computes the rest.
     """
-    resources = dataclasses.replace(
-        resources,
-        gpus_per_run=gpus_of(resources.gpus_per_run),
-        gpus_per_worker=gpus_of(resources.gpus_per_worker),
-    )
+    resources = with_gpus(resources)
     share = share_of_trial(resources)
     nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
     slots = check_fits(resources, nodes)
@@ -77,7 +70,7 @@ def execute(
         )
 
     until = None if timeout_s is None else time.monotonic() + timeout_s
-    feed = Feed(source, store, job_of, pack_size(resources), until)
+    feed = Feed(source, store, job_of, resources.pack_size, until)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots, AHEAD)))
     scratch = store.root / "ray"
     tuner = tune.Tuner(
@@ -110,15 +103,13 @@ def execute(
     return not feed.is_stopping
 
 
-def pack_size(resources: Resources) -> PackSize:
-    """As many runs side by side as asked for, or `GPU_PACK` where packs have a GPU, else one.
-
-    One also for systems that gain nothing by it, and for runs that are spread over workers.
-    """
-    asked = resources.pack or (GPU_PACK if resources.gpus_per_run else 1)
-    if resources.workers > 1:
-        asked = 1
-    return lambda spec: asked if spec.model.packs else 1
+def with_gpus(resources: Resources) -> Resources:
+    """What the cluster's GPUs make of resources that leave them open."""
+    return dataclasses.replace(
+        resources,
+        gpus_per_run=gpus_of(resources.gpus_per_run),
+        gpus_per_worker=gpus_of(resources.gpus_per_worker),
+    )
 
 
 def gpus_of(asked: float | None) -> float:

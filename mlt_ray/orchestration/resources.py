@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mlt_ray.errors import UserError
-from mlt_ray.spec import ABOVE_0, Bound, at_least, require
+from mlt_ray.spec import ABOVE_0, Bound, RunSpec, at_least, require
 
 GPUS = Bound(
     lambda value: 0 <= value <= 1 or (float(value).is_integer() and value > 1),
@@ -16,6 +16,9 @@ GPUS = Bound(
 
 LOCAL = "local"
 """Ray's name for a Ray that this process starts for itself."""
+
+GPU_PACK = 15
+"""Runs in a pack on a GPU: five folds of three seeds. On a CPU packs gain nothing."""
 
 OWN_SHARE: dict[str, float] = {"memory": 1}
 """One byte is what a trial takes that only waits for workers; Tune refuses nothing at all."""
@@ -55,6 +58,17 @@ class Resources:
         require(self, GPUS, "gpus_per_run", "gpus_per_worker")
         require(self, at_least(1), "concurrency", "workers", "pack")
         require(self, at_least(0), "checkpoint_interval_s")
+
+    @property
+    def most_in_pack(self) -> int:
+        """As asked for, or `GPU_PACK` where packs have a GPU; one where a run has many workers."""
+        if self.workers > 1:
+            return 1
+        return self.pack or (GPU_PACK if self.gpus_per_run else 1)
+
+    def pack_size(self, spec: RunSpec) -> int:
+        """How many runs of a specification are trained side by side."""
+        return self.most_in_pack if spec.model.packs else 1
 
 
 def ray_address(asked: str | None) -> str:

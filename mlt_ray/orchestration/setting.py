@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,17 @@ class Setting:
         import torch
 
         return torch.cuda.device_count()
+
+    def with_gpus_here(self) -> Resources:
+        """The resources, a run's GPU filled in where this machine computes by itself and has one.
+
+        What a cluster has is not known before it is joined.
+        """
+        if self.resources.gpus_per_run is not None or ray_address(self.address) != LOCAL:
+            return self.resources
+        import torch
+
+        return replace(self.resources, gpus_per_run=1 if torch.cuda.is_available() else 0)
 
     def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
         """Put every feature that the (resolved) rows read into the store.

@@ -22,6 +22,7 @@ from mlt_ray.orchestration.plan import (
 )
 from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
+from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.setting import Setting
 from mlt_ray.spec import Run, RunSpec, unknown_key
 from mlt_ray.study import Study
@@ -115,13 +116,6 @@ def _train(
     from mlt_ray.orchestration.connection import connection
     from mlt_ray.orchestration.jobs import Queue
 
-    asked = [row for plan in plans for row in plan.rows if row.asked]
-    singles = {row.name for row in asked if not row.runs[0].spec.model.packs}
-    if singles and (setting.resources.pack or 1) > 1:
-        console.print(
-            f"one by one, since a pack gains nothing there: {', '.join(sorted(singles))}",
-            highlight=False,
-        )
     labels: dict[str, Label] = {}
     for plan in plans:
         for row in plan.rows:
@@ -140,11 +134,28 @@ def _train(
         Background(make_tracker) as tracking,
         connection(setting.address),
     ):
-        from mlt_ray.orchestration.execute import execute
+        from mlt_ray.orchestration.execute import execute, with_gpus
 
+        tell_packs(plans, with_gpus(setting.resources), console)
         observers: list[Observer] = [display, tracking]
         execute(Queue(left), labels, setting.store, setting.resources, observers)
     return tuple(display.failures.values())
+
+
+def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) -> None:
+    """Say how many runs go side by side where any do, and of which rows none."""
+    if resources.most_in_pack == 1:
+        return
+    rows = {row.name: row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
+    singles = sorted(name for name, spec in rows.items() if resources.pack_size(spec) == 1)
+    if len(singles) < len(rows):
+        console.print(f"packs of up to {resources.most_in_pack} runs", highlight=False)
+    if singles:
+        console.print(
+            f"one by one, since a pack gains nothing there: {', '.join(singles)}",
+            highlight=False,
+            markup=False,
+        )
 
 
 def show_plan(request: Request, console: Console) -> None:
@@ -194,6 +205,7 @@ def show_plan(request: Request, console: Console) -> None:
         + "".join(f"; {time}" for time in times),
         highlight=False,
     )
+    tell_packs(plans, request.setting.with_gpus_here(), console)
 
 
 def _plans(request: Request, corpus: Corpus, studies: Sequence[Study]) -> list[Plan]:

@@ -1,18 +1,83 @@
-"""Adam over a run axis: each run has its own number of steps, and may sit a step out.
+"""Adam for one run's weights, and over a run axis, where each run has its own number of steps.
 
 Shapes: R runs, P weights of a run, S steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from mlt_ray.spec import TrainingSpec
 
 BETAS, EPS = (0.9, 0.999), 1e-8
-"""torch.optim.Adam's own defaults, which a run alone uses."""
+"""The defaults of `torch.optim.Adam`."""
+
+
+class Adam:
+    """The optimiser of one run's weights: that of torch, fused.
+
+    By torch's functional form: the class of torch imports torch's compiler for what it decorates,
+    which takes every worker a second.
+    """
+
+    def __init__(self, weights: Iterable[nn.Parameter], spec: TrainingSpec) -> None:
+        self._spec = spec
+        self.weights = list(weights)
+        self.means = [torch.zeros_like(w) for w in self.weights]
+        self.squares = [torch.zeros_like(w) for w in self.weights]
+        self._steps = [torch.zeros((), device=w.device) for w in self.weights]
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return int(self._steps[0])
+
+    @steps.setter
+    def steps(self, number: int) -> None:
+        for step in self._steps:
+            step.fill_(float(number))
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        for weight in self.weights:
+            weight.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of every weight that has a gradient."""
+        everything = zip(self.weights, self.means, self.squares, self._steps, strict=True)
+        given = [(w, w.grad, *state) for w, *state in everything if w.grad is not None]
+        weights, gradients, means, squares, steps = map(list, zip(*given, strict=True))
+        adam(
+            weights,
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            fused=True,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=self._spec.learning_rate,
+            weight_decay=self._spec.weight_decay,
+            eps=EPS,
+            maximize=False,
+        )
+
+    def state(self) -> dict[str, list[Tensor]]:
+        """Everything that a resumed run needs, for `torch.save`."""
+        return {"means": self.means, "squares": self.squares, "steps": self._steps}
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+        """Go on from what `state` returned."""
+        for name, own in self.state().items():
+            for tensor, saved in zip(own, state[name], strict=True):
+                tensor.copy_(saved)
 
 
 class Coefficients:
@@ -39,7 +104,7 @@ class Coefficients:
         return {k: torch.as_tensor(v[..., None]).to(like) for k, v in self._columns.items()}
 
 
-class Adam:
+class PackAdam:
     """The optimiser of (R, P) weights; equals `torch.optim.Adam` on each row."""
 
     def __init__(self, weights: Tensor, spec: TrainingSpec) -> None:

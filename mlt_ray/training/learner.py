@@ -20,6 +20,7 @@ from mlt_ray.models.registry import build_model
 from mlt_ray.models.system import System
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Epoch, Predictions
+from mlt_ray.training.adam import Adam
 from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.metrics import score
 from mlt_ray.training.precision import casting
@@ -55,13 +56,8 @@ class Learner:
         torch.manual_seed(seed_of(run, "weights"))
         self.model: System = build_model(run.spec.model, self.sizes).to(device)
         self.loss = group.spread(Loss(self.model))
-        training = run.spec.training
-        self.optimiser = torch.optim.Adam(
-            [p for p in self.model.parameters() if p.requires_grad],
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
+        trained = (p for p in self.model.parameters() if p.requires_grad)
+        self.optimiser = Adam(trained, run.spec.training)
         self.progress = Progress()
         self._losses: list[Tensor] = []
         self._seen = 0
@@ -101,7 +97,7 @@ class Learner:
             self.model.train()
         share, training = self.group.share(indices), self.run.spec.training
         number = len(self._losses)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         pieces = self.data.pieces(share.indices, TRAINING_PAIRS)
         total = torch.zeros((), device=self.device)
         for place, piece in enumerate(pieces, start=1):
@@ -192,7 +188,7 @@ class Learner:
         """Everything that a resumed run needs, for `torch.save`."""
         return {
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimiser.state(),
             "best_weights": self.progress.best_weights,
             "best_epoch": self.progress.best_epoch,
             "curve": [asdict(e) for e in self.progress.curve],
@@ -203,7 +199,7 @@ class Learner:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state(state["optimiser"])
         self.progress = Progress(
             curve=[Epoch(**e) for e in state["curve"]],
             best_epoch=state["best_epoch"],

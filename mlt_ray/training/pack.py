@@ -22,7 +22,7 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.dropout import site_codes, site_keys, sites
 from mlt_ray.models.flat import FLAT
 from mlt_ray.models.registry import build_model
-from mlt_ray.training.adam import Adam, Coefficients, clip
+from mlt_ray.training.adam import Coefficients, PackAdam, clip
 from mlt_ray.training.group import Loss
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.precision import casting
@@ -77,7 +77,7 @@ class Pack:
         self._system.train()
         steps = steps_of_epoch(self.learners)
         counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
-        taken, done = counts > 0, np.asarray([steps_of(x) for x in self.learners])
+        taken, done = counts > 0, np.asarray([x.optimiser.steps for x in self.learners])
         weights = self._adam.weights
         inputs = Coefficients(self._training, taken, done).to(weights)
         inputs["codes"] = self._codes(taken)
@@ -191,10 +191,10 @@ class Pack:
         return torch.as_tensor(np.asarray(codes)).to(self.device)
 
     @torch.no_grad()
-    def _gather(self) -> Adam:
+    def _gather(self) -> PackAdam:
         """The optimiser of all runs, in the state that the learners are in."""
         rows = torch.zeros(len(self.learners), self._layout.size, device=self.device)
-        adam = Adam(rows, self._training)
+        adam = PackAdam(rows, self._training)
         for n, learner in enumerate(self.learners):
             for whole, parts in zip(adam.tensors, state_of(learner), strict=True):
                 torch._foreach_copy_(self._layout.own(whole[n], parts), parts)
@@ -206,8 +206,7 @@ class Pack:
         for n, learner in enumerate(self.learners):
             for whole, parts in zip(self._adam.tensors, state_of(learner), strict=True):
                 torch._foreach_copy_(parts, self._layout.own(whole[n], parts))
-            for state in learner.optimiser.state.values():
-                state["step"].fill_(float(steps[n]))
+            learner.optimiser.steps = int(steps[n])
 
 
 def steps_of_epoch(learners: Sequence[Learner]) -> list[tuple[np.ndarray | None, ...]]:
@@ -280,22 +279,7 @@ def shared_buffers(learners: Sequence[Learner]) -> dict[str, Tensor]:
     return found[0]
 
 
-def steps_of(learner: Learner) -> int:
-    """Steps that a learner's optimiser has taken."""
-    states = list(learner.optimiser.state.values())
-    return int(states[0]["step"]) if states else 0
-
-
 def state_of(learner: Learner) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """A learner's weights and both moments of its optimiser, made where there are none yet."""
-    weights = list(learner.model.parameters())
-    for weight in weights:
-        if not learner.optimiser.state[weight]:
-            learner.optimiser.state[weight] = {
-                "step": torch.zeros((), device=weight.device),
-                "exp_avg": torch.zeros_like(weight),
-                "exp_avg_sq": torch.zeros_like(weight),
-            }
-    states = [learner.optimiser.state[w] for w in weights]
-    data = [w.detach() for w in weights]
-    return data, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states]
+    """A learner's weights and both moments of its optimiser."""
+    data = [w.detach() for w in learner.model.parameters()]
+    return data, learner.optimiser.means, learner.optimiser.squares

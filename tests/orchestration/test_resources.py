@@ -1,14 +1,19 @@
 """What Ray sets aside, held against what Ray itself accepts."""
 
 import math
+from io import StringIO
 
 import pytest
 from ray._common.ray_option_utils import validate_actor_options
 from rich.console import Console
 
 from mlt_ray.errors import UserError
+from mlt_ray.models.specs import BertSpec, MultilevelSpec, XuSpec
+from mlt_ray.orchestration.plan import Plan, PlannedRow
 from mlt_ray.orchestration.resources import Node, Resources, check_fits
 from mlt_ray.orchestration.setting import Setting
+from mlt_ray.orchestration.studies import tell_packs
+from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
 
 
@@ -105,3 +110,54 @@ def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) 
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
     with pytest.raises(UserError, match="no such folder"):
         setting.open(Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("resources", "most"),
+    [
+        (Resources(), 1),
+        (Resources(gpus_per_run=1), 15),
+        (Resources(gpus_per_run=0.5), 15),
+        (Resources(gpus_per_run=1, pack=4), 4),
+        (Resources(gpus_per_run=1, pack=1), 1),
+        (Resources(pack=3), 3),
+        (Resources(workers=2, gpus_per_worker=1, pack=3), 1),
+    ],
+)
+def test_packs_are_for_gpus_and_for_who_asks(resources: Resources, most: int) -> None:
+    packing, alone = (RunSpec(corpus="c", model=m) for m in (MultilevelSpec(), XuSpec()))
+    assert resources.most_in_pack == most
+    assert resources.pack_size(packing) == most
+    assert resources.pack_size(alone) == 1
+
+
+def planned(model: ModelSpec) -> PlannedRow:
+    run = Run(spec=RunSpec(corpus="c", model=model), fold=1, seed=1)
+    return PlannedRow(name=model.system, published=None, overrides=(), runs=(run,), asked=(run,))
+
+
+@pytest.mark.parametrize(
+    ("models", "pack", "said"),
+    [
+        ((MultilevelSpec(), XuSpec()), 1, ""),
+        ((MultilevelSpec(),), 15, "packs of up to 15 runs\n"),
+        (
+            (XuSpec(), BertSpec()),
+            15,
+            "one by one, since a pack gains nothing there: bert, xu\n",
+        ),
+        (
+            (MultilevelSpec(), XuSpec()),
+            2,
+            "packs of up to 2 runs\none by one, since a pack gains nothing there: xu\n",
+        ),
+    ],
+)
+def test_a_plan_says_what_goes_side_by_side(
+    models: tuple[ModelSpec, ...], pack: int, said: str
+) -> None:
+    rows = tuple(planned(model) for model in models)
+    plan = Plan(study="s", title="t", corpus="c", fingerprint="f", rows=rows)
+    console = Console(file=StringIO(), width=100)
+    tell_packs([plan], Resources(pack=pack), console)
+    assert console.file.getvalue() == said

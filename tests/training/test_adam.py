@@ -1,14 +1,16 @@
-"""Adam and clipping over a run axis against torch's own, one run at a time."""
+"""Adam and clipping, of a run and over a run axis, against torch's own."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlt_ray.spec import TrainingSpec
-from mlt_ray.training.adam import Adam, Coefficients, clip
+from mlt_ray.training.adam import Adam, Coefficients, PackAdam, clip
 
 NUM_RUNS, NUM_WEIGHTS, NUM_STEPS = 3, 11, 7
 TAKEN = np.asarray([[1, 1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1, 0, 0]]).T > 0
@@ -37,6 +39,48 @@ def alone(start: Tensor, gradients: Tensor, taken: np.ndarray, spec: TrainingSpe
     return history
 
 
+def weights_of(seed: int) -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(seed)
+    return [nn.Parameter(torch.randn(n, 3, generator=generator)) for n in (5, 1, 2)]
+
+
+@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, weight_decay=0.1)])
+def test_a_run_is_optimised_as_by_torch_to_the_bit(spec: TrainingSpec) -> None:
+    ours, theirs = weights_of(1), weights_of(1)
+    optimiser = Adam(ours, spec)
+    expected = torch.optim.Adam(
+        theirs, spec.learning_rate, weight_decay=spec.weight_decay, fused=True
+    )
+    for number in range(NUM_STEPS):
+        if number == 3:
+            # A process ends, and the next one goes on from what it left.
+            left = optimiser.state()
+            optimiser = Adam(ours, spec)
+            optimiser.load_state(left)
+        for one, other, gradient in zip(ours, theirs, weights_of(10 + number), strict=True):
+            # The last weight is out of use at times.
+            used = number % 2 == 0 or len(one) != 2
+            one.grad = gradient.detach().clone() if used else None
+            other.grad = gradient.detach().clone() if used else None
+        optimiser.step()
+        expected.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert optimiser.steps == NUM_STEPS
+    optimiser.zero_grad()
+    assert all(weight.grad is None for weight in ours)
+
+
+def test_a_step_loads_no_compiler() -> None:
+    code = (
+        "import sys, torch; from mlt_ray.spec import TrainingSpec\n"
+        "from mlt_ray.training.adam import Adam\n"
+        "weight = torch.nn.Parameter(torch.ones(2)); adam = Adam([weight], TrainingSpec())\n"
+        "weight.sum().backward(); adam.step(); print('torch._dynamo' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -51,7 +95,7 @@ def test_every_run_is_optimised_as_by_torch_and_left_alone_where_it_sits_out(
     spec: TrainingSpec,
 ) -> None:
     start, gradients = random(NUM_RUNS, NUM_WEIGHTS), random(NUM_STEPS, NUM_RUNS, NUM_WEIGHTS)
-    adam = Adam(start.clone(), spec)
+    adam = PackAdam(start.clone(), spec)
     # An epoch of three steps, then one of four.
     for steps in (slice(0, 3), slice(3, NUM_STEPS)):
         done = TAKEN[: steps.start].sum(axis=0)

@@ -77,9 +77,9 @@ def test_bfloat16_moves_the_numbers_a_little(data: MakeData, model: ModelSpec) -
 def test_weights_moments_and_gradients_stay_float32(data: MakeData) -> None:
     learner = Learner(run := run_of(precision="bfloat16"), data(run), CPU)
     learner.step(learner.order()[0])
-    for weight in learner.model.parameters():
-        state = learner.optimiser.state[weight]
-        kept: list[Tensor | None] = [weight, weight.grad, state["exp_avg"], state["exp_avg_sq"]]
+    optimiser, weights = learner.optimiser, list(learner.model.parameters())
+    for weight, *moments in zip(weights, optimiser.means, optimiser.squares, strict=True):
+        kept: list[Tensor | None] = [weight, weight.grad, *moments]
         assert {x.dtype for x in kept if x is not None} == {torch.float32}
 
 
