@@ -45,6 +45,15 @@ def test_the_share_of_dropped_values_is_the_rate(p: float) -> None:
     assert abs(float(dropped.double().mean()) - p) < SIGMAS * deviation
 
 
+@pytest.mark.parametrize(("p", "dropped"), [(1e-9, 1 / 2**16), (1 - 1e-9, 1 - 1 / 2**16)])
+def test_the_least_and_the_largest_rate_are_a_65536th_from_the_ends(
+    p: float, dropped: float
+) -> None:
+    found = ~mask((11, 400, 300), p=p)
+    deviation = math.sqrt(dropped * (1 - dropped) / found.numel())
+    assert abs(float(found.double().mean()) - dropped) < SIGMAS * deviation
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_every_utterance_position_and_channel_is_dropped_at_the_rate(axis: int) -> None:
     p = 0.2
