@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,6 +65,9 @@ def connection(address: str | None) -> Iterator[None]:
         raise UserError(
             f"--address {where}: expected a Ray cluster, got: {reason}; {remedy}"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler would end this process without a word.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

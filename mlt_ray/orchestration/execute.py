@@ -3,12 +3,9 @@
 import dataclasses
 import os
 import shutil
-import signal
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -17,6 +14,7 @@ from ray import tune
 from mlt_ray.errors import StoreFull
 from mlt_ray.orchestration.board import BoardClient, Label
 from mlt_ray.orchestration.feed import Events, Feed
+from mlt_ray.orchestration.interruption import interruptible
 from mlt_ray.orchestration.jobs import Job, Observer, Pack, Source
 from mlt_ray.orchestration.resources import Node, Resources, check_fits, share_of_trial
 from mlt_ray.orchestration.trial import trial
@@ -28,11 +26,6 @@ CRASHES = 2
 
 AHEAD = 16
 """Most workers that are started at once; starting one takes a core for some seconds."""
-
-STOPPING = (
-    "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "
-    "every checkpoint is kept)"
-)
 
 
 def execute(
@@ -117,37 +110,6 @@ def gpus_of(asked: float | None) -> float:
     if asked is not None:
         return asked
     return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-
-
-class Interruption:
-    """Whether somebody has asked to stop."""
-
-    is_asked = False
-
-
-@contextmanager
-def interruptible(feed: Feed) -> Iterator[Interruption]:
-    """The first SIGINT or SIGTERM inside the block stops the feed, the second raises."""
-    interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption
-        return
-
-    def interrupt(*_: object) -> None:
-        if interruption.is_asked:
-            raise KeyboardInterrupt
-        if feed.full:
-            raise StoreFull(feed.full)
-        interruption.is_asked = feed.is_stopping = True
-        print(STOPPING, flush=True)
-
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, interrupt) for number in signals]
-    try:
-        yield interruption
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _name_of(labels: Mapping[str, Label], pack: Pack) -> str:

@@ -58,6 +58,11 @@ class Resources:
         require(self, GPUS, "gpus_per_run", "gpus_per_worker")
         require(self, at_least(1), "concurrency", "workers", "pack")
         require(self, at_least(0), "checkpoint_interval_s")
+        if self.workers > 1 and (self.pack or 1) > 1:
+            raise ValueError(
+                "pack: expected 1 where workers is above 1 (a run is either spread or packed), "
+                f"got {self.pack}"
+            )
 
     @property
     def most_in_pack(self) -> int:

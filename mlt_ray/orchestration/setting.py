@@ -75,17 +75,18 @@ class Setting:
 
         return replace(self.resources, gpus_per_run=1 if torch.cuda.is_available() else 0)
 
-    def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
-        """Put every feature that the (resolved) rows read into the store.
-
-        `UserError` where this machine, which is to compute by itself, lacks a row's precision.
-        """
+    def check_precision(self, rows: Sequence[Row]) -> None:
+        """`UserError` where this machine, if it computes by itself, lacks a row's precision."""
         wants_gpu = any(row.training.precision == "tf32" for row in rows)
         if wants_gpu and ray_address(self.address) == LOCAL:
             import torch
 
             if not torch.cuda.is_available():
                 raise UserError(NO_TF32)
+
+    def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
+        """Put every feature that the (resolved) rows read into the store."""
+        self.check_precision(rows)
         with Bars(console) as bars:
             prepare(corpus, rows, self.store, tools, bars.show)
         computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())

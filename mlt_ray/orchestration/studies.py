@@ -149,10 +149,12 @@ def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) ->
     rows = {row.name: row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
     singles = sorted(name for name, spec in rows.items() if resources.pack_size(spec) == 1)
     if len(singles) < len(rows):
-        console.print(f"packs of up to {resources.most_in_pack} runs", highlight=False)
+        most = max(len(row.asked) for plan in plans for row in plan.rows)
+        size = min(resources.most_in_pack, most)
+        console.print(f"packs of up to {size} runs", highlight=False)
     if singles:
         console.print(
-            f"one by one, since a pack gains nothing there: {', '.join(singles)}",
+            f"one by one, since a pack gains nothing there: {'; '.join(singles)}",
             highlight=False,
             markup=False,
         )
@@ -168,6 +170,10 @@ def show_plan(request: Request, console: Console) -> None:
     except EncoderMissing as missing:
         console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
         studies = [resolve(s, corpus, tools, asked=()) for s in request.studies]
+    asked = request.asked_rows
+    request.setting.check_precision(
+        [row for s in studies for row in s.rows if asked is None or row.name in asked]
+    )
     plans, store = _plans(request, corpus, studies), request.setting.store
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "row", "done", "to compute", "time for one run"):

@@ -157,7 +157,8 @@ def main(given: Sequence[str] | None = None) -> int:
         threads=options.threads,
         utterances=options.utterances,
     )
-    console.print(f"{machine()}\n{len(inputs.corpus)} utterances, {place}")
+    taken = options.utterances or len(inputs.corpus)
+    console.print(f"{machine()}\n{taken} of {len(inputs.corpus)} utterances")
     figures: list[dict[str, Any]] = []
     for row in inputs.rows:
         figures.append(measure_row(row, place))

@@ -95,7 +95,7 @@ def operators(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
     order = learner.order()[:repeats]
     for indices in order[:WARM_UP_STEPS]:
         learner.step(indices)
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as profiled:
         for indices in order:
             learner.step(indices)
     found = profiled.key_averages()

@@ -257,9 +257,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
         "--parts",
-        default=",".join(PARTS[:-1]),
         help="calls: 15 runs by a plain loop and by mlt-ray run; speeds: packs; padding; growth "
-        "with frames and utterances; all-rows: all runs of the tables",
+        "with frames and utterances; all-rows: all runs of the tables (default: all of them, the "
+        "last one on a GPU)",
     )
     parser.add_argument("--encoder", default="minilm", help="of all-rows")
     parser.add_argument("--sample", type=int, default=480, help="utterances that all-rows times")
@@ -267,22 +267,25 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--plot", type=Path, help="SVG file; needs matplotlib")
     options = parser.parse_args(given)
-    for part in options.parts.split(","):
+    everything = PARTS if options.device == "cuda" else PARTS[:-1]
+    options.parts = options.parts.split(",") if options.parts else list(everything)
+    for part in options.parts:
         if part not in PARTS:
             parser.error(f"--parts: expected some of {', '.join(PARTS)}, got {part}")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device: expected a GPU for cuda, found none")
+    if options.plot is not None and not {"calls", "speeds"} <= set(options.parts):
+        parser.error("--plot: expected calls and speeds among --parts, which it shows")
     return options
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Measure the parts that were asked for."""
     options, console = arguments(given), Console()
-    parts = options.parts.split(",")
-    if options.device == "cuda" and "all-rows" not in parts:
-        parts.append("all-rows")
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure_parts(parts, Path(folder), options, console)
+        figures = measure_parts(options.parts, Path(folder), options, console)
     write_figures(options.json, "training", figures)
-    if options.plot is not None and {"calls", "speeds"} <= figures.keys():
+    if options.plot is not None:
         plot(figures, options.plot)
     return 0
 
@@ -304,11 +307,15 @@ def measure_parts(
     console.print(f"matrix products' peak: {peak / 1e9:.0f} GFLOP/s on {threads}")
     figures: dict[str, Any] = {"sizes": options.sizes, "device": options.device, "peak": peak}
     figures["utterances"] = len(inputs.corpus)
-    if {"calls", "speeds"} & set(parts):
+    if "calls" in parts:
         figures["calls"] = whole_calls(inputs, corpus, overrides, options)
         print_table("Whole calls", CALLS, figures["calls"], console)
     if "speeds" in parts:
-        figures["speeds"] = speeds(inputs, figures["calls"][0], options)
+        if "calls" in parts:
+            plain = figures["calls"][0]
+        else:
+            plain = run_plainly(inputs, options.device, threads=0, runs=1)
+        figures["speeds"] = speeds(inputs, plain, options)
         print_table("Epochs, dev's evaluation included", SPEEDS, figures["speeds"], console)
     if "padding" in parts:
         runs = inputs.rows[0].runs

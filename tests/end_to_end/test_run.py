@@ -1,17 +1,20 @@
 """`mlt-ray run` from end to end: Ray, the store, MLflow, reports."""
 
 import json
+import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from tests.end_to_end.conftest import mlt_ray, reports, tables
+from tests.end_to_end.conftest import mlt_ray, reports, start_mlt_ray, tables
 
 pytestmark = pytest.mark.slow
 
@@ -156,3 +159,24 @@ def test_doctor_finds_every_part_in_order(tmp_path):
     for part in ("packages", "Ray", "MLflow", "word vectors", "phonemes", "speech"):
         assert part in done.stdout
     assert "FAILS" not in done.stdout
+
+
+def test_a_signal_to_the_whole_process_group_ends_all_at_once(corpus, study, tmp_path):
+    # As `timeout` and batch systems send it: Ray's head ends, and cannot be waited for.
+    store = tmp_path / "store"
+    endless = ("--set", "training.max_epochs=100000", "--set", "training.patience=100000")
+    process = start_mlt_ray("run", study, "--corpus", corpus, "--store", store, *endless)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(store.glob("leases/[0-9a-f]*.json")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGTERM)
+        out, error = process.communicate(timeout=40)
+    finally:
+        process.kill()
+    assert process.returncode == 130, out + error
+    assert "the same command goes on from here" in out + error
+    assert "Failed to connect to GCS" not in out + error

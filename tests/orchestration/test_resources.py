@@ -121,7 +121,7 @@ def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) 
         (Resources(gpus_per_run=1, pack=4), 4),
         (Resources(gpus_per_run=1, pack=1), 1),
         (Resources(pack=3), 3),
-        (Resources(workers=2, gpus_per_worker=1, pack=3), 1),
+        (Resources(workers=2, gpus_per_worker=1), 1),
     ],
 )
 def test_packs_are_for_gpus_and_for_who_asks(resources: Resources, most: int) -> None:
@@ -132,19 +132,20 @@ def test_packs_are_for_gpus_and_for_who_asks(resources: Resources, most: int) ->
 
 
 def planned(model: ModelSpec) -> PlannedRow:
-    run = Run(spec=RunSpec(corpus="c", model=model), fold=1, seed=1)
-    return PlannedRow(name=model.system, published=None, overrides=(), runs=(run,), asked=(run,))
+    spec = RunSpec(corpus="c", model=model)
+    runs = tuple(Run(spec=spec, fold=1, seed=seed) for seed in (1, 2, 3))
+    return PlannedRow(name=model.system, published=None, overrides=(), runs=runs, asked=runs)
 
 
 @pytest.mark.parametrize(
     ("models", "pack", "said"),
     [
         ((MultilevelSpec(), XuSpec()), 1, ""),
-        ((MultilevelSpec(),), 15, "packs of up to 15 runs\n"),
+        ((MultilevelSpec(),), 15, "packs of up to 3 runs\n"),
         (
             (XuSpec(), BertSpec()),
             15,
-            "one by one, since a pack gains nothing there: bert, xu\n",
+            "one by one, since a pack gains nothing there: bert; xu\n",
         ),
         (
             (MultilevelSpec(), XuSpec()),
@@ -161,3 +162,9 @@ def test_a_plan_says_what_goes_side_by_side(
     console = Console(file=StringIO(), width=100)
     tell_packs([plan], Resources(pack=pack), console)
     assert console.file.getvalue() == said
+
+
+def test_a_run_is_spread_or_packed() -> None:
+    with pytest.raises(ValueError, match="pack: expected 1 where workers is above 1"):
+        Resources(workers=2, pack=3)
+    assert Resources(workers=2, pack=1).most_in_pack == 1
