@@ -19,7 +19,7 @@ resources:
   workers: 3
   gpus_per_worker: 2
   cpus_per_worker: 5
-  pack: 11
+  pack: 1
   checkpoint_interval_s: 13
 """
 
@@ -38,7 +38,7 @@ def test_every_key_of_a_profile_is_read(tmp_path: Path) -> None:
         workers=3,
         gpus_per_worker=2.0,
         cpus_per_worker=5.0,
-        pack=11,
+        pack=1,
         checkpoint_interval_s=13.0,
     )
     assert load_profile(written(tmp_path, ALL_KEYS)) == Profile(
@@ -99,7 +99,7 @@ def test_flags_take_the_place_of_the_profile_and_none_leaves_it(tmp_path: Path) 
         workers=3,
         gpus_per_worker=2.0,
         cpus_per_worker=5.0,
-        pack=11,
+        pack=1,
         checkpoint_interval_s=13.0,
     )
     assert profile == load_profile(written(tmp_path, ALL_KEYS))
