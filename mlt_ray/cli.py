@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from mlt_ray.display import counting
-from mlt_ray.errors import UserError
+from mlt_ray.errors import INTERRUPTED, UserError
 from mlt_ray.options import (
     DEFAULT_STORE,
     Address,
@@ -43,8 +43,6 @@ app.add_typer(corpus_app, name="corpus")
 
 DEMO = ("demo",)
 DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3")
-INTERRUPTED = 130
-"""Exit code after Ctrl-C; Typer turns the interruption into it."""
 
 
 def main() -> NoReturn:

@@ -1,5 +1,8 @@
 """The ways in which work can end early without a bug of ours."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 class UserError(Exception):
     """Input that cannot be used: one line saying where, expected, got and remedy.

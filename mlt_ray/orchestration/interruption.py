@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import ray
 
-from mlt_ray.errors import StoreFull
+from mlt_ray.errors import INTERRUPTED, StoreFull
 from mlt_ray.orchestration.feed import Feed
 
 STOPPING = (
@@ -22,9 +22,6 @@ RAY_HAS_ENDED = (
     "\nmlt-ray: interrupted, and Ray with it (a signal to the whole process group?); finished runs "
     "and checkpoints are kept, the same command goes on from here"
 )
-
-EXIT_CODE = 130
-"""As after Ctrl-C."""
 
 ASK_S = 1.0
 
@@ -80,7 +77,7 @@ def end_with(head: str, over: threading.Event) -> None:
         except ConnectionRefusedError:
             if not over.is_set():
                 print(RAY_HAS_ENDED, file=sys.stderr, flush=True)
-                os._exit(EXIT_CODE)
+                os._exit(INTERRUPTED)
         except OSError:
             # No answer yet: that is for Ray to judge.
             continue

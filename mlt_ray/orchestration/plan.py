@@ -163,6 +163,11 @@ def tracked(store: Store) -> list[dict[str, Any]]:
     return [store.read_json(path) for path in paths]
 
 
+def left_of(plans: Iterable[Plan], store: Store) -> list[Run]:
+    """Runs of all plans that are to be computed now, each once, in order."""
+    return distinct(run for plan in plans for run in plan.left(store))
+
+
 def distinct(runs: Iterable[Run]) -> list[Run]:
     """Each run once, in order."""
     return list({run.digest: run for run in runs}.values())

@@ -13,6 +13,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.orchestration.plan import (
     Plan,
     cells_values,
+    left_of,
     make_plan,
     record,
     spec_of,
@@ -207,7 +208,8 @@ def _train_best(
         seeds=space.seeds,
         rows=tuple(rows),
     )
-    outcome = run_plans([make_plan(study, bench.corpus)], setting, console)
+    plan = make_plan(study, bench.corpus)
+    outcome = run_plans([plan], left_of([plan], setting.store), setting, console)
     shown = (*(plan.study for plan in compared), space.name)
     return SearchOutcome(complete=True, studies=shown, failures=outcome.failures)
 

@@ -1,7 +1,7 @@
 """What every command that trains has in common: the corpus, the store, the tools, the machines."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,20 @@ from mlt_ray.display import Bars
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
 from mlt_ray.orchestration.resources import LOCAL, Node, Resources, check_fits, ray_address
-from mlt_ray.spec import NO_TF32
+from mlt_ray.spec import NO_TF32, TrainingSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.study import Row
 
 if TYPE_CHECKING:
     from mlt_ray.orchestration.tracking import Tracker
+
+
+def gpus_here() -> int:
+    """GPUs of this machine."""
+    # Torch takes a second to import: only who asks for a GPU needs it here.
+    import torch
+
+    return torch.cuda.device_count()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +62,9 @@ class Setting:
     def _check_machine(self) -> None:
         """What a cluster has is known when it is joined; what this machine has, at once."""
         if ray_address(self.address) == LOCAL:
-            check_fits(self.resources, [Node(os.cpu_count() or 1, self._count_gpus())])
-
-    def _count_gpus(self) -> int:
-        asked = self.resources
-        if not (asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs):
-            return 0
-        import torch
-
-        return torch.cuda.device_count()
+            asked = self.resources
+            uses_gpu = asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs
+            check_fits(asked, [Node(os.cpu_count() or 1, gpus_here() if uses_gpu else 0)])
 
     def with_gpus_here(self) -> Resources:
         """The resources, a run's GPU filled in where this machine computes by itself and has one.
@@ -71,22 +73,17 @@ class Setting:
         """
         if self.resources.gpus_per_run is not None or ray_address(self.address) != LOCAL:
             return self.resources
-        import torch
+        return replace(self.resources, gpus_per_run=min(1, gpus_here()))
 
-        return replace(self.resources, gpus_per_run=1 if torch.cuda.is_available() else 0)
-
-    def check_precision(self, rows: Sequence[Row]) -> None:
-        """`UserError` where this machine, if it computes by itself, lacks a row's precision."""
-        wants_gpu = any(row.training.precision == "tf32" for row in rows)
-        if wants_gpu and ray_address(self.address) == LOCAL:
-            import torch
-
-            if not torch.cuda.is_available():
-                raise UserError(NO_TF32)
+    def check_precision(self, trainings: Iterable[TrainingSpec]) -> None:
+        """`UserError` where this machine, if it computes by itself, lacks one's precision."""
+        wants_gpu = any(training.precision == "tf32" for training in trainings)
+        if wants_gpu and ray_address(self.address) == LOCAL and not gpus_here():
+            raise UserError(NO_TF32)
 
     def prepare(self, corpus: Corpus, rows: Sequence[Row], tools: Tools, console: Console) -> None:
         """Put every feature that the (resolved) rows read into the store."""
-        self.check_precision(rows)
+        self.check_precision(row.training for row in rows)
         with Bars(console) as bars:
             prepare(corpus, rows, self.store, tools, bars.show)
         computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())

@@ -14,7 +14,7 @@ from mlt_ray.display import duration
 from mlt_ray.features.encoders import EncoderMissing
 from mlt_ray.orchestration.plan import (
     Plan,
-    distinct,
+    left_of,
     make_plan,
     record,
     recorded,
@@ -79,19 +79,21 @@ def run_studies(request: Request, console: Console) -> Outcome:
     corpus, tools = setting.open(console)
     studies = [resolve(s, corpus, tools, asked) for s in request.studies]
     plans = _plans(request, corpus, studies)
-    left = {run.spec for plan in plans for run in plan.left(setting.store)}
-    rows = [r for study in studies for r in study.rows if spec_of(r, corpus) in left]
+    left = left_of(plans, setting.store)
+    specs = {run.spec for run in left}
+    rows = [r for study in studies for r in study.rows if spec_of(r, corpus) in specs]
     if rows:
         setting.prepare(corpus, rows, tools, console)
-    return run_plans(plans, setting, console)
+    return run_plans(plans, left, setting, console)
 
 
-def run_plans(plans: Sequence[Plan], setting: Setting, console: Console) -> Outcome:
-    """Compute what the store lacks of the plans, whose features are prepared."""
+def run_plans(
+    plans: Sequence[Plan], left: Sequence[Run], setting: Setting, console: Console
+) -> Outcome:
+    """Compute the runs of the plans that are left (`left_of`), whose features are prepared."""
     store = setting.store
     for plan in plans:
         record(plan, store)
-    left = distinct(run for plan in plans for run in plan.left(store))
     runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
     cached = len(runs) - len(left)
     console.print(f"runs: {len(runs)} asked for, {cached} in the store, {len(left)} to compute")
@@ -136,9 +138,10 @@ def _train(
     ):
         from mlt_ray.orchestration.execute import execute, with_gpus
 
-        tell_packs(plans, with_gpus(setting.resources), console)
+        resources = with_gpus(setting.resources)
+        tell_packs(plans, resources, console)
         observers: list[Observer] = [display, tracking]
-        execute(Queue(left), labels, setting.store, setting.resources, observers)
+        execute(Queue(left), labels, setting.store, resources, observers)
     return tuple(display.failures.values())
 
 
@@ -170,11 +173,9 @@ def show_plan(request: Request, console: Console) -> None:
     except EncoderMissing as missing:
         console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
         studies = [resolve(s, corpus, tools, asked=()) for s in request.studies]
-    asked = request.asked_rows
-    request.setting.check_precision(
-        [row for s in studies for row in s.rows if asked is None or row.name in asked]
-    )
     plans, store = _plans(request, corpus, studies), request.setting.store
+    asked = [row for plan in plans for row in plan.rows if row.asked]
+    request.setting.check_precision(row.runs[0].spec.training for row in asked)
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "row", "done", "to compute", "time for one run"):
         table.add_column(heading, justify="left" if heading in ("study", "row") else "right")

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.folds import NUM_FOLDS
-from mlt_ray.orchestration.plan import make_plan, recorded
+from mlt_ray.orchestration.plan import left_of, make_plan, recorded
 from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.resources import Resources
@@ -137,7 +137,7 @@ def measure(
     setting.prepare(corpus, study.rows, tools, console)
     plan, plan_s = timed(lambda: make_plan(study, corpus))
     cpu = time.process_time()
-    outcome, wall_s = timed(lambda: run_plans([plan], setting, console))
+    outcome, wall_s = timed(lambda: run_plans([plan], left_of([plan], store), setting, console))
     cpu = time.process_time() - cpu
     if outcome.computed != cells:
         raise SystemExit(f"expected {cells} computed cells, got {outcome}")
