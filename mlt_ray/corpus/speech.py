@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any, ClassVar, Final
 
-import espeakng_loader
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import firwin, lfilter, resample_poly
@@ -178,6 +177,9 @@ def _fresh_espeak() -> Iterator[ctypes.CDLL]:
     espeak keeps the phases of flutter and echo in static variables that nothing resets, so that
     an utterance would depend on those before it. Loading takes half a millisecond.
     """
+    # Imported here: who reads corpora need not be able to speak them.
+    import espeakng_loader
+
     espeak = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
         data = espeakng_loader.get_data_path().encode()
