@@ -1,75 +1,21 @@
 """Steps that are recorded once and replayed give what they give when they are taken.
 
-A CUDA graph needs a GPU. A tape stands in for one on a CPU: it notes every operation of a step with
-the tensors that it was given, and replays them on the memory of these, without a line of Python of
-the step. So it finds what a graph would get wrong: a value that Python hands over anew each time.
+A CUDA graph needs a GPU. A tape (`tests.training.tapes`) stands in for one on a CPU.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlt_ray.models.dropout import scaled_mask
 from mlt_ray.training.loop import FinishedRun, train
-from mlt_ray.training.replay import Recording, Replays, cuda_graphs, rounded
+from mlt_ray.training.replay import Replays, cuda_graphs, rounded
 from tests.training.runs import MakeData, assert_close, assert_same, finish, run_of
-
-WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::item")
-"""Operations whose result the host waits for, which no graph can record."""
+from tests.training.tapes import Tapes
 
 WHO = ((1, 3), (3, 3), (1, 4))
-
-
-class Noting(TorchDispatchMode):
-    """Notes every operation below it, with what it was given and what it gave."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[tuple[Any, Any, Any, Any]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func._schema.name not in WAITING
-        given = func(*args, **(kwargs or {}))
-        self.operations.append((func, args, kwargs or {}, given))
-        return given
-
-
-class Tapes:
-    """Records tapes, and counts how often one was replayed."""
-
-    def __init__(self) -> None:
-        self.recorded = self.replayed = 0
-
-    def __call__(self, step: Callable[[], None]) -> Recording:
-        self.recorded += 1
-        with Noting() as noting:
-            step()
-        is_first = True
-
-        @torch.no_grad()
-        def replay() -> None:
-            nonlocal is_first
-            self.replayed += 1
-            if is_first:
-                # Unlike a graph, a tape computes what it notes.
-                is_first = False
-                return
-            for func, args, kwargs, before in noting.operations:
-                now = func(*args, **kwargs)
-                if any(r.alias_info for r in func._schema.returns):
-                    continue  # a view of what it was given, or that itself
-                pairs = (
-                    [(before, now)] if isinstance(now, Tensor) else zip(before, now, strict=True)
-                )
-                for place, value in pairs:
-                    if isinstance(place, Tensor):
-                        place.copy_(value)
-
-        return replay
 
 
 def test_a_tape_replays_on_the_same_memory() -> None:
