@@ -54,8 +54,9 @@ class Tapes:
                 return
             for func, args, kwargs, before in noting.operations:
                 now = func(*args, **kwargs)
-                if any(r.alias_info for r in func._schema.returns):
-                    continue  # a view of what it was given, or that itself
+                returns = func._schema.returns
+                if not returns or any(r.alias_info for r in returns):
+                    continue  # nothing new: it changes, or is a view of, what it was given
                 pairs = (
                     [(before, now)] if isinstance(now, Tensor) else zip(before, now, strict=True)
                 )
