@@ -189,7 +189,7 @@ class RunSpec:
     folds: FoldSpec = FoldSpec()
     features: FeatureSpec = FeatureSpec()
     training: TrainingSpec = TrainingSpec()
-    recipe: int = field(default=5)
+    recipe: int = field(default=6)
 
     def as_dict(self) -> dict[str, Any]:
         """Nested plain values, as stored in a report and logged to MLflow."""

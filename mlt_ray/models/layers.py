@@ -13,64 +13,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mlt_ray.models.attention import Attention
 from mlt_ray.models.dropout import Dropout
-
-REGISTER = 16
-"""Fewest keys of an attention, the others being padding: a CPU's softmax takes ten times as long
-over rows that are shorter than its vector registers."""
-
-
-class Attention(nn.Module):
-    """Multi-head scaled dot-product attention; equals `torch.nn.MultiheadAttention`."""
-
-    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
-        super().__init__()
-        if width % num_heads:
-            raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
-        self.num_heads = num_heads
-        self.dropout = Dropout(dropout)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.output = nn.Linear(width, width)
-
-    def forward(
-        self, x: Tensor, memory: Tensor, memory_mask: Tensor, causal: bool = False
-    ) -> Tensor:
-        """(B, T, D) queries over (B, S, D) memory with its (B, S) mask → (B, T, D).
-
-        With `causal`, query t sees the keys 0 to t; the first of them must be real.
-        """
-        if (missing := REGISTER - memory.shape[1]) > 0:
-            memory = F.pad(memory, (0, 0, 0, missing))
-            memory_mask = F.pad(memory_mask, (0, missing))
-        # (B, heads, T, S) is by far the largest tensor: few operations on it, and none that copies.
-        query = self._split(self.query(x) * (x.shape[-1] // self.num_heads) ** -0.5)
-        key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))
-        scores = query @ key.transpose(-2, -1)
-        hidden = ~memory_mask[:, None, None, :]
-        if causal:
-            hidden = hidden | hidden.new_ones(scores.shape[-2:]).triu(1)
-        # Not in place: under vmap a mask may be batched where the scores are not.
-        weights = (scores + bias(hidden, scores.dtype)).softmax(dim=-1)
-        mixed = self.dropout(weights) @ value
-        return self.output(mixed.transpose(1, 2).flatten(2))
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-
-
-def bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to scores: -inf where a key is hidden, else 0."""
-    return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, -torch.inf)
 
 
 class FeedForward(nn.Sequential):
     """Two linear layers with a ReLU between them, applied at every position."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(width, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, width)
-        )
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, width))
+
+
+class ResidualNorm(nn.Module):
+    """A sub-layer's output, with dropout, added to its input, then layer norm."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, output: Tensor) -> Tensor:
+        """The sub-layer's (B, T, D) input and output → (B, T, D)."""
+        return self.norm(x + self.dropout(output))
 
 
 class TransformerLayer(nn.Module):
@@ -79,6 +43,9 @@ class TransformerLayer(nn.Module):
     Post-norm residual blocks, as in the vanilla transformer; equals
     `torch.nn.TransformerEncoderLayer`, and `torch.nn.TransformerDecoderLayer` with `cross`.
     Where `causal` is set, self-attention at a position sees it and those before it.
+
+    `dropout` falls on the output of each sub-layer before it is added (Vaswani et al. 2017, section
+    5.4), and nowhere else; `attention_dropout` on attention weights, as in torch's layers.
     """
 
     def __init__(
@@ -89,16 +56,16 @@ class TransformerLayer(nn.Module):
         dropout: float,
         cross: bool = False,
         causal: bool = False,
+        attention_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.causal = causal
-        self.self_attention = Attention(width, num_heads, dropout)
-        self.self_norm = nn.LayerNorm(width)
-        self.cross_attention = Attention(width, num_heads, dropout) if cross else None
-        self.cross_norm = nn.LayerNorm(width) if cross else None
-        self.feed_forward = FeedForward(width, hidden, dropout)
-        self.feed_forward_norm = nn.LayerNorm(width)
-        self.dropout = Dropout(dropout)
+        self.self_attention = Attention(width, num_heads, attention_dropout)
+        self.self_norm = ResidualNorm(width, dropout)
+        self.cross_attention = Attention(width, num_heads, attention_dropout) if cross else None
+        self.cross_norm = ResidualNorm(width, dropout) if cross else None
+        self.feed_forward = FeedForward(width, hidden)
+        self.feed_forward_norm = ResidualNorm(width, dropout)
 
     def forward(
         self,
@@ -114,12 +81,12 @@ class TransformerLayer(nn.Module):
         """
         wanted = x[:, :first]
         attended = self.self_attention(wanted, x, mask, self.causal)
-        x = self.self_norm(wanted + self.dropout(attended))
+        x = self.self_norm(wanted, attended)
         if self.cross_attention is not None and self.cross_norm is not None:
             if memory is None or memory_mask is None:
                 raise ValueError("a layer with cross attention needs a memory and its mask")
-            x = self.cross_norm(x + self.dropout(self.cross_attention(x, memory, memory_mask)))
-        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+            x = self.cross_norm(x, self.cross_attention(x, memory, memory_mask))
+        return self.feed_forward_norm(x, self.feed_forward(x))
 
 
 class ScaledPositions(nn.Module):
@@ -224,10 +191,13 @@ class CharCnn(nn.Module):
     def forward(self, phonemes: Tensor) -> Tensor:
         """(B, W, P) phoneme ids, 0 where there is none → (B, W, channels); padding gives 0."""
         flat = phonemes.flatten(0, 1)
-        convolved = self.convolution(self.embedding(flat).transpose(1, 2))
-        # ReLU output is never negative, so zero is a neutral element of the maximum.
-        kept = torch.relu(convolved) * (flat != 0)[:, None, :]
-        return kept.amax(dim=2).unflatten(0, phonemes.shape[:2])
+        # A ReLU's output is never negative, so zero is a neutral element of the maximum.
+        kept = self.convolve(flat) * (flat != 0)[:, :, None]
+        return torch.relu(kept.amax(dim=1)).unflatten(0, phonemes.shape[:2])
+
+    def convolve(self, phonemes: Tensor) -> Tensor:
+        """(N, P) phoneme ids → (N, P, channels)."""
+        return self.convolution(self.embedding(phonemes).transpose(1, 2)).transpose(1, 2)
 
 
 class ConvolutionPrenet(nn.Module):
@@ -246,15 +216,16 @@ class ConvolutionPrenet(nn.Module):
             nn.Conv1d(a, b, kernel, padding="same") for a, b in itertools.pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
-        self.dropout = Dropout(dropout)
+        self.dropouts = nn.ModuleList(Dropout(dropout) for _ in range(num_layers))
         self.projection = nn.Linear(sizes[-1], width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, T, inputs) with its (B, T) mask → (B, T, width)."""
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+        parts = zip(self.convolutions, self.norms, self.dropouts, strict=True)
+        for convolution, norm, dropout in parts:
             x = x * mask[..., None]
             x = norm(convolution(x.transpose(1, 2)).transpose(1, 2))
-            x = self.dropout(torch.relu(x))
+            x = dropout(torch.relu(x))
         return self.projection(x)
 
 

@@ -176,7 +176,8 @@ def stack(
     """Transformer layers of the configuration's sizes."""
     sizes = (spec.width, spec.num_heads, spec.feed_forward)
     return nn.ModuleList(
-        TransformerLayer(*sizes, spec.dropout, cross, causal) for _ in range(num_layers)
+        TransformerLayer(*sizes, spec.dropout, cross, causal, spec.attention_dropout)
+        for _ in range(num_layers)
     )
 
 

@@ -24,6 +24,11 @@ class MultilevelSpec(ModelSpec):
     *w/o deep fusion*: max pooling, and no dummy mel vector. `inputs` other than ``both`` are
     diagnostics of ours. Every other value is *assumed*.
 
+    `dropout` falls where the vanilla transformer has it (Vaswani et al. 2017, section 5.4, the
+    paper's reference 16): on the output of each sub-layer and on the sums of embeddings and
+    positions. `attention_dropout`, that of attention weights, is what later code adds (torch.nn's
+    layers); the vanilla transformer's paper has none, so it is 0 (*assumed*).
+
     `tts_weight` is that of the loss of speech synthesis beside cross entropy (3.1.6): 0 is the
     paper's final choice, and no weight is published for the joint loss that it tried. A learning
     curve has the joint loss of the training part, and cross entropy alone of dev.
@@ -37,6 +42,7 @@ class MultilevelSpec(ModelSpec):
     num_heads: int = 4
     feed_forward: int = 512
     dropout: float = 0.1
+    attention_dropout: float = 0.0
     text_encoder_layers: int = 1
     cross_modality_layers: int = 1
     deep_fusion_layers: int = 2
@@ -57,7 +63,8 @@ class MultilevelSpec(ModelSpec):
         require(self, at_least(0), *(f"{name}_layers" for name in layers))
         require(self, at_least(0), "tts_weight")
         require(self, ABOVE_0, "tts_stop_weight")
-        require(self, SHARE, "dropout", "prenet_dropout", "mel_prenet_dropout")
+        rates = ("dropout", "attention_dropout", "prenet_dropout", "mel_prenet_dropout")
+        require(self, SHARE, *rates)
         sizes = ("width", "num_heads", "feed_forward", "mel_prenet_width")
         require(self, at_least(1), *sizes, "phoneme_dim", "phoneme_channels")
         require(self, at_least(1), "phoneme_kernel", "prenet_kernel")
@@ -114,7 +121,8 @@ class XuSpec(ModelSpec):
 
     From the paper: `cell` (the code's configuration says ``gru``) and `width`, the units in each
     direction. From the code: `dense_width`, `num_heads`, and the form of the attention pooling.
-    *Assumed*: one `dropout`, on the dense layer and on what is classified, and none elsewhere.
+    *Assumed*: one `dropout`, on the dense layer and on what is classified, and none elsewhere:
+    `attention_dropout`, that of the alignment's weights, is 0.
     """
 
     system: str = "xu"
@@ -123,10 +131,11 @@ class XuSpec(ModelSpec):
     width: int = 100
     num_heads: int = 8
     dropout: float = 0.5
+    attention_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "dense_width", "width", "num_heads")
-        require(self, SHARE, "dropout")
+        require(self, SHARE, "dropout", "attention_dropout")
         if 2 * self.width % self.num_heads:
             raise ValueError(
                 f"width: expected twice of it to be a multiple of num_heads ({self.num_heads}), "

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.labels import CLASSES
+from mlt_ray.models.attention import Attention
 from mlt_ray.models.dropout import Dropout
-from mlt_ray.models.layers import Attention, WordEmbedding
+from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.recurrent import Recurrent
 from mlt_ray.models.specs import XuSpec
 from mlt_ray.models.system import System
@@ -70,7 +71,7 @@ class Xu(System):
         width = 2 * spec.width
         self.speech = SpeechEncoder(spec, sizes.frame_dim)
         self.text = TextEncoder(spec, sizes)
-        self.alignment = Attention(width, spec.num_heads, dropout=0.0)
+        self.alignment = Attention(width, spec.num_heads, spec.attention_dropout)
         self.fusion = Recurrent(spec.cell, 2 * width, spec.width, bidirectional=True)
         self.pooling = AttentionPooling(width)
         self.dropout = Dropout(spec.dropout)

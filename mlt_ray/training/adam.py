@@ -1,11 +1,10 @@
-"""Adam for one run's weights, and over a run axis, where each run has its own number of steps.
+"""Adam for one run's weights, and for a pack's, where each run has its own number of steps.
 
-Shapes: R runs, P weights of a run, S steps.
+Shapes: R runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
@@ -80,62 +79,60 @@ class Adam:
                 tensor.copy_(saved)
 
 
-class Coefficients:
-    """What Adam's formula multiplies with, for every step of an epoch: (S, R, 1) each.
+class PackAdam:
+    """The optimiser of the weights of R runs; equals `Adam` on each run's to the bit.
 
-    A run that sits a step out has coefficients under which nothing changes, so that no step asks
-    who takes part.
+    `weights` are (R, …) each, and so are both moments, `means` and `squares`.
     """
 
-    def __init__(self, spec: TrainingSpec, taken: np.ndarray, done: np.ndarray) -> None:
-        """`taken` is (S, R) bool, `done` the (R,) steps before this epoch."""
-        steps = np.maximum(done + taken.cumsum(axis=0), 1)
-        (beta1, beta2), share = BETAS, taken.astype(np.float64)
-        self._columns = {
-            "mean": share * (1 - beta1),
-            "decay": 1 - share * (1 - beta2),
-            "square": share * (1 - beta2),
-            "rescale": 1 / np.sqrt(1 - beta2**steps),
-            "minus_rate": -share * spec.learning_rate / (1 - beta1**steps),
-        }
-
-    def to(self, like: Tensor) -> dict[str, Tensor]:
-        """The coefficients by name, on the device and in the dtype of `like`."""
-        return {k: torch.as_tensor(v[..., None]).to(like) for k, v in self._columns.items()}
-
-
-class PackAdam:
-    """The optimiser of (R, P) weights; equals `torch.optim.Adam` on each row."""
-
-    def __init__(self, weights: Tensor, spec: TrainingSpec) -> None:
-        self.weights = weights
-        self.weight_decay = spec.weight_decay
-        self.mean, self.square = torch.zeros_like(weights), torch.zeros_like(weights)
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The weights and both moments."""
-        return self.weights, self.mean, self.square
+    def __init__(self, weights: Sequence[Tensor], spec: TrainingSpec) -> None:
+        self._spec = spec
+        self.weights = list(weights)
+        self.means = [torch.zeros_like(w) for w in self.weights]
+        self.squares = [torch.zeros_like(w) for w in self.weights]
+        self.steps = torch.zeros(len(weights[0]), device=weights[0].device)
+        self._rows = [by_run(x) for x in (self.weights, self.means, self.squares)]
 
     @torch.no_grad()
-    def step(self, gradient: Tensor, by: Mapping[str, Tensor]) -> None:
-        """One step along the (R, P) gradient, which must be finite even where a run sits out.
+    def step(self, gradients: Sequence[Tensor], runs: Sequence[int]) -> None:
+        """One step of these runs along their rows of (R, …) gradients; the others stay."""
+        # The fused step goes through memory, whatever the axes are called.
+        rows = by_run([gradient.contiguous() for gradient in gradients])
+        given = [self._rows[0], rows, *self._rows[1:]]
+        weights, grads, means, squares = ([t for n in runs for t in x[n]] for x in given)
+        counts = self.steps.unbind()
+        taken = [counts[n] for n in runs]
+        torch._foreach_add_(taken, 1.0)
+        torch._fused_adam_(
+            weights,
+            grads,
+            means,
+            squares,
+            [],
+            [count for count in taken for _ in self.weights],
+            lr=self._spec.learning_rate,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            weight_decay=self._spec.weight_decay,
+            eps=EPS,
+            amsgrad=False,
+            maximize=False,
+        )
 
-        `by` holds the step's (R, 1) coefficients.
-        """
-        if self.weight_decay:
-            gradient = gradient + self.weight_decay * self.weights
-        self.mean.lerp_(gradient, by["mean"])
-        self.square.mul_(by["decay"]).addcmul_(gradient * by["square"], gradient)
-        size = self.square.sqrt().mul_(by["rescale"]).add_(EPS)
-        self.weights.addcmul_(self.mean / size, by["minus_rate"])
+
+def by_run(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Each run's rows of (R, …) tensors."""
+    return list(map(list, zip(*(x.unbind() for x in tensors), strict=True)))
 
 
-def clip(gradient: Tensor, spec: TrainingSpec) -> Tensor:
-    """The (R, P) gradient, each run's clipped as `torch.nn.utils` clips it, norm before value."""
+def clip(gradients: Sequence[Tensor], spec: TrainingSpec) -> Sequence[Tensor]:
+    """(R, …) gradients, each run's clipped as `torch.nn.utils` clips it, norm before value."""
     if spec.clip_norm is not None:
-        norms = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-        gradient = gradient * (spec.clip_norm / (norms + 1e-6)).clamp(max=1.0)
+        flat = (gradient.reshape(len(gradient), -1) for gradient in gradients)
+        norms = torch.stack([torch.linalg.vector_norm(x, dim=1) for x in flat])
+        norm = torch.linalg.vector_norm(norms, dim=0)
+        factor = (spec.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        gradients = [g * factor.view(-1, *(1 for _ in g.shape[1:])) for g in gradients]
     if spec.clip_value is not None:
-        gradient = gradient.clamp(-spec.clip_value, spec.clip_value)
-    return gradient
+        gradients = [g.clamp(-spec.clip_value, spec.clip_value) for g in gradients]
+    return gradients

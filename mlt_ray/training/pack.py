@@ -2,9 +2,9 @@
 
 Fifteen runs of a small model are fifteen times too small for a GPU; together they take about as
 long as one. Between epochs the learners hold everything, as if each had been alone; within an
-epoch the pack holds all runs' weights in one tensor.
+epoch the pack holds all runs' weights, a run axis before each.
 
-Shapes: R runs, P weights of a run, B utterances, S steps of an epoch.
+Shapes: R runs, B utterances, S steps of an epoch.
 """
 
 import copy
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mlt_ray.batch import Batch, InputSizes
-from mlt_ray.models.dropout import site_codes, site_keys, sites
+from mlt_ray.models.dropout import give_keys, site_codes, site_keys, sites
 from mlt_ray.models.flat import FLAT
 from mlt_ray.models.registry import build_model
-from mlt_ray.training.adam import Coefficients, PackAdam, clip
+from mlt_ray.training.adam import PackAdam, clip
 from mlt_ray.training.group import Loss
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.precision import casting
@@ -30,8 +30,8 @@ from mlt_ray.training.replay import Inputs, Record, Replays, Step
 from mlt_ray.training.resident import Resident, Sizes, batches_for
 from mlt_ray.training.stacking import Stacked, Steps, picked
 
-Compute = Callable[[Stacked, Inputs], Tensor]
-"""What is made of a batch of all runs and the step's inputs."""
+Compute = Callable[[Stacked, Inputs, Sequence[int]], Tensor]
+"""What is made of a batch of all runs, the step's inputs and the runs that take the step."""
 
 MAX_CELLS = 2**26
 """Attention cells, B · T², that are computed at a time. One takes about 200 bytes in training at
@@ -53,7 +53,7 @@ class Pack:
         for module in self._system.modules():
             module.__class__ = FLAT.get(type(module), type(module))
         self._loss, self._sites = Loss(self._system), sites(self._system)
-        self._layout = Layout(self._system)
+        self._shapes = {name: p.shape for name, p in self._system.named_parameters()}
         self._constants = shared_buffers(learners)
         folds = {x.run.fold: x.data for x in learners}
         self._data = batches_for(folds, sizes.num_learned_words, self.device)
@@ -68,7 +68,7 @@ class Pack:
         return smaller
 
     def _start(self) -> None:
-        """Make what is of these very runs: their weights in one tensor, and recorded steps."""
+        """Make what is of these very runs: their weights, and recorded steps."""
         self._adam = self._gather()
         self._replays: dict[Compute, Replays] = {}
 
@@ -77,15 +77,12 @@ class Pack:
         self._system.train()
         steps = steps_of_epoch(self.learners)
         counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
-        taken, done = counts > 0, np.asarray([x.optimiser.steps for x in self.learners])
-        weights = self._adam.weights
-        inputs = Coefficients(self._training, taken, done).to(weights)
-        inputs["codes"] = self._codes(taken)
-        inputs["shares"] = torch.as_tensor(counts).to(weights)
-        total = weights.new_zeros(len(self.learners))
+        shares = torch.as_tensor(counts, dtype=torch.float32, device=self.device)
+        inputs = {"codes": self._codes(counts > 0), "shares": shares}
+        total = torch.zeros(len(self.learners), device=self.device)
         for losses in self._each(self._train_step, steps, inputs):
             total += losses
-        self._scatter(done + taken.sum(axis=0))
+        self._scatter()
         for learner, loss, seen in zip(self.learners, total, counts.sum(axis=0), strict=True):
             learner.add_losses(loss, int(seen))
 
@@ -105,77 +102,77 @@ class Pack:
         """What is computed of each step's batch, with the step's row of the (S, …) inputs."""
         folds = [x.run.fold for x in self.learners]
         rows = ({k: v[n] for k, v in inputs.items()} for n in range(len(steps)))
+        who = [tuple(n for n, i in enumerate(step) if i is not None) for step in steps]
         data = self._data
         if not isinstance(data, Resident):
-            for batch, row in zip(data.batches(steps, folds), rows, strict=True):
-                yield compute(batch, row)
+            for batch, row, runs in zip(data.batches(steps, folds), rows, who, strict=True):
+                yield compute(batch, row, runs)
             return
 
-        def take(sizes: tuple[int, ...], given: Inputs) -> Tensor:
-            return compute(data.gather(given["places"], Sizes(*sizes)), given)
+        def take(shape: tuple[int, ...], given: Inputs) -> Tensor:
+            sizes, runs = shape[: len(Sizes._fields)], shape[len(Sizes._fields) :]
+            return compute(data.gather(given["places"], Sizes(*sizes)), given, runs)
 
         places, sizes = data.places(steps, folds)
         step: Step = take
         if self._record is not None:
             step = self._replays.setdefault(compute, Replays(take, self._record))
             sizes = [size.rounded() for size in sizes]
-        for here, size, row in zip(places, sizes, rows, strict=True):
-            yield step(size, {**row, "places": here})
+        for here, size, row, runs in zip(places, sizes, rows, who, strict=True):
+            yield step((*size, *runs), {**row, "places": here})
 
-    def _train_step(self, batch: Stacked, given: Inputs) -> Tensor:
-        """One step of every run → (R,) sums of its utterances' losses."""
+    def _train_step(self, batch: Stacked, given: Inputs, runs: Sequence[int]) -> Tensor:
+        """One step of those runs → (R,) sums of their utterances' losses, 0 for the others."""
         keys = site_keys(given["codes"], batch["utterances"])
-        losses, gradient = self._gradient(batch, keys)
-        self._adam.step(clip(gradient, self._training), given)
+        losses, gradients = self._gradient(batch, keys)
+        self._adam.step(clip(gradients, self._training), runs)
         return losses * given["shares"]
 
-    def _evaluation_step(self, batch: Stacked, given: Inputs) -> Tensor:
+    def _evaluation_step(self, batch: Stacked, given: Inputs, runs: Sequence[int]) -> Tensor:
         """→ (R, B, 4) float32 logits."""
-        weights = self._adam.weights
         parts = [
-            self._call(self._system, weights[rows], picked(batch, rows)) for rows in chunks(batch)
+            self._call(self._system, [w[rows] for w in self._adam.weights], picked(batch, rows))
+            for rows in chunks(batch)
         ]
         return torch.cat(parts).float()
 
-    def _gradient(self, batch: Stacked, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """→ (R,) losses and their (R, P) gradient."""
+    def _gradient(self, batch: Stacked, keys: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """→ (R,) losses and their gradients, (R, …) for every weight."""
         losses: list[Tensor] = []
-        gradients: list[Tensor] = []
+        gradients: list[Sequence[Tensor]] = []
         for rows in chunks(batch):
-            weights = self._adam.weights[rows].detach().requires_grad_()
+            weights = [w[rows].detach().requires_grad_() for w in self._adam.weights]
             found = self._call(self._loss, weights, picked(batch, rows), keys[rows])
-            gradients += torch.autograd.grad(found.sum(), weights)
+            gradients.append(torch.autograd.grad(found.sum(), weights, materialize_grads=True))
             losses.append(found.detach())
         if len(losses) == 1:
             return losses[0], gradients[0]
-        return torch.cat(losses), torch.cat(gradients)
+        return torch.cat(losses), [torch.cat(parts) for parts in zip(*gradients, strict=True)]
 
     def _call(
         self,
         module: nn.Module,
-        weights: Tensor,
+        weights: Sequence[Tensor],
         batch: Stacked,
         keys: Tensor | None = None,
     ) -> Tensor:
-        """The module's output for each run, from its row of the weights and of the batch."""
+        """The module's output for each run, from its rows of the weights and of the batch."""
         prefix = "system." if module is self._loss else ""
         constants = {prefix + name: value for name, value in self._constants.items()}
 
         def of_one(weights: dict[str, Tensor], batch: dict[str, Any], keys: Tensor) -> Tensor:
-            for site, key in zip(self._sites, keys, strict=False):
-                site.key = key
+            give_keys(self._sites, keys)
             return functional_call(module, {**weights, **constants}, (Batch(**batch),), strict=True)
 
-        views = {prefix + name: view for name, view in self._layout.views(weights).items()}
+        named = dict(zip((prefix + name for name in self._shapes), weights, strict=True))
         if keys is None:
-            keys = torch.empty(len(weights), 0, device=self.device)
+            keys = torch.empty(len(weights[0]), 0, device=self.device)
         try:
             with casting(self._training.precision, self.device):
-                result: Tensor = torch.vmap(of_one)(views, batch, keys)
+                result: Tensor = torch.vmap(of_one)(named, batch, keys)
         finally:
             # What vmap put there is of no use outside.
-            for site in self._sites:
-                site.key = None
+            give_keys(self._sites, None)
         return result
 
     def _codes(self, taken: np.ndarray) -> Tensor:
@@ -193,51 +190,42 @@ class Pack:
     @torch.no_grad()
     def _gather(self) -> PackAdam:
         """The optimiser of all runs, in the state that the learners are in."""
-        rows = torch.zeros(len(self.learners), self._layout.size, device=self.device)
-        adam = PackAdam(rows, self._training)
+        shapes = [(len(self.learners), *shape) for shape in self._shapes.values()]
+        adam = PackAdam([torch.zeros(s, device=self.device) for s in shapes], self._training)
         for n, learner in enumerate(self.learners):
-            for whole, parts in zip(adam.tensors, state_of(learner), strict=True):
-                torch._foreach_copy_(self._layout.own(whole[n], parts), parts)
+            torch._foreach_copy_(*places(adam, n, learner))
+            adam.steps[n] = learner.optimiser.steps
         return adam
 
     @torch.no_grad()
-    def _scatter(self, steps: np.ndarray) -> None:
-        """Give the learners what the optimiser of all runs holds, after (R,) `steps`."""
-        for n, learner in enumerate(self.learners):
-            for whole, parts in zip(self._adam.tensors, state_of(learner), strict=True):
-                torch._foreach_copy_(parts, self._layout.own(whole[n], parts))
-            learner.optimiser.steps = int(steps[n])
+    def _scatter(self) -> None:
+        """Give the learners what the optimiser of all runs holds."""
+        for n, (learner, steps) in enumerate(zip(self.learners, self._adam.steps, strict=True)):
+            here, there = places(self._adam, n, learner)
+            torch._foreach_copy_(there, here)
+            learner.optimiser.steps = int(steps)
+
+
+def places(adam: PackAdam, run: int, learner: Learner) -> tuple[list[Tensor], list[Tensor]]:
+    """A run's weights and moments where the pack's optimiser has them, and its learner's own.
+
+    A run whose vocabulary is smaller than the pack's has fewer rows in its tables.
+    """
+    own = learner.optimiser
+    held = [w.detach() for w in own.weights], own.means, own.squares
+    pairs = [
+        (whole[run][tuple(map(slice, mine.shape))], mine)
+        for packed, alone in zip((adam.weights, adam.means, adam.squares), held, strict=True)
+        for whole, mine in zip(packed, alone, strict=True)
+    ]
+    here, there = map(list, zip(*pairs, strict=True))
+    return here, there
 
 
 def steps_of_epoch(learners: Sequence[Learner]) -> list[tuple[np.ndarray | None, ...]]:
     """Every learner's batch at each step of the coming epoch; None where it sits the step out."""
     most = max(x.num_batches for x in learners)
     return list(zip(*(x.order(most) for x in learners), strict=True))
-
-
-class Layout:
-    """Where each weight stands in a row of P, and its shape in the pack."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._shapes = {name: p.shape for name, p in model.named_parameters()}
-        self._sizes = [shape.numel() for shape in self._shapes.values()]
-        self.size = sum(self._sizes)
-
-    def views(self, rows: Tensor) -> dict[str, Tensor]:
-        """(R, P) → (R, …) of every weight by name."""
-        parts = rows.split(self._sizes, dim=1)
-        return {
-            name: part.unflatten(1, shape) if shape else part[:, 0]
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
-
-    def own(self, row: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-        """The places in a row of P that hold a run's own weights, of the shapes of `like`.
-
-        A run whose vocabulary is smaller than the pack's has fewer rows in its tables.
-        """
-        views = (view[0] for view in self.views(row[None]).values())
-        return [v[tuple(map(slice, x.shape))] for v, x in zip(views, like, strict=True)]
 
 
 def in_order(
@@ -277,9 +265,3 @@ def shared_buffers(learners: Sequence[Learner]) -> dict[str, Tensor]:
         if not all(torch.equal(value, other[name]) for other in found):
             raise ValueError(f"the runs of a pack share {name}")
     return found[0]
-
-
-def state_of(learner: Learner) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """A learner's weights and both moments of its optimiser."""
-    data = [w.detach() for w in learner.model.parameters()]
-    return data, learner.optimiser.means, learner.optimiser.squares

@@ -1,5 +1,6 @@
 """Layers against torch.nn, and against their formulas worked out element by element."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,10 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import real
+from mlt_ray.models.attention import FEW, REGISTER, Attention
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.layers import (
-    REGISTER,
-    Attention,
     CharCnn,
     ConvolutionPrenet,
     Highway,
@@ -52,21 +52,22 @@ def copy_layer(
             nn.init.normal_(module.weight)
             nn.init.normal_(module.bias)
     copy_attention(ours.self_attention, theirs.self_attn)
-    norms = [ours.self_norm, ours.feed_forward_norm]
+    norms = [ours.self_norm.norm, ours.feed_forward_norm.norm]
     if isinstance(theirs, nn.TransformerDecoderLayer):
         assert ours.cross_attention is not None
         assert ours.cross_norm is not None
         copy_attention(ours.cross_attention, theirs.multihead_attn)
-        norms.insert(1, ours.cross_norm)
+        norms.insert(1, ours.cross_norm.norm)
     for number, norm in enumerate(norms, start=1):
         getattr(theirs, f"norm{number}").load_state_dict(norm.state_dict())
     theirs.linear1.load_state_dict(ours.feed_forward[0].state_dict())
-    theirs.linear2.load_state_dict(ours.feed_forward[3].state_dict())
+    theirs.linear2.load_state_dict(ours.feed_forward[2].state_dict())
 
 
-@pytest.mark.parametrize("steps", [S, REGISTER, REGISTER + 7])
-def test_attention_equals_that_of_torch(steps: int) -> None:
-    ours = Attention(WIDTH, HEADS, dropout=0.5).eval()
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("steps", [S, REGISTER, REGISTER + 7, FEW - 1, FEW + 1])
+def test_attention_equals_that_of_torch(steps: int, dropout: float) -> None:
+    ours = Attention(WIDTH, HEADS, dropout).eval()
     theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).eval()
     copy_attention(ours, theirs)
     x, memory = torch.randn(B, T, WIDTH), torch.randn(B, steps, WIDTH)
@@ -149,6 +150,49 @@ def test_a_layer_with_cross_attention_asks_for_its_memory() -> None:
     layer = TransformerLayer(WIDTH, HEADS, HIDDEN, dropout=0.0, cross=True)
     with pytest.raises(ValueError, match="needs a memory and its mask"):
         layer(torch.randn(B, T, WIDTH), real(QUERY_LENGTHS, T))
+
+
+def test_dropout_falls_on_the_output_of_each_sub_layer_and_nowhere_else() -> None:
+    """Worked by hand: Vaswani et al. 2017, section 5.4. Each sub-layer's mask is another."""
+    layer = TransformerLayer(WIDTH, HEADS, HIDDEN, dropout=0.4, cross=True).train()
+    set_dropout_keys(layer, torch.arange(B), 1)
+    x, memory = torch.randn(B, T, WIDTH), torch.randn(B, S, WIDTH)
+    mask, memory_mask = real(QUERY_LENGTHS, T), real(MEMORY_LENGTHS, S)
+    assert layer.cross_attention is not None
+    assert layer.cross_norm is not None
+    ones, kept = torch.ones(B, T, WIDTH), []
+    y = x
+    for norm, output in (
+        (layer.self_norm, lambda y: layer.self_attention(y, y, mask)),
+        (layer.cross_norm, lambda y: layer.cross_attention(y, memory, memory_mask)),
+        (layer.feed_forward_norm, layer.feed_forward),
+    ):
+        kept.append(norm.dropout(ones))
+        assert kept[-1].unique().tolist() == pytest.approx([0.0, 1 / 0.6])
+        y = norm.norm(y + output(y) * kept[-1])
+    torch.testing.assert_close(layer(x, mask, memory, memory_mask), y, **CLOSE)
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(kept, 2))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_dropout_of_attention_weights_is_a_value_of_its_own(causal: bool) -> None:
+    attention = Attention(WIDTH, HEADS, dropout=0.4).train()
+    set_dropout_keys(attention, torch.arange(B), 1)
+    x, mask = torch.randn(B, T, WIDTH), real(QUERY_LENGTHS, T)
+    query = attention.query(x).view(B, T, HEADS, -1).transpose(1, 2)
+    key, value = (
+        y.view(B, T, HEADS, -1).transpose(1, 2) for y in attention.key_value(x).chunk(2, -1)
+    )
+    scores = query @ key.mT / math.sqrt(WIDTH / HEADS)
+    scores = scores.masked_fill(~mask[:, None, None], -math.inf)
+    if causal:
+        scores = scores.masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf)
+    # Keys are padded to a register; a mask does not depend on padding.
+    kept = attention.dropout(torch.ones(B, HEADS, T, REGISTER))[..., :T]
+    mixed = (scores.softmax(-1) * kept) @ value
+    expected = attention.output(mixed.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attention(x, x, mask, causal), expected, **CLOSE)
+    assert not torch.allclose(attention.eval()(x, x, mask, causal), expected, atol=1e-3)
 
 
 def test_highway_is_equation_3_worked_value_by_value() -> None:

@@ -14,17 +14,17 @@ from mlt_ray.batch import NO_LABEL
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import Extra
-from mlt_ray.models.dropout import _axis_up_to, site_keys
+from mlt_ray.models.dropout import _axis_up_to, _channel_codes_up_to, site_keys
 from mlt_ray.models.layers import sinusoid
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.specs import MultigranularitySpec, YoonSpec
 from mlt_ray.spec import FoldSpec, ModelSpec
 from mlt_ray.training import pack as pack_module
 from mlt_ray.training import resident
-from mlt_ray.training.adam import Coefficients, clip
+from mlt_ray.training.adam import PackAdam, clip
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.pack import Layout, Pack
+from mlt_ray.training.pack import Pack, places
 from mlt_ray.training.resident import Resident, batches_for
 from mlt_ray.training.stacking import Stacking, stacked
 from tests.training.runs import CPU, MODEL, MakeData, assert_close, assert_same, finish, run_of
@@ -191,21 +191,10 @@ def test_runs_start_from_the_weights_that_they_have_alone(data: MakeData) -> Non
     sizes = {x.sizes.num_learned_words for x in learners}
     assert len(sizes) == 2, "folds with the same vocabulary would test nothing"
     packed = Pack(learners)
-    for learner, row in zip(learners, packed._adam.weights, strict=True):
-        weights = list(learner.model.parameters())
-        own = packed._layout.own(row, weights)
-        assert all(torch.equal(a, b) for a, b in zip(own, weights, strict=True))
-
-
-def test_a_layout_holds_every_weight_once(data: MakeData) -> None:
-    model = build_model(MODEL, data(run_of()).sizes)
-    layout = Layout(model)
-    row = torch.arange(2.0 * layout.size).view(2, -1)
-    views = layout.views(row)
-    assert {k: v.shape[1:] for k, v in views.items()} == {
-        k: v.shape for k, v in model.named_parameters()
-    }
-    assert torch.equal(torch.cat([v.reshape(2, -1) for v in views.values()], dim=1), row)
+    for run, learner in enumerate(learners):
+        packed_ones, own = places(packed._adam, run, learner)
+        assert len(own) == 3 * len(list(learner.model.parameters()))
+        assert all(torch.equal(a, b) for a, b in zip(packed_ones, own, strict=True))
 
 
 @pytest.mark.parametrize("kind", [Stacking, Resident])
@@ -301,8 +290,7 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
     training = {"clip_norm": 0.5, "clip_value": 0.1, "weight_decay": 0.1}
     runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
     packed = Pack([Learner(run, data(run), CPU) for run in runs])
-    step = [x.order()[0] for x in packed.learners]
-    taken = np.ones((1, len(runs)), bool)
+    step, spec = [x.order()[0] for x in packed.learners], runs[0].spec.training
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
 
         def on_gpu(tensor: Tensor) -> Tensor:
@@ -310,7 +298,8 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
 
         packed._constants = {name: on_gpu(value) for name, value in packed._constants.items()}
         adam = packed._adam
-        adam.weights, adam.mean, adam.square = map(on_gpu, adam.tensors)
+        shapes = [w.shape for w in adam.weights]
+        adam = PackAdam([torch.zeros(shape, device="cuda") for shape in shapes], spec)
         folds = {x.run.fold: x.data for x in packed.learners}
         there = Resident(folds, 99, torch.device("cuda"))
         [batch] = there.batches([step], [x.run.fold for x in packed.learners])
@@ -318,9 +307,8 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
         packed._system.train()
         keys = site_keys(codes, batch["utterances"])
         losses = packed._call(packed._loss, adam.weights, batch, keys)
-        spec = runs[0].spec.training
-        by = Coefficients(spec, taken, np.zeros(len(runs))).to(adam.weights)
-        adam.step(clip(adam.weights * losses[:, None], spec), {k: c[0] for k, c in by.items()})
-        assert adam.weights.device.type == losses.device.type == "cuda"
-    for cached in (sinusoid, _axis_up_to):
+        gradients = [w * losses.view(-1, *(1 for _ in w.shape[1:])) for w in adam.weights]
+        adam.step(clip(gradients, spec), range(len(runs)))
+        assert adam.weights[0].device.type == losses.device.type == "cuda"
+    for cached in (sinusoid, _axis_up_to, _channel_codes_up_to):
         cached.cache_clear()

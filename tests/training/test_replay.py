@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlt_ray.models.dropout import scaled_mask
+from mlt_ray.models.dropout import Codes, scaled_mask
 from mlt_ray.training.loop import FinishedRun, train
 from mlt_ray.training.replay import Replays, cuda_graphs, rounded
 from tests.training.runs import MakeData, assert_close, assert_same, finish, run_of
@@ -98,14 +98,17 @@ def test_rounded_sizes_are_few_and_little_larger(per_octave: int) -> None:
 
 
 def test_masks_of_ever_the_same_memory_follow_their_keys() -> None:
-    key = torch.tensor([5, 7], dtype=torch.int32)
+    keys = torch.tensor([[5, 7]], dtype=torch.int32)
     output: list[Tensor] = []
 
+    def mask() -> Tensor:
+        return scaled_mask(Codes(keys).of(0, (3, 11)), 13, 0.3)
+
     def step() -> None:
-        output[:] = [scaled_mask(key, (3, 11, 13), 0.3)]
+        output[:] = [mask()]
 
     replay = Tapes()(step)
     replay()
-    key.copy_(torch.tensor([-9, 2**30 + 1], dtype=torch.int32))
+    keys.copy_(torch.tensor([[-9, 2**30 + 1]], dtype=torch.int32))
     replay()
-    assert torch.equal(output[0], scaled_mask(key, (3, 11, 13), 0.3))
+    assert torch.equal(output[0], mask())
