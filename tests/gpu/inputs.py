@@ -146,12 +146,12 @@ class Inputs:
         return self._folds[key]
 
 
-def distinct(rows: Mapping[str, tuple[Run, ...]]) -> dict[str, tuple[Run, ...]]:
-    """The rows without those that another one computes already under its own name."""
+def distinct(specs: Mapping[str, RunSpec]) -> tuple[str, ...]:
+    """Names of the rows without those whose runs are another row's too; `ROW` comes first."""
     found: dict[RunSpec, str] = {}
-    for name in sorted(rows, key=lambda name: name != ROW):
-        found.setdefault(rows[name][0].spec, name)
-    return {name: runs for name, runs in rows.items() if name in found.values()}
+    for name in sorted(specs, key=lambda name: name != ROW):
+        found.setdefault(specs[name], name)
+    return tuple(found.values())
 
 
 def cut(data: FoldData, utterances: int) -> FoldData:
@@ -169,7 +169,7 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
     words = _words(rng)
     corpus = _corpus(max(utterances, 2 * NUM_FOLDS * len(CLASSES)), list(words), rng)
     brief = _part(corpus)
-    rows, tables = _specs(corpus)
+    rows, tables = networks(corpus.fingerprint)
     small_rows = {name: small(spec, brief) for name, spec in rows.items()}
     specs = [*rows.values(), *small_rows.values()]
     caches: dict[str, dict[str, np.ndarray]] = {}
@@ -301,7 +301,7 @@ def _small_model(spec: ModelSpec) -> ModelSpec:
     raise ValueError(f"system {spec.system} has no small sizes; add them here")
 
 
-def _specs(corpus: Corpus) -> tuple[dict[str, RunSpec], dict[str, list[str]]]:
+def networks(fingerprint: str) -> tuple[dict[str, RunSpec], dict[str, list[str]]]:
     """Every network of the studies by its row's name, and the names of each study."""
     specs: dict[str, RunSpec] = {}
     tables: dict[str, list[str]] = {}
@@ -310,7 +310,7 @@ def _specs(corpus: Corpus) -> tuple[dict[str, RunSpec], dict[str, list[str]]]:
             if not is_network(row.model):
                 continue
             specs[row.name] = RunSpec(
-                corpus=corpus.fingerprint,
+                corpus=fingerprint,
                 folds=replace(row.folds, members="made up"),
                 features=replace(row.features, vectors="made up", phonemizer="made up"),
                 model=_with_encoders(row.model),

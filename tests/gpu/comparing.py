@@ -1,0 +1,99 @@
+"""Steps whose losses are noted, and how far two trainings are apart."""
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlt_ray.errors import RunFailed
+from mlt_ray.features.batching import FoldData
+from mlt_ray.spec import Run
+from mlt_ray.storage.store import PARTS
+from mlt_ray.training.learner import Learner
+from mlt_ray.training.loop import FinishedRun, deterministic
+from mlt_ray.training.precision import products
+
+OTHER_ORDER: Final = 1e-5
+"""For losses of one device whose sums are taken in another order; as `tests.training.runs` has it,
+which also says why weights agree less."""
+
+
+class Noted(Learner):
+    """A learner that notes the mean loss of each step."""
+
+    def __init__(self, run: Run, data: FoldData, device: torch.device) -> None:
+        super().__init__(run, data, device)
+        self.noted: list[Tensor] = []
+
+    def add_losses(self, total: Tensor, num_utterances: int) -> None:
+        """Count the loss, and note it."""
+        super().add_losses(total, num_utterances)
+        self.noted.append(total / num_utterances)
+
+
+def steps(run: Run, data: FoldData, device: torch.device, count: int) -> tuple[Tensor, Learner]:
+    """(count,) losses on the CPU of that many steps, and the learner after them."""
+    with deterministic(), products(run.spec.training.precision):
+        learner = Noted(run, data, device)
+        for indices in islice(cycle(learner.order()), count):
+            learner.step(indices)
+        return torch.stack(learner.noted).cpu(), learner
+
+
+def relative(one: Sequence[float] | Tensor, other: Sequence[float] | Tensor) -> float:
+    """The largest relative difference; infinite where one is not finite."""
+    a, b = (torch.as_tensor(x, dtype=torch.float64) for x in (one, other))
+    if not (a.isfinite().all() and b.isfinite().all()):
+        return float("inf")
+    return float(((a - b).abs() / b.abs().clamp(min=1e-9)).max())
+
+
+def same_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether all weights are the same to the bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def finished(results: Sequence[Any]) -> list[FinishedRun]:
+    """The results, all of finished runs; a run's own failure is raised."""
+    for result in results:
+        if isinstance(result, RunFailed):
+            raise result
+        if not isinstance(result, FinishedRun):
+            raise TypeError(f"expected a finished run, got {result!r}")
+    return list(results)
+
+
+def apart(one: Sequence[FinishedRun], other: Sequence[FinishedRun]) -> dict[str, Any]:
+    """How far two trainings of the same runs are apart.
+
+    ``loss_difference`` is the largest relative one of the curves, of training and dev;
+    ``same_bits`` says whether curves, weights and probabilities are equal.
+    """
+    losses, probabilities, bits, epochs = 0.0, 0.0, True, True
+    for a, b in zip(one, other, strict=True):
+        for name in ("train_loss", "dev_loss"):
+            curves = [[getattr(e, name) for e in x.report.curve] for x in (a, b)]
+            bits &= curves[0] == curves[1]
+            losses = max(losses, relative(*curves))
+        epochs &= a.report.best_epoch == b.report.best_epoch
+        for part in PARTS:
+            pair = [x.predictions[part].probabilities for x in (a, b)]
+            probabilities = max(probabilities, float(np.abs(pair[0] - pair[1]).max()))
+        bits &= same_weights(*(weights(x) for x in (a, b)))
+    return {
+        "loss_difference": losses,
+        "probability_difference": probabilities,
+        "same_best_epoch": epochs,
+        "same_bits": bits and not probabilities,
+    }
+
+
+def weights(result: FinishedRun) -> dict[str, Tensor]:
+    """The weights that a run leaves."""
+    stored = io.BytesIO(result.weights)
+    found: dict[str, Tensor] = torch.load(stored, map_location="cpu", weights_only=True)
+    return found

@@ -1,0 +1,135 @@
+"""Where a stage computes: the inputs, the device, and how a device is timed and watched."""
+
+import contextlib
+import gc
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mlt_ray.training.replay import Record, Recording, cuda_graphs
+from tests.gpu.inputs import Inputs, load
+from tests.training.tapes import WAITING, Tapes
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A stage's inputs, which are loaded when they are first asked for, and its device.
+
+    `quick`: few rows, few steps and narrow layers, to try the kit itself.
+    """
+
+    folder: Path
+    room: Path
+    device: torch.device
+    quick: bool
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What the folder holds."""
+        return load(self.folder, room=self.room)
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether the device is a GPU, and not the CPU that stands in for one."""
+        return self.device.type == "cuda"
+
+    def wait(self) -> None:
+        """Wait for what the device still computes."""
+        if self.is_gpu:
+            torch.cuda.synchronize(self.device)
+
+    def timed(self, function: Callable[[], T]) -> tuple[float, T]:
+        """Seconds until the device has computed what `function` asks for, and its value."""
+        self.wait()
+        began = time.perf_counter()
+        value = function()
+        self.wait()
+        return time.perf_counter() - began, value
+
+    def forget(self) -> None:
+        """Free the device's memory of what nobody holds, and count its peak from here."""
+        gc.collect()
+        if self.is_gpu:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def memory(self) -> dict[str, float]:
+        """Peak memory of tensors, and of what torch reserved for them, since `forget`."""
+        if not self.is_gpu:
+            return {}
+        return {
+            "gpu_memory_mib": torch.cuda.max_memory_allocated(self.device) / 2**20,
+            "gpu_reserved_mib": torch.cuda.max_memory_reserved(self.device) / 2**20,
+        }
+
+    def recorder(self) -> "Recorder":
+        """CUDA graphs, or the tapes that stand in for them on a CPU."""
+        return Recorder(cuda_graphs() if self.is_gpu else Tapes())
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator["Counter[str]"]:
+        """Counts the places that make the host wait for the device inside the block.
+
+        On a CPU, where nothing waits, the operations that would make a GPU's host wait.
+        """
+        found: Counter[str] = Counter()
+        if not self.is_gpu:
+            with Waiting(found):
+                yield found
+            return
+        self.wait()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                yield found
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+        for warning in caught:
+            if "synchroniz" in str(warning.message):
+                found[f"{Path(warning.filename).name}:{warning.lineno}"] += 1
+
+
+class Waiting(TorchDispatchMode):
+    """Counts operations whose result the host reads."""
+
+    def __init__(self, found: "Counter[str]") -> None:
+        super().__init__()
+        self._found = found
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name in WAITING:
+            self._found[func._schema.name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Recorder:
+    """Records by another recorder, and counts recordings, replays and seconds of recording."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self.recorded = self.replayed = 0
+        self.seconds = 0.0
+
+    def __call__(self, step: Callable[[], None]) -> Recording:
+        """Record a step."""
+        began = time.perf_counter()
+        replay = self._record(step)
+        self.seconds += time.perf_counter() - began
+        self.recorded += 1
+
+        def again() -> None:
+            self.replayed += 1
+            replay()
+
+        return again

@@ -1,0 +1,221 @@
+"""Steps a second of every way to train the highway row, and of every other row of the tables.
+
+A pack's epoch is trained again and again on the same batches. From the second time on nothing is
+loaded or chosen any more, and from the third on all steps are replayed that are recorded: so these
+are the steps of a long training. Steps of single runs are counted, also where runs are stepped side
+by side.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+
+from mlt_ray.features.batching import FoldData
+from mlt_ray.spec import Precision, Run
+from mlt_ray.training.learner import Learner
+from mlt_ray.training.loop import InTurn, deterministic
+from mlt_ray.training.pack import Pack
+from mlt_ray.training.precision import products
+from tests.benchmarks.packs import shortened
+from tests.benchmarks.plain_loop import train_plainly
+from tests.gpu.findings import Findings
+from tests.gpu.inputs import PAPER_TABLES, ROW, changed, cut, distinct
+from tests.gpu.kernels import profiled, warmed_up
+from tests.gpu.setting import Recorder, Setting
+
+PACKS: Final = (15, 3, 30)
+REPEATS: Final = 3
+PROFILED_STEPS: Final = 4
+SEEDS_OF_ROW: Final = 3
+FOLDS: Final = 5
+STEPS_OF_ROW: Final = 24
+OTHER_PRECISIONS: Final[tuple[Precision, ...]] = ("tf32", "bfloat16")
+
+
+def run_eager(setting: Setting, findings: Findings) -> None:
+    """A run alone, packs, the plain loop; the steps are taken one by one."""
+    runs = runs_of(setting, ROW)
+
+    def measure(size: int) -> None:
+        way = "one run" if size == 1 else f"pack of {size}"
+        findings.measure(way, lambda: speed(setting, runs[:size], way))
+
+    first, *others = sizes(setting)
+    measure(1)
+    measure(first)
+    findings.measure(f"pack of {first}: kernels", lambda: kernels(setting, runs[:first]))
+    findings.measure("plain PyTorch loop", lambda: plain_loop(setting, runs[0]))
+    findings.measure("one run: kernels", lambda: kernels(setting, runs[:1]))
+    for size in others:
+        measure(size)
+
+
+def run_recorded(setting: Setting, findings: Findings) -> None:
+    """Packs whose steps are recorded and replayed, one of a single run among them."""
+    runs = runs_of(setting, ROW)
+
+    def measure(size: int, precision: Precision = "float32") -> None:
+        rounding = "" if precision == "float32" else f", {precision}"
+        way = f"pack of {size}, recorded{rounding}"
+        findings.measure(
+            way, lambda: speed(setting, runs[:size], way, is_recorded=True, precision=precision)
+        )
+
+    first, *others = sizes(setting)
+    measure(first)
+    findings.measure(
+        f"pack of {first}, recorded: kernels",
+        lambda: kernels(setting, runs[:first], is_recorded=True),
+    )
+    measure(1)
+    for precision in OTHER_PRECISIONS:
+        if setting.is_gpu or precision != "tf32":
+            measure(first, precision)
+    for size in others:
+        measure(size)
+
+
+def run_rows(setting: Setting, findings: Findings) -> None:
+    """Every distinct row of the paper's tables: a pack of 15 where it packs, else a run alone."""
+    rows = {name for table in PAPER_TABLES for name in setting.inputs.tables[table]}
+    specs = {name: runs[0].spec for name, runs in setting.inputs.rows.items()}
+    names = [name for name in distinct(specs) if name in rows]
+    # Rows of one kind are alike: those of other systems come first.
+    names.sort(key=lambda name: (specs[name].model.system == "multilevel", name != ROW))
+    if setting.quick:
+        names = [names[0], ROW]
+    for name in names:
+        runs = runs_of(setting, name)
+        findings.measure(f"row {name}", lambda n=name, r=runs: row(setting, n, r))
+
+
+def runs_of(setting: Setting, name: str) -> tuple[Run, ...]:
+    """Runs of a row at the paper's sizes; narrow ones for a quick try."""
+    inputs = setting.inputs
+    return (inputs.small_rows if setting.quick else inputs.rows)[name]
+
+
+def sizes(setting: Setting) -> tuple[int, ...]:
+    """Runs in a pack, the most telling number first."""
+    return (3, 2) if setting.quick else PACKS
+
+
+def repeats(setting: Setting) -> int:
+    """How often a figure is measured of which the median counts."""
+    return 1 if setting.quick else REPEATS
+
+
+def speed(
+    setting: Setting,
+    runs: Sequence[Run],
+    way: str,
+    *,
+    is_recorded: bool = False,
+    precision: Precision = "float32",
+) -> dict[str, Any]:
+    """Steps a second, dev's evaluation, memory and launches of runs trained side by side."""
+    setting.forget()
+    rounded = [changed(run, "training", precision=precision) for run in runs]
+    figures = _epochs(setting, rounded, is_recorded, repeats(setting))
+    return {"way": way, **figures}
+
+
+def _epochs(
+    setting: Setting,
+    runs: Sequence[Run],
+    is_recorded: bool,
+    count: int,
+    utterances: int | None = None,
+) -> dict[str, Any]:
+    """Figures of `count` epochs, of so many `utterances` at most, behind those that warm up."""
+    data = [_at_most(setting.inputs.fold(run), utterances) for run in runs]
+    record = setting.recorder() if is_recorded else None
+    training = runs[0].spec.training
+    with deterministic(), products(training.precision):
+        start_s, beside = setting.timed(lambda: started(setting, runs, data, record))
+        first_s, _ = setting.timed(beside.train_epoch)
+        figures: dict[str, Any] = {
+            "runs": len(runs),
+            "batch_size": training.batch_size,
+            "start_s": start_s,
+            "first_epoch_s": first_s,
+        }
+        if record is not None:
+            figures["recording_epoch_s"], _ = setting.timed(beside.train_epoch)
+            figures |= {"shapes": record.recorded, "record_s": record.seconds}
+        epoch_s = statistics.median(setting.timed(beside.train_epoch)[0] for _ in range(count))
+        for _ in range(1 + is_recorded):
+            beside.logits("dev")
+        dev_s = statistics.median(
+            setting.timed(lambda: beside.logits("dev"))[0] for _ in range(count)
+        )
+        [loss] = {float(torch.stack(x._losses).mean()) for x in beside.learners[:1]}
+    calls = max(x.num_batches for x in beside.learners)
+    steps = sum(x.num_batches for x in beside.learners)
+    if not math.isfinite(loss):
+        raise ArithmeticError(f"the loss is {loss}")
+    return figures | {
+        "steps_per_s": steps / (epoch_s + dev_s),
+        "training_steps_per_s": steps / epoch_s,
+        "ms_per_call": 1000 * epoch_s / calls,
+        "dev_s": dev_s,
+        "dev_utterances_per_s": sum(len(d.parts["dev"]) for d in data) / dev_s,
+        "epoch_steps": steps,
+        **setting.memory(),
+    }
+
+
+def started(
+    setting: Setting, runs: Sequence[Run], data: Sequence[FoldData], record: Recorder | None
+) -> InTurn | Pack:
+    """The runs side by side: alone where it is one that takes its steps, else as a pack."""
+    learners = [Learner(r, d, setting.device) for r, d in zip(runs, data, strict=True)]
+    packs = runs[0].spec.model.packs and (len(runs) > 1 or record is not None)
+    return Pack(learners, record) if packs else InTurn(learners)
+
+
+def kernels(setting: Setting, runs: Sequence[Run], is_recorded: bool = False) -> dict[str, Any]:
+    """Launches and the costliest kernels of a step, over a few steps of common lengths."""
+    setting.forget()
+    warmed_up(setting.device)
+    size = PROFILED_STEPS * runs[0].spec.training.batch_size
+    data = [cut(setting.inputs.fold(run), size) for run in runs]
+    record = setting.recorder() if is_recorded else None
+    with deterministic(), products(runs[0].spec.training.precision):
+        beside = started(setting, runs, data, record)
+        for _ in range(1 + is_recorded):
+            beside.train_epoch()
+        steps = max(x.num_batches for x in beside.learners)
+        return {"steps": steps, **profiled(setting, beside.train_epoch, steps)}
+
+
+def plain_loop(setting: Setting, run: Run) -> dict[str, Any]:
+    """The plain PyTorch loop of the benchmarks, dev's evaluation included."""
+    setting.forget()
+    data = setting.inputs.fold(run)
+    train_plainly(shortened([run], 1)[0], data, setting.device)
+    found = train_plainly(shortened([run], repeats(setting))[0], data, setting.device)
+    return {
+        "way": "plain PyTorch loop",
+        "runs": 1,
+        "batch_size": run.spec.training.batch_size,
+        "steps_per_s": found["steps"] / found["epochs_s"],
+        **setting.memory(),
+    }
+
+
+def row(setting: Setting, name: str, runs: Sequence[Run]) -> dict[str, Any]:
+    """Steps a second of a row, in the fastest way that needs no recording."""
+    setting.forget()
+    packs = runs[0].spec.model.packs
+    chosen = runs[: (2 if setting.quick else SEEDS_OF_ROW * FOLDS) if packs else 1]
+    utterances = STEPS_OF_ROW * runs[0].spec.training.batch_size
+    figures = _epochs(setting, chosen, False, 1, utterances)
+    return {"row": name, "runs_of_row": SEEDS_OF_ROW * FOLDS, **figures}
+
+
+def _at_most(data: FoldData, utterances: int | None) -> FoldData:
+    return data if utterances is None else cut(data, utterances)

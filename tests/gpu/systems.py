@@ -1,0 +1,191 @@
+"""Every system on the device: as on a CPU, the same bits again, resumed, in less precision."""
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+from unittest.mock import patch
+
+import numpy as np
+import torch
+
+from mlt_ray.errors import RunStopped
+from mlt_ray.features.pieces import cls_vectors
+from mlt_ray.features.speech_encoders import open_encoder
+from mlt_ray.spec import Precision, Run
+from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.loop import deterministic, train
+from tests.gpu.comparing import Noted, apart, finished, relative, same_weights, steps
+from tests.gpu.findings import Findings, Outcome
+from tests.gpu.inputs import ROW, changed, distinct, networks
+from tests.gpu.setting import Setting
+
+CPU: Final = torch.device("cpu")
+STEPS: Final = 10
+ON_CPU: Final = 1e-3
+LESS_PRECISION: Final[Mapping[Precision, float]] = {"tf32": 0.01, "bfloat16": 0.05}
+ENCODED: Final = 1e-4
+
+PAPER_SIZES: Final = f"{ROW} at the paper's sizes"
+QUICK: Final = (ROW, "S. Yoon et al.", "H. Xu et al.", "H. Li et al.", "Multi-granularity model")
+"""Rows of a quick try."""
+
+
+def row_names() -> tuple[str, ...]:
+    """Every row of the studies whose runs are no other row's; that at the paper's sizes first."""
+    return (PAPER_SIZES, *distinct(networks("")[0]))
+
+
+def run(setting: Setting, findings: Findings) -> None:
+    """All checks, those of one kind beside each other: a kind says more than a row."""
+    names = QUICK if setting.quick else row_names()
+    for aspect, check in CHECKS.items():
+        for name in names:
+            if name == PAPER_SIZES and aspect == RESUMED:
+                continue
+            findings.check(f"{name}: {aspect}", lambda c=check, n=name: c(setting, n))
+    for precision in LESS_PRECISION:
+        if precision == "tf32" and not setting.is_gpu:
+            continue
+        for name in names:
+            findings.check(
+                f"{name}: {precision}", lambda n=name, p=precision: less_precise(setting, n, p)
+            )
+    for name, check in ENCODERS.items():
+        findings.check(name, lambda c=check: c(setting))
+
+
+def run_of(setting: Setting, name: str) -> Run:
+    """The first run of a row, at small sizes unless the name says otherwise."""
+    if name == PAPER_SIZES:
+        return setting.inputs.rows[ROW][0]
+    return setting.inputs.small_rows[name][0]
+
+
+def as_on_a_cpu(setting: Setting, name: str) -> Outcome:
+    """Losses of ten steps beside those of a CPU; dropout is the same on any device."""
+    run = run_of(setting, name)
+    data = setting.inputs.fold(run)
+    here, _ = steps(run, data, setting.device, STEPS)
+    there, _ = steps(run, data, CPU, STEPS)
+    difference = relative(here, there)
+    return Outcome(
+        ok=difference <= ON_CPU,
+        figures={
+            "loss_difference": difference,
+            "first_loss_difference": relative(here[:1], there[:1]),
+            "losses": [round(float(x), 4) for x in here],
+        },
+        tolerance=ON_CPU,
+    )
+
+
+def same_bits_twice(setting: Setting, name: str) -> Outcome:
+    """Losses and weights of ten steps, twice."""
+    run = run_of(setting, name)
+    data = setting.inputs.fold(run)
+    (one, first), (other, second) = (steps(run, data, setting.device, STEPS) for _ in range(2))
+    losses = torch.equal(one, other)
+    weights = same_weights(first.model.state_dict(), second.model.state_dict())
+    return Outcome(
+        ok=losses and weights, figures={"losses_are_equal": losses, "weights_are_equal": weights}
+    )
+
+
+def nothing_waits(setting: Setting, name: str) -> Outcome:
+    """No line of a step makes the host wait for the device; what is made once only is made."""
+    run = run_of(setting, name)
+    with deterministic():
+        learner = Noted(run, setting.inputs.fold(run), setting.device)
+        order = learner.order()
+        for indices in order[:2]:
+            learner.step(indices)
+        with setting.watching() as waits:
+            learner.step(order[2])
+    return Outcome(ok=not waits, figures={"waits": waits.total(), "places": dict(waits)})
+
+
+def resumed(setting: Setting, name: str) -> Outcome:
+    """A run that stops after an epoch and goes on, beside one that never stopped."""
+    run = run_of(setting, name)
+    return resumed_equals_uninterrupted(setting, [run])
+
+
+def resumed_equals_uninterrupted(setting: Setting, runs: list[Run]) -> Outcome:
+    """The same bits from runs that stop after an epoch and go on, side by side where they can."""
+    data = [setting.inputs.fold(run) for run in runs]
+    straight = finished(train(runs, data, device=setting.device))
+    with tempfile.TemporaryDirectory() as folder:
+        places = [Path(folder) / f"{n}.pt" for n in range(len(runs))]
+
+        def checkpoints() -> list[Checkpoint]:
+            return [Checkpoint(place, interval_s=0) for place in places]
+
+        stopped = train(
+            runs, data, device=setting.device, checkpoints=checkpoints(), stop=lambda run: True
+        )
+        went_on = finished(train(runs, data, device=setting.device, checkpoints=checkpoints()))
+    figures = apart(went_on, straight)
+    figures["stopped"] = sum(isinstance(x, RunStopped) for x in stopped)
+    return Outcome(ok=figures["same_bits"] and figures["stopped"] == len(runs), figures=figures)
+
+
+def less_precise(setting: Setting, name: str, precision: Precision) -> Outcome:
+    """Losses of ten steps beside those in float32."""
+    run = run_of(setting, name)
+    data = setting.inputs.fold(run)
+    rounded = changed(run, "training", precision=precision)
+    exact, _ = steps(run, data, setting.device, STEPS)
+    less, _ = steps(rounded, data, setting.device, STEPS)
+    difference, tolerance = relative(less, exact), LESS_PRECISION[precision]
+    return Outcome(
+        ok=0 < difference <= tolerance,
+        figures={"loss_difference": difference},
+        tolerance=tolerance,
+    )
+
+
+def text_encoder(setting: Setting) -> Outcome:
+    """CLS vectors of a small BERT of random weights, beside those of a CPU."""
+    from tests.tiny_encoder import write_encoder
+
+    texts = ["a few letters", "b", "one more text of a few more letters"]
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = write_encoder(Path(folder))
+        here = np.concatenate(list(cls_vectors(encoder, texts)))
+        with patch("torch.cuda.is_available", return_value=False):
+            there = np.concatenate(list(cls_vectors(encoder, texts)))
+    return _close(here, there)
+
+
+def speech_encoder(setting: Setting) -> Outcome:
+    """States of a small wav2vec 2.0 of random weights, beside those of a CPU."""
+    from tests.tiny_speech_encoder import write_speech_encoder
+
+    samples = np.random.default_rng(5).uniform(-0.5, 0.5, 8000).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = write_speech_encoder(Path(folder))
+        here, there = (
+            open_encoder(encoder, device)(samples).cpu().numpy() for device in (setting.device, CPU)
+        )
+    return _close(here, there)
+
+
+def _close(here: np.ndarray, there: np.ndarray) -> Outcome:
+    difference = float(np.abs(here - there).max() / np.abs(there).max())
+    return Outcome(
+        ok=difference <= ENCODED, figures={"largest_difference": difference}, tolerance=ENCODED
+    )
+
+
+RESUMED: Final = "resumed equals uninterrupted"
+CHECKS: Final[Mapping[str, Callable[[Setting, str], Outcome]]] = {
+    "as on a CPU": as_on_a_cpu,
+    "the same bits twice": same_bits_twice,
+    "no step waits": nothing_waits,
+    RESUMED: resumed,
+}
+ENCODERS: Final[Mapping[str, Callable[[Setting], Outcome]]] = {
+    "text encoder as on a CPU": text_encoder,
+    "speech encoder as on a CPU": speech_encoder,
+}
