@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import mlt_ray
+from tests.absent import ABSENT, GUARD
 
 PACKAGE = Path(mlt_ray.__file__).parent
 
@@ -97,6 +98,24 @@ def test_training_loads_no_orchestration() -> None:
     )
     assert {"torch", "mlt_ray"} <= loaded
     assert not loaded & ORCHESTRATORS
+
+
+BELOW_ORCHESTRATION = {
+    part for part, level in LEVELS.items() if level <= LEVELS["training"]
+} - MAY_ORCHESTRATE
+
+
+def test_what_trains_is_imported_without_what_only_makes_features_or_plans() -> None:
+    """A machine that only trains needs torch and transformers, and nothing of `ABSENT`."""
+    names = [
+        f"mlt_ray.{'.'.join(module.with_suffix('').parts)}"
+        for module in modules()
+        if part_of(module) in BELOW_ORCHESTRATION
+    ]
+    assert "mlt_ray.training.loop" in names
+    code = f"{GUARD}\nimport importlib\nfor name in {names!r}: importlib.import_module(name)\n"
+    code += f"assert not set({ABSENT!r}) & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:

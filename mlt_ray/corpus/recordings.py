@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 import numpy as np
-import soundfile as sf
 
 from mlt_ray.corpus.utterance import Problem, Utterance
 
@@ -81,6 +80,9 @@ def _each(
 
 def _digest_and_duration(path: Path) -> tuple[str, float] | str:
     """SHA-256 of the bytes and duration in seconds, or the reason why there is none."""
+    # Imported where sound is read: a corpus's table can be read without.
+    import soundfile as sf
+
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -122,6 +124,8 @@ def _bytes_lost(file: BinaryIO) -> int:
 
 
 def _decode(path: Path) -> Samples | str:
+    import soundfile as sf
+
     decoded, lowest, highest, finite = 0, np.inf, -np.inf, True
     try:
         with sf.SoundFile(str(path)) as file:
@@ -144,6 +148,6 @@ def _decode(path: Path) -> Samples | str:
 
 def _reason(error: Exception) -> str:
     """The error without the file's location, which the caller names in its own way."""
-    if isinstance(error, sf.LibsndfileError):
-        return str(error.error_string).rstrip(" .")
+    if (of_libsndfile := getattr(error, "error_string", None)) is not None:
+        return str(of_libsndfile).rstrip(" .")
     return getattr(error, "strerror", None) or str(error)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import soundfile as sf
 
 from mlt_ray.corpus.alignment import FRAME_S, WordTime
 from mlt_ray.corpus.lines import Line
@@ -185,6 +184,9 @@ def _perform(
 
 def _record(task: Sequence[_Recording], root: Path) -> list[float]:
     """Write audio and alignment of some recordings; their durations in seconds."""
+    # Imported here: who reads corpora need not be able to write sound.
+    import soundfile as sf
+
     synthesizer = Synthesizer()
     durations_s = []
     for recording in task:

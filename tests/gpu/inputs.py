@@ -108,7 +108,7 @@ PIECES_A_WORD: Final = 1.3
 SMALL_FRAMES_PER_STEP: Final = 8
 SMALL_LONGEST_S: Final = 8.0
 SMALL_TRAINING: Final = {
-    "learning_rate": 1e-3,
+    "learning_rate": 3e-4,
     "batch_size": 5,
     "max_epochs": 3,
     "patience": 3,

@@ -22,9 +22,6 @@ REPLAYED_EPOCHS: Final = 5
 LONG_STEPS: Final = 24
 """Frames that are averaged where steps are replayed: few shapes, so that many come again."""
 
-QUICK: Final = (ROW, "joint TTS and SER loss")
-"""Rows of a quick try."""
-
 FEW, MANY = 3, 5
 """Steps of the epochs in which waits are counted."""
 
@@ -37,7 +34,7 @@ def row_names() -> tuple[str, ...]:
 
 def run(setting: Setting, findings: Findings) -> None:
     """All checks, kind by kind; those of all rows last."""
-    names = QUICK if setting.quick else row_names()
+    names = (ROW,) if setting.quick else row_names()
     for aspect in CHECKS:
         findings.check(f"{ROW}, pack: {aspect}", lambda a=aspect: CHECKS[a](setting, ROW))
     for aspect in OF_ALL_ROWS:

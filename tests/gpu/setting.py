@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -109,8 +110,15 @@ class Waiting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._schema.name in WAITING:
-            self._found[func._schema.name] += 1
+            self._found[_place()] += 1
         return func(*args, **(kwargs or {}))
+
+
+def _place() -> str:
+    """The innermost line of the package or of a library that is not torch's."""
+    frames = traceback.extract_stack()[:-2]
+    outer = [f for f in frames if "/torch/" not in f.filename]
+    return f"{Path(outer[-1].filename).name}:{outer[-1].lineno}"
 
 
 class Recorder:

@@ -70,7 +70,8 @@ def run_recorded(setting: Setting, findings: Findings) -> None:
         f"pack of {first}, recorded: kernels",
         lambda: kernels(setting, runs[:first], is_recorded=True),
     )
-    measure(1)
+    if not setting.quick:
+        measure(1)
     for precision in OTHER_PRECISIONS:
         if setting.is_gpu or precision != "tf32":
             measure(first, precision)
@@ -86,7 +87,7 @@ def run_rows(setting: Setting, findings: Findings) -> None:
     # Rows of one kind are alike: those of other systems come first.
     names.sort(key=lambda name: (specs[name].model.system == "multilevel", name != ROW))
     if setting.quick:
-        names = [names[0], ROW]
+        names = [names[0]]
     for name in names:
         runs = runs_of(setting, name)
         findings.measure(f"row {name}", lambda n=name, r=runs: row(setting, n, r))

@@ -166,7 +166,7 @@ def run_stages(
             limited = dataclasses.replace(stage, limit_s=min(stage.limit_s, left_s))
             print(f"--- {stage.name}: {stage.about}", flush=True)
             run_stage(limited, job, document)
-        print(f"--- {stage.name}: {notes['state']}", flush=True)
+        print(f"--- {stage.name}: {notes['state']}", *notes.get("output", ())[-3:], sep="\n    ")
         document.write()
     return document
 

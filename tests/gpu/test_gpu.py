@@ -1,0 +1,60 @@
+"""What the kit checks, as tests of a machine that has a GPU."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from mlt_ray.spec import Precision
+from tests.gpu import packs, systems
+from tests.gpu.findings import Outcome
+from tests.gpu.inputs import prepare
+from tests.gpu.setting import Setting
+
+pytestmark = [
+    pytest.mark.skipif(
+        not torch.cuda.is_available(),
+        reason="NOTHING OF THIS RAN ON A GPU: torch finds none. On a machine with one: "
+        "pytest tests/gpu, or, with torch alone, python -m tests.gpu (tests/gpu/README.md)",
+    ),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="session")
+def setting() -> Iterator[Setting]:
+    with tempfile.TemporaryDirectory() as folder:
+        inputs, room = Path(folder) / "inputs", Path(folder) / "room"
+        prepare(inputs)
+        yield Setting(inputs, room, torch.device("cuda"), quick=False)
+
+
+def assert_holds(outcome: Outcome) -> None:
+    assert outcome.ok, f"{dict(outcome.figures)}, tolerance {outcome.tolerance}"
+
+
+@pytest.mark.parametrize("name", systems.row_names())
+@pytest.mark.parametrize("aspect", systems.CHECKS)
+def test_a_system_on_a_gpu(setting: Setting, aspect: str, name: str) -> None:
+    if aspect == systems.RESUMED and name == systems.PAPER_SIZES:
+        pytest.skip("resumed at small sizes")
+    assert_holds(systems.CHECKS[aspect](setting, name))
+
+
+@pytest.mark.parametrize("name", systems.row_names())
+@pytest.mark.parametrize("precision", systems.LESS_PRECISION)
+def test_a_system_in_less_precision(setting: Setting, precision: Precision, name: str) -> None:
+    assert_holds(systems.less_precise(setting, name, precision))
+
+
+@pytest.mark.parametrize("check", systems.ENCODERS.values(), ids=systems.ENCODERS.keys())
+def test_an_encoder_on_a_gpu(setting: Setting, check: Callable[[Setting], Outcome]) -> None:
+    assert_holds(check(setting))
+
+
+@pytest.mark.parametrize("name", packs.row_names())
+@pytest.mark.parametrize("aspect", packs.CHECKS)
+def test_a_pack_on_a_gpu(setting: Setting, aspect: str, name: str) -> None:
+    assert_holds(packs.CHECKS[aspect](setting, name))
