@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from mlt_ray.errors import UserError
@@ -70,8 +69,6 @@ def run(options: argparse.Namespace) -> int:
     """Run the stages that were asked for."""
     import torch
 
-    from tests.benchmarks.figures import machine
-
     began = time.monotonic()
     stages = chosen(options.stages)
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -83,9 +80,8 @@ def run(options: argparse.Namespace) -> int:
         job = Job(
             folder=options.folder, room=Path(room), device=options.device, quick=options.quick
         )
-        about = {"machine": asdict(machine())}
         left_s = options.deadline - (time.monotonic() - began)
-        document = run_stages(stages, job, options.json, left_s, about)
+        document = run_stages(stages, job, options.json, left_s)
     return told(document, options.json)
 
 

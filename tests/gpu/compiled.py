@@ -1,58 +1,102 @@
-"""A trial: what torch.compile makes of a pack's loss, which the package does not compile."""
+"""A trial: what torch's compiler makes of a pack's gradient, which the package does not compile.
 
+Dynamo does not follow functions with a `vmap` rule of their own. So the operations of one step are
+traced below `vmap` and autograd, with the shapes of one batch, and the graph of these is compiled.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
+from mlt_ray.models.dropout import site_keys
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import deterministic
-from mlt_ray.training.pack import Pack
+from mlt_ray.training.pack import Pack, common, steps_of_epoch
 from mlt_ray.training.precision import products
+from mlt_ray.training.resident import batches_for
+from tests.gpu.comparing import relative
 from tests.gpu.findings import Findings
-from tests.gpu.inputs import ROW, cut
+from tests.gpu.inputs import ROW
 from tests.gpu.setting import Setting
 from tests.gpu.speeds import runs_of, sizes
 
-TRIED_STEPS: Final = 8
+REPEATS: Final = 10
+
+Gradient = Callable[[Sequence[Tensor], Any, Tensor], tuple[Tensor, Sequence[Tensor]]]
+"""From (R, …) weights, a batch and dropout's keys to (R,) losses and (R, …) gradients."""
 
 
 def run(setting: Setting, findings: Findings) -> None:
-    """The pack of 15, compiled; whatever goes wrong is noted, and is no failure of the kit's."""
+    """The pack of 15; whatever goes wrong is noted, and is no failure of the kit's."""
     size = sizes(setting)[0]
-    findings.attempt(f"pack of {size}, compiled", lambda: speed(setting, size))
+    made: dict[str, Any] = {}
+
+    def taken() -> dict[str, Any]:
+        made["inputs"] = inputs_of(setting, made, size)
+        frames = made["inputs"][1]["frames"].shape[2]
+        return {"frames": frames, **timed(setting, made["taken"], made["inputs"])}
+
+    def traced() -> dict[str, Any]:
+        made["graph"] = make_fx(made["taken"])(*made["inputs"])
+        return {"operations": len(made["graph"].graph.nodes)}
+
+    def compiled() -> dict[str, Any]:
+        backend = "inductor" if setting.is_gpu else "eager"
+        made["compiled"] = torch.compile(made["graph"], backend=backend)
+        with deterministic(), products("float32"):
+            first_s, found = setting.timed(lambda: made["compiled"](*made["inputs"]))
+            losses, _ = made["taken"](*made["inputs"])
+        difference = relative(found[0].detach().cpu(), losses.cpu())
+        figures = timed(setting, made["compiled"], made["inputs"])
+        return {"compiling_s": first_s, "loss_difference": difference, **figures}
+
+    findings.attempt(f"gradient of a pack of {size}, taken", taken)
+    findings.attempt(f"gradient of a pack of {size}, traced", traced)
+    findings.attempt(f"gradient of a pack of {size}, compiled", compiled)
 
 
-def speed(setting: Setting, size: int) -> dict[str, Any]:
-    """Steps a second where the vectorised loss is compiled, beside those where it is not.
-
-    Few steps, of two lengths, so that sizes are dynamic after the first few. On a CPU nothing is
-    generated: only the graphs are captured.
-    """
+def inputs_of(setting: Setting, made: dict[str, Any], size: int) -> tuple[Any, ...]:
+    """Weights, the batch of a step of middling length, and keys; ``made`` gets the gradient."""
+    setting.forget()
     runs = runs_of(setting, ROW)[:size]
-    utterances = TRIED_STEPS * runs[0].spec.training.batch_size
-    data = [cut(setting.inputs.fold(run), utterances) for run in runs]
-    found: dict[str, Any] = {"runs": size}
+    data = {run.fold: setting.inputs.fold(run) for run in runs}
+    with deterministic():
+        learners = [Learner(run, data[run.fold], setting.device) for run in runs]
+        pack: Any = Pack(learners)
+        pack._system.train()
+        resident = batches_for(data, common(learners).num_learned_words, setting.device)
+        steps = steps_of_epoch(learners)
+        batches = list(resident.batches(steps[:9], [run.fold for run in runs]))
+        batch = sorted(batches, key=lambda b: b["frames"].shape[2])[len(batches) // 2]
+        codes = pack._codes(np.ones((1, size), bool))[0]
+
+    def gradient(
+        weights: Sequence[Tensor], batch: Any, keys: Tensor
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        pack._adam.weights = list(weights)
+        found: tuple[Tensor, Sequence[Tensor]] = pack._gradient(batch, keys)
+        return found
+
+    made["taken"] = gradient
+    return pack._adam.weights, batch, site_keys(codes, batch["utterances"])
+
+
+def timed(setting: Setting, gradient: Gradient, inputs: Sequence[Any]) -> dict[str, float]:
+    """Milliseconds a gradient, and replayed from a CUDA graph where there is a GPU."""
+    repeats = 1 if setting.quick else REPEATS
     with deterministic(), products("float32"):
-        for way in ("taken", "compiled"):
-            setting.forget()
-            learners = [Learner(r, d, setting.device) for r, d in zip(runs, data, strict=True)]
-            pack: Any = Pack(learners)
-            if way == "compiled":
-                backend = "inductor" if setting.is_gpu else "eager"
-                pack._call = torch.compile(pack._call, dynamic=True, backend=backend)
-            first_s, _ = setting.timed(pack.train_epoch)
-            second_s, _ = setting.timed(pack.train_epoch)
-            epoch_s, _ = setting.timed(pack.train_epoch)
-            steps = sum(x.num_batches for x in learners)
-            found |= {
-                f"{way}_first_epoch_s": first_s,
-                f"{way}_second_epoch_s": second_s,
-                f"{way}_training_steps_per_s": steps / epoch_s,
-                f"{way}_loss": float(torch.stack(learners[0]._losses[-1:]).mean()),
-            }
-            found |= {f"{way}_{key}": value for key, value in setting.memory().items()}
-    counters = torch._dynamo.utils.counters
-    found["graphs"] = counters["stats"].get("unique_graphs", 0)
-    found["graph_breaks"] = sum(counters["graph_break"].values())
-    found["reasons"] = [reason[:200] for reason in list(counters["graph_break"])[:5]]
+        for _ in range(2):
+            gradient(*inputs)
+        seconds = [setting.timed(lambda: gradient(*inputs))[0] for _ in range(repeats)]
+        found = {"ms_per_call": 1000 * statistics.median(seconds), **setting.memory()}
+        if setting.is_gpu:
+            replay = setting.recorder()(lambda: gradient(*inputs))
+            replay()
+            seconds = [setting.timed(replay)[0] for _ in range(repeats)]
+            found["replayed_ms_per_call"] = 1000 * statistics.median(seconds)
     return found

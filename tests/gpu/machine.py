@@ -3,9 +3,9 @@
 Rates are those of the fastest of several repeats, as a ceiling should be.
 """
 
-import platform
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any, Final
 
@@ -13,10 +13,11 @@ import torch
 
 from mlt_ray.spec import Precision
 from mlt_ray.training.precision import products
+from tests.benchmarks.figures import machine
 from tests.gpu.findings import Findings
 from tests.gpu.setting import Setting
 
-PACKAGES: Final = ("torch", "torchaudio", "transformers", "numpy", "scipy", "triton")
+PACKAGES: Final = ("torchaudio", "transformers", "numpy", "scipy", "triton")
 PRECISIONS: Final[tuple[Precision, ...]] = ("float32", "tf32", "bfloat16")
 LAUNCHES: Final = 1000
 REPEATS: Final = 5
@@ -33,8 +34,8 @@ def run(setting: Setting, findings: Findings) -> None:
 
 
 def versions(setting: Setting) -> dict[str, Any]:
-    """Packages, and the device as the driver describes it."""
-    found: dict[str, Any] = {"python": platform.python_version()}
+    """The machine, its packages, and the device as the driver describes it."""
+    found: dict[str, Any] = asdict(machine())
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
