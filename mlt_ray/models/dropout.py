@@ -110,8 +110,8 @@ def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:
     int64.
     """
     places = sites(model)
-    codes = torch.as_tensor(site_codes(len(places), *parts), device=utterances.device)
-    give_keys(places, site_keys(codes, utterances))
+    codes = torch.from_numpy(site_codes(len(places), *parts))
+    give_keys(places, site_keys(codes.to(utterances.device, non_blocking=True), utterances))
 
 
 def give_keys(places: Sequence[Dropout], keys: Tensor | None) -> None:

@@ -4,10 +4,10 @@ Shapes: R runs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
 
 from mlt_ray.spec import TrainingSpec
 
@@ -16,10 +16,10 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 class Adam:
-    """The optimiser of one run's weights: that of torch, fused.
+    """The optimiser of one run's weights; equals `torch.optim.Adam`, fused, to the bit.
 
-    By torch's functional form: the class of torch imports torch's compiler for what it decorates,
-    which takes every worker a second.
+    By torch's own fused step: the class of torch imports torch's compiler for what it decorates,
+    which takes every worker a second, and counts the steps of each weight in a tensor of its own.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], spec: TrainingSpec) -> None:
@@ -27,7 +27,7 @@ class Adam:
         self.weights = list(weights)
         self.means = [torch.zeros_like(w) for w in self.weights]
         self.squares = [torch.zeros_like(w) for w in self.weights]
-        self._steps = [torch.zeros((), device=w.device) for w in self.weights]
+        self._steps = torch.zeros(len(self.weights), device=self.weights[0].device)
 
     @property
     def steps(self) -> int:
@@ -36,8 +36,7 @@ class Adam:
 
     @steps.setter
     def steps(self, number: int) -> None:
-        for step in self._steps:
-            step.fill_(float(number))
+        self._steps.fill_(float(number))
 
     def zero_grad(self) -> None:
         """Forget the gradient."""
@@ -47,32 +46,21 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """One step of every weight that has a gradient."""
-        everything = zip(self.weights, self.means, self.squares, self._steps, strict=True)
+        everything = zip(self.weights, self.means, self.squares, self._steps.unbind(), strict=True)
         given = [(w, w.grad, *state) for w, *state in everything if w.grad is not None]
         weights, gradients, means, squares, steps = map(list, zip(*given, strict=True))
-        adam(
-            weights,
-            gradients,
-            means,
-            squares,
-            [],
-            steps,
-            fused=True,
-            amsgrad=False,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
-            lr=self._spec.learning_rate,
-            weight_decay=self._spec.weight_decay,
-            eps=EPS,
-            maximize=False,
-        )
+        if len(given) == len(self.weights):
+            self._steps.add_(1)
+        else:
+            torch._foreach_add_(steps, 1)
+        fused_step(weights, gradients, means, squares, steps, self._spec)
 
-    def state(self) -> dict[str, list[Tensor]]:
+    def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs, for `torch.save`."""
         return {"means": self.means, "squares": self.squares, "steps": self._steps}
 
     @torch.no_grad()
-    def load_state(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned."""
         for name, own in self.state().items():
             for tensor, saved in zip(own, state[name], strict=True):
@@ -99,25 +87,37 @@ class PackAdam:
         # The fused step goes through memory, whatever the axes are called.
         rows = by_run([gradient.contiguous() for gradient in gradients])
         given = [self._rows[0], rows, *self._rows[1:]]
-        weights, grads, means, squares = ([t for n in runs for t in x[n]] for x in given)
         counts = self.steps.unbind()
-        taken = [counts[n] for n in runs]
-        torch._foreach_add_(taken, 1.0)
-        torch._fused_adam_(
-            weights,
-            grads,
-            means,
-            squares,
-            [],
-            [count for count in taken for _ in self.weights],
-            lr=self._spec.learning_rate,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
-            weight_decay=self._spec.weight_decay,
-            eps=EPS,
-            amsgrad=False,
-            maximize=False,
-        )
+        torch._foreach_add_([counts[n] for n in runs], 1)
+        steps = [counts[n] for n in runs for _ in self.weights]
+        weights, grads, means, squares = ([t for n in runs for t in x[n]] for x in given)
+        fused_step(weights, grads, means, squares, steps, self._spec)
+
+
+def fused_step(
+    weights: list[Tensor],
+    gradients: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    steps: list[Tensor],
+    spec: TrainingSpec,
+) -> None:
+    """One step of Adam in place, torch's own; `steps` count this one already."""
+    torch._fused_adam_(
+        weights,
+        gradients,
+        means,
+        squares,
+        [],
+        steps,
+        lr=spec.learning_rate,
+        beta1=BETAS[0],
+        beta2=BETAS[1],
+        weight_decay=spec.weight_decay,
+        eps=EPS,
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 def by_run(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
