@@ -36,7 +36,7 @@ from tests.benchmarks.plain_loop import PlainMultilevel, collate, samples_of, tr
 from tests.benchmarks.rows import measure
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("rows", "training", "step", "scale", "overhead", "extraction")
+SCRIPTS = ("rows", "training", "step", "scale", "overhead", "extraction", "traffic")
 CPU = torch.device("cpu")
 MODEL = MultilevelSpec(
     width=6,
