@@ -95,6 +95,8 @@ def changes(value: Any) -> Iterator[Any]:
             new = [not old]
         elif isinstance(old, str):
             new = [old + "x"]
+        elif old == 0.0:
+            new = [0.5]  # a rate of dropout is below 1
         else:
             new = [(old or 1) * 2]  # keeps widths multiples of the number of heads
         for changed in new:
