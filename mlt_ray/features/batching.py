@@ -25,8 +25,8 @@ EVALUATION_BATCH = 32
 EVALUATION_PAIRS, TRAINING_PAIRS = 2**25, 2**24
 """Most pairs of steps (utterances times longest squared) that a model attends to at once.
 
-A head's scores of 2^24 pairs take 64 MiB; training keeps some twenty of such tensors where weights of
-attention are dropped, and none where they are not.
+A head's scores of 2^24 pairs take 64 MiB; training keeps some twenty of such tensors where weights
+of attention are dropped, and none where they are not.
 """
 
 KEPT_BYTES = 512 * 2**20

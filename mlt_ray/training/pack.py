@@ -34,8 +34,9 @@ Compute = Callable[[Stacked, Inputs, Sequence[int]], Tensor]
 """What is made of a batch of all runs, the step's inputs and the runs that take the step."""
 
 MAX_CELLS = 2**26
-"""Attention cells, B · T², that are computed at a time. With dropout of attention weights, one takes
-about 200 bytes in training at the paper's sizes, so that 16 GiB hold them; without, far less."""
+"""Attention cells, B · T², that are computed at a time. With dropout of attention weights, one
+takes about 200 bytes in training at the paper's sizes, so that 16 GiB hold them; without, far
+less."""
 
 
 class Pack:
