@@ -208,12 +208,13 @@ def deterministic() -> Iterator[None]:
     # cuBLAS is deterministic only with a workspace of its own, which it reads when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     filling: Any = torch.utils.deterministic
-    before = torch.are_deterministic_algorithms_enabled(), filling.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
+    before = torch.get_deterministic_debug_mode(), filling.fill_uninitialized_memory
+    # Not by `use_deterministic_algorithms`, which imports torch's compiler: a second a worker.
+    torch.set_deterministic_debug_mode("error")
     # Torch would fill all memory before its first use, against programs that read it unwritten.
     filling.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
+        torch.set_deterministic_debug_mode(before[0])
         filling.fill_uninitialized_memory = before[1]

@@ -1,5 +1,7 @@
 """The training loop on a corpus of forty utterances: the same bits however it is run."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -431,3 +433,16 @@ def test_torch_is_left_as_it_was_found(data: MakeData) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
     finish([run_of(max_epochs=1)], data)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_training_loads_no_compiler() -> None:
+    code = (
+        "import sys, torch; from mlt_ray.training.loop import deterministic, products\n"
+        "import mlt_ray.training.fit, mlt_ray.models.multilevel, mlt_ray.training.pack\n"
+        "with deterministic(), products('float32'):\n"
+        "    assert torch.are_deterministic_algorithms_enabled()\n"
+        "assert not torch.are_deterministic_algorithms_enabled()\n"
+        "print({'torch._dynamo', 'torch._inductor', 'sympy'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
