@@ -201,7 +201,9 @@ class Pack:
     @torch.no_grad()
     def _scatter(self) -> None:
         """Give the learners what the optimiser of all runs holds."""
-        for n, (learner, steps) in enumerate(zip(self.learners, self._adam.steps, strict=True)):
+        # One wait for a GPU, not one a run.
+        counts = self._adam.steps.tolist()
+        for n, (learner, steps) in enumerate(zip(self.learners, counts, strict=True)):
             here, there = places(self._adam, n, learner)
             torch._foreach_copy_(there, here)
             learner.optimiser.steps = int(steps)
