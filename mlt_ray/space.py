@@ -19,16 +19,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mlt_ray.errors import UserError
-from mlt_ray.spec import SECTIONS, at_least, parse, require, unknown_key
-from mlt_ray.study import (
-    Row,
-    check_keys,
-    file_names,
-    is_space,
-    load_yaml,
-    parse_row,
-    parse_seeds,
-)
+from mlt_ray.parsing import at_least, check_keys, parse, require, unknown_key
+from mlt_ray.spec import SECTIONS
+from mlt_ray.study import Row, file_names, is_space, load_yaml, parse_row, parse_seeds
 
 Sampler = Literal["tpe", "random", "grid", "cmaes"]
 Pruner = Literal["median", "percentile", "halving", "none"]

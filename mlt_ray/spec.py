@@ -5,20 +5,13 @@ Everything here is free of torch and Ray. What only decides where and how fast a
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import math
-import types
-import typing
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Literal, NamedTuple
 
-from mlt_ray.errors import UserError
-
-T = TypeVar("T")
+from mlt_ray.parsing import ABOVE_0, at_least, require
 
 SECTIONS: Final = ("folds", "features", "model", "training")
 """Parts of a run's specification that a study sets."""
@@ -30,30 +23,6 @@ NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 
 
 DEFAULT: Final = "default"
 """What a study leaves to planning, which puts the name of a content in its place."""
-
-
-class Bound(NamedTuple):
-    """A condition on a number, and how to say it."""
-
-    holds: Callable[[float], bool]
-    text: str
-
-
-def at_least(least: float) -> Bound:
-    """A finite number that is not below `least`."""
-    return Bound(lambda value: least <= value < math.inf, f"at least {least}")
-
-
-ABOVE_0 = Bound(lambda value: 0 < value < math.inf, "above 0")
-SHARE = Bound(lambda value: 0 <= value < 1, "at least 0 and below 1")
-
-
-def require(values: object, bound: Bound, *names: str) -> None:
-    """`ValueError` naming the first field of `values` that is out of bounds; None is allowed."""
-    for name in names:
-        value = getattr(values, name)
-        if value is not None and not bound.holds(value):
-            raise ValueError(f"{name}: expected a number {bound.text}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,56 +186,3 @@ def digest_of(values: Any) -> str:
         values = dataclasses.asdict(values)
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def parse(kind: type[T], values: Any, where: str) -> T:
-    """Build the dataclass `kind` from nested plain values, refusing what it does not know.
-
-    Raises `UserError` naming `where` for an unknown key (with the nearest known one), a missing
-    key, a value of another type or a number out of bounds. Whole numbers are accepted for floats.
-    """
-    if not isinstance(values, Mapping):
-        raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in fields:
-            raise unknown_key(where, key, fields)
-    for name, spec in fields.items():
-        required = spec.default is dataclasses.MISSING
-        if required and spec.default_factory is dataclasses.MISSING and name not in values:
-            raise UserError(f"{where}: key {name} is missing")
-    parsed = {k: _value(hints[k], v, f"{where}.{k}") for k, v in values.items()}
-    try:
-        return kind(**parsed)
-    except ValueError as error:
-        raise UserError(f"{where}.{error}") from error
-
-
-def unknown_key(
-    where: str, key: object, known: typing.Iterable[str], what: str = "key"
-) -> UserError:
-    """The error for a name that nobody knows, with the nearest known one as remedy."""
-    known = list(known)
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    return UserError(f"{where}: unknown {what} {key}; {remedy}")
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return parse(typing.cast(type, hint), value, where)
-    if origin is Literal:
-        if value not in args:
-            raise UserError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _value(next(a for a in args if a is not type(None)), value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if (hint is int and isinstance(value, bool)) or not isinstance(value, hint):
-        raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
-    return value

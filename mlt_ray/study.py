@@ -14,7 +14,7 @@ rows:
 """
 
 import copy
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,8 @@ import yaml
 from mlt_ray.documents import Loader, read_yaml, shipped_folder
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import parse_model
-from mlt_ray.spec import (
-    DEFAULT,
-    SECTIONS,
-    FeatureSpec,
-    FoldSpec,
-    ModelSpec,
-    TrainingSpec,
-    parse,
-    unknown_key,
-)
+from mlt_ray.parsing import check_keys, parse, unknown_key
+from mlt_ray.spec import DEFAULT, SECTIONS, FeatureSpec, FoldSpec, ModelSpec, TrainingSpec
 
 _KEYS = ("title", "seeds", "base", "rows")
 _ROW_KEYS = ("name", "published", *SECTIONS)
@@ -191,16 +183,6 @@ def _published(values: Any, where: str) -> Published | None:
 
 def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
-
-
-def check_keys(where: str, values: Any, known: Iterable[str]) -> None:
-    """`UserError` where `values` is no mapping or has a key that is not known."""
-    known = list(known)
-    if not isinstance(values, Mapping):
-        raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
-    for key in values:
-        if key not in known:
-            raise unknown_key(where, key, known)
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ PACKAGE = Path(mlt_ray.__file__).parent
 
 LAYERS = (
     {"errors", "labels", "display", "options"},
-    {"spec", "documents"},
+    {"parsing", "documents", "metrics"},
+    {"spec"},
     {"storage"},
     {"corpus", "batch"},
     {"features", "models"},

@@ -13,16 +13,8 @@ import pytest
 
 from mlt_ray.errors import UserError
 from mlt_ray.models.specs import MultilevelSpec
-from mlt_ray.spec import (
-    FeatureSpec,
-    FoldSpec,
-    FramesSpec,
-    Run,
-    RunSpec,
-    TrainingSpec,
-    digest_of,
-    parse,
-)
+from mlt_ray.parsing import parse
+from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, Run, RunSpec, TrainingSpec, digest_of
 
 RUN = Run(spec=RunSpec(corpus="c0ffee", model=MultilevelSpec()), fold=2, seed=3)
 

@@ -14,7 +14,8 @@ from mlt_ray.models.specs import (
     XuSpec,
     YoonSpec,
 )
-from mlt_ray.spec import ModelSpec, parse, unknown_key
+from mlt_ray.parsing import parse, unknown_key
+from mlt_ray.spec import ModelSpec
 
 if TYPE_CHECKING:
     from mlt_ray.batch import InputSizes

@@ -7,7 +7,8 @@ table), the compared system's paper or code, or *assumed*.
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlt_ray.spec import ABOVE_0, SHARE, ModelSpec, Need, at_least, require
+from mlt_ray.parsing import ABOVE_0, SHARE, at_least, require
+from mlt_ray.spec import ModelSpec, Need
 
 Cell = Literal["lstm", "gru"]
 

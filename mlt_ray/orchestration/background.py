@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from mlt_ray.orchestration.jobs import Observer
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import Epoch
+from mlt_ray.storage.report import Epoch
 
 
 class Background:

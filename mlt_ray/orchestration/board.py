@@ -15,7 +15,7 @@ from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import Epoch
+from mlt_ray.storage.report import Epoch
 
 SCORES = ("dev_wa", "dev_ua", "train_loss", "dev_loss")
 TAGS = ("study", "row", "fold", "seed")

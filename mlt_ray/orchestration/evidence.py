@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mlt_ray.space import Objective
-from mlt_ray.storage.store import Epoch, RunReport
+from mlt_ray.storage.report import Epoch, RunReport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Protocol
 from mlt_ray.errors import StoreFull
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.storage.store import Epoch
+from mlt_ray.storage.report import Epoch
 
 Pack = tuple[Run, ...]
 """Runs of one RunSpec that one worker trains side by side; most packs hold one run."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import Epoch
+from mlt_ray.storage.report import Epoch
 
 REPORT_INTERVAL_S = 1.0
 """Least time between two messages to the driver: each costs the trial a round trip."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from mlt_ray.documents import read_yaml, shipped_folder
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.resources import Resources
-from mlt_ray.spec import parse, unknown_key
+from mlt_ray.parsing import parse, unknown_key
 
 
 @dataclass(frozen=True, kw_only=True)

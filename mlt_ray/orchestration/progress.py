@@ -13,7 +13,8 @@ from rich.text import Text
 from mlt_ray.display import duration
 from mlt_ray.orchestration.plan import Plan, PlannedRow
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import Epoch, Store
+from mlt_ray.storage.report import Epoch
+from mlt_ray.storage.store import Store
 
 MARKS = {
     "done": ("●", "green"),

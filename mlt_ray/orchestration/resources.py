@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mlt_ray.errors import UserError
-from mlt_ray.spec import ABOVE_0, Bound, RunSpec, at_least, require
+from mlt_ray.parsing import ABOVE_0, Bound, at_least, require
+from mlt_ray.spec import RunSpec
 
 GPUS = Bound(
     lambda value: 0 <= value <= 1 or (float(value).is_integer() and value > 1),

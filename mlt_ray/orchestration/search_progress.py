@@ -19,7 +19,7 @@ from mlt_ray.orchestration.progress import LINE_INTERVAL_S, MARKS
 from mlt_ray.orchestration.search import Configuration, CrossValidationSearch, State
 from mlt_ray.spec import Run
 from mlt_ray.storage.files import write_bytes
-from mlt_ray.storage.store import Epoch
+from mlt_ray.storage.report import Epoch
 
 if TYPE_CHECKING:
     from mlt_ray.orchestration.tracking import Tracker

@@ -24,7 +24,8 @@ from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay
 from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.setting import Setting
-from mlt_ray.spec import Run, RunSpec, unknown_key
+from mlt_ray.parsing import unknown_key
+from mlt_ray.spec import Run, RunSpec
 from mlt_ray.study import Study
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from mlt_ray.labels import CLASSES
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.spec import Run, digest_of
 from mlt_ray.storage.lease import acquire
-from mlt_ray.storage.store import PARTS, Epoch, RunReport, Store
+from mlt_ray.storage.report import PARTS, Epoch, RunReport
+from mlt_ray.storage.store import Store
 
 FLUSH_INTERVAL_S = 5.0
 """Least time between two writes of one run's curve while it is computed."""

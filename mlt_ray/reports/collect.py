@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate
-from mlt_ray.spec import unknown_key
 from mlt_ray.storage.store import Store
 from mlt_ray.study import file_names
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.labels import CLASSES
-from mlt_ray.storage.store import RunReport
-from mlt_ray.training.metrics import score
+from mlt_ray.metrics import score
+from mlt_ray.storage.report import RunReport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,13 +21,13 @@ from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
+from mlt_ray.metrics import score
 from mlt_ray.models.specs import ClassicalSpec
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier
 from mlt_ray.training.learner import milliseconds
 from mlt_ray.training.loop import FinishedRun, environment
-from mlt_ray.training.metrics import score
 
 TEMPERATURES: Final = (0.01, 100.0)
 """Bounds of T: a dev part without an error would have it at 0."""

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import TRAINING_PAIRS, FoldData, step_order
 from mlt_ray.labels import CLASSES
+from mlt_ray.metrics import score
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.system import System
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import Epoch, Predictions
+from mlt_ray.storage.report import Epoch, Predictions
 from mlt_ray.training.adam import Adam
 from mlt_ray.training.group import ALONE, Group, Loss
-from mlt_ray.training.metrics import score
 from mlt_ray.training.precision import casting
 
 

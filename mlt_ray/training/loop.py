@@ -21,12 +21,12 @@ import mlt_ray
 from mlt_ray.errors import RunFailed, RunStopped, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
+from mlt_ray.metrics import score
 from mlt_ray.spec import NO_TF32, Run
-from mlt_ray.storage.store import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner, milliseconds
-from mlt_ray.training.metrics import score
 from mlt_ray.training.pack import Pack, steps_of_epoch
 from mlt_ray.training.precision import products
 from mlt_ray.training.replay import Record

@@ -42,7 +42,8 @@ from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import RunReport, Store
+from mlt_ray.storage.report import RunReport
+from mlt_ray.storage.store import Store
 from mlt_ray.training.fit import fit
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import MLT_RAY, fold_of, open_inputs, read_table

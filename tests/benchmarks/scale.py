@@ -35,7 +35,8 @@ from mlt_ray.orchestration.tracking import Tracker, default_uri
 from mlt_ray.reports.collect import collect
 from mlt_ray.reports.tables import write_tables
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, TrainingSpec
-from mlt_ray.storage.store import Epoch, Store
+from mlt_ray.storage.report import Epoch
+from mlt_ray.storage.store import Store
 from mlt_ray.study import Row, Study
 from tests.benchmarks.figures import (
     Column,

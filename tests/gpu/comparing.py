@@ -13,7 +13,7 @@ from torch import Tensor
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import PARTS
+from mlt_ray.storage.report import PARTS
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import FinishedRun, deterministic
 from mlt_ray.training.precision import products

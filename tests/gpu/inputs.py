@@ -36,6 +36,7 @@ from mlt_ray.models.specs import (
     XuSpec,
     YoonSpec,
 )
+from mlt_ray.parsing import parse
 from mlt_ray.spec import (
     FeatureSpec,
     FoldSpec,
@@ -46,7 +47,6 @@ from mlt_ray.spec import (
     RunSpec,
     TrainingSpec,
     digest_of,
-    parse,
 )
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store

@@ -24,8 +24,9 @@ from mlt_ray.models.bert import Bert, load_encoder
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.specs import BertSpec
-from mlt_ray.spec import FeatureSpec, FoldSpec, Need, Run, RunSpec, TrainingSpec, parse
-from mlt_ray.storage.store import Epoch
+from mlt_ray.parsing import parse
+from mlt_ray.spec import FeatureSpec, FoldSpec, Need, Run, RunSpec, TrainingSpec
+from mlt_ray.storage.report import Epoch
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.loop import FinishedRun, train
 from tests.tiny_encoder import WIDTH, change_config, write_encoder

@@ -14,7 +14,8 @@ from mlt_ray.models.specs import LiSpec, XuSpec, YoonSpec
 from mlt_ray.models.system import System
 from mlt_ray.models.xu import Xu
 from mlt_ray.models.yoon import Yoon
-from mlt_ray.spec import ModelSpec, parse
+from mlt_ray.parsing import parse
+from mlt_ray.spec import ModelSpec
 from tests.made_up import SIZES, littered, made_up, padded, picked
 
 YOON = YoonSpec(width=13)

@@ -9,7 +9,8 @@ import pytest
 
 from mlt_ray.orchestration.jobs import End, Outcome, Source
 from mlt_ray.spec import Run
-from mlt_ray.storage.store import Epoch, Predictions, RunReport, Store
+from mlt_ray.storage.report import Epoch, Predictions, RunReport
+from mlt_ray.storage.store import Store
 
 EPOCHS = 4
 

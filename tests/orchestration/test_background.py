@@ -5,7 +5,7 @@ import pytest
 from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.orchestration.background import Background
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.storage.store import Epoch
+from mlt_ray.storage.report import Epoch
 
 RUN = Run(spec=RunSpec(corpus="c", model=MultilevelSpec()), fold=1, seed=1)
 EPOCH = Epoch(epoch=1, train_loss=1.0, dev_loss=1.0, dev_wa=0.5, dev_ua=0.5, ended_ms=1)

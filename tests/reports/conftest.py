@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mlt_ray.storage.store import RunReport
+from mlt_ray.storage.report import RunReport
 
 Report = Callable[..., RunReport]
 

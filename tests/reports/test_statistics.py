@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
+from mlt_ray.metrics import score
 from mlt_ray.reports.statistics import aggregate
-from mlt_ray.storage.store import RunReport
-from mlt_ray.training.metrics import score
+from mlt_ray.storage.report import RunReport
 
 Report = Callable[..., RunReport]
 

@@ -27,7 +27,8 @@ from mlt_ray.reports.tables import (
     write_tables,
 )
 from mlt_ray.storage.files import write_json
-from mlt_ray.storage.store import RunReport, Store
+from mlt_ray.storage.report import RunReport
+from mlt_ray.storage.store import Store
 
 Report = Callable[..., RunReport]
 

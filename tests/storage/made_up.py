@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlt_ray.storage.store import Predictions, RunReport
+from mlt_ray.storage.report import Predictions, RunReport
 
 DIGEST = "0123456789abcdef"
 REPORT = RunReport(

@@ -17,7 +17,8 @@ from mlt_ray.errors import StoreFull, UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.storage.files import filling, replacing, write_bytes
 from mlt_ray.storage.lease import acquire
-from mlt_ray.storage.store import Predictions, RunReport, Store
+from mlt_ray.storage.report import Predictions, RunReport
+from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import Checkpoint
 
 MEBIBYTE = 2**20

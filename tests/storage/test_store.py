@@ -15,14 +15,8 @@ from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.storage import store as store_module
 from mlt_ray.storage.files import replacing, write_bytes, write_json
-from mlt_ray.storage.store import (
-    Epoch,
-    Predictions,
-    RunReport,
-    Store,
-    curve_csv,
-    predictions_csv,
-)
+from mlt_ray.storage.report import Epoch, Predictions, RunReport, curve_csv, predictions_csv
+from mlt_ray.storage.store import Store
 
 EPOCHS = tuple(
     Epoch(epoch=n, train_loss=1 / n, dev_loss=2 / n, dev_wa=0.3, dev_ua=0.1 + 0.2, ended_ms=17 * n)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from mlt_ray.features.batching import FoldData
+from mlt_ray.metrics import Scores, score
 from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.spec import FeatureSpec, ModelSpec, Run, RunSpec, TrainingSpec
-from mlt_ray.storage.store import PARTS
+from mlt_ray.storage.report import PARTS
 from mlt_ray.training import learner
 from mlt_ray.training.loop import FinishedRun, train
-from mlt_ray.training.metrics import Scores, score
 
 CPU = torch.device("cpu")
 EPOCHS = 3

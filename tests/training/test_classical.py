@@ -27,7 +27,8 @@ from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.specs import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
-from mlt_ray.storage.store import PARTS, Epoch, Store
+from mlt_ray.storage.report import PARTS, Epoch
+from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study
 from mlt_ray.training import classical
 from mlt_ray.training.classical import best_temperature, best_weight, fit_classical

@@ -19,7 +19,7 @@ from mlt_ray.labels import CLASSES
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.spec import FoldSpec, Run
-from mlt_ray.storage.store import PARTS, Epoch
+from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.training import learner
 from mlt_ray.training.adam import Adam
 from mlt_ray.training.checkpoint import Checkpoint

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from mlt_ray.training.metrics import score
+from mlt_ray.metrics import score
 
 CLASSES = range(4)
 

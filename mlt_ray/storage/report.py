@@ -1,0 +1,84 @@
+"""What a finished run leaves: its report, its predictions and its learning curve."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mlt_ray.labels import CLASSES
+
+PARTS = ("dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of the learning curve; scores are shares in 0–1, losses mean cross entropies."""
+
+    epoch: int
+    train_loss: float
+    dev_loss: float
+    dev_wa: float
+    dev_ua: float
+    ended_ms: int  # Unix time; the same value reaches MLflow, so that a replay adds nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Predictions for one part: ids, (N,) labels and (N, 4) class probabilities."""
+
+    utterances: tuple[str, ...]
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a finished run leaves: scores of both parts, the chosen epoch and its circumstances.
+
+    `scores` maps part → {wa, ua, macro_f1, confusion}; `spec` is the RunSpec's values.
+    """
+
+    digest: str
+    spec: dict[str, Any]
+    fold: int
+    seed: int
+    scores: dict[str, dict[str, Any]]
+    best_epoch: int
+    curve: tuple[Epoch, ...]
+    part_sizes: dict[str, int]
+    num_parameters: int
+    started_ms: int
+    ended_ms: int
+    computed_s: float
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunReport":
+        """The report that `dataclasses.asdict` and JSON made `values` of."""
+        curve = tuple(Epoch(**e) for e in values["curve"])
+        return cls(**{**values, "curve": curve})
+
+
+def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
+    """One line an utterance: part, id, true class, predicted class, a probability a class."""
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerow(["part", "utterance", "emotion", "predicted", *CLASSES])
+    for part, found in predictions.items():
+        for name, label, row in zip(
+            found.utterances, found.labels, found.probabilities, strict=True
+        ):
+            values = [f"{p:.6f}" for p in row]
+            writer.writerow([part, name, CLASSES[label], CLASSES[int(row.argmax())], *values])
+    return output.getvalue()
+
+
+def curve_csv(curve: tuple[Epoch, ...]) -> str:
+    """The learning curve, one line an epoch."""
+    names = [f.name for f in dataclasses.fields(Epoch)]
+    rows = [",".join(str(getattr(e, n)) for n in names) for e in curve]
+    return "\n".join([",".join(names), *rows]) + "\n"
