@@ -186,7 +186,7 @@ def demo(
     out: Out = None,
 ) -> None:
     """Run the whole way on an embedded corpus: speech, features, 75 runs, tables."""
-    from mlt_ray.corpus.demo import write_demo
+    from mlt_ray.corpus.synthetic.demo import write_demo
     from mlt_ray.orchestration.setting import Setting
     from mlt_ray.orchestration.studies import Request
     from mlt_ray.orchestration.tracking import default_uri
@@ -269,7 +269,7 @@ def corpus_demo(
     utterances: Annotated[int, typer.Option(min=20)] = 600,
 ) -> None:
     """Write the demo corpus, in IEMOCAP's layout."""
-    from mlt_ray.corpus.demo import write_demo
+    from mlt_ray.corpus.synthetic.demo import write_demo
 
     with counting("utterances spoken", utterances) as count:
         write_demo(out, seed=seed, utterances=utterances, progress=count)
@@ -283,8 +283,8 @@ def corpus_synthesize(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
 ) -> None:
     """Voice any texts with emotional prosody, in IEMOCAP's layout."""
-    from mlt_ray.corpus.lines import read_texts
-    from mlt_ray.corpus.synthesize import write_corpus
+    from mlt_ray.corpus.synthetic.lines import read_texts
+    from mlt_ray.corpus.synthetic.synthesize import write_corpus
 
     lines = read_texts(texts)
     with counting("utterances spoken", len(lines)) as count:
@@ -298,7 +298,7 @@ def corpus_check(
 ) -> None:
     """Describe a corpus and name what is wrong with it; exit 2 if that would break a run."""
     from mlt_ray.corpus.check import check_corpus, render
-    from mlt_ray.corpus.read import read_corpus
+    from mlt_ray.corpus.readers.read import read_corpus
 
     console = Console()
     with console.status("reading every recording"):

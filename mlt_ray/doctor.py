@@ -65,7 +65,7 @@ def _packages() -> str:
 def _torchaudio() -> str:
     import numpy as np
 
-    from mlt_ray.features.audio import log_mel
+    from mlt_ray.features.frames import log_mel
     from mlt_ray.spec import FramesSpec
 
     second = np.sin(np.arange(16_000) * 0.1).astype(np.float32)
@@ -169,7 +169,7 @@ def _egemaps() -> str:
 
 
 def _speech() -> str:
-    from mlt_ray.corpus.speech import Prosody, Synthesizer
+    from mlt_ray.corpus.synthetic.speech import Prosody, Synthesizer
 
     waveform, words = Synthesizer().say("hello there", "en-us+f1", Prosody())
     return f"hello there: {len(waveform) / 16_000:.1f} s, {len(words)} word times"

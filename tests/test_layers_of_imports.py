@@ -95,7 +95,7 @@ def test_training_loads_no_orchestration() -> None:
         "mlt_ray.training.loop",
         "mlt_ray.models.registry",
         "mlt_ray.features.batching",
-        "mlt_ray.corpus.read",
+        "mlt_ray.corpus.readers.read",
     )
     assert {"torch", "mlt_ray"} <= loaded
     assert not loaded & ORCHESTRATORS

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mlt_ray.corpus.alignment import align
 from mlt_ray.corpus.folds import make_folds, session_names
-from mlt_ray.corpus.iemocap import dialog_kind
+from mlt_ray.corpus.readers.iemocap import dialog_kind
 from mlt_ray.corpus.recordings import Progress, Samples, decode_all
 from mlt_ray.corpus.texts import has_tags, spoken_words, text_key
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance

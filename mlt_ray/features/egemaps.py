@@ -11,14 +11,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mlt_ray.features.prosody import described, smile, vectors_of
+from mlt_ray.corpus.audio import each_recording
+from mlt_ray.features.prosody import described, smile
 
 NUM_VALUES: Final = 88
 
 
 def egemaps_vectors(paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """(1, 88) of each recording, in order. Raises `UserError` for one that cannot be read."""
-    return vectors_of(paths, egemaps)
+    return each_recording(paths, lambda samples: egemaps(samples)[None])
 
 
 def egemaps(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

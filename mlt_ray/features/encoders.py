@@ -16,8 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 from mlt_ray.errors import UserError
-from mlt_ray.features.audio import SAMPLE_RATE_HZ
 from mlt_ray.spec import digest_of
 from mlt_ray.storage.files import replacing
 from mlt_ray.storage.store import Store

@@ -1,19 +1,15 @@
 """Computes what a corpus lacks in the cache: frames, tokens with phonemes, word vectors."""
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.phonemes import Phonemizer
@@ -88,35 +84,21 @@ def _extract_frames(
         return 0
     name = f"{spec.kind.replace('_', '-')} frames"
     progress(name, 0, len(keys))
-    import_torchaudio()
-    with ThreadPoolExecutor(os.cpu_count()) as pool, one_thread_each():
-        done = 0
-        for chunk in chunks(keys, SEGMENT):
-            arrays = list(pool.map(lambda k: _frames(by_audio[k].audio, spec), chunk))
-            cache.frames.add(dict(zip(chunk, arrays, strict=True)))
-            sums = map(_moments, arrays)
-            cache.moments.add(dict(zip(chunk, sums, strict=True)))
-            done += len(chunk)
-            progress(name, done, len(keys))
+    computed = each_recording([by_audio[k].audio for k in keys], lambda x: _frames(x, spec))
+    done = 0
+    for chunk in chunks(keys, SEGMENT):
+        arrays = list(islice(computed, len(chunk)))
+        cache.frames.add(dict(zip(chunk, arrays, strict=True)))
+        sums = map(_moments, arrays)
+        cache.moments.add(dict(zip(chunk, sums, strict=True)))
+        done += len(chunk)
+        progress(name, done, len(keys))
     return len(keys)
 
 
-@contextlib.contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Torch computes with one thread inside the block: the pool's threads are the parallelism."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _frames(path: Path, spec: FramesSpec) -> np.ndarray:
+def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:
     """(T, F) float16: the rounding, 0.004 at a log energy of 8, is far below a frame's noise."""
-    return compute_frames(read_audio(path), SAMPLE_RATE_HZ, spec).astype(np.float16)
+    return compute_frames(samples, SAMPLE_RATE_HZ, spec).astype(np.float16)
 
 
 def _moments(frames: np.ndarray) -> np.ndarray:

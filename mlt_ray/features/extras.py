@@ -119,14 +119,15 @@ def extract_extra(
     source, cache = SOURCES[need.name], open_cache(context)
     by_key = {source.key(u): u for u in corpus.utterances}
     keys = cache.missing(by_key)
+    if not keys:
+        return 0
     # Asked once for all: what computes the arrays may take seconds to load.
     arrays = source.compute([by_key[k] for k in keys], context)
     for start in range(0, len(keys), SEGMENT):
         progress(need.name, start, len(keys))
         chunk = keys[start : start + SEGMENT]
         cache.add(dict(zip(chunk, islice(arrays, len(chunk)), strict=True)))
-    if keys:
-        progress(need.name, len(keys), len(keys))
+    progress(need.name, len(keys), len(keys))
     return len(keys)
 
 

@@ -6,14 +6,17 @@ recording shorter than a window is padded with zeros to a single frame.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.audio import kaldi_samples, log_mel
 from mlt_ray.spec import FramesSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Frames = NDArray[np.float32]
 
@@ -21,6 +24,9 @@ Frames = NDArray[np.float32]
 _MFCC_BANDS: Final = 26
 _MFCC_LOWEST_HZ: Final = 0.0
 
+# Kaldi's floor under an energy (float32 epsilon) is meant for samples of 16 bits, ±32768: for
+# samples within ±1 it would cut off everything quieter than about -60 dB.
+_KALDI_SCALE = 32_768.0
 _SMALLEST_POWER: Final = 2.0**-23  # float32 epsilon, as Kaldi has it
 
 
@@ -30,6 +36,46 @@ def compute_frames(waveform: NDArray[np.float32], sample_rate_hz: int, spec: Fra
     Raises `UserError` where the kind cannot have `spec.num_bins` values.
     """
     return KINDS[spec.kind](waveform, sample_rate_hz, spec)
+
+
+def log_mel(
+    waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec
+) -> NDArray[np.float32]:
+    """Log-mel energies (T, C) of samples (N,) in [-1, 1], deterministic (no dither).
+
+    ``T = 1 + (N - window) // hop`` with window and hop in samples: frames lie wholly inside the
+    recording. One shorter than a window is padded with zeros to a single frame. Values are natural
+    logarithms of power; silence is ``log(2**-23)``, about -15.9.
+
+    The mel filters are Kaldi's triangles from 20 Hz to half the sample rate. At the paper's
+    128 bins, 25 ms and 16 kHz (FFT of 512), the triangle of bin 3 (62.9 to 93.0 Hz) lies between
+    two lines of the spectrum (62.5 and 93.75 Hz), so that this bin, and no other, is constant:
+    whoever standardises bins must not divide by its deviation of zero.
+    """
+    from torchaudio.compliance import kaldi
+
+    frames = kaldi.fbank(
+        kaldi_samples(waveform, sample_rate_hz, spec.window_ms),
+        num_mel_bins=spec.num_bins,
+        frame_length=spec.window_ms,
+        frame_shift=spec.hop_ms,
+        sample_frequency=sample_rate_hz,
+        dither=0.0,
+    )
+    values: NDArray[np.float32] = frames.numpy()
+    return values
+
+
+def kaldi_samples(waveform: NDArray[np.float32], sample_rate_hz: int, window_ms: float) -> "Tensor":
+    """Samples (N,) in [-1, 1] as Kaldi takes them: (1, N) float32 in ±32768, a window at least."""
+    import torch
+
+    if waveform.ndim != 1:
+        raise ValueError(f"expected samples of shape (N,), got {waveform.shape}")
+    samples = torch.from_numpy(np.asarray(waveform, dtype=np.float32)) * _KALDI_SCALE
+    # Kaldi rounds the window down to whole samples; it has no frame for anything shorter.
+    missing = max(0, int(sample_rate_hz * window_ms * 0.001) - len(samples))
+    return torch.nn.functional.pad(samples, (0, missing))[None]
 
 
 def mfcc(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:

@@ -8,8 +8,7 @@ N samples, T frames (every 10 ms).
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from opensmile import Smile
     from pandas import DataFrame
+from mlt_ray.corpus.audio import each_recording
 
 _F0: Final = "F0final_sma"
 _VOICED: Final = ("F0final_sma", "logHNR_sma")
@@ -39,26 +39,11 @@ ratio, the probability of voicing, and loudness (the sum of an auditory spectrum
 NUM_VALUES: Final = len(CONTOURS) * len(STATISTICS)
 
 _SHORTEST: Final = SAMPLE_RATE_HZ // 10
-_BLOCK: Final = 64
 
 
 def prosody_vectors(paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """(1, 35) of each recording, in order. Raises `UserError` for one that cannot be read."""
-    return vectors_of(paths, prosody)
-
-
-def vectors_of(
-    paths: Sequence[Path], compute: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-) -> Iterator[NDArray[np.float32]]:
-    """(1, …) of each recording, in order: what `compute` makes of its samples at 16 kHz.
-
-    Raises `UserError` for a recording that cannot be read.
-    """
-    import_torchaudio()
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(paths), _BLOCK):
-            block = paths[start : start + _BLOCK]
-            yield from pool.map(lambda path: compute(read_audio(path))[None], block)
+    return each_recording(paths, lambda samples: prosody(samples)[None])
 
 
 def prosody(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

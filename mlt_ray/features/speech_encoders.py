@@ -10,9 +10,7 @@ N samples at 16 kHz, T states of H values.
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,15 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mlt_ray.features.audio import SAMPLE_RATE_HZ, import_torchaudio, read_audio
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.features.encoders import RESEMBLYZER_WEIGHTS
-from mlt_ray.features.extract import one_thread_each
 
 Samples = NDArray[np.float32]
 States = Callable[[Samples], Tensor]
 """From samples (N,) in [-1, 1] to states (T, H)."""
-
-_BLOCK: Final = 64
 
 # Resemblyzer's own values.
 _MEL_BINS: Final = 40
@@ -47,14 +42,10 @@ def speech_vectors(folder: Path, paths: Sequence[Path]) -> Iterator[NDArray[np.f
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     states = open_encoder(folder, device)
-    import_torchaudio()
-    with ThreadPoolExecutor(1 if device.type == "cuda" else os.cpu_count()) as pool:
-        for start in range(0, len(paths), _BLOCK):
-            # Nothing is yielded inside: the number of threads is everybody's.
-            with one_thread_each():
-                block = paths[start : start + _BLOCK]
-                vectors = list(pool.map(lambda path: pooled(states(read_audio(path))), block))
-            yield from (vector.cpu().numpy()[None] for vector in vectors)
+    num_threads = 1 if device.type == "cuda" else None
+    return each_recording(
+        paths, lambda samples: pooled(states(samples)).cpu().numpy()[None], num_threads
+    )
 
 
 def pooled(states: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars
 from mlt_ray.errors import UserError

@@ -17,7 +17,7 @@ from typing import Any
 import soundfile
 from rich.console import Console
 
-from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.extract import extract
 from mlt_ray.features.extras import Context, extract_extra

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.folds import make_folds
-from mlt_ray.corpus.manifest import FILE_NAME
-from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.readers.manifest import FILE_NAME
+from mlt_ray.corpus.readers.read import read_corpus
+from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import Bars
 from mlt_ray.features.batching import FoldData

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 
-from mlt_ray.corpus.demo import write_demo
+from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed
 from mlt_ray.spec import Run

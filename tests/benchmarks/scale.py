@@ -23,8 +23,8 @@ from typing import Any
 
 from rich.console import Console
 
-from mlt_ray.corpus.demo import write_demo
 from mlt_ray.corpus.folds import NUM_FOLDS
+from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.orchestration.plan import left_of, make_plan, recorded
 from mlt_ray.orchestration.prepare import resolve
 from mlt_ray.orchestration.progress import ProgressDisplay

@@ -14,8 +14,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from mlt_ray.corpus.manifest import read_manifest
-from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.readers.manifest import read_manifest
+from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.orchestration.plan import PlannedRow
@@ -119,7 +119,7 @@ def test_a_sample_keeps_every_class_of_every_session(raw: Any) -> None:
 
 
 def test_a_manifest_describes_the_same_utterances(tmp_path: Path) -> None:
-    from mlt_ray.corpus.demo import write_demo
+    from mlt_ray.corpus.synthetic.demo import write_demo
 
     write_demo(tmp_path / "demo", utterances=20)
     corpus = read_corpus(tmp_path / "demo")

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.display import duration
 from mlt_ray.storage.store import Store
 from mlt_ray.study import load_study

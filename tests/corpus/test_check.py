@@ -6,8 +6,8 @@ import soundfile as sf
 from rich.console import Console
 
 from mlt_ray.corpus.check import Difference, check_corpus, render
-from mlt_ray.corpus.iemocap import read_iemocap
-from mlt_ray.corpus.manifest import read_manifest
+from mlt_ray.corpus.readers.iemocap import read_iemocap
+from mlt_ray.corpus.readers.manifest import read_manifest
 
 NO_FOLDS = "folds: no protocol can split this corpus"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlt_ray.corpus.demo import write_demo
+from mlt_ray.corpus.synthetic.demo import write_demo
 from tests.crashes.journal import Journal, wait_until
 from tests.end_to_end.conftest import STUDY, members, mlt_ray, start_mlt_ray
 

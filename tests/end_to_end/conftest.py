@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray.corpus.demo import write_demo
+from mlt_ray.corpus.synthetic.demo import write_demo
 
 # Two rows, two epochs: what is tested is the orchestration, not the scores.
 STUDY = """

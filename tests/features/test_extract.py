@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from mlt_ray.corpus.audio import read_audio
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.features.audio import log_mel, read_audio
 from mlt_ray.features.extract import FeatureCache, chunks, extract
+from mlt_ray.features.frames import log_mel
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
@@ -108,7 +109,7 @@ def test_a_second_time_computes_nothing(
     spoken = corpus(speak(1, "Well, hello."), speak(2, "Goodbye."))
     extract(spoken, SPEC, store, vectors, letters)
     files = set(store.root.rglob("*"))
-    monkeypatch.setattr("mlt_ray.features.extract.read_audio", None)
+    monkeypatch.setattr("mlt_ray.corpus.audio.read_audio", None)
     monkeypatch.setattr(type(vectors), "lookup", None)
     asked = len(letters.asked)
     told: list[str] = []

@@ -5,8 +5,7 @@ import pytest
 import scipy.fft
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.audio import log_mel
-from mlt_ray.features.frames import KINDS, compute_frames
+from mlt_ray.features.frames import KINDS, compute_frames, log_mel
 from mlt_ray.spec import FramesSpec
 
 MFCC = FramesSpec(kind="mfcc", num_bins=39, window_ms=25.0, hop_ms=10.0)
@@ -132,3 +131,77 @@ def test_a_number_of_values_that_a_kind_cannot_have_is_refused(kind, num_bins, m
     spec = FramesSpec(kind=kind, num_bins=num_bins)
     with pytest.raises(UserError, match=message):
         compute_frames(noise(1601), 16_000, spec)
+
+
+def tone(frequency_hz, sample_rate_hz, duration_s=0.5):
+    times = np.arange(int(duration_s * sample_rate_hz)) / sample_rate_hz
+    return (0.5 * np.sin(2 * np.pi * frequency_hz * times)).astype(np.float32)
+
+
+def kaldi_fbank(samples, rate, num_bins, window, hop, fft_size):
+    """Kaldi's compute-fbank-feats in double precision, one frame and one bin at a time."""
+    edges = np.linspace(mel(20.0), mel(rate / 2), num_bins + 2)
+    lines = mel(np.arange(fft_size // 2) * rate / fft_size)
+    shape = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / (window - 1))) ** 0.85
+    rows = []
+    for start in range(0, len(samples) - window + 1, hop):
+        frame = samples[start : start + window].astype(float) * 32768
+        frame = frame - frame.mean()
+        frame = frame - 0.97 * np.concatenate([frame[:1], frame[:-1]])
+        power = np.abs(np.fft.rfft(frame * shape, fft_size))[:-1] ** 2
+        row = []
+        for left, center, right in zip(edges, edges[1:], edges[2:], strict=False):
+            rising, falling = (lines - left) / (center - left), (right - lines) / (right - center)
+            triangle = np.clip(np.minimum(rising, falling), 0, None)
+            row.append(np.log(max(triangle @ power, 2.0**-23)))
+        rows.append(row)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(
+    ("rate", "spec", "window", "hop", "fft_size"),
+    [
+        (16_000, FramesSpec(num_bins=23, window_ms=23.0, hop_ms=7.0), 368, 112, 512),
+        (16_000, FramesSpec(), 400, 192, 512),
+        (8_000, FramesSpec(num_bins=41, window_ms=37.0, hop_ms=11.0), 296, 88, 512),
+    ],
+)
+def test_frames_are_those_of_kaldi(rate, spec, window, hop, fft_size):
+    samples = noise(7919)
+    expected = kaldi_fbank(samples, rate, spec.num_bins, window, hop, fft_size)
+    frames = log_mel(samples, rate, spec)
+    assert frames.dtype == np.float32
+    np.testing.assert_allclose(frames, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "num_frames"), [(0, 1), (1, 1), (399, 1), (400, 1), (591, 1), (592, 2)]
+)
+def test_there_is_always_a_frame(num_samples, num_frames):
+    frames = log_mel(noise(num_samples), 16_000, FramesSpec())
+    assert frames.shape == (num_frames, 128)
+    assert np.isfinite(frames).all()
+
+
+def test_twice_as_loud_is_four_times_the_energy():
+    quiet, loud = (log_mel(gain * noise(5003), 16_000, FramesSpec()) for gain in (0.1, 0.2))
+    filled = np.arange(128) != 3
+    np.testing.assert_allclose((loud - quiet)[:, filled], np.log(4), atol=1e-3)
+
+
+def test_one_bin_of_the_paper_is_constant():
+    frames = log_mel(noise(16_001), 16_000, FramesSpec())
+    assert np.flatnonzero(frames.std(axis=0) == 0).tolist() == [3]
+    assert frames[0, 3] == pytest.approx(np.log(2.0**-23))
+
+
+def test_a_tone_sounds_in_the_bin_of_its_frequency():
+    frames = log_mel(tone(1009, 16_000), 16_000, FramesSpec(num_bins=61))
+    centers = np.linspace(mel(20), mel(8000), 63)[1:-1]
+    loudest = int(frames.mean(axis=0).argmax())
+    assert loudest == int(np.abs(centers - mel(1009)).argmin())
+
+
+def test_log_mel_refuses_two_channels():
+    with pytest.raises(ValueError, match="shape"):
+        log_mel(np.zeros((7, 2), np.float32), 16_000, FramesSpec())

@@ -108,7 +108,7 @@ def test_statistics_of_next_to_nothing_are_finite(contour, counted, expected):
 
 
 def test_recordings_come_in_their_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("mlt_ray.features.prosody._BLOCK", 2)
+    monkeypatch.setattr("mlt_ray.corpus.audio.BLOCK", 2)
     paths = [tmp_path / f"{pitch}.wav" for pitch in (131, 211, 307)]
     for path in paths:
         sf.write(path, voice(float(path.stem), 0.3), RATE_HZ, subtype="FLOAT")

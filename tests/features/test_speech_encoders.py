@@ -12,7 +12,6 @@ import torch
 from transformers import AutoModel
 
 from mlt_ray.errors import UserError
-from mlt_ray.features import speech_encoders
 from mlt_ray.features.encoders import SPEECH, SPEECH_FAMILY, Encoder, find_encoder
 from mlt_ray.features.speech_encoders import (
     louder,
@@ -176,7 +175,7 @@ def test_recordings_are_read_block_by_block(
     folder = write_speech_encoder(tmp_path / "tiny")
     paths = write(tmp_path / "audio")
     expected = list(speech_vectors(folder, paths))
-    monkeypatch.setattr(speech_encoders, "_BLOCK", 3)
+    monkeypatch.setattr("mlt_ray.corpus.audio.BLOCK", 3)
     found = list(speech_vectors(folder, paths))
     assert len(found) == len(paths)
     np.testing.assert_array_equal(found, expected)

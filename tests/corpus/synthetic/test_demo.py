@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mlt_ray.corpus.demo import CLASS_SHARES, demo_lines, write_demo
-from mlt_ray.corpus.iemocap import read_iemocap
+from mlt_ray.corpus.readers.iemocap import read_iemocap
+from mlt_ray.corpus.synthetic.demo import CLASS_SHARES, demo_lines, write_demo
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from mlt_ray.corpus.iemocap import read_iemocap
-from mlt_ray.corpus.lines import Line, read_texts
-from mlt_ray.corpus.speech import Prosody, Synthesizer, readable, words_to_say
-from mlt_ray.corpus.synthesize import write_corpus
+from mlt_ray.corpus.readers.iemocap import read_iemocap
+from mlt_ray.corpus.synthetic.lines import Line, read_texts
+from mlt_ray.corpus.synthetic.speech import Prosody, Synthesizer, readable, words_to_say
+from mlt_ray.corpus.synthetic.synthesize import write_corpus
 from mlt_ray.corpus.texts import normalise_word, spoken_words
 from mlt_ray.errors import UserError
 

@@ -1,7 +1,7 @@
 import pytest
 
-from mlt_ray.corpus.manifest import read_manifest
-from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.readers.manifest import read_manifest
+from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.errors import UserError
 
 HEADER = "path,text,emotion,speaker"

@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from mlt_ray.corpus.lines import Line
-from mlt_ray.corpus.synthesize import Progress, write_corpus
-from mlt_ray.corpus.voices import VOICES, draw_prosody
+from mlt_ray.corpus.synthetic.lines import Line
+from mlt_ray.corpus.synthetic.synthesize import Progress, write_corpus
+from mlt_ray.corpus.synthetic.voices import VOICES, draw_prosody
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 

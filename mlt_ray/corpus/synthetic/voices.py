@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from mlt_ray.corpus.speech import Prosody
+from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.labels import CLASSES
 
 

@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.alignment import FRAME_S, WordTime
-from mlt_ray.corpus.lines import Line
-from mlt_ray.corpus.speech import SAMPLE_RATE_HZ, Prosody, Samples, Synthesizer
-from mlt_ray.corpus.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
+from mlt_ray.corpus.synthetic.lines import Line
+from mlt_ray.corpus.synthetic.speech import SAMPLE_RATE_HZ, Prosody, Samples, Synthesizer
+from mlt_ray.corpus.synthetic.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
 from mlt_ray.errors import UserError
 
 _FRAME_SAMPLES: Final = round(FRAME_S * SAMPLE_RATE_HZ)

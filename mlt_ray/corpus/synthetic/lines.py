@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from mlt_ray.corpus.speech import Prosody
-from mlt_ray.corpus.voices import VOICES
+from mlt_ray.corpus.synthetic.speech import Prosody
+from mlt_ray.corpus.synthetic.voices import VOICES
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES, IEMOCAP_CODES
 

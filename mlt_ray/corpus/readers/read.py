@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mlt_ray.corpus.iemocap import find_iemocap, has_sessions, read_iemocap
-from mlt_ray.corpus.manifest import FILE_NAME, read_manifest
+from mlt_ray.corpus.readers.iemocap import find_iemocap, has_sessions, read_iemocap
+from mlt_ray.corpus.readers.manifest import FILE_NAME, read_manifest
 from mlt_ray.corpus.recordings import Progress
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError

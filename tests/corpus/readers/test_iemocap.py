@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from mlt_ray.corpus.iemocap import dialog_kind, read_iemocap
-from mlt_ray.corpus.read import read_corpus
+from mlt_ray.corpus.readers.iemocap import dialog_kind, read_iemocap
+from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.errors import UserError
 
 
