@@ -145,13 +145,14 @@ def _phonemes() -> str:
 
 
 def _encoder() -> str:
-    from mlt_ray.features.encoders import Encoders
+    from mlt_ray.encoders.folder import Encoders
 
     return f"{Encoders().identify('minilm')}; table3 names bert-base-uncased: --encoder FOLDER"
 
 
 def _speech_encoder() -> str:
-    from mlt_ray.features.encoders import SPEECH, EncoderMissing, find_encoder
+    from mlt_ray.encoders.catalogue import SPEECH
+    from mlt_ray.encoders.folder import EncoderMissing, find_encoder
 
     try:
         return find_encoder(SPEECH.packaged.name, SPEECH).identity

@@ -21,6 +21,7 @@ LAYERS = (
     {"spec"},
     {"storage"},
     {"corpus", "batch"},
+    {"encoders"},
     {"features", "models"},
     {"training", "study"},
     {"space"},

@@ -15,6 +15,8 @@ from mlt_ray.errors import UserError
 SAMPLE_RATE_HZ: Final = 16_000
 """Rate of IEMOCAP, to which all other audio is resampled."""
 
+Samples = NDArray[np.float32]
+
 BLOCK: Final = 64
 """Recordings that are computed before the first of their results is handed on."""
 
@@ -28,7 +30,7 @@ def import_torchaudio() -> None:
     assert torchaudio.functional
 
 
-def read_audio(path: Path) -> NDArray[np.float32]:
+def read_audio(path: Path) -> Samples:
     """Samples (N,) in [-1, 1] at `SAMPLE_RATE_HZ`: channels averaged, other rates resampled.
 
     Raises `UserError` if libsndfile cannot read the file.
@@ -41,25 +43,30 @@ def read_audio(path: Path) -> NDArray[np.float32]:
         raise UserError(
             f"{path}: expected audio (WAV, FLAC, …), got {error}; convert it to WAV"
         ) from error
-    mono: NDArray[np.float32] = samples.mean(axis=1)
+    mono: Samples = samples.mean(axis=1)
     if sample_rate_hz != SAMPLE_RATE_HZ and len(mono):
         mono = _resample(mono, sample_rate_hz)
     return mono
 
 
-def _resample(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:
+def lengthened(samples: Samples, least: int) -> Samples:
+    """Samples continued with silence to `least` of them."""
+    return np.pad(samples, (0, max(0, least - len(samples))))
+
+
+def _resample(samples: Samples, sample_rate_hz: int) -> Samples:
     """Samples (N,) at `SAMPLE_RATE_HZ` by windowed sinc interpolation."""
     import torch
     from torchaudio.functional import resample
 
     resampled = resample(torch.from_numpy(samples), sample_rate_hz, SAMPLE_RATE_HZ)
-    values: NDArray[np.float32] = resampled.numpy()
+    values: Samples = resampled.numpy()
     return values
 
 
 def each_recording(
     paths: Sequence[Path],
-    compute: Callable[[NDArray[np.float32]], T],
+    compute: Callable[[Samples], T],
     num_threads: int | None = None,
 ) -> Iterator[T]:
     """What `compute` makes of the samples (N,) of each recording, in order.

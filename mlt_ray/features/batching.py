@@ -12,7 +12,7 @@ from torch import Tensor
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.features.encoders import encoder_folder
+from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import Extra, load_extras
 from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered

@@ -16,20 +16,14 @@ from torch import Tensor
 
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.encoders.folder import encoder_folder
+from mlt_ray.encoders.speech import speech_vectors
+from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vectors, word_pieces
 from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import SEGMENT, FeatureCache, text_key
-from mlt_ray.features.pieces import (
-    Pieces,
-    cls_vectors,
-    padding_id,
-    sentence_vectors,
-    word_pieces,
-)
 from mlt_ray.features.prosody import prosody_vectors
-from mlt_ray.features.speech_encoders import speech_vectors
 from mlt_ray.spec import FeatureSpec, Need, digest_of
 from mlt_ray.storage.store import Store
 
@@ -176,3 +170,17 @@ class VectorExtra:
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """(B, dim) float32."""
         return self._values[np.asarray(indices)]
+
+
+class Pieces:
+    """Word-piece ids of a corpus, padded with the encoder's id for padding."""
+
+    dim = 1
+
+    def __init__(self, arrays: Sequence[np.ndarray], padding: int) -> None:
+        self._arrays = arrays
+        self._padding = padding
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """(B, L) int64."""
+        return padded([self._arrays[int(i)] for i in indices], self._padding)

@@ -6,17 +6,14 @@ Shapes: B utterances, L word pieces, E values of a CLS vector.
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.encoders.pretrained import load_model
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.specs import BertSpec, EncoderSpec
 from mlt_ray.models.system import System
-
-ATTENTION = "mlt_ray_keyed"
-"""The name under which transformers finds `keyed_attention`."""
 
 
 class ClsVector(nn.Module):
@@ -64,17 +61,7 @@ def load_encoder(folder: Path) -> Any:
     was never interrupted. The pooler, which reads CLS for BERT's own next-sentence task, is left
     out.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface, AutoModel
-    from transformers.masking_utils import eager_mask
-    from transformers.utils import logging
-
-    AttentionInterface.register(ATTENTION, keyed_attention)
-    AttentionMaskInterface.register(ATTENTION, eager_mask)
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    encoder = AutoModel.from_pretrained(
-        folder, local_files_only=True, attn_implementation=ATTENTION, dtype=torch.float32
-    )
+    encoder = load_model(folder, keyed_attention)
     if hasattr(encoder, "pooler"):
         encoder.pooler = None
     for module in list(encoder.modules()):

@@ -7,8 +7,9 @@ from typing import Any
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.encoders.catalogue import SPEECH
+from mlt_ray.encoders.folder import Encoders
 from mlt_ray.errors import UserError
-from mlt_ray.features.encoders import SPEECH, Encoders
 from mlt_ray.features.extract import Progress, extract
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors

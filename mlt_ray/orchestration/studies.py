@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display import duration
-from mlt_ray.features.encoders import EncoderMissing
+from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.orchestration.plan import (
     Plan,
     left_of,

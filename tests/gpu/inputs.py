@@ -20,10 +20,10 @@ import numpy as np
 
 from mlt_ray.corpus.folds import NUM_FOLDS, make_folds
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
-from mlt_ray.features.encoders import encoder_folder
 from mlt_ray.features.extract import text_key
 from mlt_ray.features.extras import SOURCES
 from mlt_ray.labels import CLASSES

@@ -9,9 +9,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from mlt_ray.encoders.speech import open_encoder
+from mlt_ray.encoders.text import cls_vectors
 from mlt_ray.errors import RunStopped
-from mlt_ray.features.pieces import cls_vectors
-from mlt_ray.features.speech_encoders import open_encoder
 from mlt_ray.spec import Precision, Run
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.loop import deterministic, train

@@ -15,11 +15,12 @@ from transformers import AutoModel
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import make_folds
+from mlt_ray.encoders.catalogue import FAMILY
+from mlt_ray.encoders.folder import find_encoder
+from mlt_ray.encoders.text import cls_vectors, padded, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.encoders import FAMILY, find_encoder
-from mlt_ray.features.extras import Extra, PlainVectors
-from mlt_ray.features.pieces import Pieces, cls_vectors, padded, word_pieces
+from mlt_ray.features.extras import Extra, Pieces, PlainVectors
 from mlt_ray.models.bert import Bert, load_encoder
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.models.registry import build_model

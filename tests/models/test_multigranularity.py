@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.encoders.text import padded, word_pieces
 from mlt_ray.errors import UserError
-from mlt_ray.features.pieces import padded, word_pieces
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multigranularity import Multigranularity
 from mlt_ray.models.registry import build_model, parse_model

@@ -1,7 +1,7 @@
 """Texts as a pre-trained encoder reads them: word pieces, and the vectors that it gives a text.
 
 Shapes: B utterances, L pieces, E values of a vector. `folder` holds an encoder (see
-`mlt_ray.features.encoders`). transformers takes seconds to import, so functions import it.
+`mlt_ray.encoders.folder`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,38 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mlt_ray.encoders.pretrained import load_config, load_model, load_tokenizer
+
 BLOCK, BATCH = 256, 32
 """Texts that are sorted by length together, and that the encoder reads together."""
 
 
-class Pieces:
-    """Word-piece ids of a corpus, padded with the encoder's id for padding."""
-
-    dim = 1
-
-    def __init__(self, arrays: Sequence[np.ndarray], padding: int) -> None:
-        self._arrays = arrays
-        self._padding = padding
-
-    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """(B, L) int64."""
-        return padded([self._arrays[int(i)] for i in indices], self._padding)
-
-
 def padding_id(folder: Path) -> int:
     """The piece that stands where a text has ended; real pieces have other ids."""
-    from transformers import AutoConfig
-
-    padding: int = AutoConfig.from_pretrained(folder, local_files_only=True).pad_token_id
+    padding: int = load_config(folder).pad_token_id
     return padding
 
 
 def word_pieces(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
     """(L,) int32 ids of each text, CLS first; what the encoder has no position for is cut off."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    config, tokenizer = load_config(folder), load_tokenizer(folder)
     longest = min(tokenizer.model_max_length, num_positions(config))
     for start in range(0, len(texts), BLOCK):
         block = list(texts[start : start + BLOCK])
@@ -81,14 +64,8 @@ def _vectors(
     folder: Path, texts: Sequence[str], pool: Callable[[Tensor, Tensor], Tensor]
 ) -> Iterator[np.ndarray]:
     """(1, E) float32 of each text: what `pool` makes of (B, L, E) outputs and their (B, L) mask."""
-    from transformers import AutoModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    model.to(device).eval()
+    model = load_model(folder).to(device).eval()
     pieces = word_pieces(folder, texts)
     while block := list(islice(pieces, BLOCK)):
         vectors = np.empty((len(block), model.config.hidden_size), np.float32)

@@ -11,16 +11,11 @@ import soundfile
 import torch
 from transformers import AutoModel
 
+from mlt_ray.encoders.catalogue import SPEECH, SPEECH_FAMILY
+from mlt_ray.encoders.folder import Encoder, find_encoder
+from mlt_ray.encoders.resemblyzer import louder, resemblyzer_mel
+from mlt_ray.encoders.speech import open_encoder, pooled, receptive_field, speech_vectors
 from mlt_ray.errors import UserError
-from mlt_ray.features.encoders import SPEECH, SPEECH_FAMILY, Encoder, find_encoder
-from mlt_ray.features.speech_encoders import (
-    louder,
-    open_encoder,
-    pooled,
-    receptive_field,
-    resemblyzer_mel,
-    speech_vectors,
-)
 from tests.tiny_encoder import change_config
 from tests.tiny_speech_encoder import SHORTEST, WIDTH, write_speech_encoder
 

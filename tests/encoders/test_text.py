@@ -10,10 +10,11 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from mlt_ray.corpus.folds import make_folds
-from mlt_ray.features import pieces
-from mlt_ray.features.encoders import FAMILY, Encoders, encoder_folder, find_encoder
+from mlt_ray.encoders import text as pieces
+from mlt_ray.encoders.catalogue import FAMILY
+from mlt_ray.encoders.folder import Encoders, encoder_folder, find_encoder
+from mlt_ray.encoders.text import cls_vectors, padding_id, sentence_vectors, word_pieces
 from mlt_ray.features.extras import Context, extract_extra, load_extras, open_cache
-from mlt_ray.features.pieces import cls_vectors, padding_id, sentence_vectors, word_pieces
 from mlt_ray.spec import FeatureSpec, FoldSpec, Need
 from mlt_ray.storage.store import Store
 from tests.tiny_encoder import POSITIONS, WIDTH, write_encoder
