@@ -126,7 +126,7 @@ class ModelSpec:
         return ()
 
     @property
-    def packs(self) -> bool:
+    def can_be_packed(self) -> bool:
         """Whether runs of this configuration are stepped by one call where they are a pack.
 
         Such a system runs under `torch.vmap`, all its weights are trained, and its loss leaves

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from mlt_ray.models.specs import MultigranularitySpec, MultilevelSpec
+from mlt_ray.models.multigranularity.values import MultigranularitySpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.study import Row, load_study
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from mlt_ray.errors import UserError
-from mlt_ray.models.specs import MultilevelSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.parsing import parse
 from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, Run, RunSpec, TrainingSpec, digest_of
 

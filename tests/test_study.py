@@ -14,9 +14,10 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extras import SOURCES
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.labels import CLASSES
+from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model, is_network
-from mlt_ray.models.specs import ClassicalSpec, MultilevelSpec
 from mlt_ray.space import space_names
 from mlt_ray.study import (
     Published,
@@ -331,7 +332,7 @@ def test_an_override_that_cannot_be_used_is_named(override: str, message: str) -
         ({"seeds": [1, 3, 1]}, "mine.seeds: expected each seed once, got [1, 3, 1]"),
         ({"seeds": 3}, "mine.seeds: expected a list of whole numbers, got 3"),
         ({"base": {"modl": {}}}, "mine.base: unknown key modl; did you mean model?"),
-        ({"base": {}}, "mine.one.model: key system is missing; known: multilevel"),
+        ({"base": {}}, "mine.one.model: key system is missing; known: bert, classical"),
         ({"base": None}, "mine.base: expected a mapping of keys, got None"),
         (
             {"rows": [{"name": "one", "model": {"text": "words"}}]},

@@ -3,10 +3,10 @@
 Shapes: B utterances, T positions, C input channels, H units, D = H, or 2 H in both directions.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
-
-from mlt_ray.models.specs import Cell
 
 
 class Recurrent(nn.Module):
@@ -16,7 +16,9 @@ class Recurrent(nn.Module):
     gradient takes time that grows with the square of the length.
     """
 
-    def __init__(self, cell: Cell, inputs: int, width: int, bidirectional: bool) -> None:
+    def __init__(
+        self, cell: Literal["lstm", "gru"], inputs: int, width: int, bidirectional: bool
+    ) -> None:
         super().__init__()
         kind = nn.LSTM if cell == "lstm" else nn.GRU
         self.ahead = kind(inputs, width, batch_first=True)

@@ -1,19 +1,16 @@
-"""Every system by its name in study files."""
+"""Every system by its name in study files: the folder `mlt_ray/models/NAME`.
+
+Its `values.py` holds the configuration, which needs no torch; its `network.py`, if the system is a
+network, the module that `builds` it. The module is imported when the first one is built.
+"""
 
 import importlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlt_ray.errors import UserError
-from mlt_ray.models.specs import (
-    BertSpec,
-    ClassicalSpec,
-    LiSpec,
-    MultigranularitySpec,
-    MultilevelSpec,
-    XuSpec,
-    YoonSpec,
-)
 from mlt_ray.parsing import parse, unknown_key
 from mlt_ray.spec import ModelSpec
 
@@ -21,28 +18,34 @@ if TYPE_CHECKING:
     from mlt_ray.batch import InputSizes
     from mlt_ray.models.system import System
 
+Network = TypeVar("Network", bound="type[System]")
 
-class Entry(NamedTuple):
-    """A configuration class, and the network that it configures; None where it is none.
-
-    The network is named, ``module:class``: importing one takes torch, which takes a second.
-    """
-
-    spec: type[ModelSpec]
-    network: str | None
+_NETWORKS: "dict[type[ModelSpec], Callable[[Any, InputSizes], System]]" = {}
 
 
-SYSTEMS = {
-    "multilevel": Entry(MultilevelSpec, "mlt_ray.models.multilevel:Multilevel"),
-    "yoon": Entry(YoonSpec, "mlt_ray.models.yoon:Yoon"),
-    "xu": Entry(XuSpec, "mlt_ray.models.xu:Xu"),
-    "li": Entry(LiSpec, "mlt_ray.models.li:Li"),
-    "bert": Entry(BertSpec, "mlt_ray.models.bert:Bert"),
-    "multigranularity": Entry(
-        MultigranularitySpec, "mlt_ray.models.multigranularity:Multigranularity"
-    ),
-    "classical": Entry(ClassicalSpec, None),
+def _values(system: str) -> type[ModelSpec]:
+    """The configuration class of a system: the one in its `values.py` that bears its name."""
+    module = importlib.import_module(f"{__package__}.{system}.values")
+    found = [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, ModelSpec)
+        and getattr(kind, "system", None) == system
+    ]
+    if len(found) != 1:
+        raise TypeError(
+            f"{module.__name__}: expected one ModelSpec with system = {system!r}, "
+            f"found {len(found)}"
+        )
+    return found[0]
+
+
+SYSTEMS: Mapping[str, type[ModelSpec]] = {
+    file.parent.name: _values(file.parent.name)
+    for file in sorted(Path(__file__).parent.glob("*/values.py"))
 }
+"""Configuration classes by the name of their system."""
 
 
 def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
@@ -52,7 +55,20 @@ def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
     name = values["system"]
     if not isinstance(name, str) or name not in SYSTEMS:
         raise unknown_key(f"{where}.system", name, SYSTEMS, "system")
-    return parse(SYSTEMS[name].spec, values, where)
+    return parse(SYSTEMS[name], values, where)
+
+
+def builds(values: type[ModelSpec]) -> Callable[[Network], Network]:
+    """Decorator: registers a network as what configurations of class `values` build.
+
+    The network is called with the configuration and the `InputSizes`.
+    """
+
+    def register(network: Network) -> Network:
+        _NETWORKS[values] = network
+        return network
+
+    return register
 
 
 def build_model(spec: ModelSpec, sizes: "InputSizes") -> "System":
@@ -60,14 +76,16 @@ def build_model(spec: ModelSpec, sizes: "InputSizes") -> "System":
 
     `ValueError` for a system that is no network.
     """
-    network = SYSTEMS[spec.system].network
-    if network is None:
+    if not is_network(spec):
         raise ValueError(f"system {spec.system} is no network: there is no module to build")
-    module, _, name = network.partition(":")
-    system: System = getattr(importlib.import_module(module), name)(spec, sizes)
-    return system
+    importlib.import_module(_network_module(spec))
+    return _NETWORKS[type(spec)](spec, sizes)
 
 
 def is_network(spec: ModelSpec) -> bool:
-    """Whether there is a module to build, and so something to train step by step."""
-    return SYSTEMS[spec.system].network is not None
+    """True if the system has a module to build, which is trained step by step."""
+    return importlib.util.find_spec(_network_module(spec)) is not None
+
+
+def _network_module(spec: ModelSpec) -> str:
+    return f"{__package__}.{spec.system}.network"

@@ -66,7 +66,7 @@ class Resources:
             )
 
     @property
-    def most_in_pack(self) -> int:
+    def max_pack_size(self) -> int:
         """As asked for, or `GPU_PACK` where packs have a GPU; one where a run has many workers."""
         if self.workers > 1:
             return 1
@@ -74,7 +74,7 @@ class Resources:
 
     def pack_size(self, spec: RunSpec) -> int:
         """How many runs of a specification are trained side by side."""
-        return self.most_in_pack if spec.model.packs else 1
+        return self.max_pack_size if spec.model.can_be_packed else 1
 
 
 def ray_address(asked: str | None) -> str:

@@ -148,13 +148,13 @@ def _train(
 
 def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) -> None:
     """Say how many runs go side by side where any do, and of which rows none."""
-    if resources.most_in_pack == 1:
+    if resources.max_pack_size == 1:
         return
     rows = {row.name: row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
     singles = sorted(name for name, spec in rows.items() if resources.pack_size(spec) == 1)
     if len(singles) < len(rows):
         most = max(len(row.asked) for plan in plans for row in plan.rows)
-        size = min(resources.most_in_pack, most)
+        size = min(resources.max_pack_size, most)
         console.print(f"packs of up to {size} runs", highlight=False)
     if singles:
         console.print(

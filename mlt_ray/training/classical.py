@@ -22,7 +22,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
 from mlt_ray.metrics import score
-from mlt_ray.models.specs import ClassicalSpec
+from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier

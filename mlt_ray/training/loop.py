@@ -151,7 +151,7 @@ def together(
     learners: Sequence[Learner], former: InTurn | Pack, record: Record | None
 ) -> InTurn | Pack:
     """The fastest way to train learners side by side, when they have left the `former` ones."""
-    if len(learners) == 1 or not learners[0].run.spec.model.packs:
+    if len(learners) == 1 or not learners[0].run.spec.model.can_be_packed:
         return InTurn(learners)
     return former.only(learners) if isinstance(former, Pack) else Pack(learners, record)
 

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 
 from mlt_ray.batch import InputSizes
 from mlt_ray.features.batching import FoldData
-from mlt_ray.models.specs import MultilevelSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import peak_memory_mib

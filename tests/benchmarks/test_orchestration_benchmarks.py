@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from mlt_ray.models.specs import MultilevelSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.storage.files import write_json

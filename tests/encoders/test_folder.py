@@ -14,7 +14,7 @@ from mlt_ray.encoders.catalogue import SPEECH, TEXT, Modality
 from mlt_ray.encoders.folder import EncoderMissing, Encoders, encoder_folder, find_encoder
 from mlt_ray.encoders.text import cls_vectors, word_pieces
 from mlt_ray.errors import UserError
-from mlt_ray.models.bert import load_encoder
+from mlt_ray.models.bert.network import load_encoder
 from mlt_ray.storage.store import Store
 from tests.tiny_encoder import change_config, write_encoder
 from tests.tiny_speech_encoder import write_speech_encoder

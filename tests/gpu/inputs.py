@@ -27,15 +27,13 @@ from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import text_key
 from mlt_ray.features.extras import SOURCES
 from mlt_ray.labels import CLASSES
+from mlt_ray.models.bert.values import BertSpec
+from mlt_ray.models.li.values import LiSpec
+from mlt_ray.models.multigranularity.values import MultigranularitySpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import is_network, parse_model
-from mlt_ray.models.specs import (
-    BertSpec,
-    LiSpec,
-    MultigranularitySpec,
-    MultilevelSpec,
-    XuSpec,
-    YoonSpec,
-)
+from mlt_ray.models.xu.values import XuSpec
+from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.parsing import parse
 from mlt_ray.spec import (
     FeatureSpec,

@@ -29,7 +29,7 @@ FEW, MANY = 3, 5
 def row_names() -> tuple[str, ...]:
     """The rows of the studies whose runs pack."""
     specs = networks("")[0]
-    return tuple(name for name in distinct(specs) if specs[name].model.packs)
+    return tuple(name for name in distinct(specs) if specs[name].model.can_be_packed)
 
 
 def run(setting: Setting, findings: Findings) -> None:

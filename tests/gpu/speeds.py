@@ -178,7 +178,7 @@ def started(
 ) -> InTurn | Pack:
     """The runs side by side: alone where it is one that takes its steps, else as a pack."""
     learners = [Learner(r, d, setting.device) for r, d in zip(runs, data, strict=True)]
-    packs = runs[0].spec.model.packs and (len(runs) > 1 or record is not None)
+    packs = runs[0].spec.model.can_be_packed and (len(runs) > 1 or record is not None)
     return Pack(learners, record) if packs else InTurn(learners)
 
 
@@ -215,7 +215,7 @@ def plain_loop(setting: Setting, run: Run) -> dict[str, Any]:
 def row(setting: Setting, name: str, runs: Sequence[Run]) -> dict[str, Any]:
     """Steps a second of a row, in the fastest way that needs no recording."""
     setting.forget()
-    packs = runs[0].spec.model.packs
+    packs = runs[0].spec.model.can_be_packed
     chosen = runs[: (2 if setting.quick else SEEDS_OF_ROW * FOLDS) if packs else 1]
     utterances = STEPS_OF_ROW * runs[0].spec.training.batch_size
     figures = _epochs(setting, chosen, False, 1, utterances)

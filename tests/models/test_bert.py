@@ -21,10 +21,10 @@ from mlt_ray.encoders.text import cls_vectors, padded, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import Extra, Pieces, PlainVectors
-from mlt_ray.models.bert import Bert, load_encoder
+from mlt_ray.models.bert.network import Bert, load_encoder
+from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import BertSpec
 from mlt_ray.parsing import parse
 from mlt_ray.spec import FeatureSpec, FoldSpec, Need, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.report import Epoch

@@ -6,8 +6,8 @@ import pytest
 
 from mlt_ray.batch import InputSizes
 from mlt_ray.errors import UserError
-from mlt_ray.models.registry import SYSTEMS, build_model, is_network, parse_model
-from mlt_ray.models.specs import ClassicalSpec
+from mlt_ray.models.classical.values import ClassicalSpec
+from mlt_ray.models.registry import build_model, is_network, parse_model
 from mlt_ray.spec import Need
 
 
@@ -66,4 +66,3 @@ def test_a_classical_system_is_no_network(sizes: InputSizes) -> None:
     assert not is_network(spec)
     with pytest.raises(ValueError, match="system classical is no network"):
         build_model(spec, sizes)
-    assert [name for name, entry in SYSTEMS.items() if entry.network is None] == ["classical"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from mlt_ray.batch import Batch, InputSizes
-from mlt_ray.models.li import Li, SpeechEncoder, interval_max, interval_mean
+from mlt_ray.models.li.network import Li, SpeechEncoder, interval_max, interval_mean
+from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import LiSpec
 from mlt_ray.spec import Need
 from tests.made_up import FRAME_DIM, SIZES, made_up
 

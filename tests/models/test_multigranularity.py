@@ -13,9 +13,10 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.encoders.text import padded, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.models.dropout import set_dropout_keys
-from mlt_ray.models.multigranularity import Multigranularity
+from mlt_ray.models.multigranularity.network import Multigranularity
+from mlt_ray.models.multigranularity.values import MultigranularitySpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model, parse_model
-from mlt_ray.models.specs import MultigranularitySpec, MultilevelSpec
 from mlt_ray.spec import Need
 from tests.tiny_encoder import WIDTH, write_encoder
 

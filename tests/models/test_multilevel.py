@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.dropout import set_dropout_keys
-from mlt_ray.models.multilevel import Multilevel
+from mlt_ray.models.multilevel.network import Multilevel
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import MultilevelSpec
 
 MakeBatch = Callable[..., Batch]
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes, real
 from mlt_ray.models.dropout import set_dropout_keys
-from mlt_ray.models.multilevel import Multilevel
+from mlt_ray.models.multigranularity.values import MultigranularitySpec
+from mlt_ray.models.multilevel.network import Multilevel
+from mlt_ray.models.multilevel.synthesis import SpeechSynthesis
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import MultigranularitySpec, MultilevelSpec
-from mlt_ray.models.speech_synthesis import SpeechSynthesis
 
 MakeBatch = Callable[..., Batch]
 

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
-from mlt_ray.models.li import Li
+from mlt_ray.models.li.network import Li
+from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.registry import SYSTEMS, build_model
-from mlt_ray.models.specs import LiSpec, XuSpec, YoonSpec
 from mlt_ray.models.system import System
-from mlt_ray.models.xu import Xu
-from mlt_ray.models.yoon import Yoon
+from mlt_ray.models.xu.network import Xu
+from mlt_ray.models.xu.values import XuSpec
+from mlt_ray.models.yoon.network import Yoon
+from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.parsing import parse
 from mlt_ray.spec import ModelSpec
 from tests.made_up import SIZES, littered, made_up, padded, picked
@@ -58,7 +60,7 @@ def test_logits_are_one_a_class(spec: ModelSpec, batch: Batch) -> None:
 @every_system
 def test_a_system_is_built_from_its_name(spec: ModelSpec) -> None:
     entry = SYSTEMS[spec.system]
-    assert parse(entry.spec, {"system": spec.system}, "model") == entry.spec()
+    assert parse(entry, {"system": spec.system}, "model") == entry()
     assert type(build(spec)) is {"yoon": Yoon, "xu": Xu, "li": Li}[spec.system]
 
 

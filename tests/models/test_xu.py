@@ -11,8 +11,8 @@ from mlt_ray.batch import InputSizes
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.recurrent import Recurrent
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import XuSpec
-from mlt_ray.models.xu import AttentionPooling, Xu
+from mlt_ray.models.xu.network import AttentionPooling, Xu
+from mlt_ray.models.xu.values import XuSpec
 from tests.made_up import SIZES, made_up
 
 SMALL = XuSpec(dense_width=19, width=7, num_heads=2)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mlt_ray.batch import Batch, InputSizes, real
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import YoonSpec
-from mlt_ray.models.yoon import Encoder, Yoon, attend, initialise, projection
+from mlt_ray.models.yoon.network import Encoder, Yoon, attend, initialise, projection
+from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.spec import Need
 from tests.made_up import SIZES, made_up
 

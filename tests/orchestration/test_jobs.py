@@ -1,6 +1,7 @@
 """Queues of runs, and the packs in which they go out."""
 
-from mlt_ray.models.specs import MultilevelSpec, XuSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
+from mlt_ray.models.xu.values import XuSpec
 from mlt_ray.orchestration.jobs import Queue
 from mlt_ray.spec import Run, RunSpec
 

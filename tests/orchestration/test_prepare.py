@@ -14,7 +14,8 @@ import torch
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders, encoder_folder, find_encoder
 from mlt_ray.errors import UserError
-from mlt_ray.models.specs import BertSpec, MultigranularitySpec
+from mlt_ray.models.bert.values import BertSpec
+from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.orchestration import prepare as module
 from mlt_ray.orchestration.compute import fold_data
 from mlt_ray.orchestration.plan import make_plan

@@ -8,7 +8,9 @@ from ray._common.ray_option_utils import validate_actor_options
 from rich.console import Console
 
 from mlt_ray.errors import UserError
-from mlt_ray.models.specs import BertSpec, MultilevelSpec, XuSpec
+from mlt_ray.models.bert.values import BertSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
+from mlt_ray.models.xu.values import XuSpec
 from mlt_ray.orchestration.plan import Plan, PlannedRow
 from mlt_ray.orchestration.resources import Node, Resources, check_fits
 from mlt_ray.orchestration.setting import Setting
@@ -126,7 +128,7 @@ def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) 
 )
 def test_packs_are_for_gpus_and_for_who_asks(resources: Resources, most: int) -> None:
     packing, alone = (RunSpec(corpus="c", model=m) for m in (MultilevelSpec(), XuSpec()))
-    assert resources.most_in_pack == most
+    assert resources.max_pack_size == most
     assert resources.pack_size(packing) == most
     assert resources.pack_size(alone) == 1
 
@@ -167,4 +169,4 @@ def test_a_plan_says_what_goes_side_by_side(
 def test_a_run_is_spread_or_packed() -> None:
     with pytest.raises(ValueError, match="pack: expected 1 where workers is above 1"):
         Resources(workers=2, pack=3)
-    assert Resources(workers=2, pack=1).most_in_pack == 1
+    assert Resources(workers=2, pack=1).max_pack_size == 1

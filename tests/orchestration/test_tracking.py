@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlt_ray.models.specs import MultilevelSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.orchestration.plan import Plan, PlannedRow, record, recorded
 from mlt_ray.orchestration.tracking import Tracker, default_uri
 from mlt_ray.spec import Run, RunSpec, TrainingSpec

@@ -12,7 +12,7 @@ import torch
 
 from mlt_ray.features.batching import FoldData
 from mlt_ray.metrics import Scores, score
-from mlt_ray.models.specs import MultilevelSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.spec import FeatureSpec, ModelSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.report import PARTS
 from mlt_ray.training import learner

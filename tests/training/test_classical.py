@@ -25,7 +25,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
 from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
-from mlt_ray.models.specs import ClassicalSpec
+from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
 from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.storage.store import Store

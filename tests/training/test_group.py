@@ -21,8 +21,8 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunStopped, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import Checkpoint

@@ -16,8 +16,8 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
+from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.models.specs import MultilevelSpec
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.training import learner
@@ -438,7 +438,7 @@ def test_torch_is_left_as_it_was_found(data: MakeData) -> None:
 def test_training_loads_no_compiler() -> None:
     code = (
         "import sys, torch; from mlt_ray.training.loop import deterministic, products\n"
-        "import mlt_ray.training.fit, mlt_ray.models.multilevel, mlt_ray.training.pack\n"
+        "import mlt_ray.training.fit, mlt_ray.models.multilevel.network, mlt_ray.training.pack\n"
         "with deterministic(), products('float32'):\n"
         "    assert torch.are_deterministic_algorithms_enabled()\n"
         "assert not torch.are_deterministic_algorithms_enabled()\n"

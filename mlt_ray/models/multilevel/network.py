@@ -19,8 +19,9 @@ from mlt_ray.models.layers import (
     WordEmbedding,
     masked_max,
 )
-from mlt_ray.models.specs import MultilevelSpec
-from mlt_ray.models.speech_synthesis import SpeechSynthesis
+from mlt_ray.models.multilevel.synthesis import SpeechSynthesis
+from mlt_ray.models.multilevel.values import MultilevelSpec
+from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
 
 
@@ -99,6 +100,7 @@ class SpeechInput(nn.Module):
         return self.positions(self.prenet(frames)), mask
 
 
+@builds(MultilevelSpec)
 class Multilevel(System):
     """The multilevel transformer; `encode` gives the utterance's vector, `forward` its logits.
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.layers import WordEmbedding, masked_max, symbol_embedding
+from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.recurrent import Recurrent
-from mlt_ray.models.specs import LiSpec
+from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
 
 
@@ -47,6 +48,7 @@ class SpeechEncoder(nn.Module):
         return torch.cat([interval_mean(x, first, last), interval_max(x, first, last)], dim=-1)
 
 
+@builds(LiSpec)
 class Li(System):
     """Words and the speech of each word excite each other and are read by a recurrent layer."""
 

@@ -13,8 +13,9 @@ from mlt_ray.models.attention import Attention
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.recurrent import Recurrent
-from mlt_ray.models.specs import XuSpec
+from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
+from mlt_ray.models.xu.values import XuSpec
 
 
 class SpeechEncoder(nn.Module):
@@ -63,6 +64,7 @@ class AttentionPooling(nn.Module):
         return (weights[:, None] @ x)[:, 0]
 
 
+@builds(XuSpec)
 class Xu(System):
     """Text states beside the speech that each is aligned to, read by a third recurrent layer."""
 

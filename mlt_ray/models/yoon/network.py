@@ -13,8 +13,9 @@ from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.recurrent import Recurrent, last_states
-from mlt_ray.models.specs import YoonSpec
+from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
+from mlt_ray.models.yoon.values import YoonSpec
 
 
 class Encoder(nn.Module):
@@ -36,6 +37,7 @@ class Encoder(nn.Module):
         return self.output_dropout(states), last_states(states, lengths)
 
 
+@builds(YoonSpec)
 class Yoon(System):
     """The dual recurrent encoder, with attention (``mdrea``) or without (``mdre``)."""
 

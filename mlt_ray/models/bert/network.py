@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.encoders.pretrained import load_model
 from mlt_ray.labels import CLASSES
+from mlt_ray.models.bert.values import BertSpec, EncoderSpec
 from mlt_ray.models.dropout import Dropout
-from mlt_ray.models.specs import BertSpec, EncoderSpec
+from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
 
 
@@ -40,6 +41,7 @@ class ClsVector(nn.Module):
         return vector
 
 
+@builds(BertSpec)
 class Bert(System):
     """A linear layer on the CLS vector."""
 

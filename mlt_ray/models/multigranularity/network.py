@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.labels import CLASSES
-from mlt_ray.models.bert import ClsVector
+from mlt_ray.models.bert.network import ClsVector
 from mlt_ray.models.dropout import Dropout
-from mlt_ray.models.multilevel import Multilevel
-from mlt_ray.models.specs import SPEECH_EMBEDDING, MultigranularitySpec
+from mlt_ray.models.multigranularity.values import SPEECH_EMBEDDING, MultigranularitySpec
+from mlt_ray.models.multilevel.network import Multilevel
+from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
 
 
+@builds(MultigranularitySpec)
 class Multigranularity(System):
     """All utterance vectors projected, concatenated and classified by one layer (3.2.2)."""
 

@@ -1,0 +1,35 @@
+"""Configuration of the cross modality excitement of H. Li et al."""
+
+from dataclasses import dataclass
+
+from mlt_ray.parsing import at_least, require
+from mlt_ray.spec import ModelSpec, Need
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiSpec(ModelSpec):
+    """Configuration of the cross modality excitement.
+
+    All values are from the code: `channels` and `first_kernel` of the first convolution,
+    `next_kernel` of the second and third, `width` of a word in each modality (half of it these
+    two convolutions' channels) and `recurrent_width`, the units in each direction. There is no
+    dropout: the code names one for a recurrent layer with none above it, where torch applies none.
+    """
+
+    system: str = "li"
+    channels: int = 64
+    first_kernel: int = 5
+    next_kernel: int = 2
+    width: int = 256
+    recurrent_width: int = 256
+
+    def __post_init__(self) -> None:
+        require(self, at_least(1), "channels", "recurrent_width", "first_kernel", "next_kernel")
+        require(self, at_least(2), "width")
+        if self.width % 2:
+            raise ValueError(f"width: expected an even number, got {self.width}")
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """When each word was spoken."""
+        return (Need("alignment"),)

@@ -1,0 +1,64 @@
+"""Configuration of the multi-granularity model."""
+
+from dataclasses import dataclass, field
+
+from mlt_ray.models.bert.values import EncoderSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
+from mlt_ray.parsing import SHARE, at_least, require
+from mlt_ray.spec import Need
+
+SPEECH_EMBEDDING = "speech_embedding"
+"""The input that holds the speech encoder's vector."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultigranularitySpec(EncoderSpec):
+    """Configuration of the multi-granularity model: encoders and a multilevel transformer.
+
+    `encoder` reads the text (None: no Bert). `speech_encoder`, the paper's outlook (section 5),
+    reads the recording: ``resemblyzer``, a folder or a name on the Hugging Face hub, such as
+    ``facebook/wav2vec2-base``; planning turns it into ``name@digest``. Its vector is the mean and
+    the deviation over time of its last states, an input computed once and standardised: it is
+    not fine-tuned, whatever `fine_tune`, which is of the text encoder, says (*assumed*). One of
+    the two must be given.
+
+    *Assumed*: `projection`, the width that each vector is projected to (that of all transformer
+    layers, 4.2), and `dropout` before the head, as in Bert alone. The paper names no activation
+    between projection and head, so there is none.
+    """
+
+    system: str = "multigranularity"
+    multilevel: MultilevelSpec = field(default_factory=MultilevelSpec)
+    projection: int = 128
+    dropout: float = 0.1
+    speech_encoder: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.encoder is not None:
+            super().__post_init__()
+        elif self.speech_encoder is None:
+            raise ValueError("encoder: expected a text encoder or speech_encoder, got neither")
+        if self.speech_encoder == "":
+            raise ValueError(
+                "speech_encoder: expected resemblyzer, a folder or a name, got an empty text"
+            )
+        require(self, at_least(1), "projection")
+        require(self, SHARE, "dropout")
+        if self.multilevel.tts_weight:
+            raise ValueError(
+                "multilevel.tts_weight: expected 0 (the joint loss is the multilevel "
+                f"transformer's alone), got {self.multilevel.tts_weight}"
+            )
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """What the encoders and the multilevel transformer read."""
+        speech = (
+            () if self.speech_encoder is None else (Need(SPEECH_EMBEDDING, self.speech_encoder),)
+        )
+        return (*super().needs, *speech, *self.multilevel.needs)
+
+    @property
+    def can_be_packed(self) -> bool:
+        """Those whose encoder is no part of the model do."""
+        return self.encoder is None or not self.fine_tune

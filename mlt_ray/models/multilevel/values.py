@@ -1,0 +1,81 @@
+"""Configuration of the multilevel transformer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mlt_ray.parsing import ABOVE_0, SHARE, at_least, require
+from mlt_ray.spec import ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultilevelSpec(ModelSpec):
+    """Configuration of the multilevel transformer.
+
+    From the paper: `width` (4.2), `highway_layers` (3.1.4), `prenet_layers` (3.1.1), the layer
+    counts of the three transformer modules (Table 2). `deep_fusion_layers: 0` is the ablation
+    *w/o deep fusion*: max pooling, and no dummy mel vector. `inputs` other than ``both`` are
+    diagnostics of ours. Every other value is *assumed*.
+
+    `dropout` falls where the vanilla transformer has it (Vaswani et al. 2017, section 5.4, the
+    paper's reference 16): on the output of each sub-layer and on the sums of embeddings and
+    positions. `attention_dropout`, that of attention weights, is what later code adds (torch.nn's
+    layers); the vanilla transformer's paper has none, so it is 0 (*assumed*).
+
+    `tts_weight` is that of the loss of speech synthesis beside cross entropy (3.1.6): 0 is the
+    paper's final choice, and no weight is published for the joint loss that it tried. A learning
+    curve has the joint loss of the training part, and cross entropy alone of dev.
+    `tts_stop_weight` is that of the last position among the stop tokens (Transformer TTS: 5 to 8).
+    """
+
+    system: str = "multilevel"
+    inputs: Literal["both", "audio", "text"] = "both"
+    text: Literal["highway", "concatenation", "phoneme", "word"] = "highway"
+    width: int = 128
+    num_heads: int = 4
+    feed_forward: int = 512
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    text_encoder_layers: int = 1
+    cross_modality_layers: int = 1
+    deep_fusion_layers: int = 2
+    highway_layers: int = 2
+    phoneme_dim: int = 64
+    phoneme_channels: int = 100
+    phoneme_kernel: int = 5
+    prenet_layers: int = 3
+    prenet_kernel: int = 5
+    prenet_dropout: float = 0.2
+    mel_prenet_width: int = 256
+    mel_prenet_dropout: float = 0.2
+    tts_weight: float = 0.0
+    tts_stop_weight: float = 5.0
+
+    def __post_init__(self) -> None:
+        layers = ("text_encoder", "cross_modality", "deep_fusion", "highway", "prenet")
+        require(self, at_least(0), *(f"{name}_layers" for name in layers))
+        require(self, at_least(0), "tts_weight")
+        require(self, ABOVE_0, "tts_stop_weight")
+        rates = ("dropout", "attention_dropout", "prenet_dropout", "mel_prenet_dropout")
+        require(self, SHARE, *rates)
+        sizes = ("width", "num_heads", "feed_forward", "mel_prenet_width")
+        require(self, at_least(1), *sizes, "phoneme_dim", "phoneme_channels")
+        require(self, at_least(1), "phoneme_kernel", "prenet_kernel")
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width: expected a multiple of num_heads ({self.num_heads}), got {self.width}"
+            )
+        if self.tts_weight:
+            self._check_synthesis()
+
+    @property
+    def can_be_packed(self) -> bool:
+        """All configurations do."""
+        return True
+
+    def _check_synthesis(self) -> None:
+        """`ValueError` where there is nothing that frames could be predicted from."""
+        if self.inputs != "both":
+            raise ValueError(f"inputs: expected both where tts_weight is set, got {self.inputs}")
+        for name in ("cross_modality_layers", "deep_fusion_layers"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected at least 1 where tts_weight is set, got 0")
