@@ -16,10 +16,10 @@ from mlt_ray.orchestration.resources import Resources
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
+from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.fit import fit
 from mlt_ray.training.group import ALONE, Group
-from mlt_ray.training.loop import FinishedRun
-from mlt_ray.training.replay import cuda_graphs
+from mlt_ray.training.packs.replay import cuda_graphs
 
 
 def compute(

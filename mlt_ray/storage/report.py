@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlt_ray.labels import CLASSES
+from mlt_ray.metrics import Scores, score
 
 PARTS = ("dev", "test")
 
@@ -33,6 +34,10 @@ class Predictions:
     utterances: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
+
+    def scores(self) -> Scores:
+        """Scores of the most probable classes; `ValueError` where there is no utterance."""
+        return score(self.labels, self.probabilities.argmax(axis=1), len(CLASSES))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,33 +67,6 @@ class Adam:
                 tensor.copy_(saved)
 
 
-class PackAdam:
-    """The optimiser of the weights of R runs; equals `Adam` on each run's to the bit.
-
-    `weights` are (R, …) each, and so are both moments, `means` and `squares`.
-    """
-
-    def __init__(self, weights: Sequence[Tensor], spec: TrainingSpec) -> None:
-        self._spec = spec
-        self.weights = list(weights)
-        self.means = [torch.zeros_like(w) for w in self.weights]
-        self.squares = [torch.zeros_like(w) for w in self.weights]
-        self.steps = torch.zeros(len(weights[0]), device=weights[0].device)
-        self._rows = [by_run(x) for x in (self.weights, self.means, self.squares)]
-
-    @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], runs: Sequence[int]) -> None:
-        """One step of these runs along their rows of (R, …) gradients; the others stay."""
-        # The fused step goes through memory, whatever the axes are called.
-        rows = by_run([gradient.contiguous() for gradient in gradients])
-        given = [self._rows[0], rows, *self._rows[1:]]
-        counts = self.steps.unbind()
-        torch._foreach_add_([counts[n] for n in runs], 1)
-        steps = [counts[n] for n in runs for _ in self.weights]
-        weights, grads, means, squares = ([t for n in runs for t in x[n]] for x in given)
-        fused_step(weights, grads, means, squares, steps, self._spec)
-
-
 def fused_step(
     weights: list[Tensor],
     gradients: list[Tensor],
@@ -118,11 +91,6 @@ def fused_step(
         amsgrad=False,
         maximize=False,
     )
-
-
-def by_run(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Each run's rows of (R, …) tensors."""
-    return list(map(list, zip(*(x.unbind() for x in tensors), strict=True)))
 
 
 def clip(gradients: Sequence[Tensor], spec: TrainingSpec) -> Sequence[Tensor]:

@@ -21,13 +21,11 @@ from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
-from mlt_ray.metrics import score
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run
-from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.storage.report import Epoch, Predictions
 from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier
-from mlt_ray.training.learner import milliseconds
-from mlt_ray.training.loop import FinishedRun, environment
+from mlt_ray.training.finish import FinishedRun, environment, finished_run, milliseconds
 
 TEMPERATURES: Final = (0.01, 100.0)
 """Bounds of T: a dev part without an error would have it at 0."""
@@ -116,36 +114,27 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
         float(log_loss(p.labels, p.probabilities, labels=range(len(CLASSES))))
         for p in (train_part, dev)
     ]
-    dev_scores = _scores(dev)
+    dev_scores = dev.scores()
     epoch = Epoch(
         epoch=1,
         train_loss=losses[0],
         dev_loss=losses[1],
-        dev_wa=dev_scores["wa"],
-        dev_ua=dev_scores["ua"],
+        dev_wa=dev_scores.wa,
+        dev_ua=dev_scores.ua,
         ended_ms=milliseconds(),
     )
     computed_s = time.perf_counter() - started
     on_epoch(run, epoch)
-    predictions = {"dev": dev, "test": predict(fitted, run, data, "test")}
-    report = RunReport(
-        digest=run.digest,
-        spec=run.spec.as_dict(),
-        fold=run.fold,
-        seed=run.seed,
-        scores={part: _scores(predictions[part]) for part in PARTS},
-        best_epoch=1,
+    return finished_run(
+        run,
+        predictions={"dev": dev, "test": predict(fitted, run, data, "test")},
         curve=(epoch,),
+        best_epoch=1,
         part_sizes={part: len(ids) for part, ids in data.parts.items()},
         num_parameters=fitted.num_parameters,
         started_ms=started_ms,
-        ended_ms=milliseconds(),
         computed_s=computed_s,
         environment={**environment(torch.device("cpu")), "scikit-learn": __version__},
-    )
-    return FinishedRun(
-        report=report,
-        predictions=predictions,
         weights=fitted.to_bytes(),
         inputs={},  # what the fold fitted is part of the pipelines
         weights_file=WEIGHTS_FILE,
@@ -198,11 +187,6 @@ def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
             f"fold {run.fold}, seed {run.seed}: {kind} of utterance {name} is not finite"
         )
     return inputs
-
-
-def _scores(predictions: Predictions) -> dict[str, Any]:
-    chosen = predictions.probabilities.argmax(axis=1)
-    return dataclasses.asdict(score(predictions.labels, chosen, len(CLASSES)))
 
 
 def best_temperature(values: np.ndarray, labels: np.ndarray) -> float:

@@ -7,7 +7,7 @@ from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
 from mlt_ray.spec import Run
 from mlt_ray.training import classical, loop
-from mlt_ray.training.loop import FinishedRun
+from mlt_ray.training.finish import FinishedRun
 
 FITS: Mapping[str, Callable[..., Sequence[FinishedRun | RunFailed]]] = {
     "classical": classical.train

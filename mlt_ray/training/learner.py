@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import math
-import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,13 +14,13 @@ from torch import Tensor, nn
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import TRAINING_PAIRS, FoldData, step_order
 from mlt_ray.labels import CLASSES
-from mlt_ray.metrics import score
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.system import System
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions
 from mlt_ray.training.adam import Adam
+from mlt_ray.training.finish import milliseconds
 from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.precision import casting
 
@@ -132,7 +131,7 @@ class Learner:
         self._losses, self._seen = [], 0
         number = self.epoch + 1
         predicted, dev_loss = self.predictions("dev", dev_logits)
-        scores = score(predicted.labels, predicted.probabilities.argmax(1), len(CLASSES))
+        scores = predicted.scores()
         best = max((e.dev_wa for e in self.progress.curve), default=-1.0)
         entry = Epoch(
             epoch=number,
@@ -213,8 +212,3 @@ def seed_of(run: Run, *what: object) -> int:
     """A 63-bit seed for one purpose of one run."""
     text = "/".join(map(str, (run.seed, run.fold, *what)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
-
-
-def milliseconds() -> int:
-    """Unix time."""
-    return int(time.time() * 1000)

@@ -5,42 +5,26 @@ where their system can, and each keeps its own data order, early stopping and be
 """
 
 import contextlib
-import dataclasses
 import io
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import mlt_ray
 from mlt_ray.errors import RunFailed, RunStopped, UserError
 from mlt_ray.features.batching import FoldData
-from mlt_ray.labels import CLASSES
-from mlt_ray.metrics import score
 from mlt_ray.spec import NO_TF32, Run
-from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.training.checkpoint import Checkpoint
+from mlt_ray.training.finish import FinishedRun, environment, finished_run
 from mlt_ray.training.group import ALONE, Group
-from mlt_ray.training.learner import Learner, milliseconds
-from mlt_ray.training.pack import Pack, steps_of_epoch
+from mlt_ray.training.learner import Learner
+from mlt_ray.training.packs.replay import Record
+from mlt_ray.training.packs.trainer import PackTrainer, steps_of_epoch
 from mlt_ray.training.precision import products
-from mlt_ray.training.replay import Record
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinishedRun:
-    """What a run leaves for the store; `weights_file` is what its weights are called there."""
-
-    report: RunReport
-    predictions: dict[str, Predictions]
-    weights: bytes
-    inputs: dict[str, Any]
-    weights_file: str = "weights.pt"
 
 
 def never(run: Run) -> bool:
@@ -67,7 +51,7 @@ def train(
     cases the others go on. Same runs, device and thread count give the same bits on a CPU, with
     or without interruption.
 
-    With `record`, a pack's steps are recorded and replayed (`mlt_ray.training.replay`).
+    With `record`, a pack's steps are recorded and replayed (`mlt_ray.training.packs.replay`).
 
     The processes of a `group` train one run together: each calls with the same run and checkpoint
     and gets its result. Only the leading one's `stop` is called, only it writes
@@ -89,10 +73,10 @@ def train(
                 checkpoint.resume(learner)
             check_same_epoch(learner)
         saves = dict(zip((r.digest for r in runs), checkpoints, strict=True))
-        side_by_side: InTurn | Pack = InTurn([])
+        side_by_side: OneByOne | PackTrainer = OneByOne([])
         while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
             if side_by_side.learners != active:
-                side_by_side = together(active, side_by_side, record)
+                side_by_side = trainer_for(active, side_by_side, record)
             started = time.perf_counter()
             side_by_side.train_epoch()
             dev = side_by_side.logits("dev")
@@ -129,7 +113,7 @@ def check_same_epoch(learner: Learner) -> None:
         )
 
 
-class InTurn:
+class OneByOne:
     """Learners that take their steps side by side, one after another."""
 
     def __init__(self, learners: Sequence[Learner]) -> None:
@@ -147,59 +131,35 @@ class InTurn:
         return [x.logits(part) for x in self.learners]
 
 
-def together(
-    learners: Sequence[Learner], former: InTurn | Pack, record: Record | None
-) -> InTurn | Pack:
+def trainer_for(
+    learners: Sequence[Learner], former: OneByOne | PackTrainer, record: Record | None
+) -> OneByOne | PackTrainer:
     """The fastest way to train learners side by side, when they have left the `former` ones."""
     if len(learners) == 1 or not learners[0].run.spec.model.can_be_packed:
-        return InTurn(learners)
-    return former.only(learners) if isinstance(former, Pack) else Pack(learners, record)
+        return OneByOne(learners)
+    if isinstance(former, PackTrainer):
+        return former.only(learners)
+    return PackTrainer(learners, record)
 
 
 def finish(learner: Learner) -> FinishedRun:
-    """Score dev and test with the best weights: the only place where test is read."""
+    """Score dev and test with the best weights: the only place where a network's test is read."""
     learner.use_best_weights()
-    predictions = {p: learner.predictions(p, learner.logits(p))[0] for p in PARTS}
-    scores = {
-        part: dataclasses.asdict(score(p.labels, p.probabilities.argmax(1), len(CLASSES)))
-        for part, p in predictions.items()
-    }
-    progress, run = learner.progress, learner.run
-    report = RunReport(
-        digest=run.digest,
-        spec=run.spec.as_dict(),
-        fold=run.fold,
-        seed=run.seed,
-        scores=scores,
+    progress, weights = learner.progress, io.BytesIO()
+    torch.save(progress.best_weights, weights)
+    return finished_run(
+        learner.run,
+        predictions={part: learner.predictions(part, learner.logits(part))[0] for part in PARTS},
+        curve=progress.curve,
         best_epoch=progress.best_epoch,
-        curve=tuple(progress.curve),
         part_sizes={part: len(ids) for part, ids in learner.data.parts.items()},
         num_parameters=sum(p.numel() for p in learner.model.parameters() if p.requires_grad),
         started_ms=progress.started_ms,
-        ended_ms=milliseconds(),
         computed_s=progress.computed_s,
         environment=environment(learner.device),
-    )
-    weights = io.BytesIO()
-    torch.save(progress.best_weights, weights)
-    return FinishedRun(
-        report=report,
-        predictions=predictions,
         weights=weights.getvalue(),
         inputs=learner.data.fitted.as_dict(),
     )
-
-
-def environment(device: torch.device) -> dict[str, str]:
-    """Versions and hardware that a number came from."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "mlt_ray": mlt_ray.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "device": f"{device.type} {name}",
-        "threads": str(torch.get_num_threads()),
-    }
 
 
 @contextlib.contextmanager

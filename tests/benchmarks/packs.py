@@ -19,9 +19,9 @@ from mlt_ray.spec import Run, TrainingSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import train
-from mlt_ray.training.pack import steps_of_epoch
-from mlt_ray.training.replay import cuda_graphs
-from mlt_ray.training.resident import Sizes
+from mlt_ray.training.packs.device_batches import Sizes
+from mlt_ray.training.packs.replay import cuda_graphs
+from mlt_ray.training.packs.trainer import steps_of_epoch
 from tests.benchmarks.figures import peak_memory_mib
 from tests.benchmarks.inputs import fold_of, read_table, thinned
 

@@ -16,9 +16,8 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import ModelSpec, Run
 from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
+from mlt_ray.training.finish import FinishedRun, environment, milliseconds
 from mlt_ray.training.fit import FITS
-from mlt_ray.training.learner import milliseconds
-from mlt_ray.training.loop import FinishedRun, environment
 
 SYSTEM: Final = "sleeping"
 

@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mlt_ray.spec import Run
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import deterministic
-from mlt_ray.training.pack import Pack, steps_of_epoch
+from mlt_ray.training.packs.trainer import PackTrainer, steps_of_epoch
 from tests.benchmarks.figures import Column, ended, print_table, write_figures
 from tests.gpu.inputs import Inputs, load, prepare
 
@@ -166,7 +166,7 @@ def count(inputs: Inputs, runs: Sequence[Run], frames: int) -> dict[str, Any]:
         alone.append(traffic.mb)
     if len(runs) > 1:
         learners = [Learner(run, fold, CPU) for run, fold in zip(runs, data, strict=True)]
-        flop, traffic = count_pack(Pack(learners), [first, step])
+        flop, traffic = count_pack(PackTrainer(learners), [first, step])
     return found | {
         "launches": sum(traffic.launches.values()),
         "mb": traffic.mb,
@@ -178,7 +178,7 @@ def count(inputs: Inputs, runs: Sequence[Run], frames: int) -> dict[str, Any]:
 
 
 def count_pack(
-    pack: Pack, steps: Sequence[Sequence[np.ndarray | None]]
+    pack: PackTrainer, steps: Sequence[Sequence[np.ndarray | None]]
 ) -> tuple[FlopCounterMode, Traffic]:
     """The second of a pack's two steps."""
     counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])

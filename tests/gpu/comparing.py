@@ -14,8 +14,9 @@ from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import PARTS
+from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.loop import FinishedRun, deterministic
+from mlt_ray.training.loop import deterministic
 from mlt_ray.training.precision import products
 
 OTHER_ORDER: Final = 1e-5

@@ -16,9 +16,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from mlt_ray.models.dropout import site_keys
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import deterministic
-from mlt_ray.training.pack import Pack, common, steps_of_epoch
+from mlt_ray.training.packs.device_batches import batches_for
+from mlt_ray.training.packs.trainer import PackTrainer, common, steps_of_epoch
 from mlt_ray.training.precision import products
-from mlt_ray.training.resident import batches_for
 from tests.gpu.comparing import relative
 from tests.gpu.findings import Findings
 from tests.gpu.inputs import ROW
@@ -67,7 +67,7 @@ def inputs_of(setting: Setting, made: dict[str, Any], size: int) -> tuple[Any, .
     data = {run.fold: setting.inputs.fold(run) for run in runs}
     with deterministic():
         learners = [Learner(run, data[run.fold], setting.device) for run in runs]
-        pack: Any = Pack(learners)
+        pack: Any = PackTrainer(learners)
         pack._system.train()
         resident = batches_for(data, common(learners).num_learned_words, setting.device)
         steps = steps_of_epoch(learners)

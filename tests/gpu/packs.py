@@ -8,7 +8,7 @@ from typing import Final
 from mlt_ray.spec import Run
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import deterministic, train
-from mlt_ray.training.pack import Pack
+from mlt_ray.training.packs.trainer import PackTrainer
 from tests.gpu.comparing import OTHER_ORDER, agree, apart, finished
 from tests.gpu.findings import Findings, Outcome
 from tests.gpu.inputs import ROW, changed, cut, distinct, networks
@@ -121,7 +121,7 @@ def _waits(setting: Setting, name: str, is_recorded: bool) -> Outcome:
         size = runs[0].spec.training.batch_size * num_steps
         with deterministic():
             learners = [Learner(r, cut(setting.inputs.fold(r), size), setting.device) for r in runs]
-            pack = Pack(learners, setting.recorder() if is_recorded else None)
+            pack = PackTrainer(learners, setting.recorder() if is_recorded else None)
             for _ in range(1 + is_recorded):
                 pack.train_epoch()
             with setting.watching() as waits:

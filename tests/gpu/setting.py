@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mlt_ray.training.replay import Record, Recording, cuda_graphs
+from mlt_ray.training.packs.replay import Record, Recording, cuda_graphs
 from tests.gpu.inputs import Inputs, load
 from tests.training.tapes import WAITING, Tapes
 

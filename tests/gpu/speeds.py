@@ -16,8 +16,8 @@ import torch
 from mlt_ray.features.batching import FoldData
 from mlt_ray.spec import Precision, Run
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.loop import InTurn, deterministic
-from mlt_ray.training.pack import Pack
+from mlt_ray.training.loop import OneByOne, deterministic
+from mlt_ray.training.packs.trainer import PackTrainer
 from mlt_ray.training.precision import products
 from tests.benchmarks.packs import shortened
 from tests.benchmarks.plain_loop import train_plainly
@@ -175,11 +175,11 @@ def _epochs(
 
 def started(
     setting: Setting, runs: Sequence[Run], data: Sequence[FoldData], record: Recorder | None
-) -> InTurn | Pack:
+) -> OneByOne | PackTrainer:
     """The runs side by side: alone where it is one that takes its steps, else as a pack."""
     learners = [Learner(r, d, setting.device) for r, d in zip(runs, data, strict=True)]
     packs = runs[0].spec.model.can_be_packed and (len(runs) > 1 or record is not None)
-    return Pack(learners, record) if packs else InTurn(learners)
+    return PackTrainer(learners, record) if packs else OneByOne(learners)
 
 
 def kernels(setting: Setting, runs: Sequence[Run], is_recorded: bool = False) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from mlt_ray.parsing import parse
 from mlt_ray.spec import FeatureSpec, FoldSpec, Need, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.report import Epoch
 from mlt_ray.training.checkpoint import Checkpoint
-from mlt_ray.training.loop import FinishedRun, train
+from mlt_ray.training.finish import FinishedRun
+from mlt_ray.training.loop import train
 from tests.tiny_encoder import WIDTH, change_config, write_encoder
 
 MakeBatch = Callable[..., Batch]

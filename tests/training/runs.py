@@ -5,20 +5,24 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from mlt_ray.features.batching import FoldData
-from mlt_ray.metrics import Scores, score
+from mlt_ray.metrics import Scores
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.spec import FeatureSpec, ModelSpec, Run, RunSpec, TrainingSpec
-from mlt_ray.storage.report import PARTS
-from mlt_ray.training import learner
-from mlt_ray.training.loop import FinishedRun, train
+from mlt_ray.storage.report import PARTS, Epoch, Predictions
+from mlt_ray.training.finish import FinishedRun
+from mlt_ray.training.learner import Learner
+from mlt_ray.training.loop import train
 
 CPU = torch.device("cpu")
+SCORES, CLOSE_EPOCH = Predictions.scores, Learner.close_epoch
 EPOCHS = 3
 MODEL = MultilevelSpec(
     width=6,
@@ -93,10 +97,14 @@ def script_dev(monkeypatch: pytest.MonkeyPatch, was: Sequence[float]) -> None:
     """Lets the dev part score `was`, one an epoch, whatever was predicted."""
     scripted = iter(was)
 
-    def scored(*args: Any) -> Scores:
-        return replace(score(*args), wa=next(scripted))
+    def scored(predictions: Predictions) -> Scores:
+        return replace(SCORES(predictions), wa=next(scripted))
 
-    monkeypatch.setattr(learner, "score", scored)
+    def closed(self: Learner, dev_logits: Tensor) -> Epoch:
+        with patch.object(Predictions, "scores", scored):
+            return CLOSE_EPOCH(self, dev_logits)
+
+    monkeypatch.setattr(Learner, "close_epoch", closed)
 
 
 def assert_close(one: FinishedRun, other: FinishedRun) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mlt_ray.training.replay import Recording
+from mlt_ray.training.packs.replay import Recording
 
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::item")
 """Operations whose result the host waits for, which no graph can record."""

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from mlt_ray.spec import TrainingSpec
-from mlt_ray.training.adam import Adam, PackAdam, clip
+from mlt_ray.training.adam import Adam, clip
+from mlt_ray.training.packs.adam import PackAdam
 
 NUM_RUNS, NUM_STEPS = 3, 7
 TAKEN = np.asarray([[1, 1, 1, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1, 0, 0]]).T > 0

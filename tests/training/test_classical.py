@@ -33,8 +33,8 @@ from mlt_ray.study import load_study
 from mlt_ray.training import classical
 from mlt_ray.training.classical import best_temperature, best_weight, fit_classical
 from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical
+from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.fit import fit
-from mlt_ray.training.loop import FinishedRun
 
 AUDIO_DIM, TEXT_DIM = 7, 11
 AUDIO = ClassicalSpec(audio="egemaps", audio_c=1.5)

@@ -23,7 +23,8 @@ from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.training import learner
 from mlt_ray.training.adam import Adam
 from mlt_ray.training.checkpoint import Checkpoint
-from mlt_ray.training.loop import FinishedRun, train
+from mlt_ray.training.finish import FinishedRun
+from mlt_ray.training.loop import train
 from tests.training.runs import (
     CPU,
     EPOCHS,
@@ -47,7 +48,7 @@ class Interrupted(Exception):
 @pytest.fixture
 def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs side by side take their steps one after another, as where nothing vectorises."""
-    monkeypatch.setattr(MultilevelSpec, "packs", property(lambda spec: False))
+    monkeypatch.setattr(MultilevelSpec, "can_be_packed", property(lambda spec: False))
 
 
 @pytest.fixture(params=["in turn", "in one call"])
@@ -438,7 +439,8 @@ def test_torch_is_left_as_it_was_found(data: MakeData) -> None:
 def test_training_loads_no_compiler() -> None:
     code = (
         "import sys, torch; from mlt_ray.training.loop import deterministic, products\n"
-        "import mlt_ray.training.fit, mlt_ray.models.multilevel.network, mlt_ray.training.pack\n"
+        "import mlt_ray.training.fit, mlt_ray.training.packs.trainer\n"
+        "import mlt_ray.models.multilevel.network\n"
         "with deterministic(), products('float32'):\n"
         "    assert torch.are_deterministic_algorithms_enabled()\n"
         "assert not torch.are_deterministic_algorithms_enabled()\n"

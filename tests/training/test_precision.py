@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mlt_ray.errors import UserError
 from mlt_ray.spec import ModelSpec
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.pack import Pack
+from mlt_ray.training.packs.trainer import PackTrainer
 from mlt_ray.training.precision import casting, products
 from tests.training.runs import CPU, MODEL, MakeData, assert_same, finish, run_of
 
@@ -94,9 +94,9 @@ def test_a_pack_in_bfloat16_equals_its_runs_alone_to_bfloat16s_rounding(data: Ma
 
 def test_a_pack_casts_as_its_runs_do(data: MakeData) -> None:
     runs = [run_of(fold=f, seed=s, precision="bfloat16") for f, s in WHO]
-    packed = Pack([Learner(run, data(run), CPU) for run in runs])
+    packed = PackTrainer([Learner(run, data(run), CPU) for run in runs])
     exact = [run_of(fold=f, seed=s) for f, s in WHO]
-    other = Pack([Learner(run, data(run), CPU) for run in exact])
+    other = PackTrainer([Learner(run, data(run), CPU) for run in exact])
     for one, two in zip(packed.logits("dev"), other.logits("dev"), strict=True):
         assert one.dtype == torch.float32
         assert 0 < float((one - two).abs().max()) < 0.05

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mlt_ray.models.dropout import Codes, scaled_mask
-from mlt_ray.training.loop import FinishedRun, train
-from mlt_ray.training.replay import Replays, cuda_graphs, rounded
+from mlt_ray.training.finish import FinishedRun
+from mlt_ray.training.loop import train
+from mlt_ray.training.packs.replay import Replays, cuda_graphs, rounded
 from tests.training.runs import MakeData, assert_close, assert_same, finish, run_of
 from tests.training.tapes import Tapes
 

@@ -22,24 +22,25 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.dropout import give_keys, site_codes, site_keys, sites
 from mlt_ray.models.flat import FLAT
 from mlt_ray.models.registry import build_model
-from mlt_ray.training.adam import PackAdam, clip
+from mlt_ray.training.adam import clip
 from mlt_ray.training.group import Loss
 from mlt_ray.training.learner import Learner
+from mlt_ray.training.packs.adam import PackAdam
+from mlt_ray.training.packs.device_batches import DeviceBatches, Sizes, batches_for
+from mlt_ray.training.packs.host_batches import Stacked, Steps, picked
+from mlt_ray.training.packs.replay import Inputs, Record, Replays, Step
 from mlt_ray.training.precision import casting
-from mlt_ray.training.replay import Inputs, Record, Replays, Step
-from mlt_ray.training.resident import Resident, Sizes, batches_for
-from mlt_ray.training.stacking import Stacked, Steps, picked
 
 Compute = Callable[[Stacked, Inputs, Sequence[int]], Tensor]
 """What is made of a batch of all runs, the step's inputs and the runs that take the step."""
 
-MAX_CELLS = 2**26
+MAX_PAIRS = 2**26
 """Attention cells, B · T², that are computed at a time. With dropout of attention weights, one
 takes about 200 bytes in training at the paper's sizes, so that 16 GiB hold them; without, far
 less."""
 
 
-class Pack:
+class PackTrainer:
     """Steps its learners together, epoch by epoch."""
 
     def __init__(self, learners: Sequence[Learner], record: Record | None = None) -> None:
@@ -61,7 +62,7 @@ class Pack:
         self._record = record
         self._start()
 
-    def only(self, learners: Sequence[Learner]) -> "Pack":
+    def only(self, learners: Sequence[Learner]) -> "PackTrainer":
         """The pack of some of its learners, when others have left it."""
         smaller = copy.copy(self)
         smaller.learners = learners
@@ -105,7 +106,7 @@ class Pack:
         rows = ({k: v[n] for k, v in inputs.items()} for n in range(len(steps)))
         who = [tuple(n for n, i in enumerate(step) if i is not None) for step in steps]
         data = self._data
-        if not isinstance(data, Resident):
+        if not isinstance(data, DeviceBatches):
             for batch, row, runs in zip(data.batches(steps, folds), rows, who, strict=True):
                 yield compute(batch, row, runs)
             return
@@ -247,7 +248,7 @@ def chunks(batch: Stacked) -> list[slice]:
     """The runs of a stacked batch in parts that fit into memory, all in one where they do."""
     num_runs, size, steps = batch["frames"].shape[:3]
     cells = size * max(steps, batch["words"].shape[2]) ** 2
-    at_once = max(1, min(num_runs, MAX_CELLS // cells))
+    at_once = max(1, min(num_runs, MAX_PAIRS // cells))
     return [slice(n, n + at_once) for n in range(0, num_runs, at_once)]
 
 

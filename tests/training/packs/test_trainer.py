@@ -20,14 +20,15 @@ from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.spec import FoldSpec, ModelSpec
-from mlt_ray.training import pack as pack_module
-from mlt_ray.training import resident
-from mlt_ray.training.adam import PackAdam, clip
+from mlt_ray.training.adam import clip
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.pack import Pack, places
-from mlt_ray.training.resident import Resident, batches_for
-from mlt_ray.training.stacking import Stacking, stacked
+from mlt_ray.training.packs import device_batches as resident
+from mlt_ray.training.packs import trainer as pack_module
+from mlt_ray.training.packs.adam import PackAdam
+from mlt_ray.training.packs.device_batches import DeviceBatches, batches_for
+from mlt_ray.training.packs.host_batches import HostBatches, stacked
+from mlt_ray.training.packs.trainer import PackTrainer, places
 from tests.training.runs import CPU, MODEL, MakeData, assert_close, assert_same, finish, run_of
 
 WHO = ((1, 3), (3, 3), (1, 4))
@@ -156,7 +157,7 @@ def test_runs_that_do_not_fit_into_memory_together_are_computed_in_parts(
 
     monkeypatch.setattr(pack_module, "chunks", spying)
     # Five utterances of at most 7 steps and 5 words: two runs have at most 490 cells.
-    monkeypatch.setattr(pack_module, "MAX_CELLS", 300)
+    monkeypatch.setattr(pack_module, "MAX_PAIRS", 300)
     for one, other in zip(finish(runs, data), whole, strict=True):
         assert_close(one, other)
     assert {2, 3} <= set(parts)
@@ -191,16 +192,16 @@ def test_runs_start_from_the_weights_that_they_have_alone(data: MakeData) -> Non
     learners = [Learner(run, data(run), CPU) for run in (run_of(fold=f, seed=s) for f, s in WHO)]
     sizes = {x.sizes.num_learned_words for x in learners}
     assert len(sizes) == 2, "folds with the same vocabulary would test nothing"
-    packed = Pack(learners)
+    packed = PackTrainer(learners)
     for run, learner in enumerate(learners):
         packed_ones, own = places(packed._adam, run, learner)
         assert len(own) == 3 * len(list(learner.model.parameters()))
         assert all(torch.equal(a, b) for a, b in zip(packed_ones, own, strict=True))
 
 
-@pytest.mark.parametrize("kind", [Stacking, Resident])
+@pytest.mark.parametrize("kind", [HostBatches, DeviceBatches])
 def test_batches_of_runs_are_stacked_with_padding_that_no_loss_counts(
-    data_with_vectors: MakeData, kind: type[Stacking | Resident]
+    data_with_vectors: MakeData, kind: type[HostBatches | DeviceBatches]
 ) -> None:
     folds = {number: data_with_vectors(run_of(fold=number)) for number in (1, 3)}
     learned = {number: f.num_learned_words for number, f in folds.items()}
@@ -235,7 +236,7 @@ def test_frames_stay_on_the_host_where_a_device_has_no_room(
 ) -> None:
     folds = {1: data(run_of(fold=1))}
     num_bytes = 4 * int(folds[1].num_steps.sum()) * 5
-    for room, kind in ((num_bytes, Resident), (num_bytes - 1, Stacking)):
+    for room, kind in ((num_bytes, DeviceBatches), (num_bytes - 1, HostBatches)):
         monkeypatch.setattr(resident, "KEPT_BYTES", room)
         assert type(batches_for(folds, 99, CPU)) is kind
 
@@ -290,7 +291,7 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
     """
     training = {"clip_norm": 0.5, "clip_value": 0.1, "weight_decay": 0.1}
     runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
-    packed = Pack([Learner(run, data(run), CPU) for run in runs])
+    packed = PackTrainer([Learner(run, data(run), CPU) for run in runs])
     step, spec = [x.order()[0] for x in packed.learners], runs[0].spec.training
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
 
@@ -302,7 +303,7 @@ def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData)
         shapes = [w.shape for w in adam.weights]
         adam = PackAdam([torch.zeros(shape, device="cuda") for shape in shapes], spec)
         folds = {x.run.fold: x.data for x in packed.learners}
-        there = Resident(folds, 99, torch.device("cuda"))
+        there = DeviceBatches(folds, 99, torch.device("cuda"))
         [batch] = there.batches([step], [x.run.fold for x in packed.learners])
         codes = torch.zeros(len(runs), len(packed._sites), dtype=torch.int32, device="cuda")
         packed._system.train()

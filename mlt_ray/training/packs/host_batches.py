@@ -25,7 +25,7 @@ FILL = {"labels": NO_LABEL, "num_frames": 1, "num_words": 1}
 """What stands for an utterance that is not there; the rest is zero."""
 
 
-class Stacking:
+class HostBatches:
     """Makes batches on the host, for data that a device cannot hold."""
 
     def __init__(

@@ -15,8 +15,15 @@ from torch import Tensor
 
 from mlt_ray.batch import real
 from mlt_ray.features.batching import KEPT_BYTES, FoldData
-from mlt_ray.training.replay import rounded
-from mlt_ray.training.stacking import FILL, Stacked, Stacking, Steps, renumbered, stand_in
+from mlt_ray.training.packs.host_batches import (
+    FILL,
+    HostBatches,
+    Stacked,
+    Steps,
+    renumbered,
+    stand_in,
+)
+from mlt_ray.training.packs.replay import rounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +65,7 @@ class Sizes(NamedTuple):
         return Sizes(rounded(self.frames, 16), rounded(self.words, 4), rounded(self.phonemes, 2))
 
 
-class Resident:
+class DeviceBatches:
     """Makes batches from tables on the device."""
 
     def __init__(
@@ -142,9 +149,9 @@ def members_of(data: FoldData) -> list[int]:
 
 def batches_for(
     folds: Mapping[int, FoldData], num_learned_words: int, device: torch.device
-) -> Resident | Stacking:
+) -> DeviceBatches | HostBatches:
     """What makes a pack's batches: on the device, where its memory has room for all frames."""
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else KEPT_BYTES
     values = sum(int(d.num_steps[members_of(d)].sum()) * len(d.fitted.mean) for d in folds.values())
-    kind = Resident if 4 * values <= room else Stacking
+    kind = DeviceBatches if 4 * values <= room else HostBatches
     return kind(folds, num_learned_words, device)

@@ -1,0 +1,86 @@
+"""What a run leaves for the store once it is trained, however it was trained."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import mlt_ray
+from mlt_ray.spec import Run
+from mlt_ray.storage.report import Epoch, Predictions, RunReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """What a run leaves for the store; `weights_file` is what its weights are called there."""
+
+    report: RunReport
+    predictions: Mapping[str, Predictions]
+    weights: bytes
+    inputs: dict[str, Any]
+    weights_file: str = "weights.pt"
+
+
+def finished_run(
+    run: Run,
+    *,
+    predictions: Mapping[str, Predictions],
+    curve: Sequence[Epoch],
+    best_epoch: int,
+    part_sizes: Mapping[str, int],
+    num_parameters: int,
+    started_ms: int,
+    computed_s: float,
+    environment: Mapping[str, str],
+    weights: bytes,
+    inputs: dict[str, Any],
+    weights_file: str = "weights.pt",
+) -> FinishedRun:
+    """The report of a run that ends now, with its scores, and what is stored beside it.
+
+    `predictions` are those for dev and test, by part; `inputs` is what the fold fitted on its
+    training part.
+    """
+    report = RunReport(
+        digest=run.digest,
+        spec=run.spec.as_dict(),
+        fold=run.fold,
+        seed=run.seed,
+        scores={part: dataclasses.asdict(found.scores()) for part, found in predictions.items()},
+        best_epoch=best_epoch,
+        curve=tuple(curve),
+        part_sizes=dict(part_sizes),
+        num_parameters=num_parameters,
+        started_ms=started_ms,
+        ended_ms=milliseconds(),
+        computed_s=computed_s,
+        environment=dict(environment),
+    )
+    return FinishedRun(
+        report=report,
+        predictions=predictions,
+        weights=weights,
+        inputs=inputs,
+        weights_file=weights_file,
+    )
+
+
+def environment(device: torch.device) -> dict[str, str]:
+    """Versions and hardware that a number came from."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "mlt_ray": mlt_ray.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": f"{device.type} {name}",
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def milliseconds() -> int:
+    """Unix time."""
+    return int(time.time() * 1000)
