@@ -93,7 +93,7 @@ def run(
     Finished runs are never computed again: after a crash or Ctrl-C, ask again.
     """
     from mlt_ray.orchestration.studies import Request, show_plan
-    from mlt_ray.study import load_study
+    from mlt_ray.studies.study import load_study
 
     request = Request(
         studies=[load_study(name) for name in dict.fromkeys(studies)],
@@ -140,7 +140,7 @@ def search(
     here is there for every other study. After a crash or Ctrl-C, ask again.
     """
     from mlt_ray.orchestration.searches import parse_duration, run_search, show_space
-    from mlt_ray.space import load_space, with_changes
+    from mlt_ray.studies.space import load_space, with_changes
 
     setting = setting_of(training)
     loaded = with_changes(load_space(space, training.overrides or []), trials=trials, best=best)
@@ -191,7 +191,7 @@ def demo(
     from mlt_ray.orchestration.studies import Request
     from mlt_ray.orchestration.tracking import default_uri
     from mlt_ray.storage.store import Store as RunStore
-    from mlt_ray.study import load_study
+    from mlt_ray.studies.study import load_study
 
     console, runs = Console(), RunStore(store)
     corpus = runs.root / "demo-corpus"
@@ -219,8 +219,9 @@ def demo(
 @app.command("studies")
 def list_studies() -> None:
     """List the shipped studies and search spaces."""
-    from mlt_ray.space import load_space, space_names
-    from mlt_ray.study import find_study, load_study, study_names
+    from mlt_ray.studies.files import find_study, space_names, study_names
+    from mlt_ray.studies.space import load_space
+    from mlt_ray.studies.study import load_study
 
     for name in study_names():
         study = load_study(name)

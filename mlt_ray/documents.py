@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import unknown_key
 
 MERGE = "tag:yaml.org,2002:merge"
 
@@ -44,3 +45,25 @@ def shipped_folder(name: str) -> Path:
     package = Path(__file__).parent
     shipped = package / name
     return shipped if shipped.is_dir() else package.parent / name
+
+
+def shipped_names(folder: str) -> list[str]:
+    """Names of the YAML files in a folder of shipped files."""
+    return sorted(path.stem for path in shipped_folder(folder).glob("*.yaml"))
+
+
+def find_file(name_or_path: str, folder: str, noun: str, what: str) -> Path:
+    """The file of that name in a folder of shipped files, or the YAML file at that path.
+
+    Errors call it `noun`, such as ``study``, or at more length `what`, such as ``study file``.
+    Raises `UserError` where there is no such file.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"{path}: expected a {what}, found none")
+        return path
+    shipped = shipped_folder(folder) / f"{name_or_path}.yaml"
+    if not shipped.is_file():
+        raise unknown_key(folder, name_or_path, shipped_names(folder), noun)
+    return shipped

@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlt_ray.space import load_space, space_names
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.study import Row, load_study, study_names
+from mlt_ray.studies.files import space_names, study_names
+from mlt_ray.studies.space import load_space
+from mlt_ray.studies.study import Row, load_study
 
 FILE = Path(__file__).parent / "digests.json"
 FINGERPRINT = "0123456789abcdef"

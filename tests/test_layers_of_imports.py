@@ -17,14 +17,13 @@ PACKAGE = Path(mlt_ray.__file__).parent
 
 LAYERS = (
     {"errors", "labels", "display", "options"},
-    {"parsing", "documents", "metrics"},
-    {"spec"},
+    {"parsing", "metrics"},
+    {"spec", "documents"},
     {"storage"},
     {"corpus", "batch"},
     {"encoders"},
     {"features", "models"},
-    {"training", "study"},
-    {"space"},
+    {"training", "studies"},
     {"reports", "inference"},
     {"orchestration"},
     {"doctor"},
@@ -127,7 +126,9 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 
 def test_planning_reports_and_the_driver_need_no_torch() -> None:
-    loaded = loaded_by("mlt_ray.study", "mlt_ray.reports.tables", "mlt_ray.orchestration.studies")
+    loaded = loaded_by(
+        "mlt_ray.studies.study", "mlt_ray.reports.tables", "mlt_ray.orchestration.studies"
+    )
     assert not loaded & (ORCHESTRATORS | {"torch", "pandas", "sklearn", "transformers"})
     driver = loaded_by("mlt_ray.orchestration.execute")
     assert "ray" in driver

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mlt_ray.space import Objective
 from mlt_ray.storage.report import Epoch, RunReport
+from mlt_ray.studies.space import Objective
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Store
-from mlt_ray.study import Published, Row, Study
+from mlt_ray.studies.study import Published, Row, Study
 
 FOLDS = tuple(range(1, NUM_FOLDS + 1))
 

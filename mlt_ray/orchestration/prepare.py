@@ -16,7 +16,7 @@ from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.models.registry import is_network
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, TrainingSpec, digest_of
 from mlt_ray.storage.store import Store
-from mlt_ray.study import Row, Study
+from mlt_ray.studies.study import Row, Study
 
 
 @dataclass(frozen=True)

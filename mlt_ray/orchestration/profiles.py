@@ -10,10 +10,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlt_ray.documents import read_yaml, shipped_folder
+from mlt_ray.documents import find_file, read_yaml, shipped_names
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.resources import Resources
-from mlt_ray.parsing import parse, unknown_key
+from mlt_ray.parsing import parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,7 @@ class Profile:
     resources: Resources = field(default_factory=Resources)
 
 
+FOLDER = "clusters"
 _PLACES = {f.name for f in dataclasses.fields(Profile)} - {"resources"}
 
 
@@ -58,17 +59,9 @@ def merged(profile: Profile, **flags: float | str | None) -> Profile:
 
 def profile_names() -> list[str]:
     """Names of the shipped profiles."""
-    return sorted(p.stem for p in shipped_folder("clusters").glob("*.yaml"))
+    return shipped_names(FOLDER)
 
 
 def find_profile(name_or_path: str) -> Path:
     """The YAML file of a shipped profile or at a path; `UserError` where there is none."""
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise UserError(f"{path}: expected a cluster profile, found none")
-        return path
-    shipped = shipped_folder("clusters") / f"{name_or_path}.yaml"
-    if not shipped.is_file():
-        raise unknown_key("clusters", name_or_path, profile_names(), "profile")
-    return shipped
+    return find_file(name_or_path, FOLDER, "profile", "cluster profile")

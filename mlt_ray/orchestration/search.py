@@ -24,10 +24,10 @@ from optuna.trial import TrialState
 from mlt_ray.errors import UserError
 from mlt_ray.orchestration.evidence import VALUE, Evidence, evidence_of
 from mlt_ray.orchestration.jobs import End, Outcome, Pack, PackSize
-from mlt_ray.space import MAXIMISED, Objective, Parameter, SearchSpace, describe
 from mlt_ray.spec import Run, RunSpec, digest_of
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.space import MAXIMISED, Objective, Parameter, SearchSpace, describe
 
 MOST_REPEATS = 100
 """Proposals in a row that were made before, after which a space counts as exhausted."""

@@ -23,11 +23,11 @@ from mlt_ray.orchestration.search import Configuration, CrossValidationSearch
 from mlt_ray.orchestration.search_progress import SearchDisplay, search_table, write_search
 from mlt_ray.orchestration.setting import Setting
 from mlt_ray.orchestration.studies import run_plans
-from mlt_ray.space import SearchSpace
 from mlt_ray.spec import RunSpec, digest_of
 from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
-from mlt_ray.study import Row, Study, load_study
+from mlt_ray.studies.space import SearchSpace
+from mlt_ray.studies.study import Row, Study, load_study
 
 
 @dataclass(frozen=True, kw_only=True)

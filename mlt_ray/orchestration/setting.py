@@ -16,7 +16,7 @@ from mlt_ray.orchestration.prepare import Tools, check_usable, prepare
 from mlt_ray.orchestration.resources import LOCAL, Node, Resources, check_fits, ray_address
 from mlt_ray.spec import NO_TF32, TrainingSpec
 from mlt_ray.storage.store import Store
-from mlt_ray.study import Row
+from mlt_ray.studies.study import Row
 
 if TYPE_CHECKING:
     from mlt_ray.orchestration.tracking import Tracker

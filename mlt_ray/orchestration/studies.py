@@ -26,7 +26,7 @@ from mlt_ray.orchestration.resources import Resources
 from mlt_ray.orchestration.setting import Setting
 from mlt_ray.parsing import unknown_key
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.study import Study
+from mlt_ray.studies.study import Study
 
 if TYPE_CHECKING:
     from mlt_ray.orchestration.estimate import Estimate

@@ -9,7 +9,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate
 from mlt_ray.storage.store import Store
-from mlt_ray.study import file_names
+from mlt_ray.studies.files import file_names
 
 Scores = Mapping[str, tuple[float, float | None]]
 

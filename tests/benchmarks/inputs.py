@@ -21,7 +21,7 @@ from mlt_ray.orchestration.plan import PlannedRow, make_plan
 from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Store
-from mlt_ray.study import load_study
+from mlt_ray.studies.study import load_study
 
 
 @dataclass(frozen=True)

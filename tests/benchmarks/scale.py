@@ -37,7 +37,7 @@ from mlt_ray.reports.tables import write_tables
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, TrainingSpec
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
-from mlt_ray.study import Row, Study
+from mlt_ray.studies.study import Row, Study
 from tests.benchmarks.figures import (
     Column,
     ended,

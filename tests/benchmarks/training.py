@@ -28,7 +28,7 @@ from rich.console import Console
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.display import duration
 from mlt_ray.storage.store import Store
-from mlt_ray.study import load_study
+from mlt_ray.studies.study import load_study
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import MLT_RAY, Inputs, given_or_demo, open_inputs, sampled
 from tests.benchmarks.packs import (

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray.study import load_study
+from mlt_ray.studies.study import load_study
 from tests.end_to_end.conftest import environment, members, reports, tables
 
 pytestmark = pytest.mark.slow

@@ -48,7 +48,7 @@ from mlt_ray.spec import (
 )
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
-from mlt_ray.study import load_study
+from mlt_ray.studies.study import load_study
 
 UTTERANCES: Final = 300
 SEEDS: Final = 6

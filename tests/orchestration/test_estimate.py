@@ -8,7 +8,7 @@ import pytest
 from mlt_ray.orchestration.estimate import estimate
 from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.storage.store import Store
-from mlt_ray.study import load_study, parse_study
+from mlt_ray.studies.study import load_study, parse_study
 
 
 @pytest.mark.parametrize("row", load_study("beyond").rows[:4], ids=lambda row: row.name)

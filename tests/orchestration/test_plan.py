@@ -14,7 +14,7 @@ from mlt_ray.orchestration.studies import Request
 from mlt_ray.spec import Run
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
-from mlt_ray.study import Study, parse_study
+from mlt_ray.studies.study import Study, parse_study
 
 
 def corpus_of(text: str) -> Corpus:

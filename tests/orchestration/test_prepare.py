@@ -22,7 +22,7 @@ from mlt_ray.orchestration.plan import make_plan
 from mlt_ray.orchestration.prepare import Tools, prepare, resolve
 from mlt_ray.spec import Need
 from mlt_ray.storage.store import Store
-from mlt_ray.study import Study, load_study, parse_study
+from mlt_ray.studies.study import Study, load_study, parse_study
 from tests.tiny_encoder import write_encoder
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
 

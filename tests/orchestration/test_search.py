@@ -12,9 +12,9 @@ from mlt_ray.errors import UserError
 from mlt_ray.orchestration.evidence import evidence_of
 from mlt_ray.orchestration.jobs import End, Outcome
 from mlt_ray.orchestration.search import CrossValidationSearch, State
-from mlt_ray.space import SearchSpace, parse_space
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.space import SearchSpace, parse_space
 from tests.orchestration.conftest import FakeTune, report_of, write_report
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)

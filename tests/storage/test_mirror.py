@@ -22,7 +22,7 @@ from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials
 from mlt_ray.storage.store import Store
-from mlt_ray.study import load_study
+from mlt_ray.studies.study import load_study
 from tests.storage.made_up import DIGEST, PREDICTIONS, REPORT
 
 FILES = ("weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json")

@@ -29,7 +29,7 @@ from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
 from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.storage.store import Store
-from mlt_ray.study import load_study
+from mlt_ray.studies.study import load_study
 from mlt_ray.training import classical
 from mlt_ray.training.classical import best_temperature, best_weight, fit_classical
 from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical

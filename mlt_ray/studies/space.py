@@ -21,7 +21,8 @@ from typing import Any, Literal, get_args
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import at_least, check_keys, parse, require, unknown_key
 from mlt_ray.spec import SECTIONS
-from mlt_ray.study import Row, file_names, is_space, load_yaml, parse_row, parse_seeds
+from mlt_ray.studies.files import is_space, load_yaml
+from mlt_ray.studies.study import Row, parse_row, parse_seeds
 
 Sampler = Literal["tpe", "random", "grid", "cmaes"]
 Pruner = Literal["median", "percentile", "halving", "none"]
@@ -156,11 +157,6 @@ def with_changes(space: SearchSpace, **changes: int | None) -> SearchSpace:
     """The space with other values of its `SearchSpec`; None leaves one as it is."""
     given = {key: value for key, value in changes.items() if value is not None}
     return replace(space, search=replace(space.search, **given))  # type: ignore[arg-type]
-
-
-def space_names() -> list[str]:
-    """Names of the shipped search spaces."""
-    return [name for name in file_names() if is_space(load_yaml(name)[1])]
 
 
 def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> SearchSpace:

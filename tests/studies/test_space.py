@@ -9,9 +9,10 @@ import torch
 from mlt_ray.errors import UserError
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
-from mlt_ray.space import Parameter, describe, load_space, parse_space, space_names, with_changes
-from mlt_ray.study import Row, load_study
-from tests.test_study import synthetic
+from mlt_ray.studies.files import space_names
+from mlt_ray.studies.space import Parameter, describe, load_space, parse_space, with_changes
+from mlt_ray.studies.study import Row, load_study
+from tests.studies.test_study import synthetic
 
 SPACE: dict[str, Any] = {
     "base": {"model": {"system": "multilevel"}},

@@ -13,19 +13,16 @@ rows:
     model: {text: highway}                                # what differs from the base
 """
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mlt_ray.documents import Loader, read_yaml, shipped_folder
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import parse_model
-from mlt_ray.parsing import check_keys, parse, unknown_key
+from mlt_ray.parsing import check_keys, parse
 from mlt_ray.spec import DEFAULT, SECTIONS, FeatureSpec, FoldSpec, ModelSpec, TrainingSpec
+from mlt_ray.studies.files import is_space, load_yaml
+from mlt_ray.studies.overrides import merge, parse_overrides
 
 _KEYS = ("title", "seeds", "base", "rows")
 _ROW_KEYS = ("name", "published", *SECTIONS)
@@ -76,12 +73,6 @@ def load_study(
     """
     path, values = load_yaml(name)
     return parse_study(path.stem, values, overrides, rows)
-
-
-def load_yaml(name: str) -> tuple[Path, Any]:
-    """The file of a shipped study or search space, or at a path, and the values in it."""
-    path = find_study(name)
-    return path, read_yaml(path)
 
 
 def parse_study(
@@ -183,73 +174,3 @@ def _published(values: Any, where: str) -> Published | None:
 
 def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
-
-
-def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Nested values of ``section.key=value`` texts; a value is read as YAML."""
-    nested: dict[str, Any] = {}
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        parts = key.strip().split(".")
-        if not equals or len(parts) < 2:
-            expected = "expected section.key=value, such as training.max_epochs=20"
-            raise UserError(f"--set {text}: {expected}")
-        if parts[0] not in SECTIONS:
-            raise unknown_key("--set", parts[0], SECTIONS, "section")
-        try:
-            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=Loader)}
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {text}: expected a YAML value, got {value!r}") from error
-        for part in reversed(parts[:-1]):
-            leaf = {part: leaf}
-        nested = merge(nested, leaf)
-    return nested
-
-
-def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the values of `above` in their place, mapping by mapping."""
-    merged = copy.deepcopy(dict(below))
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def study_folder() -> Path:
-    """Where the shipped studies lie: inside the installed package, or beside it in a checkout."""
-    return shipped_folder("search_spaces")
-
-
-def file_names() -> list[str]:
-    """Names of all shipped files: studies of rows, and search spaces."""
-    return sorted(p.stem for p in study_folder().glob("*.yaml"))
-
-
-def study_names() -> list[str]:
-    """Names of the shipped studies of rows."""
-    return [name for name in file_names() if not is_space(load_yaml(name)[1])]
-
-
-def is_space(values: Any) -> bool:
-    """Whether a YAML file's values describe a search space rather than a study of rows."""
-    return isinstance(values, Mapping) and "space" in values
-
-
-def find_study(name: str) -> Path:
-    """The YAML file of a shipped study or at a path; `UserError` where there is none."""
-    shipped, path = study_folder() / f"{name}.yaml", Path(name)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise UserError(f"{path}: expected a study file, found none")
-        namesake = study_folder() / f"{path.stem}.yaml"
-        if namesake.is_file() and not namesake.samefile(path):
-            raise UserError(
-                f"{path}: expected a name of its own, got that of the shipped study {path.stem}, "
-                f"whose results it would hide; call it my_{path.name}"
-            )
-        return path
-    if not shipped.is_file():
-        raise unknown_key("search_spaces", name, file_names(), "study")
-    return shipped

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.study import Row, load_study
+from mlt_ray.studies.study import Row, load_study
 
 
 def row_of(study: str, name: str) -> Row:

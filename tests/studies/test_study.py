@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.documents import shipped_folder
 from mlt_ray.errors import UserError
 from mlt_ray.features.extras import SOURCES
 from mlt_ray.features.frames import compute_frames
@@ -18,17 +19,9 @@ from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model, is_network
-from mlt_ray.space import space_names
-from mlt_ray.study import (
-    Published,
-    Row,
-    find_study,
-    load_study,
-    merge,
-    parse_study,
-    study_folder,
-    study_names,
-)
+from mlt_ray.studies.files import find_study, space_names, study_names
+from mlt_ray.studies.overrides import merge
+from mlt_ray.studies.study import Published, Row, load_study, parse_study
 from tests.tiny_encoder import WIDTH as ENCODER_WIDTH
 from tests.tiny_encoder import write_encoder
 
@@ -91,7 +84,7 @@ def row_of(study: str, name: str) -> Row:
 
 
 def test_the_shipped_studies_are_found() -> None:
-    files = sorted(p.stem for p in study_folder().iterdir() if p.suffix == ".yaml")
+    files = sorted(p.stem for p in shipped_folder("search_spaces").iterdir() if p.suffix == ".yaml")
     assert sorted([*study_names(), *space_names()]) == files
     assert {"demo", "table1", "table2"} <= set(files)
 

@@ -1,0 +1,51 @@
+"""Files of studies and search spaces, by the name of a shipped one or by a path."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlt_ray.documents import find_file, read_yaml, shipped_folder, shipped_names
+from mlt_ray.errors import UserError
+
+FOLDER = "search_spaces"
+
+
+def load_yaml(name: str) -> tuple[Path, Any]:
+    """The file of a shipped study or search space, or at a path, and the values in it."""
+    path = find_study(name)
+    return path, read_yaml(path)
+
+
+def file_names() -> list[str]:
+    """Names of all shipped files: studies of rows, and search spaces."""
+    return shipped_names(FOLDER)
+
+
+def study_names() -> list[str]:
+    """Names of the shipped studies of rows."""
+    return [name for name in file_names() if not is_space(load_yaml(name)[1])]
+
+
+def space_names() -> list[str]:
+    """Names of the shipped search spaces."""
+    return [name for name in file_names() if is_space(load_yaml(name)[1])]
+
+
+def is_space(values: Any) -> bool:
+    """Whether a YAML file's values describe a search space rather than a study of rows."""
+    return isinstance(values, Mapping) and "space" in values
+
+
+def find_study(name: str) -> Path:
+    """The YAML file of a shipped study or at a path.
+
+    Raises `UserError` where there is none, or where a file bears the name of a shipped study.
+    """
+    path = find_file(name, FOLDER, "study", "study file")
+    namesake = shipped_folder(FOLDER) / f"{path.stem}.yaml"
+    if namesake.is_file() and not namesake.samefile(path):
+        raise UserError(
+            f"{path}: expected a name of its own, got that of the shipped study {path.stem}, "
+            f"whose results it would hide; call it my_{path.name}"
+        )
+    return path

@@ -1,0 +1,44 @@
+"""Changes of what a study file says: ``--set section.key=value``, and a row over its base."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from mlt_ray.documents import Loader
+from mlt_ray.errors import UserError
+from mlt_ray.parsing import unknown_key
+from mlt_ray.spec import SECTIONS
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Nested values of ``section.key=value`` texts; a value is read as YAML."""
+    nested: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        parts = key.strip().split(".")
+        if not equals or len(parts) < 2:
+            expected = "expected section.key=value, such as training.max_epochs=20"
+            raise UserError(f"--set {text}: {expected}")
+        if parts[0] not in SECTIONS:
+            raise unknown_key("--set", parts[0], SECTIONS, "section")
+        try:
+            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=Loader)}
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {text}: expected a YAML value, got {value!r}") from error
+        for part in reversed(parts[:-1]):
+            leaf = {part: leaf}
+        nested = merge(nested, leaf)
+    return nested
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the values of `above` in their place, mapping by mapping."""
+    merged = copy.deepcopy(dict(below))
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
