@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from mlt_ray.cli import app, parse_numbers
+from mlt_ray.cli.app import app, parse_numbers
 from mlt_ray.errors import UserError
-from mlt_ray.orchestration import studies
-from mlt_ray.orchestration.studies import Request
 from mlt_ray.storage.store import Store
+from mlt_ray.workflows import run as studies
+from mlt_ray.workflows.run import Request
 
 
 @pytest.mark.parametrize("option", ["encoder", "speech_encoder"])

@@ -21,7 +21,7 @@ from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.extract import extract
 from mlt_ray.features.extras import Context, extract_extra
-from mlt_ray.orchestration.prepare import Tools
+from mlt_ray.planning.resolve import Tools
 from mlt_ray.spec import FeatureSpec, FramesSpec, Need
 from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures

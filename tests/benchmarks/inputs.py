@@ -15,10 +15,11 @@ from mlt_ray.corpus.readers.manifest import FILE_NAME
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.display import Bars
+from mlt_ray.display.bars import Bars
 from mlt_ray.features.batching import FoldData
-from mlt_ray.orchestration.plan import PlannedRow, make_plan
-from mlt_ray.orchestration.prepare import Tools, check_usable, prepare, resolve
+from mlt_ray.planning.plan import PlannedRow, make_plan
+from mlt_ray.planning.prepare import prepare
+from mlt_ray.planning.resolve import Tools, check_usable, resolve
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
@@ -63,7 +64,7 @@ def open_inputs(
     return Inputs(corpus, store, tuple(distinct.values()))
 
 
-MLT_RAY = (sys.executable, "-c", "from mlt_ray.cli import main; main()")
+MLT_RAY = (sys.executable, "-c", "from mlt_ray.cli.app import main; main()")
 """The command, of the package that this interpreter imports."""
 
 

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
-from mlt_ray.orchestration.plan import PlannedRow
+from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.fit import fit

@@ -25,19 +25,20 @@ from rich.console import Console
 
 from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.corpus.synthetic.demo import write_demo
-from mlt_ray.orchestration.plan import left_of, make_plan, recorded
-from mlt_ray.orchestration.prepare import resolve
-from mlt_ray.orchestration.progress import ProgressDisplay
-from mlt_ray.orchestration.resources import Resources
-from mlt_ray.orchestration.setting import Setting
-from mlt_ray.orchestration.studies import run_plans
-from mlt_ray.orchestration.tracking import Tracker, default_uri
+from mlt_ray.display.run import ProgressDisplay
+from mlt_ray.planning.plan import left_of, make_plan, recorded
+from mlt_ray.planning.resolve import resolve
+from mlt_ray.planning.resources import Resources
+from mlt_ray.planning.workspace import Setting
 from mlt_ray.reports.collect import collect
 from mlt_ray.reports.tables import write_tables
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, TrainingSpec
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
+from mlt_ray.tracking.location import default_uri
+from mlt_ray.tracking.tracker import Tracker
+from mlt_ray.workflows.run import run_plans
 from tests.benchmarks.figures import (
     Column,
     ended,

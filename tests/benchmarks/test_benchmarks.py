@@ -18,7 +18,7 @@ from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.orchestration.plan import PlannedRow
+from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import FeatureSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store

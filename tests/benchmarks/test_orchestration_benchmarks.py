@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.orchestration.plan import make_plan
+from mlt_ray.planning.plan import make_plan
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
@@ -92,7 +92,7 @@ def test_a_watch_counts_the_processor_time_of_children() -> None:
 def test_processes_are_told_apart_by_their_command_lines() -> None:
     assert kind_of("ray::ImplicitFunc.train", is_root=False) == "workers"
     assert kind_of("ray::IDLE", is_root=False) == "idle workers"
-    assert kind_of("python -c from mlt_ray.cli import main; main()", is_root=True) == "driver"
+    assert kind_of("python -c from mlt_ray.cli.app import main; main()", is_root=True) == "driver"
 
 
 def test_a_call_is_divided_by_its_first_beginning_and_last_end(raw: Any, tmp_path: Path) -> None:

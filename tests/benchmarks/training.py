@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 
 from mlt_ray.corpus.readers.read import read_corpus
-from mlt_ray.display import duration
+from mlt_ray.display.bars import duration
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures

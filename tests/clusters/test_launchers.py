@@ -14,8 +14,8 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.runtime_env import RuntimeEnv
 from typer.main import get_command
 
-from mlt_ray.cli import app
-from mlt_ray.orchestration.profiles import profile_names
+from mlt_ray.cli.app import app
+from mlt_ray.planning.profile import profile_names
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"

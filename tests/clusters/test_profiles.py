@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlt_ray.documents import shipped_folder
-from mlt_ray.orchestration.profiles import Profile, find_profile, load_profile, profile_names
+from mlt_ray.planning.profile import Profile, find_profile, load_profile, profile_names
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 
-from mlt_ray.orchestration.jobs import End, Outcome, Source
+from mlt_ray.planning.source import End, Outcome, Source
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions, RunReport
 from mlt_ray.storage.store import Store

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.orchestration.background import Background
+from mlt_ray.planning.observer import Background
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.report import Epoch
 

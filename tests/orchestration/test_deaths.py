@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
 
-from mlt_ray.orchestration.connection import is_no_death
-from mlt_ray.orchestration.feed import Events, Feed
-from mlt_ray.orchestration.jobs import Queue
+from mlt_ray.planning.source import Queue
+from mlt_ray.scheduling.connection import is_no_death
+from mlt_ray.scheduling.tune import Events, Feed
 from mlt_ray.storage.store import Store
 
 

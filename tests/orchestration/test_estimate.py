@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mlt_ray.orchestration.estimate import estimate
-from mlt_ray.orchestration.plan import make_plan
+from mlt_ray.planning.estimate import estimate
+from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study, parse_study
 

@@ -3,7 +3,7 @@
 import pytest
 from ray import cloudpickle
 
-from mlt_ray.orchestration import execute
+from mlt_ray.scheduling import execute
 
 
 @pytest.mark.parametrize("named", [execute._trial_name, execute._trial_folder])

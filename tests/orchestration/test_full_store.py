@@ -11,14 +11,16 @@ from ray.train.v2._internal.util import UserExceptionWithTraceback
 from ray.tune.search import Searcher
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.orchestration import compute, workers
-from mlt_ray.orchestration.feed import Events, Feed
-from mlt_ray.orchestration.jobs import End, Job, Outcome, Queue
-from mlt_ray.orchestration.messages import Messages
-from mlt_ray.orchestration.resources import Resources
-from mlt_ray.orchestration.tracking import reason_of
+from mlt_ray.planning.resources import Resources
+from mlt_ray.planning.source import End, Outcome, Queue
+from mlt_ray.scheduling import ray_train as workers
+from mlt_ray.scheduling import worker as compute
+from mlt_ray.scheduling.job import Job
+from mlt_ray.scheduling.messages import Messages
+from mlt_ray.scheduling.tune import Events, Feed
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.tracking.tracker import reason_of
 from mlt_ray.training.group import Group
 
 FULL = "/store/x: no space left"

@@ -2,7 +2,7 @@
 
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.xu.values import XuSpec
-from mlt_ray.orchestration.jobs import Queue
+from mlt_ray.planning.source import Queue
 from mlt_ray.spec import Run, RunSpec
 
 WIDE = RunSpec(corpus="c", model=MultilevelSpec())

@@ -8,13 +8,13 @@ import pytest
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.orchestration.plan import Plan, distinct, make_plan, record, recorded
-from mlt_ray.orchestration.setting import Setting
-from mlt_ray.orchestration.studies import Request
+from mlt_ray.planning.plan import Plan, distinct, make_plan, record, recorded
+from mlt_ray.planning.workspace import Setting
 from mlt_ray.spec import Run
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, parse_study
+from mlt_ray.workflows.run import Request
 
 
 def corpus_of(text: str) -> Corpus:

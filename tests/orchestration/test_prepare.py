@@ -16,10 +16,11 @@ from mlt_ray.encoders.folder import Encoders, encoder_folder, find_encoder
 from mlt_ray.errors import UserError
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
-from mlt_ray.orchestration import prepare as module
-from mlt_ray.orchestration.compute import fold_data
-from mlt_ray.orchestration.plan import make_plan
-from mlt_ray.orchestration.prepare import Tools, prepare, resolve
+from mlt_ray.planning import prepare as module
+from mlt_ray.planning.plan import make_plan
+from mlt_ray.planning.prepare import prepare
+from mlt_ray.planning.resolve import Tools, resolve
+from mlt_ray.scheduling.worker import fold_data
 from mlt_ray.spec import Need
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, load_study, parse_study

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mlt_ray.errors import UserError
-from mlt_ray.orchestration.profiles import Profile, load_profile, merged
-from mlt_ray.orchestration.resources import Resources
+from mlt_ray.planning.profile import Profile, load_profile, merged
+from mlt_ray.planning.resources import Resources
 
 ALL_KEYS = """
 address: 192.0.2.7:6379

@@ -4,9 +4,9 @@ import re
 import pytest
 from rich.console import Console
 
+from mlt_ray.display.run import ProgressDisplay
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.orchestration.plan import Plan, PlannedRow
-from mlt_ray.orchestration.progress import ProgressDisplay
+from mlt_ray.planning.plan import Plan, PlannedRow
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.storage.store import Store
 

@@ -11,12 +11,12 @@ from mlt_ray.errors import UserError
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.xu.values import XuSpec
-from mlt_ray.orchestration.plan import Plan, PlannedRow
-from mlt_ray.orchestration.resources import Node, Resources, check_fits
-from mlt_ray.orchestration.setting import Setting
-from mlt_ray.orchestration.studies import tell_packs
+from mlt_ray.planning.plan import Plan, PlannedRow
+from mlt_ray.planning.resources import Node, Resources, check_fits
+from mlt_ray.planning.workspace import Setting
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.workflows.run import tell_packs
 
 
 def ray_accepts(gpus: float) -> bool:

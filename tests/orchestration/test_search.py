@@ -9,9 +9,10 @@ import optuna
 import pytest
 
 from mlt_ray.errors import UserError
-from mlt_ray.orchestration.evidence import evidence_of
-from mlt_ray.orchestration.jobs import End, Outcome
-from mlt_ray.orchestration.search import CrossValidationSearch, State
+from mlt_ray.planning.source import End, Outcome
+from mlt_ray.search.configuration import State
+from mlt_ray.search.cross_validation import CrossValidationSearch
+from mlt_ray.search.evidence import evidence_of
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import SearchSpace, parse_space

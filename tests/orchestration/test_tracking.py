@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.orchestration.plan import Plan, PlannedRow, record, recorded
-from mlt_ray.orchestration.tracking import Tracker, default_uri
+from mlt_ray.planning.plan import Plan, PlannedRow, record, recorded
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.tracking.location import default_uri
+from mlt_ray.tracking.tracker import Tracker
 from tests.orchestration.conftest import report_of, write_report
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ import pytest
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
-from mlt_ray.orchestration.plan import make_plan, record, recorded
+from mlt_ray.planning.plan import make_plan, record, recorded
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials

@@ -1,0 +1,129 @@
+"""Progress of a plan: rows by fold-seeds in a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from mlt_ray.display.bars import duration
+from mlt_ray.planning.plan import Plan, PlannedRow
+from mlt_ray.spec import Run
+from mlt_ray.storage.report import Epoch
+from mlt_ray.storage.store import Store
+
+MARKS = {
+    "done": ("●", "green"),
+    "running": ("◐", "yellow"),
+    "failed": ("✗", "red"),
+    "waiting": ("·", "dim"),
+}
+URGENT = ("running", "failed", "waiting", "done")
+"""States whose rows are shown first where not all rows fit into the terminal."""
+
+LINE_INTERVAL_S = 10.0
+"""Least time between two lines where the output is no terminal."""
+
+MOST_MARKS = 50
+"""Runs of a row that have a mark each; the states of more are counted."""
+
+SETTLED = 4
+"""Runs that must have ended before they say how long the others take: workers start slowly."""
+
+
+class ProgressDisplay:
+    """Shows which runs of `plans` are done, running, failed; a context manager and Observer."""
+
+    def __init__(self, plans: Sequence[Plan], store: Store, console: Console) -> None:
+        self.plans = plans
+        self.store = store
+        self.console = console
+        self.left = len({run.digest for plan in plans for run in plan.left(store)})
+        self.failures: dict[Run, str] = {}
+        runs = (run.digest for plan in plans for row in plan.rows for run in row.runs)
+        self._states = dict.fromkeys(store.finished(runs), "done")
+        self._ended = 0
+        self._began = self._line_at = time.monotonic()
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2)
+
+    def __enter__(self) -> "ProgressDisplay":
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def started(self, run: Run) -> None:
+        """Mark the run as running."""
+        self._states[run.digest] = "running"
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """Nothing to show: a run's mark changes when it ends."""
+
+    def finished(self, run: Run) -> None:
+        """Mark the run as done."""
+        self._end(run, "done")
+
+    def failed(self, run: Run, reason: str) -> None:
+        """Mark the run as failed and say why at once."""
+        self.failures[run] = reason
+        self.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
+        self._end(run, "failed")
+
+    def stopped(self, run: Run) -> None:
+        """Mark the run as waiting again."""
+        self._states.pop(run.digest, None)
+
+    def _end(self, run: Run, state: str) -> None:
+        self._states[run.digest] = state
+        self._ended += 1
+        now = time.monotonic()
+        is_last = self._ended == self.left
+        if not self.console.is_terminal and (is_last or now - self._line_at > LINE_INTERVAL_S):
+            self._line_at = now
+            self.console.print(self._summary(), highlight=False)
+
+    def _summary(self) -> str:
+        elapsed = time.monotonic() - self._began
+        text = f"{self._ended}/{self.left} runs in {duration(elapsed)}"
+        if SETTLED <= self._ended < self.left:
+            rest = elapsed / self._ended * (self.left - self._ended)
+            text += f", about {duration(rest)} left"
+        return text
+
+    def _render(self) -> Group:
+        table = Table(box=None, show_header=False, padding=(0, 1))
+        shown = self._shown()
+        for study, row in shown:
+            table.add_row(study, escape(row.name), self._marks(row))
+        more = sum(bool(row.asked) for plan in self.plans for row in plan.rows) - len(shown)
+        summary = f"{self._summary()}; and {more} more rows" if more else self._summary()
+        return Group(table, Text(summary))
+
+    def _shown(self) -> list[tuple[str, PlannedRow]]:
+        """Rows that fit into the terminal, those under way before waiting and finished ones."""
+        rows = [(plan.study, row) for plan in self.plans for row in plan.rows if row.asked]
+        room = max(1, self.console.height - 2)
+        if len(rows) <= room:
+            return rows
+        urgency = [self._urgency(row) for _, row in rows]
+        first = sorted(range(len(rows)), key=lambda n: urgency[n])[:room]
+        return [rows[n] for n in sorted(first)]
+
+    def _urgency(self, row: PlannedRow) -> int:
+        states = {self._states.get(run.digest, "waiting") for run in row.runs}
+        return min(URGENT.index(state) for state in states)
+
+    def _marks(self, row: PlannedRow) -> Text:
+        """A mark a run, or how many runs are in which state."""
+        states = [self._states.get(run.digest, "waiting") for run in row.runs]
+        if len(states) > MOST_MARKS:
+            counts = Counter(states)
+            return Text(", ".join(f"{counts[s]} {s}" for s in MARKS if counts[s]))
+        return Text.assemble(*(MARKS[state] for state in states))

@@ -1,0 +1,101 @@
+"""How long a row's runs will take, before they are run."""
+
+import math
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.display.bars import duration
+from mlt_ray.models.dropout import set_dropout_keys
+from mlt_ray.models.registry import build_model, is_network
+from mlt_ray.planning.plan import PlannedRow
+from mlt_ray.spec import RunSpec
+from mlt_ray.storage.store import Store
+from mlt_ray.training.adam import Adam
+
+WARM_UP_STEPS = 2
+TIMED_STEPS = 3
+TRAINING_SHARE = 3 / 5
+WORDS_PER_S = 2.5
+"""Words a second of speech (IEMOCAP: 11.5 words in 4.55 s)."""
+
+VECTOR_DIM, VOCABULARY = 300, 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """Seconds one run takes on one thread; `is_measured` where finished runs tell."""
+
+    seconds: float
+    is_measured: bool
+
+    def __str__(self) -> str:
+        text = duration(self.seconds)
+        return text if self.is_measured else f"up to about {text}"
+
+
+def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
+    """The mean of the row's finished runs; without any, timed steps times all of `max_epochs`.
+
+    The steps are timed on this machine's CPU, on made-up input of the corpus's mean length; dev's
+    evaluation adds a few per cent, and starting workers some seconds. None
+    for a system that reads more than frames, words and phonemes, or has no steps, before a run of
+    it is finished.
+    """
+    times = [report.computed_s for report in store.reports(run.digest for run in row.runs)]
+    if times:
+        return Estimate(seconds=statistics.fmean(times), is_measured=True)
+    spec = row.runs[0].spec
+    if spec.model.needs or not is_network(spec.model):
+        return None
+    training = spec.training
+    steps = TRAINING_SHARE * len(corpus) / training.batch_size * training.max_epochs
+    duration_s = statistics.fmean(u.duration_s for u in corpus.utterances)
+    return Estimate(seconds=steps * step_seconds(spec, duration_s), is_measured=False)
+
+
+def step_seconds(spec: RunSpec, duration_s: float) -> float:
+    """Median seconds of a training step for utterances of that length."""
+    sizes = InputSizes(
+        frame_dim=spec.features.frames.num_bins,
+        num_phonemes=VOCABULARY,
+        num_learned_words=VOCABULARY,
+        word_vectors=torch.zeros(VOCABULARY, VECTOR_DIM),
+    )
+    model = build_model(spec.model, sizes)
+    optimiser = Adam((p for p in model.parameters() if p.requires_grad), spec.training)
+    batch = made_up_batch(spec, duration_s)
+    times = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for number in range(WARM_UP_STEPS + TIMED_STEPS):
+        started = time.perf_counter()
+        set_dropout_keys(model, batch.utterances, number)
+        optimiser.zero_grad()
+        model.loss(batch).backward()
+        optimiser.step()
+        times.append(time.perf_counter() - started)
+    torch.set_num_threads(threads)
+    return statistics.median(times[WARM_UP_STEPS:])
+
+
+def made_up_batch(spec: RunSpec, duration_s: float) -> Batch:
+    """A batch of the configuration's size whose utterances all last `duration_s`."""
+    size, frames = spec.training.batch_size, spec.features.frames
+    longest = spec.features.max_steps or math.inf
+    steps = round(1000 * duration_s / frames.hop_ms / spec.features.frames_per_step)
+    steps = int(min(max(1, steps), longest))
+    words = int(min(max(1, round(WORDS_PER_S * duration_s)), spec.features.max_words or math.inf))
+    return Batch(
+        utterances=torch.arange(size),
+        labels=torch.zeros(size, dtype=torch.int64),
+        frames=torch.zeros(size, steps, frames.num_bins),
+        num_frames=torch.full((size,), steps),
+        words=torch.ones(size, words, dtype=torch.int64),
+        num_words=torch.full((size,), words),
+        phonemes=torch.ones(size, words, 8, dtype=torch.int64),
+    )

@@ -1,0 +1,86 @@
+"""An observer that is told in a thread of its own, so that nobody waits for what it does."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from mlt_ray.spec import Run
+from mlt_ray.storage.report import Epoch
+
+
+class Observer(Protocol):
+    """What is told of runs while they are computed."""
+
+    def started(self, run: Run) -> None:
+        """A worker begins the run, or begins it again after a crash."""
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """Epochs have ended."""
+
+    def finished(self, run: Run) -> None:
+        """The run's report stands in the store."""
+
+    def failed(self, run: Run, reason: str) -> None:
+        """The run left no report."""
+
+    def stopped(self, run: Run) -> None:
+        """The run was stopped between two epochs."""
+
+
+class Background:
+    """Passes on what it is told, in order; a context manager and Observer.
+
+    Writing to MLflow takes a sizeable part of a second a run, for which the worker that has just
+    finished it would otherwise wait for its next one; importing it takes as long as Ray takes to
+    start, so the observer is made in the thread, too. Its error is raised where it is told of the
+    next event, or at the end of the block, which waits until everything is passed on; a Ctrl-C
+    meanwhile drops the rest.
+    """
+
+    def __init__(self, make: Callable[[], Observer]) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._observer = self._thread.submit(make)
+        self._told: deque[Future[None]] = deque()
+
+    def __enter__(self) -> "Background":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            self._thread.shutdown()
+        except KeyboardInterrupt:
+            self._thread.shutdown(cancel_futures=True)
+            raise
+        if kind is None:
+            self._observer.result()
+            self._raise_errors()
+
+    def started(self, run: Run) -> None:
+        """Passed on."""
+        self._tell(lambda observer: observer.started(run))
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """Passed on."""
+        self._tell(lambda observer: observer.epochs(run, epochs))
+
+    def finished(self, run: Run) -> None:
+        """Passed on."""
+        self._tell(lambda observer: observer.finished(run))
+
+    def failed(self, run: Run, reason: str) -> None:
+        """Passed on."""
+        self._tell(lambda observer: observer.failed(run, reason))
+
+    def stopped(self, run: Run) -> None:
+        """Passed on."""
+        self._tell(lambda observer: observer.stopped(run))
+
+    def _tell(self, event: Callable[[Observer], None]) -> None:
+        self._raise_errors()
+        # What makes the observer was submitted first: its result is there.
+        self._told.append(self._thread.submit(lambda: event(self._observer.result())))
+
+    def _raise_errors(self) -> None:
+        while self._told and self._told[0].done():
+            self._told.popleft().result()

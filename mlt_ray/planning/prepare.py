@@ -1,0 +1,37 @@
+"""Puts into the store what workers read: the corpus, encoders and features."""
+
+from collections.abc import Sequence
+
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.features.extract import Progress, extract
+from mlt_ray.planning.resolve import Tools
+from mlt_ray.storage.store import Store
+from mlt_ray.studies.study import Row
+
+
+def prepare(
+    corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: Progress
+) -> int:
+    """Put the corpus's table, the encoders and every feature of the (resolved) rows into the store.
+
+    Returns how many recordings and texts had to be computed; 0 where all was cached.
+    """
+    path = store.corpus(corpus.fingerprint)
+    if not store.pull(path):
+        store.write_json(path, corpus.as_dict())
+    for model in dict.fromkeys(row.model for row in rows):
+        if model.text_encoder is not None:
+            tools.encoders.copy(model.text_encoder, store)
+        if model.speech_encoder is not None:
+            tools.speech_encoders.copy(model.speech_encoder, store)
+    features = dict.fromkeys(row.features for row in rows)
+    computed = sum(
+        extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features
+    )
+    needed = {need: row.features for row in rows for need in row.model.needs}
+    if needed:
+        from mlt_ray.features.extras import Context, extract_extra
+
+        for need, spec in needed.items():
+            computed += extract_extra(corpus, Context(need, store, spec), progress)
+    return computed

@@ -1,0 +1,110 @@
+"""One small actor a call: it shows in Ray's dashboard what is trained, and says what shall stop.
+
+Ray's dashboard lists tasks by name. The tasks that Tune starts are all called alike, since their
+workers are used again; so while a run is trained, a task of the board bears its name.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.util.metrics import Counter, Gauge
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from mlt_ray.planning.plan import RunName
+from mlt_ray.spec import Run
+from mlt_ray.storage.report import Epoch
+
+SCORES = ("dev_wa", "dev_ua", "train_loss", "dev_loss")
+TAGS = ("study", "row", "fold", "seed")
+
+
+class Board:
+    """The actor; its methods are coroutines, so that one process shows any number of runs."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._stopping: set[str] = set()
+        self._stops_all = False
+        self._epoch = Gauge("mlt_ray_epoch", "Epochs behind a run.", tag_keys=TAGS)
+        self._finished = Counter("mlt_ray_runs_finished", "Runs that left a report.")
+        self._scores = {
+            name: Gauge(f"mlt_ray_{name}", "Of the last epoch.", tag_keys=TAGS) for name in SCORES
+        }
+
+    async def show(self, digest: str) -> None:
+        """Lasts as long as the run is trained."""
+        await self._ended[digest].wait()
+
+    async def hide(self, digest: str, is_finished: bool) -> None:
+        """The run is not trained any more."""
+        self._ended.pop(digest, asyncio.Event()).set()
+        if is_finished:
+            self._finished.inc()
+
+    async def note(self, tags: dict[str, str], epoch: Epoch) -> None:
+        """Publish an epoch as Ray metrics."""
+        self._epoch.set(epoch.epoch, tags=tags)
+        for name, gauge in self._scores.items():
+            gauge.set(getattr(epoch, name), tags=tags)
+
+    async def stop(self, digest: str) -> None:
+        """Let one run stop after its epoch."""
+        self._stopping.add(digest)
+
+    async def stop_all(self) -> None:
+        """Let every run stop after its epoch."""
+        self._stops_all = True
+
+    async def is_stopping(self, digest: str) -> bool:
+        """Whether the run shall stop."""
+        return self._stops_all or digest in self._stopping
+
+
+class BoardClient:
+    """The driver's side of the board: an `Observer` that never waits for an answer."""
+
+    def __init__(self, name: str, labels: Mapping[str, RunName]) -> None:
+        self.name = name
+        self.labels = labels
+        # On the driver's node: the loss of any other leaves the runs of the rest with a board.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(num_cpus=0, max_concurrency=10_000, name=name, scheduling_strategy=here)(
+            Board
+        )
+        self._actor: Any = actor.remote()
+
+    def started(self, run: Run) -> None:
+        """A task with the run's name appears."""
+        self._actor.show.options(name=str(self.labels[run.digest])).remote(run.digest)
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
+        """The last epoch's scores become metrics."""
+        self._actor.note.remote(tags_of(self.labels[run.digest]), epochs[-1])
+
+    def finished(self, run: Run) -> None:
+        """The task ends."""
+        self._actor.hide.remote(run.digest, True)
+
+    def failed(self, run: Run, reason: str) -> None:
+        """The task ends."""
+        self._actor.hide.remote(run.digest, False)
+
+    def stopped(self, run: Run) -> None:
+        """The task ends."""
+        self._actor.hide.remote(run.digest, False)
+
+    def stop(self, run: Run) -> None:
+        """Let a run stop after its epoch."""
+        self._actor.stop.remote(run.digest)
+
+    def stop_all(self) -> None:
+        """Let every run stop after its epoch."""
+        self._actor.stop_all.remote()
+
+
+def tags_of(name: RunName) -> dict[str, str]:
+    """Tags of a Ray metric."""
+    return {tag: str(getattr(name, tag)) for tag in TAGS}

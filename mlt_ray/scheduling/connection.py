@@ -1,0 +1,74 @@
+"""Ray: connected to a cluster, or started on this machine."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.exceptions import RayActorError
+
+from mlt_ray.errors import UserError
+from mlt_ray.planning.resources import LOCAL, ray_address
+
+NOISY_LOGGERS = (
+    "ray._private.authentication.authentication_token_setup",
+    "ray.tune.analysis.experiment_analysis",
+    "ray.tune.utils.util",
+)
+"""They warn of token authentication, of result files that are switched off, of slow callbacks."""
+
+MUTED_LOGGERS = ("ray.tune.execution.experiment_state",)
+"""They show how Tune's state could not be saved, on a full disk; nobody ever restores it."""
+
+LOGGER_OF_FAILURES = "ray.tune.execution.tune_controller"
+"""It shows the traceback of whatever a trial raised: a bug's must be seen, a death has none."""
+
+SETTINGS = {
+    # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Tune's handler would return from an interruption as if all had been computed.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune writes what Tuner.restore needs, which is never used: as seldom as it can.
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
+
+
+def is_no_death(record: logging.LogRecord) -> bool:
+    """Whether a log record is of something else than a worker that died, which `Events` tells."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RayActorError))
+
+
+@contextmanager
+def connection(address: str | None) -> Iterator[None]:
+    """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
+    os.environ.update(SETTINGS)
+    for name in NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in MUTED_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger(LOGGER_OF_FAILURES).addFilter(is_no_death)
+    where = ray_address(address)
+    # On a machine of few cores the dashboard's processes cost as much as a run; who wants it starts
+    # a head, which has one.
+    own = {"include_dashboard": False} if where == LOCAL else {}
+    try:
+        ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING, **own)
+    except (ConnectionError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        remedy = "start one (ray start --head) or leave --address out"
+        raise UserError(
+            f"--address {where}: expected a Ray cluster, got: {reason}; {remedy}"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler would end this process without a word.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,83 @@
+"""Ctrl-C and SIGTERM while Ray computes: the first lets the epochs under way end."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from mlt_ray.errors import INTERRUPTED, StoreFull
+from mlt_ray.scheduling.tune import Feed
+
+STOPPING = (
+    "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "
+    "every checkpoint is kept)"
+)
+
+RAY_HAS_ENDED = (
+    "\nmlt-ray: interrupted, and Ray with it (a signal to the whole process group?); finished runs "
+    "and checkpoints are kept, the same command goes on from here"
+)
+
+ASK_S = 1.0
+
+
+class Interruption:
+    """Whether somebody has asked to stop."""
+
+    is_asked = False
+
+
+@contextmanager
+def interruptible(feed: Feed) -> Iterator[Interruption]:
+    """The first SIGINT or SIGTERM inside the block stops the feed, the second raises.
+
+    Where Ray's head is found to have ended after the first, so does this process.
+    """
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption
+        return
+    over = threading.Event()
+    head = ray.get_runtime_context().gcs_address
+
+    def interrupt(*_: object) -> None:
+        if interruption.is_asked:
+            raise KeyboardInterrupt
+        if feed.full:
+            raise StoreFull(feed.full)
+        interruption.is_asked = feed.is_stopping = True
+        print(STOPPING, flush=True)
+        threading.Thread(target=end_with, args=(head, over), daemon=True).start()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interrupt) for number in signals]
+    try:
+        yield interruption
+    finally:
+        over.set()
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+
+
+def end_with(head: str, over: threading.Event) -> None:
+    """End this process as soon as nobody listens at ``HOST:PORT``, unless it is `over` before.
+
+    Ray itself would try for a minute to reach its head, and then end the process with a line of
+    its own.
+    """
+    host, _, port = head.rpartition(":")
+    while not over.wait(ASK_S):
+        try:
+            socket.create_connection((host, int(port)), timeout=ASK_S).close()
+        except ConnectionRefusedError:
+            if not over.is_set():
+                print(RAY_HAS_ENDED, file=sys.stderr, flush=True)
+                os._exit(INTERRUPTED)
+        except OSError:
+            # No answer yet: that is for Ray to judge.
+            continue

@@ -1,0 +1,74 @@
+"""One run on several workers of Ray Train, inside a Tune trial."""
+
+from typing import Any
+
+import torch
+from ray import train
+from ray.train import FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from mlt_ray.errors import StoreFull
+from mlt_ray.planning.source import End, Outcome, Pack
+from mlt_ray.scheduling.job import Job, Outcomes
+from mlt_ray.scheduling.messages import Messages
+from mlt_ray.scheduling.worker import compute
+from mlt_ray.storage.store import Store
+from mlt_ray.training.group import Group
+
+RESTARTS = 2
+"""How often a worker of a run may die before the run counts as failed."""
+
+
+def spread(job: Job, runs: Pack) -> Outcomes:
+    """Train runs one after the other, each on ``job.resources.workers`` DDP workers."""
+    store = Store(job.store)
+    outcomes: Outcomes = {}
+    for run in runs:
+        resources = job.resources
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"job": job, "run": run},
+            torch_config=TorchConfig(timeout_s=600),
+            scaling_config=ScalingConfig(
+                num_workers=resources.workers,
+                use_gpu=bool(resources.gpus_per_worker),
+                resources_per_worker={
+                    "CPU": resources.cpus_per_worker,
+                    "GPU": resources.gpus_per_worker or 0,
+                },
+            ),
+            run_config=RunConfig(
+                name=run.digest,
+                storage_path=str(store.root / "ray" / job.owner),
+                callbacks=[TuneReportCallback()],
+                failure_config=FailureConfig(max_failures=RESTARTS),
+            ),
+        )
+        try:
+            outcomes |= trainer.fit().return_value or {}
+        except WorkerGroupError as error:
+            outcomes[run.digest] = failure(error)
+        if run.digest not in outcomes:
+            reason = "the workers ended without a word"
+            outcomes[run.digest] = Outcome(end=End.FAILED, reason=reason)
+    return outcomes
+
+
+def failure(error: WorkerGroupError) -> Outcome:
+    """How a run ended whose workers have died or raised too often."""
+    for raised in error.worker_failures.values():
+        # Ray Train wraps what a worker raised, to keep its traceback.
+        cause = getattr(raised, "_base_exc", raised)
+        if isinstance(cause, StoreFull):
+            return Outcome(end=End.FULL, reason=str(cause))
+    return Outcome(end=End.FAILED, reason=str(error).strip().splitlines()[-1])
+
+
+def work(config: dict[str, Any]) -> Outcomes:
+    """What every worker does; the first one's messages and result reach the driver."""
+    job: Job = config["job"]
+    torch.set_num_threads(max(1, int(job.resources.cpus_per_worker)))
+    # A report of Ray Train waits for those of all workers, so each reports after every epoch.
+    messages = Messages(train.report, interval_s=0.0)
+    return compute(job, (config["run"],), messages, group=Group.joined())

@@ -1,0 +1,279 @@
+"""A search over configurations, each judged by its cross-validation: a source of cells for Tune.
+
+Optuna proposes configurations (ask) and hears how they did (tell). A configuration is a list of
+cells: (fold, seed) runs, which share the store with every other study. Two kinds of comparison
+end a poor one early, both made by Optuna's pruner: the mean over its first n cells against that of
+earlier configurations, and a cell's learning curve against those of the same cell.
+
+Everything is in the store: a search that is asked again after a crash takes up the configurations
+that were under way, and finds their finished cells.
+"""
+
+import statistics
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from mlt_ray.errors import UserError
+from mlt_ray.planning.source import End, Outcome, Pack, PackSize
+from mlt_ray.search.configuration import Configuration, State
+from mlt_ray.search.curves import _Curves
+from mlt_ray.search.evidence import VALUE, evidence_of
+from mlt_ray.search.samplers import make_pruner, make_sampler, suggest
+from mlt_ray.spec import Run, RunSpec
+from mlt_ray.storage.report import Epoch
+from mlt_ray.storage.store import Store
+from mlt_ray.studies.space import MAXIMISED, SearchSpace
+
+MOST_REPEATS = 100
+"""Proposals in a row that were made before, after which a space counts as exhausted."""
+
+MOST_REFUSALS = 20
+"""Proposals in a row that no model can be built of, after which the search gives up."""
+
+
+class CrossValidationSearch:
+    """A `Source` whose packs are cells of the configurations that Optuna proposes.
+
+    `configure` makes the RunSpec of proposed values; it raises `UserError` where none can be
+    built. `on_proposal` hears of each new configuration before its cells are given out.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        store: Store,
+        storage: optuna.storages.BaseStorage,
+        configure: Callable[[Mapping[str, Any]], RunSpec],
+        *,
+        identity: str,
+        on_proposal: Callable[[Configuration], None] = lambda configuration: None,
+    ) -> None:
+        self.space = space
+        self.store = store
+        self.configurations: list[Configuration] = []
+        self._configure = configure
+        self._on_proposal = on_proposal
+        self._by_spec: dict[RunSpec, Configuration] = {}
+        self._by_cell: dict[str, Configuration] = {}
+        self._is_exhausted = False
+        self.study = self._open(storage, f"{space.name}-{identity}")
+        self._curves = _Curves(space)
+        self._take_up()
+
+    def _open(self, storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+        directions = [
+            StudyDirection.MAXIMIZE if o in MAXIMISED else StudyDirection.MINIMIZE
+            for o in self.space.objectives
+        ]
+        study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+        # A sampler that starts from the same seed after a restart would propose the same again.
+        known = len(study.get_trials(deepcopy=False))
+        study.sampler = make_sampler(self.space, known)
+        study.pruner = make_pruner(self.space, self.space.search.warmup_cells)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(self.space.objectives))  # for optuna-dashboard
+        if self.space.search.sampler == "grid":
+            for values in self.space.grid():
+                study.enqueue_trial(values, skip_if_exists=True)
+        return study
+
+    def _take_up(self) -> None:
+        """Go on from what the storage knows: under-way configurations get their cells again."""
+        for frozen in self.study.get_trials(deepcopy=False):
+            if frozen.state in (TrialState.WAITING, TrialState.FAIL):
+                continue
+            if len(frozen.params) < len(self.space.parameters):
+                # The driver died while Optuna was asked.
+                self.study.tell(frozen.number, state=TrialState.FAIL)
+                continue
+            configuration = self._configuration(frozen.params)
+            if frozen.state is TrialState.RUNNING:
+                if not configuration.trials:
+                    configuration.compared = len(frozen.intermediate_values)
+                configuration.trials.append(optuna.Trial(self.study, frozen._trial_id))
+                continue
+            ended = State.COMPLETE if frozen.state is TrialState.COMPLETE else State.PRUNED
+            reason = frozen.user_attrs.get("failure", "")
+            configuration.state = State.FAILED if reason else ended
+            configuration.reason = reason
+            configuration.todo.clear()
+        for configuration in list(self.configurations):
+            if configuration.state is State.RUNNING:
+                self._settle(configuration)
+            else:
+                self._tell(configuration)
+
+    # What `Source` asks for.
+
+    def next(self, most: PackSize) -> Pack | None:
+        """Cells of the oldest configuration that has any left, else of a new one."""
+        while True:
+            for configuration in self.configurations:
+                if configuration.todo:
+                    size = most(configuration.spec)
+                    cells = configuration.todo[:size]
+                    del configuration.todo[:size]
+                    configuration.under_way |= {cell.digest for cell in cells}
+                    return tuple(cells)
+            if not self._propose():
+                return None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no configuration is to come and none has cells left."""
+        enough = len(self.configurations) >= self.space.search.trials
+        open_still = any(c.state is State.RUNNING for c in self.configurations)
+        return (enough or self._is_exhausted) and not open_still
+
+    def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
+        """Compare the run's learning curve; returns the configuration's runs if it is poor."""
+        configuration = self._by_cell[run.digest]
+        if configuration.state is not State.RUNNING or not self._curves.is_poor(run, epochs):
+            return ()
+        return self._prune(configuration, f"fold {run.fold}, seed {run.seed}: learning curve")
+
+    def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
+        """A cell has ended; returns the configuration's other runs if it is pruned by that."""
+        configuration = self._by_cell[run.digest]
+        configuration.under_way.discard(run.digest)
+        if outcome.end is End.DONE:
+            self._learn(configuration, run)
+            if configuration.state is State.PRUNED and len(configuration.scores) == len(
+                configuration.cells
+            ):
+                # The last cell ended before it could be stopped: all is known after all.
+                configuration.state, configuration.reason = State.RUNNING, ""
+        elif outcome.end is End.FAILED and configuration.state is State.RUNNING:
+            configuration.state, configuration.reason = State.FAILED, outcome.reason
+            configuration.todo.clear()
+        elif configuration.state is State.RUNNING:
+            configuration.todo.insert(0, run)
+        return self._settle(configuration)
+
+    # Configurations.
+
+    def _propose(self) -> bool:
+        """Ask Optuna until it names a configuration that is new; False where none is to come."""
+        repeats = refusals = 0
+        while len(self.configurations) < self.space.search.trials and not self._is_exhausted:
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            if self.space.search.sampler == "grid" and not waiting:
+                self._is_exhausted = True
+                break
+            trial = self.study.ask()
+            values = {p.key: suggest(trial, p) for p in self.space.parameters}
+            known = len(self.configurations)
+            try:
+                configuration = self._configuration(values)
+            except UserError as error:
+                refusals += 1
+                trial.set_user_attr("refused", str(error))
+                self.study.tell(trial, state=TrialState.FAIL)
+                if refusals == MOST_REFUSALS:
+                    raise UserError(
+                        f"{self.space.name}: {refusals} proposals in a row cannot be built; the "
+                        f"last: {error}; narrow the space"
+                    ) from error
+                continue
+            configuration.trials.append(trial)
+            trial.set_user_attr("configuration", configuration.number)
+            if len(self.configurations) > known:
+                self._settle(configuration)
+                return True
+            repeats += 1
+            self._tell(configuration)
+            size = self.space.size
+            full = size is not None and len(self.configurations) >= size
+            self._is_exhausted = full or repeats >= MOST_REPEATS
+        return False
+
+    def _configuration(self, values: Mapping[str, Any]) -> Configuration:
+        """The configuration of these values, made where it is new."""
+        spec = self._configure(values)
+        if spec in self._by_spec:
+            return self._by_spec[spec]
+        cells = tuple(Run(spec=spec, fold=fold, seed=seed) for fold, seed in self.space.cells)
+        configuration = Configuration(
+            number=len(self.configurations) + 1, values=dict(values), spec=spec, cells=cells
+        )
+        self.configurations.append(configuration)
+        self._by_spec[spec] = configuration
+        self._by_cell |= {cell.digest: configuration for cell in cells}
+        configuration.todo = [c for c in cells if not self._learn(configuration, c)]
+        self._on_proposal(configuration)
+        return configuration
+
+    def _learn(self, configuration: Configuration, cell: Run) -> bool:
+        """Take a cell's evidence from the store; False where it is not finished."""
+        report = self.store.report(cell.digest)
+        if report is None:
+            return False
+        evidence = evidence_of(report)
+        configuration.found[cell.digest] = evidence
+        self._curves.finish(cell, evidence)
+        return True
+
+    def _settle(self, configuration: Configuration) -> Sequence[Run]:
+        """Compare what is new, and tell Optuna where the configuration has ended."""
+        stopping: Sequence[Run] = ()
+        if configuration.state is State.RUNNING and len(self.space.objectives) == 1:
+            scores = [VALUE[self.space.objectives[0]](e) for e in configuration.scores]
+            trial = configuration.trials[0]
+            while configuration.compared < len(scores):
+                configuration.compared += 1
+                trial.report(
+                    statistics.fmean(scores[: configuration.compared]), configuration.compared
+                )
+                open_still = configuration.todo or configuration.under_way
+                if open_still and trial.should_prune():
+                    reason = f"mean of the first {configuration.compared} cells"
+                    stopping = self._prune(configuration, reason)
+                    break
+        if not configuration.todo and not configuration.under_way:
+            if configuration.state is State.RUNNING:
+                configuration.state = State.COMPLETE
+            self._tell(configuration)
+        return stopping
+
+    def _prune(self, configuration: Configuration, reason: str) -> Sequence[Run]:
+        configuration.state, configuration.reason = State.PRUNED, reason
+        configuration.todo.clear()
+        return [c for c in configuration.cells if c.digest in configuration.under_way]
+
+    def _tell(self, configuration: Configuration) -> None:
+        """End Optuna's trials of a configuration that has ended itself."""
+        if configuration.state is State.RUNNING:
+            return
+        while configuration.trials:
+            trial = configuration.trials.pop()
+            trial.set_user_attr("state", str(configuration.state))
+            if configuration.reason:
+                key = "failure" if configuration.state is State.FAILED else "pruned by"
+                trial.set_user_attr(key, configuration.reason)
+            if configuration.state is State.COMPLETE:
+                self.study.tell(trial, [configuration.means[o] for o in self.space.objectives])
+            else:
+                # Optuna's samplers learn nothing from FAIL; a pruned trial counts as a poor one.
+                self.study.tell(trial, state=TrialState.PRUNED)
+
+    def best(self) -> list[Configuration]:
+        """The best complete configurations, the best first, as many as the space asks for.
+
+        With several objectives: of those that no other beats in all, ordered by the first.
+        """
+        complete = [c for c in self.configurations if c.state is State.COMPLETE]
+        if len(self.space.objectives) > 1:
+            front = {t.user_attrs.get("configuration") for t in self.study.best_trials}
+            complete = [c for c in complete if c.number in front]
+        first = self.space.objectives[0]
+        sign = -1 if first in MAXIMISED else 1
+        complete.sort(key=lambda c: (sign * c.means[first], c.number))
+        return complete[: self.space.search.best]

@@ -1,0 +1,54 @@
+"""Learning curves beside those of earlier configurations."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import optuna
+
+from mlt_ray.search.evidence import Evidence
+from mlt_ray.search.samplers import make_pruner
+from mlt_ray.spec import Run
+from mlt_ray.storage.report import Epoch
+from mlt_ray.studies.space import MAXIMISED, SearchSpace
+
+
+class _Curves:
+    """Learning curves by cell: one Optuna study in memory for each (fold, seed)."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        first = space.objectives[0]
+        self._score = first if first in MAXIMISED else "dev_ua"
+        self._is_on = space.search.pruner != "none"
+        self._studies = {
+            cell: optuna.create_study(
+                direction="maximize", pruner=make_pruner(space, space.search.warmup_epochs)
+            )
+            for cell in space.cells
+        }
+        self._trials: dict[str, optuna.Trial] = {}
+        self._seen: dict[str, int] = {}
+
+    def is_poor(self, run: Run, epochs: Sequence[Epoch]) -> bool:
+        """Whether the pruner would stop the run after one of these epochs."""
+        poor = False
+        for trial in self._reported(run, epochs):
+            poor = poor or (self._is_on and trial.should_prune())
+        return poor
+
+    def finish(self, run: Run, evidence: Evidence) -> None:
+        """A finished run's whole curve is something to compare with."""
+        deque(self._reported(run, evidence.curve), maxlen=0)
+        study, trial = self._studies[run.fold, run.seed], self._trials.pop(run.digest)
+        study.tell(trial, max(getattr(e, self._score) for e in evidence.curve))
+
+    def _reported(self, run: Run, epochs: Sequence[Epoch]) -> Iterator[optuna.Trial]:
+        """The run's trial, after each epoch that it had not heard of."""
+        if run.digest not in self._trials:
+            self._trials[run.digest] = self._studies[run.fold, run.seed].ask()
+        trial = self._trials[run.digest]
+        for epoch in epochs:
+            # A run that was begun again after a crash may tell an epoch twice.
+            if epoch.epoch > self._seen.get(run.digest, 0):
+                self._seen[run.digest] = epoch.epoch
+                trial.report(getattr(epoch, self._score), epoch.epoch)
+                yield trial

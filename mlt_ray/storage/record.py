@@ -1,0 +1,117 @@
+"""What a store notes of a study or a search: its rows and their runs, as they were last asked for.
+
+Reports and MLflow are made from these records and from the reports of the runs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlt_ray.spec import Run
+from mlt_ray.storage.store import Store
+
+Published = Mapping[str, tuple[float, float | None]]
+"""Published scores by name, wa and ua: the mean, and the deviation where one is published."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One run of a row."""
+
+    digest: str
+    fold: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowRecord:
+    """A row of a study, or a configuration of a search.
+
+    `spec` holds the values of its RunSpec. `changes` are the settings that the call had changed.
+    """
+
+    name: str
+    spec: Mapping[str, Any]
+    runs: tuple[RunRecord, ...]
+    published: Published | None = None
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """A study, or a search, on one corpus. Of a search, only dev scores may be shown."""
+
+    study: str
+    title: str
+    corpus: str
+    fingerprint: str
+    rows: tuple[RowRecord, ...]
+    is_search: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the record's file."""
+        values: dict[str, Any] = {
+            "study": self.study,
+            "title": self.title,
+            "corpus": {"name": self.corpus, "fingerprint": self.fingerprint},
+        }
+        if self.is_search:
+            values["dev_only"] = True
+        return {**values, "rows": [_row_values(row, self.is_search) for row in self.rows]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "StudyRecord":
+        """The record that `as_dict` described."""
+        return cls(
+            study=values["study"],
+            title=values["title"],
+            corpus=values["corpus"]["name"],
+            fingerprint=values["corpus"]["fingerprint"],
+            rows=tuple(_row(row) for row in values["rows"]),
+            is_search=values.get("dev_only", False),
+        )
+
+
+def run_records(runs: Sequence[Run]) -> tuple[RunRecord, ...]:
+    """The records of runs."""
+    return tuple(RunRecord(digest=run.digest, fold=run.fold, seed=run.seed) for run in runs)
+
+
+def read_record(store: Store, path: Path) -> StudyRecord | None:
+    """The record in a file of the store (`Store.study`, `Store.search`); None without a file."""
+    values = store.read_json(path)
+    return None if values is None else StudyRecord.from_dict(values)
+
+
+def write_record(store: Store, path: Path, record: StudyRecord) -> None:
+    """Write a record to a file of the store."""
+    store.write_json(path, record.as_dict())
+
+
+def all_records(store: Store) -> list[StudyRecord]:
+    """All records of a store: those of studies, then those of searches."""
+    paths = [store.study(name) for name in store.studies()]
+    paths += [store.search(name) for name in store.searches()]
+    found = (read_record(store, path) for path in paths)
+    return [record for record in found if record is not None]
+
+
+def _row_values(row: RowRecord, is_search: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"name": row.name}
+    if not is_search:
+        published = row.published
+        values["published"] = {k: list(v) for k, v in published.items()} if published else None
+        values["overrides"] = list(row.changes)
+    return {**values, "spec": row.spec, "runs": [asdict(run) for run in row.runs]}
+
+
+def _row(values: Mapping[str, Any]) -> RowRecord:
+    published = values.get("published")
+    return RowRecord(
+        name=values["name"],
+        spec=values["spec"],
+        runs=tuple(RunRecord(**run) for run in values["runs"]),
+        published={k: (v[0], v[1]) for k, v in published.items()} if published else None,
+        changes=tuple(values.get("overrides", ())),
+    )

