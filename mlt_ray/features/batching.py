@@ -14,7 +14,7 @@ from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.features.extract import FeatureCache
-from mlt_ray.features.extras import Extra, load_extras
+from mlt_ray.features.extras import FoldInput, load_extras
 from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
 from mlt_ray.spec import FeatureSpec, Run
 from mlt_ray.storage.store import Store
@@ -49,7 +49,7 @@ class FoldData:
         fold: Fold,
         spec: FeatureSpec,
         cache: FeatureCache,
-        extras: Mapping[str, Extra] = MappingProxyType({}),
+        extras: Mapping[str, FoldInput] = MappingProxyType({}),
         encoder: Path | None = None,
     ) -> None:
         self.corpus = corpus
@@ -76,7 +76,7 @@ class FoldData:
     def of_run(cls, run: Run, corpus: Corpus, fold: Fold, store: Store) -> "FoldData":
         """What a run is trained on, from the caches and encoders of a store that is prepared."""
         features, model = run.spec.features, run.spec.model
-        extras = load_extras(corpus, fold, model.needs, store, features)
+        extras = load_extras(corpus, fold, model.extras, store, features)
         encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
         return cls(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
 

@@ -143,10 +143,10 @@ def prepare(
     computed = sum(
         extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features
     )
-    needed = {need: row.features for row in rows for need in row.model.needs}
-    if needed:
-        from mlt_ray.features.extras import Context, extract_extra
+    extras = {extra: row.features for row in rows for extra in row.model.extras}
+    if extras:
+        from mlt_ray.features.extras import extract_extra
 
-        for need, spec in needed.items():
-            computed += extract_extra(corpus, Context(need, store, spec), progress)
+        for extra, spec in extras.items():
+            computed += extract_extra(corpus, extra, store, spec, progress)
     return computed

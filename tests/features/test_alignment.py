@@ -15,12 +15,12 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.alignment import WordSpans, alignment_key, steps
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
-from mlt_ray.features.extras import Context, extract_extra, load_extras
-from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, Need
+from mlt_ray.features.extras import extract_extra, load_extras
+from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec, FramesSpec
 from mlt_ray.storage.store import Store
 
 SPEC = FeatureSpec(frames=FramesSpec(num_bins=5, hop_ms=10.0))
-NEED = Need("alignment")
+ALIGNMENT = ExtraInput("alignment")
 
 WORDS = ("so", ",", "very", "plain")
 TEXT = " ".join(WORDS)
@@ -68,12 +68,12 @@ def extract(
     words = {u.text: [(w, ["X"]) for w in u.text.split()] for u in utterances}
     features(store, utterances, frames, words, spec=SPEC)
     corpus = Corpus(name="aligned", utterances=tuple(utterances))
-    extract_extra(corpus, Context(NEED, store, SPEC), lambda what, done, total: None)
+    extract_extra(corpus, ALIGNMENT, store, SPEC, lambda what, done, total: None)
     return corpus
 
 
 def spans_of(corpus: Corpus, store: Store, spec: FeatureSpec = SPEC) -> WordSpans:
-    spans = load_extras(corpus, None, [NEED], store, spec)["alignment"]  # type: ignore[arg-type]
+    spans = load_extras(corpus, None, [ALIGNMENT], store, spec)["alignment"]  # type: ignore[arg-type]
     assert isinstance(spans, WordSpans)
     return spans
 
@@ -137,10 +137,9 @@ def test_spans_stand_beside_the_words_of_a_fold(raw: Any, tmp_path: Path) -> Non
     store, spec = Store(tmp_path), FeatureSpec(max_words=3)
     raw.write(tmp_path)
     cache = FeatureCache.open(store, spec)
-    context = Context(NEED, store, spec)
-    extract_extra(raw.corpus, context, lambda what, done, total: None)
+    extract_extra(raw.corpus, ALIGNMENT, store, spec, lambda what, done, total: None)
     fold = make_folds(raw.corpus, FoldSpec())[1]
-    extras = load_extras(raw.corpus, fold, [NEED], store, spec)
+    extras = load_extras(raw.corpus, fold, [ALIGNMENT], store, spec)
     data = FoldData(raw.corpus, fold, spec, cache, extras)
     assert data.sizes.extras == {"alignment": 2}
     batch = data.batch([3, 17, 0, 30, 8])

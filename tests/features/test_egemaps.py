@@ -11,9 +11,9 @@ import soundfile as sf
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.features.egemaps import NUM_VALUES, egemaps, egemaps_vectors
-from mlt_ray.features.extras import Context, extract_extra, open_cache
+from mlt_ray.features.extras import extract_extra, open_cache
 from mlt_ray.features.prosody import prosody
-from mlt_ray.spec import FeatureSpec, Need
+from mlt_ray.spec import ExtraInput, FeatureSpec
 from mlt_ray.storage.store import Store
 
 RATE_HZ = 16_000
@@ -97,11 +97,11 @@ def test_recordings_come_in_their_order_and_are_cached_by_content(tmp_path: Path
                 audio_sha256=str(pitch),
             )
         )
-    context = Context(Need("egemaps"), Store(tmp_path / "store"), FeatureSpec())
+    store, extra = Store(tmp_path / "store"), ExtraInput("egemaps")
     corpus = Corpus(name="three", utterances=tuple(utterances))
-    assert extract_extra(corpus, context, lambda *args: None) == 2
-    assert extract_extra(corpus, context, lambda *args: None) == 0
-    cache = open_cache(context)
+    assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 2
+    assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 0
+    cache = open_cache(extra, store)
     alone = list(egemaps_vectors([u.audio for u in utterances]))
     for utterance, expected in zip(utterances, alone, strict=True):
         np.testing.assert_array_equal(cache[utterance.audio_sha256], expected)
