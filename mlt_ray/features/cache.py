@@ -7,12 +7,19 @@ an array was computed from, so equal content is computed once, whichever corpus 
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from mlt_ray.storage.files import replacing, write_json
+
+SEGMENT = 256
+"""Arrays that are computed before they are stored: what an interruption can cost at most."""
+
+FeatureProgress = Callable[[str, int, int], None]
+"""Called with what is computed, how many arrays are stored, and how many there will be."""
 
 
 class Cache:
@@ -80,3 +87,28 @@ class Cache:
         write_json(index, places)
         self._written(index)
         self._open(index)
+
+
+def compute_missing(
+    what: str,
+    keys: Sequence[str],
+    compute: Callable[[], Iterator[np.ndarray]],
+    add: Callable[[Mapping[str, np.ndarray]], None],
+    progress: FeatureProgress,
+    segment: int = SEGMENT,
+) -> int:
+    """Compute the arrays of `keys`, and store them segment by segment; returns how many.
+
+    `compute` is called once, and only if there are keys, since it may load a model. It yields the
+    arrays in the order of the keys. `add` stores the arrays of one segment. `progress` is called
+    at the start and after every segment.
+    """
+    if not keys:
+        return 0
+    arrays = compute()
+    progress(what, 0, len(keys))
+    for start in range(0, len(keys), segment):
+        chunk = keys[start : start + segment]
+        add(dict(zip(chunk, islice(arrays, len(chunk)), strict=True)))
+        progress(what, start + len(chunk), len(keys))
+    return len(keys)

@@ -2,27 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.features.cache import Cache
+from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors
 from mlt_ray.features.words import tokenize
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
 from mlt_ray.storage.store import Store
-
-SEGMENT = 256
-"""Utterances a segment of the cache: what an interruption can cost at most."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is computed, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +54,7 @@ def extract(
     store: Store,
     vectors: WordVectors,
     phonemizer: Phonemizer,
-    progress: Progress = lambda what, done, total: None,
+    progress: FeatureProgress = lambda what, done, total: None,
 ) -> int:
     """Fill the cache for `corpus`; returns how many utterances and texts had to be computed.
 
@@ -75,25 +68,24 @@ def extract(
 
 
 def _extract_frames(
-    utterances: Sequence[Utterance], spec: FramesSpec, cache: FeatureCache, progress: Progress
+    utterances: Sequence[Utterance],
+    spec: FramesSpec,
+    cache: FeatureCache,
+    progress: FeatureProgress,
 ) -> int:
-    by_audio = {u.audio_sha256: u for u in utterances}
+    audio = {u.audio_sha256: u.audio for u in utterances}
     # Both are asked: an interruption can fall between the two writes.
-    keys = [k for k in by_audio if k not in cache.frames or k not in cache.moments]
-    if not keys:
-        return 0
+    keys = [k for k in audio if k not in cache.frames or k not in cache.moments]
+
+    def compute() -> Iterator[np.ndarray]:
+        return each_recording([audio[k] for k in keys], lambda x: _frames(x, spec))
+
+    def add(arrays: Mapping[str, np.ndarray]) -> None:
+        cache.frames.add(arrays)
+        cache.moments.add({k: _moments(frames) for k, frames in arrays.items()})
+
     name = f"{spec.kind.replace('_', '-')} frames"
-    progress(name, 0, len(keys))
-    computed = each_recording([by_audio[k].audio for k in keys], lambda x: _frames(x, spec))
-    done = 0
-    for chunk in chunks(keys, SEGMENT):
-        arrays = list(islice(computed, len(chunk)))
-        cache.frames.add(dict(zip(chunk, arrays, strict=True)))
-        sums = map(_moments, arrays)
-        cache.moments.add(dict(zip(chunk, sums, strict=True)))
-        done += len(chunk)
-        progress(name, done, len(keys))
-    return len(keys)
+    return compute_missing(name, keys, compute, add, progress)
 
 
 def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:
@@ -111,19 +103,16 @@ def _extract_tokens(
     utterances: Sequence[Utterance],
     phonemizer: Phonemizer,
     cache: FeatureCache,
-    progress: Progress,
+    progress: FeatureProgress,
 ) -> int:
-    by_key = {text_key(u.text): u.text for u in utterances}
-    keys = cache.tokens.missing(by_key)
-    if not keys:
-        return 0
-    done = 0
-    progress("words and phonemes", 0, len(keys))
-    for chunk in chunks(keys, 4 * SEGMENT):
-        cache.tokens.add({k: _tokens(by_key[k], phonemizer) for k in chunk})
-        done += len(chunk)
-        progress("words and phonemes", done, len(keys))
-    return len(keys)
+    texts = {text_key(u.text): u.text for u in utterances}
+    keys = cache.tokens.missing(texts)
+
+    def compute() -> Iterator[np.ndarray]:
+        return (_tokens(texts[k], phonemizer) for k in keys)
+
+    name, segment = "words and phonemes", 4 * SEGMENT  # a text takes less time than a recording
+    return compute_missing(name, keys, compute, cache.tokens.add, progress, segment)
 
 
 def _tokens(text: str, phonemizer: Phonemizer) -> np.ndarray:
@@ -144,10 +133,3 @@ def _extract_vectors(
     # A word without a vector is stored as no row, so that it is not looked up again.
     none = np.empty((0, vectors.dim), np.float32)
     cache.vectors.add({w: found[w][None] if w in found else none for w in missing})
-
-
-def chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    """Consecutive pieces of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -6,7 +6,6 @@ batches of one fold from these arrays.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +19,9 @@ from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.encoders.speech import speech_vectors
 from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vectors, word_pieces
 from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
-from mlt_ray.features.cache import Cache
+from mlt_ray.features.cache import Cache, FeatureProgress, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.extract import SEGMENT, FeatureCache, text_key
+from mlt_ray.features.extract import FeatureCache, text_key
 from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.spec import ExtraInput, FeatureSpec, digest_of
 from mlt_ray.storage.store import Store
@@ -125,22 +124,17 @@ def extract_extra(
     extra: ExtraInput,
     store: Store,
     spec: FeatureSpec,
-    progress: Callable[[str, int, int], None],
+    progress: FeatureProgress,
 ) -> int:
     """Compute what the cache lacks of one extra input; returns how many arrays that was."""
     kind, cache = INPUTS[extra.name], open_cache(extra, store)
     by_key = {kind.key(u): u for u in corpus.utterances}
     keys = cache.missing(by_key)
-    if not keys:
-        return 0
-    # Asked once for all: what computes the arrays may take seconds to load.
-    arrays = kind.compute([by_key[k] for k in keys], extra, store, spec)
-    for start in range(0, len(keys), SEGMENT):
-        progress(extra.name, start, len(keys))
-        chunk = keys[start : start + SEGMENT]
-        cache.add(dict(zip(chunk, islice(arrays, len(chunk)), strict=True)))
-    progress(extra.name, len(keys), len(keys))
-    return len(keys)
+
+    def compute() -> Iterator[np.ndarray]:
+        return kind.compute([by_key[k] for k in keys], extra, store, spec)
+
+    return compute_missing(extra.name, keys, compute, cache.add, progress)
 
 
 def load_extras(

@@ -10,7 +10,8 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
 from mlt_ray.errors import UserError
-from mlt_ray.features.extract import Progress, extract
+from mlt_ray.features.cache import FeatureProgress
+from mlt_ray.features.extract import extract
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.models.registry import is_network
@@ -125,7 +126,7 @@ def _resolve_model(spec: ModelSpec, tools: Tools) -> ModelSpec:
 
 
 def prepare(
-    corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: Progress
+    corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: FeatureProgress
 ) -> int:
     """Put the corpus's table, the encoders and every feature of the (resolved) rows into the store.
 

@@ -12,7 +12,7 @@ import soundfile as sf
 from mlt_ray.corpus.audio import read_audio
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.features.extract import FeatureCache, chunks, extract
+from mlt_ray.features.extract import FeatureCache, extract
 from mlt_ray.features.frames import log_mel
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, FramesSpec
@@ -195,7 +195,3 @@ def test_other_frames_do_not_share_a_cache(
     key = spoken.utterances[0].audio_sha256
     few, many = (FeatureCache.open(store, s).frames.rows(key) for s in (SPEC, other))
     assert few < many
-
-
-def test_chunks_are_consecutive_and_the_last_may_be_shorter() -> None:
-    assert list(chunks("abcdefg", 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
