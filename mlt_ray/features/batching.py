@@ -13,21 +13,13 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.folder import encoder_folder
+from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import FoldInput, load_extras
 from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
+from mlt_ray.features.frames import average_frames
 from mlt_ray.spec import FeatureSpec, Run
 from mlt_ray.storage.store import Store
-
-EVALUATION_BATCH = 32
-"""Most utterances a batch outside training; fixed, so that it cannot change a score."""
-
-EVALUATION_PAIRS, TRAINING_PAIRS = 2**25, 2**24
-"""Most pairs of steps (utterances times longest squared) that a model attends to at once.
-
-A head's scores of 2^24 pairs take 64 MiB; training keeps some twenty of such tensors where weights
-of attention are dropped, and none where they are not.
-"""
 
 KEPT_BYTES = 512 * 2**20
 """Prepared frames are kept in memory while a fold's stay below this."""
@@ -111,28 +103,17 @@ class FoldData:
     def training_batches(
         self, batch_size: int, bucket_batches: int, rng: np.random.Generator
     ) -> list[np.ndarray]:
-        """One epoch: every training utterance's index once, in batches of similar length.
-
-        All utterances are shuffled and cut into buckets of `bucket_batches` batches, or of half
-        the part where that is less; a bucket is sorted by length and cut into batches. Two
-        utterances meet where less than a batch of their bucket lies between them: any two can, but
-        for the very shortest with the very longest. The last, smaller batch is of any length. The
-        batches with the longest utterances come first; `step_order` says when each is taken.
-        """
-        train = np.asarray(self.parts["train"])
-        return bucketed(train, self.num_steps, batch_size, bucket_batches, rng)
+        """One epoch of the training part; see `batch_order.training_batches`."""
+        train = self.parts["train"]
+        return training_batches(train, self.num_steps, batch_size, bucket_batches, rng)
 
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         """Every index of a part once, in batches, the longest utterances first."""
-        order = np.asarray(sorted(self.parts[part], key=lambda i: (-self.num_steps[i], i)))
-        batches = (order[n : n + EVALUATION_BATCH] for n in range(0, len(order), EVALUATION_BATCH))
-        return [part for batch in batches for part in self.pieces(batch, EVALUATION_PAIRS)]
+        return evaluation_batches(self.parts[part], self.num_steps)
 
     def pieces(self, indices: np.ndarray, most_pairs: int) -> list[np.ndarray]:
-        """A batch as it is, or cut where its pairs of steps are more than memory has room for."""
-        longest = int(self.num_steps[indices].max())
-        size = max(1, most_pairs // longest**2)
-        return [indices[n : n + size] for n in range(0, len(indices), size)]
+        """A batch in parts that fit into memory; see `batch_order.split_batch`."""
+        return split_batch(indices, self.num_steps, most_pairs)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The utterances at `indices` of the corpus, padded with zeros."""
@@ -173,7 +154,7 @@ class FoldData:
         if index in self._kept:
             return self._kept[index]
         raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
-        frames = averaged(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
+        frames = average_frames(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
         if self._keep:
             self._kept[index] = frames
         return frames
@@ -193,41 +174,3 @@ class FoldData:
         for n, (_, symbols) in enumerate(pairs):
             phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)
-
-
-def averaged(frames: np.ndarray, step: int) -> np.ndarray:
-    """(T, F) → (⌈T / step⌉, F): means of consecutive frames; the last mean may be of fewer."""
-    if step == 1:
-        return frames
-    starts = np.arange(0, len(frames), step)
-    counts = np.diff(np.append(starts, len(frames)))
-    sums = np.add.reduceat(frames, starts, axis=0)
-    return (sums / counts[:, None]).astype(np.float32)
-
-
-def bucketed(
-    indices: np.ndarray,
-    lengths: np.ndarray,
-    batch_size: int,
-    bucket_batches: int,
-    rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """Batches of `indices`, shuffled, of similar length within; see `training_batches`."""
-    shuffled = rng.permutation(indices)
-    size = batch_size * max(1, min(bucket_batches, len(indices) // (2 * batch_size)))
-    batches: list[np.ndarray] = []
-    for start in range(0, len(shuffled), size):
-        bucket = shuffled[start : start + size]
-        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-    return sorted(batches, key=lambda batch: -lengths[batch].max())
-
-
-def step_order(num_batches: int, epoch: int) -> np.ndarray:
-    """(num_batches,) places of `training_batches`, in the order in which an epoch takes them.
-
-    Random, but a function of the `epoch` alone: runs of any seed and fold take batches of like
-    length at a step, so that little is padded where they are stepped together. Without the places
-    that a shorter epoch lacks, the order is that of the shorter epoch.
-    """
-    return np.argsort(np.random.default_rng(epoch).random(num_batches))

@@ -138,3 +138,13 @@ KINDS: Mapping[str, Callable[[NDArray[np.float32], int, FramesSpec], Frames]] = 
     "mfcc": mfcc,
     "spectrogram": spectrogram,
 }
+
+
+def average_frames(frames: np.ndarray, frames_per_step: int) -> np.ndarray:
+    """(T, F) → (⌈T / frames_per_step⌉, F): means of consecutive frames, the last maybe of fewer."""
+    if frames_per_step == 1:
+        return frames
+    starts = np.arange(0, len(frames), frames_per_step)
+    counts = np.diff(np.append(starts, len(frames)))
+    sums = np.add.reduceat(frames, starts, axis=0)
+    return (sums / counts[:, None]).astype(np.float32)

@@ -5,7 +5,7 @@ import pytest
 import scipy.fft
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.frames import KINDS, compute_frames, log_mel
+from mlt_ray.features.frames import KINDS, average_frames, compute_frames, log_mel
 from mlt_ray.spec import FramesSpec
 
 MFCC = FramesSpec(kind="mfcc", num_bins=39, window_ms=25.0, hop_ms=10.0)
@@ -205,3 +205,16 @@ def test_a_tone_sounds_in_the_bin_of_its_frequency():
 def test_log_mel_refuses_two_channels():
     with pytest.raises(ValueError, match="shape"):
         log_mel(np.zeros((7, 2), np.float32), 16_000, FramesSpec())
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 6, 7, 8])
+@pytest.mark.parametrize("step", [1, 2, 3, 11])
+def test_averaged_frames_are_means_of_consecutive_ones(num_frames: int, step: int) -> None:
+    frames = np.random.default_rng(5).normal(size=(num_frames, 7)).astype(np.float32)
+    expected = [
+        frames[start : start + step].astype(np.float64).mean(axis=0)
+        for start in range(0, num_frames, step)
+    ]
+    found = average_frames(frames, step)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
