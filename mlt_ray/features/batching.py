@@ -16,7 +16,7 @@ from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import FoldInput, load_extras
-from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
+from mlt_ray.features.fitted import UNKNOWN_ID, FittedInputs, fit_inputs, symbol_ids
 from mlt_ray.features.frames import average_frames
 from mlt_ray.spec import FeatureSpec, Run
 from mlt_ray.storage.store import Store
@@ -52,9 +52,9 @@ class FoldData:
         self._cache = cache
         self._step = spec.frames_per_step
         training = (corpus.utterances[i] for i in fold.train)
-        self.fitted: FittedInputs = fit(training, cache, spec.max_words)
-        self._phonemes = numbered(self.fitted.phonemes)
-        self._words = numbered(self.fitted.words)
+        self.fitted: FittedInputs = fit_inputs(training, cache, spec.max_words)
+        self._phonemes = symbol_ids(self.fitted.phonemes)
+        self._words = symbol_ids(self.fitted.words)
         self._vectors = self._number_vectors()
         self._texts = [self._text(u.text) for u in corpus.utterances]
         rows = [cache.frames.rows(u.audio_sha256) for u in corpus.utterances]
@@ -75,7 +75,7 @@ class FoldData:
     @property
     def num_learned_words(self) -> int:
         """Word ids from this one on are rows of word vectors."""
-        return len(self._words) + UNKNOWN + 1
+        return len(self._words) + UNKNOWN_ID + 1
 
     @property
     def sizes(self) -> InputSizes:
@@ -169,8 +169,8 @@ class FoldData:
 
     def _text(self, text: str) -> Text:
         pairs = self._cache.words_of(text)[: self._spec.max_words]
-        words = [self._vectors.get(w, self._words.get(w, UNKNOWN)) for w, _ in pairs]
+        words = [self._vectors.get(w, self._words.get(w, UNKNOWN_ID)) for w, _ in pairs]
         phonemes = np.zeros((len(pairs), max(len(p) for _, p in pairs)), np.int64)
         for n, (_, symbols) in enumerate(pairs):
-            phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN) for s in symbols]
+            phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN_ID) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)

@@ -40,10 +40,10 @@ class FeatureCache:
 
     def words_of(self, text: str) -> list[tuple[str, list[str]]]:
         """The words of a text, each with its phonemes."""
-        return [(w, p) for w, p in json.loads(bytes(self.tokens[text_key(text)]))]
+        return [(w, p) for w, p in json.loads(bytes(self.tokens[text_sha256(text)]))]
 
 
-def text_key(text: str) -> str:
+def text_sha256(text: str) -> str:
     """Key of a text in the cache."""
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -105,7 +105,7 @@ def _extract_tokens(
     cache: FeatureCache,
     progress: FeatureProgress,
 ) -> int:
-    texts = {text_key(u.text): u.text for u in utterances}
+    texts = {text_sha256(u.text): u.text for u in utterances}
     keys = cache.tokens.missing(texts)
 
     def compute() -> Iterator[np.ndarray]:

@@ -21,7 +21,7 @@ from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vect
 from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
 from mlt_ray.features.cache import Cache, FeatureProgress, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.extract import FeatureCache, text_key
+from mlt_ray.features.extract import FeatureCache, text_sha256
 from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.spec import ExtraInput, FeatureSpec, digest_of
 from mlt_ray.storage.store import Store
@@ -60,7 +60,7 @@ def _audio_key(utterance: Utterance) -> str:
 
 
 def _text_key(utterance: Utterance) -> str:
-    return text_key(utterance.text)
+    return text_sha256(utterance.text)
 
 
 def _audio(utterances: Sequence[Utterance]) -> list[Path]:

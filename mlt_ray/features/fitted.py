@@ -9,7 +9,7 @@ import numpy as np
 from mlt_ray.corpus.utterance import Utterance
 from mlt_ray.features.extract import FeatureCache
 
-PAD, UNKNOWN = 0, 1
+PAD_ID, UNKNOWN_ID = 0, 1
 """Ids that every vocabulary shares; symbols follow from 2 on."""
 
 SMALLEST_DEVIATION = 1e-3
@@ -40,7 +40,7 @@ class FittedInputs:
         return (frames.astype(np.float32) - mean) / np.asarray(self.deviation, np.float32)
 
 
-def fit(
+def fit_inputs(
     training: Iterable[Utterance], cache: FeatureCache, max_words: int | None = None
 ) -> FittedInputs:
     """Statistics of the training part's frames, and its symbols and words up to `max_words`."""
@@ -64,6 +64,6 @@ def fit(
     )
 
 
-def numbered(symbols: Iterable[str]) -> dict[str, int]:
-    """Ids of a vocabulary's symbols, after `PAD` and `UNKNOWN`."""
-    return {symbol: n for n, symbol in enumerate(symbols, start=UNKNOWN + 1)}
+def symbol_ids(symbols: Iterable[str]) -> dict[str, int]:
+    """Ids of a vocabulary's symbols, after `PAD_ID` and `UNKNOWN_ID`."""
+    return {symbol: n for n, symbol in enumerate(symbols, start=UNKNOWN_ID + 1)}

@@ -35,7 +35,7 @@ def compute_frames(waveform: NDArray[np.float32], sample_rate_hz: int, spec: Fra
 
     Raises `UserError` where the kind cannot have `spec.num_bins` values.
     """
-    return KINDS[spec.kind](waveform, sample_rate_hz, spec)
+    return FRAME_KINDS[spec.kind](waveform, sample_rate_hz, spec)
 
 
 def log_mel(
@@ -133,7 +133,7 @@ def spectrogram(waveform: NDArray[np.float32], sample_rate_hz: int, spec: Frames
     return np.log(np.maximum(power, _SMALLEST_POWER)).astype(np.float32)
 
 
-KINDS: Mapping[str, Callable[[NDArray[np.float32], int, FramesSpec], Frames]] = {
+FRAME_KINDS: Mapping[str, Callable[[NDArray[np.float32], int, FramesSpec], Frames]] = {
     "log_mel": log_mel,
     "mfcc": mfcc,
     "spectrogram": spectrogram,

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from mlt_ray.features.words import EMPTY, PUNCTUATION, g2p_en_folder, is_tag
 
-UNKNOWN: Final = "<unk>"
+UNKNOWN_SYMBOL: Final = "<unk>"
 """Symbol of a token that cannot be pronounced at all."""
 
 OTHER_TAG: Final = "[tag]"
 TAGS: Final = ("[laughter]", "[breathing]", "[lipsmack]", "[garbage]", OTHER_TAG)
 """Symbols of tags; those of IEMOCAP have their own, and `OTHER_TAG` stands for the rest."""
 
-_SPECIAL: Final = ("<pad>", UNKNOWN, "<s>", "</s>")
+_SPECIAL: Final = ("<pad>", UNKNOWN_SYMBOL, "<s>", "</s>")
 
 # In the order of the network's outputs, which know an UW without stress besides UW0.
 _OUTPUTS: Final = (
@@ -39,7 +39,7 @@ _OUTPUTS: Final = (
 ARPABET: Final = tuple(_OUTPUTS.split())
 """Phonemes: vowels with their stress (0 none, 1 primary, 2 secondary) and consonants."""
 
-SYMBOLS: Final = (*ARPABET, *PUNCTUATION, *TAGS, EMPTY, UNKNOWN)
+SYMBOLS: Final = (*ARPABET, *PUNCTUATION, *TAGS, EMPTY, UNKNOWN_SYMBOL)
 """Every symbol that a `Phonemizer` can give."""
 
 Pronunciation = tuple[str, ...]
@@ -97,7 +97,7 @@ class Phonemizer:
         parts = [part for part in word.split("-") if part]
         if len(parts) > 1:
             return tuple(symbol for part in parts for symbol in self._look_up(part))
-        return self._speller.spell(word) or (UNKNOWN,)
+        return self._speller.spell(word) or (UNKNOWN_SYMBOL,)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ _ALL: Final = ("voicingFinalUnclipped_sma", "audspec_lengthL1norm_sma")
 _LOWEST_NOTE_HZ: Final = 27.5  # A0, from which openSMILE counts semitones
 
 STATISTICS: Final = ("mean", "deviation", "slope", "centroid", "low", "high", "range")
-"""Of each contour; `low` and `high` are the 10th and 90th percentile."""
+"""Statistics taken of each contour. `low` and `high` are its 10th and 90th percentiles."""
 
 CONTOURS: Final = ("f0_hz", "f0_semitones", "log_hnr", "voicing", "loudness")
 """Pitch twice (in Hz, and in semitones above 27.5 Hz), the logarithm of the harmonics-to-noise

@@ -1,4 +1,4 @@
-"""Batches: every utterance once, averaged, normalised, numbered, and padded with zeros."""
+"""Batches: every utterance once, averaged, normalised, symbol_ids, and padded with zeros."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
-from mlt_ray.features.fitted import PAD, UNKNOWN
+from mlt_ray.features.fitted import PAD_ID, UNKNOWN_ID
 from mlt_ray.spec import FeatureSpec, FoldSpec
 
 STEP = 3
@@ -97,12 +97,12 @@ def test_words_and_phonemes_are_numbered_and_padded_with_zeros(data: FoldData, r
         assert not batch.phonemes[n, len(text) :].any()
         for k, (word, symbols) in enumerate(text):
             number = int(batch.words[n, k])
-            assert number != PAD
-            if number != UNKNOWN:
+            assert number != PAD_ID
+            if number != UNKNOWN_ID:
                 assert words.setdefault(word, number) == number
             found = batch.phonemes[n, k].tolist()
-            expected = [phonemes.get(s, UNKNOWN) for s in symbols]
-            assert found == expected + [PAD] * (len(found) - len(expected))
+            expected = [phonemes.get(s, UNKNOWN_ID) for s in symbols]
+            assert found == expected + [PAD_ID] * (len(found) - len(expected))
     assert len(set(words.values())) == len(words) > 3
 
 
@@ -127,7 +127,7 @@ def test_words_that_training_never_saw_are_unknown(data: FoldData, raw: Any, fol
         for index in getattr(fold, part):
             # The last word of every text is its own and has no vector.
             number = int(data.batch([index]).words[0, -1])
-            assert (number != UNKNOWN) == known
+            assert (number != UNKNOWN_ID) == known
 
 
 def test_sizes_bound_every_id(data: FoldData, raw: Any) -> None:

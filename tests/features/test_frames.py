@@ -5,7 +5,7 @@ import pytest
 import scipy.fft
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.frames import KINDS, average_frames, compute_frames, log_mel
+from mlt_ray.features.frames import FRAME_KINDS, average_frames, compute_frames, log_mel
 from mlt_ray.spec import FramesSpec
 
 MFCC = FramesSpec(kind="mfcc", num_bins=39, window_ms=25.0, hop_ms=10.0)
@@ -116,7 +116,7 @@ def test_frames_are_deterministic(spec):
 
 def test_every_kind_of_the_specification_can_be_computed():
     hints = FramesSpec.__annotations__["kind"]
-    assert set(hints.__args__) == set(KINDS)
+    assert set(hints.__args__) == set(FRAME_KINDS)
 
 
 @pytest.mark.parametrize(

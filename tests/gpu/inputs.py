@@ -24,7 +24,7 @@ from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
-from mlt_ray.features.extract import text_key
+from mlt_ray.features.extract import text_sha256
 from mlt_ray.features.extras import INPUTS
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.bert.values import BertSpec
@@ -448,7 +448,7 @@ def _unpack_texts(
     tokens = {}
     for text in {u.text for u in utterances}:
         pairs = [(word, phonemes[word]) for word in text.split()]
-        tokens[text_key(text)] = np.frombuffer(json.dumps(pairs).encode(), np.uint8)
+        tokens[text_sha256(text)] = np.frombuffer(json.dumps(pairs).encode(), np.uint8)
     Cache(store.features("tokens", digest_of("made up"))).add(tokens)
 
 
