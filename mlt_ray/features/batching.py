@@ -1,4 +1,4 @@
-"""A fold's utterances as batches: averaged and normalised frames, ids of words and phonemes."""
+"""The utterances of a fold as batches: normalised frames, ids of words and of phonemes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,18 +22,22 @@ from mlt_ray.spec import FeatureSpec, Run
 from mlt_ray.storage.store import Store
 
 KEPT_BYTES = 512 * 2**20
-"""Prepared frames are kept in memory while a fold's stay below this."""
+"""The frames of a fold stay in memory after their first use if all of them fit into this."""
 
 
 class Text(NamedTuple):
-    """(W,) word ids and (W, P) phoneme ids of one utterance."""
+    """One utterance: (W,) word ids and (W, P) phoneme ids."""
 
     words: np.ndarray
     phonemes: np.ndarray
 
 
 class FoldData:
-    """One fold of a corpus, ready for a model. `parts` maps train, dev and test to indices."""
+    """One fold of a corpus, ready for a model.
+
+    `parts` maps train, dev and test to indices of the corpus's utterances. `num_steps` is the
+    length of every utterance of the corpus.
+    """
 
     def __init__(
         self,
@@ -50,23 +54,22 @@ class FoldData:
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
         self._cache = cache
-        self._step = spec.frames_per_step
         training = (corpus.utterances[i] for i in fold.train)
         self.fitted: FittedInputs = fit_inputs(training, cache, spec.max_words)
-        self._phonemes = symbol_ids(self.fitted.phonemes)
-        self._words = symbol_ids(self.fitted.words)
-        self._vectors = self._number_vectors()
-        self._texts = [self._text(u.text) for u in corpus.utterances]
+        self._phoneme_ids = symbol_ids(self.fitted.phonemes)
+        self._word_ids = symbol_ids(self.fitted.words)
+        self._vector_ids = self._ids_of_vectors()
+        self._texts = [self._ids_of_text(u.text) for u in corpus.utterances]
         rows = [cache.frames.rows(u.audio_sha256) for u in corpus.utterances]
         longest = spec.max_steps or max(rows)
-        self.num_steps = np.asarray([min(-(-r // self._step), longest) for r in rows])
-        frame_bytes = 4 * len(self.fitted.mean)
+        self.num_steps = np.asarray([min(-(-r // spec.frames_per_step), longest) for r in rows])
+        frame_bytes = 4 * len(self.fitted.mean)  # float32
         self._keep = int(self.num_steps.sum()) * frame_bytes <= KEPT_BYTES
         self._kept: dict[int, np.ndarray] = {}
 
     @classmethod
     def of_run(cls, run: Run, corpus: Corpus, fold: Fold, store: Store) -> "FoldData":
-        """What a run is trained on, from the caches and encoders of a store that is prepared."""
+        """The fold of a run, from a store that holds all its features and encoders."""
         features, model = run.spec.features, run.spec.model
         extras = load_extras(corpus, fold, model.extras, store, features)
         encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
@@ -74,18 +77,18 @@ class FoldData:
 
     @property
     def num_learned_words(self) -> int:
-        """Word ids from this one on are rows of word vectors."""
-        return len(self._words) + UNKNOWN_ID + 1
+        """Word ids below this have learned vectors; those from it on have pre-trained ones."""
+        return len(self._word_ids) + UNKNOWN_ID + 1
 
     @property
     def sizes(self) -> InputSizes:
-        """What a model of this fold must know."""
-        words = list(self._vectors)
+        """The sizes that a model is built for, and the word vectors of the corpus."""
+        words = list(self._vector_ids)
         vectors = [self._cache.vectors[w][0] for w in words]
         dim = self._cache.vectors[next(iter(words))].shape[1] if words else 1
         return InputSizes(
             frame_dim=len(self.fitted.mean),
-            num_phonemes=len(self._phonemes) + 2,
+            num_phonemes=len(self._phoneme_ids) + 2,
             num_learned_words=self.num_learned_words,
             word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
             extras={name: extra.dim for name, extra in self._extras.items()},
@@ -97,7 +100,7 @@ class FoldData:
         return np.asarray([self.corpus.utterances[i].label for i in self.parts[part]])
 
     def extra(self, name: str, part: str) -> np.ndarray:
-        """(N, …): one of the extra inputs for a part, in its order."""
+        """(N, …) array of one extra input for a part, in its order."""
         return self._extras[name].batch(self.parts[part]).numpy()
 
     def training_batches(
@@ -142,11 +145,11 @@ class FoldData:
         )
 
     def text(self, index: int) -> Text:
-        """An utterance's words and phonemes."""
+        """The word and phoneme ids of an utterance."""
         return self._texts[index]
 
     def extras(self, indices: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
-        """(B, …) extra inputs of the utterances at `indices` of the corpus, by name."""
+        """The extra inputs (B, …) of the utterances at `indices` of the corpus, by name."""
         return {name: extra.batch(indices) for name, extra in self._extras.items()}
 
     def frames(self, index: int) -> np.ndarray:
@@ -154,23 +157,24 @@ class FoldData:
         if index in self._kept:
             return self._kept[index]
         raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
-        frames = average_frames(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
+        frames = average_frames(self.fitted.normalise(raw), self._spec.frames_per_step)
+        frames = frames[: self._spec.max_steps]
         if self._keep:
             self._kept[index] = frames
         return frames
 
-    def _number_vectors(self) -> dict[str, int]:
-        """Ids of the corpus's words that have a vector; they follow the learned rows."""
+    def _ids_of_vectors(self) -> dict[str, int]:
+        """The ids of all words of the corpus with a vector; they start at `num_learned_words`."""
         cache, first = self._cache, self.num_learned_words
         texts = {u.text for u in self.corpus.utterances}
         words = {w for text in texts for w, _ in cache.words_of(text)}
         known = sorted(w for w in words if cache.vectors.rows(w))
         return {w: n for n, w in enumerate(known, start=first)}
 
-    def _text(self, text: str) -> Text:
+    def _ids_of_text(self, text: str) -> Text:
         pairs = self._cache.words_of(text)[: self._spec.max_words]
-        words = [self._vectors.get(w, self._words.get(w, UNKNOWN_ID)) for w, _ in pairs]
+        words = [self._vector_ids.get(w, self._word_ids.get(w, UNKNOWN_ID)) for w, _ in pairs]
         phonemes = np.zeros((len(pairs), max(len(p) for _, p in pairs)), np.int64)
         for n, (_, symbols) in enumerate(pairs):
-            phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN_ID) for s in symbols]
+            phonemes[n, : len(symbols)] = [self._phoneme_ids.get(s, UNKNOWN_ID) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)

@@ -1,4 +1,4 @@
-"""Computes what a corpus lacks in the cache: frames, tokens with phonemes, word vectors."""
+"""Computes the features that a corpus lacks in the cache: frames, phonemes, word vectors."""
 
 import hashlib
 import json
@@ -20,7 +20,11 @@ from mlt_ray.storage.store import Store
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """The cached features of one FeatureSpec: frames, their moments, tokens, vectors."""
+    """The caches of one FeatureSpec.
+
+    `frames` and `moments` (sums for the normalisation) have the recording's digest as key,
+    `tokens` (words with their phonemes) the text's, and `vectors` the word itself.
+    """
 
     frames: Cache
     moments: Cache
@@ -29,7 +33,7 @@ class FeatureCache:
 
     @classmethod
     def open(cls, store: Store, spec: FeatureSpec) -> "FeatureCache":
-        """The caches of a resolved specification (`vectors` and `phonemizer` filled in)."""
+        """The caches of a specification whose `vectors` and `phonemizer` are filled in."""
         frames = digest_of(spec.frames)
         return cls(
             frames=Cache(store.features("frames", frames), store.push),
@@ -44,7 +48,7 @@ class FeatureCache:
 
 
 def text_sha256(text: str) -> str:
-    """Key of a text in the cache."""
+    """64 hex digits: the key of a text in the cache."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -56,7 +60,7 @@ def extract(
     phonemizer: Phonemizer,
     progress: FeatureProgress = lambda what, done, total: None,
 ) -> int:
-    """Fill the cache for `corpus`; returns how many utterances and texts had to be computed.
+    """Fill the cache for `corpus`; returns how many recordings and texts were computed.
 
     Raises `UserError` for an audio file that cannot be read.
     """
@@ -74,7 +78,7 @@ def _extract_frames(
     progress: FeatureProgress,
 ) -> int:
     audio = {u.audio_sha256: u.audio for u in utterances}
-    # Both are asked: an interruption can fall between the two writes.
+    # After an interruption between the two writes, a recording has frames but no moments.
     keys = [k for k in audio if k not in cache.frames or k not in cache.moments]
 
     def compute() -> Iterator[np.ndarray]:
@@ -89,7 +93,7 @@ def _extract_frames(
 
 
 def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:
-    """(T, F) float16: the rounding, 0.004 at a log energy of 8, is far below a frame's noise."""
+    """(T, F) float16. Its rounding error, 0.004 at a log energy of 8, is far below the noise."""
     return compute_frames(samples, SAMPLE_RATE_HZ, spec).astype(np.float16)
 
 
@@ -116,7 +120,7 @@ def _extract_tokens(
 
 
 def _tokens(text: str, phonemizer: Phonemizer) -> np.ndarray:
-    """(N,) uint8: JSON of [[word, [phoneme, …]], …]."""
+    """(N,) uint8: the bytes of [[word, [phoneme, …]], …] as JSON."""
     words = tokenize(text)
     pairs = list(zip(words, phonemizer(words), strict=True))
     return np.frombuffer(json.dumps(pairs).encode(), dtype=np.uint8)
@@ -130,6 +134,6 @@ def _extract_vectors(
     if not missing:
         return
     found = vectors.lookup(missing)
-    # A word without a vector is stored as no row, so that it is not looked up again.
+    # A word without a vector gets an array without rows, so that it is not looked up again.
     none = np.empty((0, vectors.dim), np.float32)
     cache.vectors.add({w: found[w][None] if w in found else none for w in missing})

@@ -1,4 +1,4 @@
-"""Inputs that only some systems read: computed, cached and loaded only where one of them runs.
+"""Extra inputs: computed, cached and loaded only for runs of the systems that read them.
 
 An `InputKind` computes one array for each utterance, once for all runs. A `FoldInput` makes the
 batches of one fold from these arrays.
@@ -18,7 +18,7 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.encoders.speech import speech_vectors
 from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vectors, word_pieces
-from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
+from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
 from mlt_ray.features.extract import FeatureCache, text_sha256
@@ -78,41 +78,49 @@ def _encoder(extra: ExtraInput, store: Store) -> Path:
 INPUTS: dict[str, InputKind] = {
     "alignment": InputKind(
         key=alignment_key,
-        compute=lambda some, _, store, spec: spoken(some, FeatureCache.open(store, spec)),
+        compute=lambda utterances, _, store, spec: token_times(
+            utterances, FeatureCache.open(store, spec)
+        ),
         use=lambda arrays, fold, _, store, spec: WordSpans(arrays, spec),
     ),
     "prosody": InputKind(
         key=_audio_key,
-        compute=lambda some, *_: prosody_vectors(_audio(some)),
+        compute=lambda utterances, *_: prosody_vectors(_audio(utterances)),
         use=lambda arrays, fold, *_: StandardisedVectors(arrays, fold),
     ),
     "speech_embedding": InputKind(
         key=_audio_key,
-        compute=lambda some, extra, store, _: speech_vectors(_encoder(extra, store), _audio(some)),
+        compute=lambda utterances, extra, store, _: speech_vectors(
+            _encoder(extra, store), _audio(utterances)
+        ),
         use=lambda arrays, fold, *_: StandardisedVectors(arrays, fold),
     ),
     "pieces": InputKind(
         key=_text_key,
-        compute=lambda some, extra, store, _: word_pieces(_encoder(extra, store), _texts(some)),
+        compute=lambda utterances, extra, store, _: word_pieces(
+            _encoder(extra, store), _texts(utterances)
+        ),
         use=lambda arrays, _, extra, store, spec: Pieces(
             arrays, padding_id(_encoder(extra, store))
         ),
     ),
     "text_embedding": InputKind(
         key=_text_key,
-        compute=lambda some, extra, store, _: cls_vectors(_encoder(extra, store), _texts(some)),
+        compute=lambda utterances, extra, store, _: cls_vectors(
+            _encoder(extra, store), _texts(utterances)
+        ),
         use=lambda arrays, *_: PlainVectors(arrays),
     ),
     "sentence_embedding": InputKind(
         key=_text_key,
-        compute=lambda some, extra, store, _: sentence_vectors(
-            _encoder(extra, store), _texts(some)
+        compute=lambda utterances, extra, store, _: sentence_vectors(
+            _encoder(extra, store), _texts(utterances)
         ),
         use=lambda arrays, *_: PlainVectors(arrays),
     ),
     "egemaps": InputKind(
         key=_audio_key,
-        compute=lambda some, *_: egemaps_vectors(_audio(some)),
+        compute=lambda utterances, *_: egemaps_vectors(_audio(utterances)),
         use=lambda arrays, *_: PlainVectors(arrays),
     ),
 }
@@ -126,7 +134,7 @@ def extract_extra(
     spec: FeatureSpec,
     progress: FeatureProgress,
 ) -> int:
-    """Compute what the cache lacks of one extra input; returns how many arrays that was."""
+    """Compute the arrays of one extra input that the cache lacks; returns how many they were."""
     kind, cache = INPUTS[extra.name], open_cache(extra, store)
     by_key = {kind.key(u): u for u in corpus.utterances}
     keys = cache.missing(by_key)
@@ -155,7 +163,7 @@ def open_cache(extra: ExtraInput, store: Store) -> Cache:
 
 
 class PlainVectors:
-    """One vector an utterance, as it was computed."""
+    """One vector for each utterance, as it was computed."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._values = torch.from_numpy(np.concatenate(arrays).astype(np.float32))
@@ -167,7 +175,7 @@ class PlainVectors:
 
 
 class StandardisedVectors:
-    """One vector an utterance, of zero mean and unit deviation over the training part."""
+    """One vector for each utterance, with zero mean and unit deviation over the training part."""
 
     def __init__(self, arrays: Arrays, fold: Fold) -> None:
         values = np.concatenate(arrays).astype(np.float32)
@@ -182,7 +190,7 @@ class StandardisedVectors:
 
 
 class Pieces:
-    """Word-piece ids of each text, padded with the encoder's id for padding."""
+    """The word-piece ids of each text, padded with the encoder's own id for padding."""
 
     dim = 1
 

@@ -1,4 +1,4 @@
-"""The frames of each word: from seconds to steps, and from the corpus to the batch."""
+"""The steps of each word: from seconds to steps, and from the corpus to the batch."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import pytest
 from mlt_ray.corpus.alignment import word_times
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.features.alignment import WordSpans, alignment_key, steps
+from mlt_ray.features.alignment import WordSpans, alignment_key, spans_in_steps
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import extract_extra, load_extras
@@ -30,7 +30,7 @@ Make = Callable[..., Utterance]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """An utterance of 1.3 s whose words start at given hundredths of a second."""
+    """Makes an utterance of 1.3 s; its words start at the given hundredths of a second."""
 
     def build(name: str, *starts: int, text: str = TEXT) -> Utterance:
         path = None
@@ -53,11 +53,6 @@ def make(tmp_path: Path) -> Make:
         )
 
     return build
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
 
 
 def extract(
@@ -90,12 +85,12 @@ def spans_of(corpus: Corpus, store: Store, spec: FeatureSpec = SPEC) -> WordSpan
     ],
 )
 def test_seconds_become_the_nearest_steps_and_at_least_one(start_s, end_s, step_s, expected):
-    assert steps(np.array([[start_s, end_s]]), step_s).tolist() == [list(expected)]
+    assert spans_in_steps(np.array([[start_s, end_s]]), step_s).tolist() == [list(expected)]
 
 
 def test_words_that_follow_each_other_share_no_step():
     edges = np.linspace(0, 34.0, 104)
-    first, last = steps(np.stack([edges[:-1], edges[1:]], axis=1), 0.012).T
+    first, last = spans_in_steps(np.stack([edges[:-1], edges[1:]], axis=1), 0.012).T
     np.testing.assert_array_equal(first[1:], last[:-1])
 
 
@@ -105,7 +100,7 @@ def test_a_batch_holds_the_times_of_the_alignment_in_steps(
     corpus = extract([make("a", 20, 47, 73), make("b", 11, 12, 90)], store, features)
     spans = spans_of(corpus, store).batch([1, 0])
     assert spans.dtype.is_floating_point is False
-    # A comma is heard with the word before it.
+    # A comma has the times of the word before it.
     assert spans.tolist() == [
         [[11, 12], [11, 12], [12, 90], [90, 110]],
         [[20, 47], [20, 47], [47, 73], [73, 110]],

@@ -1,4 +1,4 @@
-"""The order of an epoch: every utterance once, with others of its length, in random order."""
+"""An epoch holds every utterance once, in batches of similar length, in random order."""
 
 import itertools
 
@@ -68,7 +68,7 @@ def test_utterances_meet_unless_they_are_the_shortest_and_the_longest() -> None:
     for seed in range(1500):
         for batch in training_batches(np.arange(12), lengths, 2, 2, np.random.default_rng(seed)):
             met.add(tuple(batch.tolist()))
-    # Two of a bucket of four are a batch where the other two are both shorter or both longer.
+    # Two of a bucket of four form a batch if the other two are both shorter or both longer.
     pairs = itertools.combinations(range(12), 2)
     assert met == {(a, b) for a, b in pairs if a >= 2 or b <= 9}
 
@@ -77,7 +77,7 @@ def test_an_epoch_takes_every_batch_once_in_an_order_of_its_own() -> None:
     orders = [step_order(101, epoch).tolist() for epoch in range(30)]
     assert all(sorted(order) == list(range(101)) for order in orders)
     assert len({tuple(order) for order in orders}) == 30
-    # The place of the longest batch is spread over the epoch.
+    # The longest batch comes early in some epochs and late in others.
     first = np.asarray([order.index(0) for order in orders])
     assert first.min() < 25
     assert first.max() > 75
@@ -92,7 +92,7 @@ def test_the_order_of_fewer_batches_is_that_of_more_without_the_places_they_lack
 
 
 def test_runs_beside_one_another_compute_little_padding() -> None:
-    """Lengths spread as speech is: the paper's batches, alone and fifteen runs at a step."""
+    """With lengths distributed as in speech: batches of one run, and fifteen runs per step."""
     rng = np.random.default_rng(1)
     lengths = np.clip(rng.lognormal(5.73, 0.59, 3300), 60, 4500).astype(int)
     runs = [

@@ -1,4 +1,4 @@
-"""Batches: every utterance once, averaged, normalised, symbol_ids, and padded with zeros."""
+"""Batches hold every utterance once, with averaged, normalised frames and padded ids."""
 
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def test_word_ids_find_the_vectors_of_their_words(data: FoldData, raw: Any) -> N
 def test_words_that_training_never_saw_are_unknown(data: FoldData, raw: Any, fold: Fold) -> None:
     for part, known in (("train", True), ("dev", False), ("test", False)):
         for index in getattr(fold, part):
-            # The last word of every text is its own and has no vector.
+            # The last word of every text is in no other text, and has no vector.
             number = int(data.batch([index]).words[0, -1])
             assert (number != UNKNOWN_ID) == known
 

@@ -1,4 +1,4 @@
-"""The features cache: what was written is read back, whoever wrote it and whatever broke since."""
+"""The cache returns what was written, and forgets segments that are damaged."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_arrays_of_several_segments_are_read_back(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_is_opened_again_holds_the_same(tmp_path: Path) -> None:
-    # The first segment is mapped, the second so small that it is read.
+    # The first segment is mapped; the second is so small that it is read.
     stored = arrays(311, 7, 103), arrays(2, seed=1)
     for segment in stored:
         Cache(tmp_path).add(segment)

@@ -1,4 +1,4 @@
-"""Filling the cache from recordings and texts: everything once, and nothing twice."""
+"""The cache is filled from recordings and texts, and everything is computed once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ SPEC = FeatureSpec(frames=FramesSpec(num_bins=23), vectors="tiny@1", phonemizer=
 
 
 class Letters:
-    """A phonemizer that spells, and counts the sentences it was asked for."""
+    """A phonemizer that returns the letters of a word, and notes the sentences it was given."""
 
     engine = "letters"
 
@@ -47,13 +47,8 @@ def vectors(tmp_path: Path) -> WordVectors:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def speak(tmp_path: Path) -> Callable[[int, str], Utterance]:
-    """An utterance of noise, as long as its number tells, and of a text."""
+    """Makes an utterance of noise with a text; the number decides noise and length."""
 
     def make(number: int, text: str) -> Utterance:
         path = tmp_path / f"{number}.wav"

@@ -1,4 +1,4 @@
-"""What a fold learns of its inputs comes from its training part, and from nowhere else."""
+"""Normalisation and vocabularies of a fold come from its training part alone."""
 
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,13 @@ def test_changing_dev_and_test_changes_nothing(raw: Any, tmp_path: Path) -> None
         raw.words[utterance.text] = [(f"alien{n}", ["ʘ", "N"])]
     after = FoldData(raw.corpus, fold, spec, raw.write(tmp_path / "after")).fitted
     assert after == before
-    # The same change to one utterance of the training part is felt.
+    # The same change to one utterance of the training part changes everything.
     utterance = raw.utterances[fold.train[0]]
     raw.frames[utterance.id] = raw.frames[utterance.id] * 3 + 50
     raw.words[utterance.text] = [("alien", ["ʘ", "N"])]
-    felt = FoldData(raw.corpus, fold, spec, raw.write(tmp_path / "felt")).fitted
+    changed = FoldData(raw.corpus, fold, spec, raw.write(tmp_path / "changed")).fitted
     for name in ("mean", "deviation", "phonemes", "words"):
-        assert getattr(felt, name) != getattr(before, name)
+        assert getattr(changed, name) != getattr(before, name)
 
 
 def test_a_constant_bin_is_normalised_to_zero(raw: Any, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frames of every kind, against the formulas worked frame by frame."""
+"""Frames of every kind are compared with their formulas, computed frame by frame."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def cut(samples, window, hop):
 
 
 def expected_cepstra(samples, num_ceps, window=400, hop=160, fft_size=512, rate=16_000):
-    """Log energy and liftered cepstra of 26 mel bands, a third of what mfcc gives."""
+    """Log energy and liftered cepstra of 26 mel bands: the first third of the values of mfcc."""
     edges = np.linspace(mel(0.0), mel(rate / 2), 28)
     lines = mel(np.arange(fft_size // 2) * rate / fft_size)
     shape = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(window) / (window - 1))
@@ -50,7 +50,7 @@ def expected_cepstra(samples, num_ceps, window=400, hop=160, fft_size=512, rate=
 
 
 def difference(values):
-    """Regression over two frames on either side, the outermost repeated."""
+    """Regression over two frames on either side; the first and last frames are repeated."""
     last = len(values) - 1
     rows = []
     for t in range(len(values)):
