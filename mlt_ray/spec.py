@@ -107,11 +107,14 @@ class TrainingSpec:
         require(self, ABOVE_0, "learning_rate", "clip_norm", "clip_value")
 
 
-class Need(NamedTuple):
-    """An input besides frames, words and phonemes; `source` names by content what computes it."""
+class ExtraInput(NamedTuple):
+    """An input besides frames, words and phonemes.
+
+    `encoder` is the name@digest of the pre-trained model that computes it; empty where none does.
+    """
 
     name: str
-    source: str = ""
+    encoder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +124,8 @@ class ModelSpec:
     system: str
 
     @property
-    def needs(self) -> tuple[Need, ...]:
-        """Inputs of `mlt_ray.features.extras` that this configuration reads."""
+    def extras(self) -> tuple[ExtraInput, ...]:
+        """The inputs of `mlt_ray.features.extras` that this configuration reads."""
         return ()
 
     @property

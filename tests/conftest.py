@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.features.extract import FeatureCache, text_key
+from mlt_ray.features.extract import FeatureCache, text_sha256
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import FeatureSpec
 from mlt_ray.storage.store import Store
@@ -42,7 +42,7 @@ def write_features(
     cache.frames.add(arrays)
     cache.moments.add({k: np.stack([a.sum(0), (a * a).sum(0)]) for k, a in wide.items()})
     texts = {u.text for u in utterances}
-    tokens = {text_key(t): json.dumps(words[t]).encode() for t in texts}
+    tokens = {text_sha256(t): json.dumps(words[t]).encode() for t in texts}
     cache.tokens.add({k: np.frombuffer(t, np.uint8) for k, t in tokens.items()})
     none = np.empty((0, len(next(iter(vectors.values())))), np.float32)
     seen = {word for t in texts for word, _ in words[t]}

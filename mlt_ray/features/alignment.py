@@ -1,6 +1,6 @@
-"""The frames in which each word of an utterance was spoken.
+"""The steps in which each word of an utterance is spoken.
 
-B utterances, W words (the tokens that models are given).
+Shapes: B utterances, W words (the tokens that models read). A step is `frames_per_step` frames.
 """
 
 import hashlib
@@ -18,21 +18,20 @@ from mlt_ray.spec import FeatureSpec
 
 
 class WordSpans:
-    """For every word the first step in which it is spoken, and the one after its last.
+    """The first step of every word, and the step after its last.
 
-    Times are rounded to the nearest step, so that words that follow each other share none; the
-    first step of a word is always its own. A span may lie behind the end of the frames, where
-    these are cut off.
+    Times are rounded to the nearest step, so that consecutive words share no step. A word has at
+    least one step. Where the frames of an utterance are cut off, a span may lie behind their end.
     """
 
     dim = 2
 
     def __init__(self, times: Sequence[np.ndarray], spec: FeatureSpec) -> None:
         step_s = spec.frames.hop_ms * spec.frames_per_step / 1000
-        self._spans = [steps(t[: spec.max_words], step_s) for t in times]
+        self._spans = [spans_in_steps(t[: spec.max_words], step_s) for t in times]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """(B, W, 2) int64; padding is 0 to 0."""
+        """(B, W, 2) int64: [first, last) of each word; (0, 0) is padding."""
         spans = [self._spans[int(i)] for i in indices]
         padded = np.zeros((len(spans), max(map(len, spans)), 2), np.int64)
         for row, span in zip(padded, spans, strict=True):
@@ -40,14 +39,14 @@ class WordSpans:
         return torch.from_numpy(padded)
 
 
-def steps(times: np.ndarray, step_s: float) -> np.ndarray:
-    """(W, 2) seconds to (W, 2) steps of `step_s` seconds, [first, last)."""
+def spans_in_steps(times: np.ndarray, step_s: float) -> np.ndarray:
+    """(W, 2) seconds → (W, 2) int64 steps of `step_s` seconds, as [first, last)."""
     first, last = np.rint(times / step_s).astype(np.int64).T
     return np.stack([first, np.maximum(last, first + 1)], axis=1)
 
 
-def spoken(utterances: Sequence[Utterance], cache: FeatureCache) -> Iterator[np.ndarray]:
-    """(W, 2) float64 of each utterance: when each of its tokens starts and ends, in seconds."""
+def token_times(utterances: Sequence[Utterance], cache: FeatureCache) -> Iterator[np.ndarray]:
+    """(W, 2) float64 for each utterance: start and end of each token, in seconds."""
     for utterance in utterances:
         words = [word for word, _ in cache.words_of(utterance.text)]
         times = word_times(utterance, words)
@@ -55,7 +54,7 @@ def spoken(utterances: Sequence[Utterance], cache: FeatureCache) -> Iterator[np.
 
 
 def alignment_key(utterance: Utterance) -> str:
-    """Names what `spoken` reads: text, duration and the bytes of the alignment, if there is one."""
-    said = [utterance.audio_sha256, utterance.text, utterance.duration_s]
-    said.append(utterance.alignment_sha256)
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    """Digest of all that `token_times` depends on: recording, text, duration, alignment if any."""
+    read = [utterance.audio_sha256, utterance.text, utterance.duration_s]
+    read.append(utterance.alignment_sha256)
+    return hashlib.sha256(json.dumps(read).encode()).hexdigest()

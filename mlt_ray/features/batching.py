@@ -1,4 +1,4 @@
-"""A fold's utterances as batches: averaged and normalised frames, ids of words and phonemes."""
+"""The utterances of a fold as batches: normalised frames, ids of words and of phonemes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,35 +13,31 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.folder import encoder_folder
+from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
 from mlt_ray.features.extract import FeatureCache
-from mlt_ray.features.extras import Extra, load_extras
-from mlt_ray.features.fitted import UNKNOWN, FittedInputs, fit, numbered
+from mlt_ray.features.extras import FoldInput, load_extras
+from mlt_ray.features.fitted import UNKNOWN_ID, FittedInputs, fit_inputs, symbol_ids
+from mlt_ray.features.frames import average_frames
 from mlt_ray.spec import FeatureSpec, Run
 from mlt_ray.storage.store import Store
 
-EVALUATION_BATCH = 32
-"""Most utterances a batch outside training; fixed, so that it cannot change a score."""
-
-EVALUATION_PAIRS, TRAINING_PAIRS = 2**25, 2**24
-"""Most pairs of steps (utterances times longest squared) that a model attends to at once.
-
-A head's scores of 2^24 pairs take 64 MiB; training keeps some twenty of such tensors where weights
-of attention are dropped, and none where they are not.
-"""
-
 KEPT_BYTES = 512 * 2**20
-"""Prepared frames are kept in memory while a fold's stay below this."""
+"""The frames of a fold stay in memory after their first use if all of them fit into this."""
 
 
 class Text(NamedTuple):
-    """(W,) word ids and (W, P) phoneme ids of one utterance."""
+    """One utterance: (W,) word ids and (W, P) phoneme ids."""
 
     words: np.ndarray
     phonemes: np.ndarray
 
 
 class FoldData:
-    """One fold of a corpus, ready for a model. `parts` maps train, dev and test to indices."""
+    """One fold of a corpus, ready for a model.
+
+    `parts` maps train, dev and test to indices of the corpus's utterances. `num_steps` is the
+    length of every utterance of the corpus.
+    """
 
     def __init__(
         self,
@@ -49,7 +45,7 @@ class FoldData:
         fold: Fold,
         spec: FeatureSpec,
         cache: FeatureCache,
-        extras: Mapping[str, Extra] = MappingProxyType({}),
+        extras: Mapping[str, FoldInput] = MappingProxyType({}),
         encoder: Path | None = None,
     ) -> None:
         self.corpus = corpus
@@ -58,42 +54,41 @@ class FoldData:
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
         self._cache = cache
-        self._step = spec.frames_per_step
         training = (corpus.utterances[i] for i in fold.train)
-        self.fitted: FittedInputs = fit(training, cache, spec.max_words)
-        self._phonemes = numbered(self.fitted.phonemes)
-        self._words = numbered(self.fitted.words)
-        self._vectors = self._number_vectors()
-        self._texts = [self._text(u.text) for u in corpus.utterances]
+        self.fitted: FittedInputs = fit_inputs(training, cache, spec.max_words)
+        self._phoneme_ids = symbol_ids(self.fitted.phonemes)
+        self._word_ids = symbol_ids(self.fitted.words)
+        self._vector_ids = self._ids_of_vectors()
+        self._texts = [self._ids_of_text(u.text) for u in corpus.utterances]
         rows = [cache.frames.rows(u.audio_sha256) for u in corpus.utterances]
         longest = spec.max_steps or max(rows)
-        self.num_steps = np.asarray([min(-(-r // self._step), longest) for r in rows])
-        frame_bytes = 4 * len(self.fitted.mean)
+        self.num_steps = np.asarray([min(-(-r // spec.frames_per_step), longest) for r in rows])
+        frame_bytes = 4 * len(self.fitted.mean)  # float32
         self._keep = int(self.num_steps.sum()) * frame_bytes <= KEPT_BYTES
         self._kept: dict[int, np.ndarray] = {}
 
     @classmethod
     def of_run(cls, run: Run, corpus: Corpus, fold: Fold, store: Store) -> "FoldData":
-        """What a run is trained on, from the caches and encoders of a store that is prepared."""
+        """The fold of a run, from a store that holds all its features and encoders."""
         features, model = run.spec.features, run.spec.model
-        extras = load_extras(corpus, fold, model.needs, store, features)
+        extras = load_extras(corpus, fold, model.extras, store, features)
         encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
         return cls(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
 
     @property
     def num_learned_words(self) -> int:
-        """Word ids from this one on are rows of word vectors."""
-        return len(self._words) + UNKNOWN + 1
+        """Word ids below this have learned vectors; those from it on have pre-trained ones."""
+        return len(self._word_ids) + UNKNOWN_ID + 1
 
     @property
     def sizes(self) -> InputSizes:
-        """What a model of this fold must know."""
-        words = list(self._vectors)
+        """The sizes that a model is built for, and the word vectors of the corpus."""
+        words = list(self._vector_ids)
         vectors = [self._cache.vectors[w][0] for w in words]
         dim = self._cache.vectors[next(iter(words))].shape[1] if words else 1
         return InputSizes(
             frame_dim=len(self.fitted.mean),
-            num_phonemes=len(self._phonemes) + 2,
+            num_phonemes=len(self._phoneme_ids) + 2,
             num_learned_words=self.num_learned_words,
             word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
             extras={name: extra.dim for name, extra in self._extras.items()},
@@ -105,34 +100,23 @@ class FoldData:
         return np.asarray([self.corpus.utterances[i].label for i in self.parts[part]])
 
     def extra(self, name: str, part: str) -> np.ndarray:
-        """(N, …): one of the extra inputs for a part, in its order."""
+        """(N, …) array of one extra input for a part, in its order."""
         return self._extras[name].batch(self.parts[part]).numpy()
 
     def training_batches(
         self, batch_size: int, bucket_batches: int, rng: np.random.Generator
     ) -> list[np.ndarray]:
-        """One epoch: every training utterance's index once, in batches of similar length.
-
-        All utterances are shuffled and cut into buckets of `bucket_batches` batches, or of half
-        the part where that is less; a bucket is sorted by length and cut into batches. Two
-        utterances meet where less than a batch of their bucket lies between them: any two can, but
-        for the very shortest with the very longest. The last, smaller batch is of any length. The
-        batches with the longest utterances come first; `step_order` says when each is taken.
-        """
-        train = np.asarray(self.parts["train"])
-        return bucketed(train, self.num_steps, batch_size, bucket_batches, rng)
+        """One epoch of the training part; see `batch_order.training_batches`."""
+        train = self.parts["train"]
+        return training_batches(train, self.num_steps, batch_size, bucket_batches, rng)
 
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         """Every index of a part once, in batches, the longest utterances first."""
-        order = np.asarray(sorted(self.parts[part], key=lambda i: (-self.num_steps[i], i)))
-        batches = (order[n : n + EVALUATION_BATCH] for n in range(0, len(order), EVALUATION_BATCH))
-        return [part for batch in batches for part in self.pieces(batch, EVALUATION_PAIRS)]
+        return evaluation_batches(self.parts[part], self.num_steps)
 
     def pieces(self, indices: np.ndarray, most_pairs: int) -> list[np.ndarray]:
-        """A batch as it is, or cut where its pairs of steps are more than memory has room for."""
-        longest = int(self.num_steps[indices].max())
-        size = max(1, most_pairs // longest**2)
-        return [indices[n : n + size] for n in range(0, len(indices), size)]
+        """A batch in parts that fit into memory; see `batch_order.split_batch`."""
+        return split_batch(indices, self.num_steps, most_pairs)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """The utterances at `indices` of the corpus, padded with zeros."""
@@ -161,11 +145,11 @@ class FoldData:
         )
 
     def text(self, index: int) -> Text:
-        """An utterance's words and phonemes."""
+        """The word and phoneme ids of an utterance."""
         return self._texts[index]
 
     def extras(self, indices: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
-        """(B, …) extra inputs of the utterances at `indices` of the corpus, by name."""
+        """The extra inputs (B, …) of the utterances at `indices` of the corpus, by name."""
         return {name: extra.batch(indices) for name, extra in self._extras.items()}
 
     def frames(self, index: int) -> np.ndarray:
@@ -173,61 +157,24 @@ class FoldData:
         if index in self._kept:
             return self._kept[index]
         raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
-        frames = averaged(self.fitted.normalise(raw), self._step)[: self._spec.max_steps]
+        frames = average_frames(self.fitted.normalise(raw), self._spec.frames_per_step)
+        frames = frames[: self._spec.max_steps]
         if self._keep:
             self._kept[index] = frames
         return frames
 
-    def _number_vectors(self) -> dict[str, int]:
-        """Ids of the corpus's words that have a vector; they follow the learned rows."""
+    def _ids_of_vectors(self) -> dict[str, int]:
+        """The ids of all words of the corpus with a vector; they start at `num_learned_words`."""
         cache, first = self._cache, self.num_learned_words
         texts = {u.text for u in self.corpus.utterances}
         words = {w for text in texts for w, _ in cache.words_of(text)}
         known = sorted(w for w in words if cache.vectors.rows(w))
         return {w: n for n, w in enumerate(known, start=first)}
 
-    def _text(self, text: str) -> Text:
+    def _ids_of_text(self, text: str) -> Text:
         pairs = self._cache.words_of(text)[: self._spec.max_words]
-        words = [self._vectors.get(w, self._words.get(w, UNKNOWN)) for w, _ in pairs]
+        words = [self._vector_ids.get(w, self._word_ids.get(w, UNKNOWN_ID)) for w, _ in pairs]
         phonemes = np.zeros((len(pairs), max(len(p) for _, p in pairs)), np.int64)
         for n, (_, symbols) in enumerate(pairs):
-            phonemes[n, : len(symbols)] = [self._phonemes.get(s, UNKNOWN) for s in symbols]
+            phonemes[n, : len(symbols)] = [self._phoneme_ids.get(s, UNKNOWN_ID) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)
-
-
-def averaged(frames: np.ndarray, step: int) -> np.ndarray:
-    """(T, F) → (⌈T / step⌉, F): means of consecutive frames; the last mean may be of fewer."""
-    if step == 1:
-        return frames
-    starts = np.arange(0, len(frames), step)
-    counts = np.diff(np.append(starts, len(frames)))
-    sums = np.add.reduceat(frames, starts, axis=0)
-    return (sums / counts[:, None]).astype(np.float32)
-
-
-def bucketed(
-    indices: np.ndarray,
-    lengths: np.ndarray,
-    batch_size: int,
-    bucket_batches: int,
-    rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """Batches of `indices`, shuffled, of similar length within; see `training_batches`."""
-    shuffled = rng.permutation(indices)
-    size = batch_size * max(1, min(bucket_batches, len(indices) // (2 * batch_size)))
-    batches: list[np.ndarray] = []
-    for start in range(0, len(shuffled), size):
-        bucket = shuffled[start : start + size]
-        bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-    return sorted(batches, key=lambda batch: -lengths[batch].max())
-
-
-def step_order(num_batches: int, epoch: int) -> np.ndarray:
-    """(num_batches,) places of `training_batches`, in the order in which an epoch takes them.
-
-    Random, but a function of the `epoch` alone: runs of any seed and fold take batches of like
-    length at a step, so that little is padded where they are stepped together. Without the places
-    that a shorter epoch lacks, the order is that of the shorter epoch.
-    """
-    return np.argsort(np.random.default_rng(epoch).random(num_batches))

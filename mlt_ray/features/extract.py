@@ -1,16 +1,15 @@
-"""Computes what a corpus lacks in the cache: frames, tokens with phonemes, word vectors."""
+"""Computes the features that a corpus lacks in the cache: frames, phonemes, word vectors."""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.features.cache import Cache
+from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors
@@ -18,16 +17,14 @@ from mlt_ray.features.words import tokenize
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
 from mlt_ray.storage.store import Store
 
-SEGMENT = 256
-"""Utterances a segment of the cache: what an interruption can cost at most."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is computed, how many are done, and how many there are."""
-
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """The cached features of one FeatureSpec: frames, their moments, tokens, vectors."""
+    """The caches of one FeatureSpec.
+
+    `frames` and `moments` (sums for the normalisation) have the recording's digest as key,
+    `tokens` (words with their phonemes) the text's, and `vectors` the word itself.
+    """
 
     frames: Cache
     moments: Cache
@@ -36,7 +33,7 @@ class FeatureCache:
 
     @classmethod
     def open(cls, store: Store, spec: FeatureSpec) -> "FeatureCache":
-        """The caches of a resolved specification (`vectors` and `phonemizer` filled in)."""
+        """The caches of a specification whose `vectors` and `phonemizer` are filled in."""
         frames = digest_of(spec.frames)
         return cls(
             frames=Cache(store.features("frames", frames), store.push),
@@ -47,11 +44,11 @@ class FeatureCache:
 
     def words_of(self, text: str) -> list[tuple[str, list[str]]]:
         """The words of a text, each with its phonemes."""
-        return [(w, p) for w, p in json.loads(bytes(self.tokens[text_key(text)]))]
+        return [(w, p) for w, p in json.loads(bytes(self.tokens[text_sha256(text)]))]
 
 
-def text_key(text: str) -> str:
-    """Key of a text in the cache."""
+def text_sha256(text: str) -> str:
+    """64 hex digits: the key of a text in the cache."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -61,9 +58,9 @@ def extract(
     store: Store,
     vectors: WordVectors,
     phonemizer: Phonemizer,
-    progress: Progress = lambda what, done, total: None,
+    progress: FeatureProgress = lambda what, done, total: None,
 ) -> int:
-    """Fill the cache for `corpus`; returns how many utterances and texts had to be computed.
+    """Fill the cache for `corpus`; returns how many recordings and texts were computed.
 
     Raises `UserError` for an audio file that cannot be read.
     """
@@ -75,29 +72,28 @@ def extract(
 
 
 def _extract_frames(
-    utterances: Sequence[Utterance], spec: FramesSpec, cache: FeatureCache, progress: Progress
+    utterances: Sequence[Utterance],
+    spec: FramesSpec,
+    cache: FeatureCache,
+    progress: FeatureProgress,
 ) -> int:
-    by_audio = {u.audio_sha256: u for u in utterances}
-    # Both are asked: an interruption can fall between the two writes.
-    keys = [k for k in by_audio if k not in cache.frames or k not in cache.moments]
-    if not keys:
-        return 0
+    audio = {u.audio_sha256: u.audio for u in utterances}
+    # After an interruption between the two writes, a recording has frames but no moments.
+    keys = [k for k in audio if k not in cache.frames or k not in cache.moments]
+
+    def compute() -> Iterator[np.ndarray]:
+        return each_recording([audio[k] for k in keys], lambda x: _frames(x, spec))
+
+    def add(arrays: Mapping[str, np.ndarray]) -> None:
+        cache.frames.add(arrays)
+        cache.moments.add({k: _moments(frames) for k, frames in arrays.items()})
+
     name = f"{spec.kind.replace('_', '-')} frames"
-    progress(name, 0, len(keys))
-    computed = each_recording([by_audio[k].audio for k in keys], lambda x: _frames(x, spec))
-    done = 0
-    for chunk in chunks(keys, SEGMENT):
-        arrays = list(islice(computed, len(chunk)))
-        cache.frames.add(dict(zip(chunk, arrays, strict=True)))
-        sums = map(_moments, arrays)
-        cache.moments.add(dict(zip(chunk, sums, strict=True)))
-        done += len(chunk)
-        progress(name, done, len(keys))
-    return len(keys)
+    return compute_missing(name, keys, compute, add, progress)
 
 
 def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:
-    """(T, F) float16: the rounding, 0.004 at a log energy of 8, is far below a frame's noise."""
+    """(T, F) float16. Its rounding error, 0.004 at a log energy of 8, is far below the noise."""
     return compute_frames(samples, SAMPLE_RATE_HZ, spec).astype(np.float16)
 
 
@@ -111,23 +107,20 @@ def _extract_tokens(
     utterances: Sequence[Utterance],
     phonemizer: Phonemizer,
     cache: FeatureCache,
-    progress: Progress,
+    progress: FeatureProgress,
 ) -> int:
-    by_key = {text_key(u.text): u.text for u in utterances}
-    keys = cache.tokens.missing(by_key)
-    if not keys:
-        return 0
-    done = 0
-    progress("words and phonemes", 0, len(keys))
-    for chunk in chunks(keys, 4 * SEGMENT):
-        cache.tokens.add({k: _tokens(by_key[k], phonemizer) for k in chunk})
-        done += len(chunk)
-        progress("words and phonemes", done, len(keys))
-    return len(keys)
+    texts = {text_sha256(u.text): u.text for u in utterances}
+    keys = cache.tokens.missing(texts)
+
+    def compute() -> Iterator[np.ndarray]:
+        return (_tokens(texts[k], phonemizer) for k in keys)
+
+    name, segment = "words and phonemes", 4 * SEGMENT  # a text takes less time than a recording
+    return compute_missing(name, keys, compute, cache.tokens.add, progress, segment)
 
 
 def _tokens(text: str, phonemizer: Phonemizer) -> np.ndarray:
-    """(N,) uint8: JSON of [[word, [phoneme, …]], …]."""
+    """(N,) uint8: the bytes of [[word, [phoneme, …]], …] as JSON."""
     words = tokenize(text)
     pairs = list(zip(words, phonemizer(words), strict=True))
     return np.frombuffer(json.dumps(pairs).encode(), dtype=np.uint8)
@@ -141,13 +134,6 @@ def _extract_vectors(
     if not missing:
         return
     found = vectors.lookup(missing)
-    # A word without a vector is stored as no row, so that it is not looked up again.
+    # A word without a vector gets an array without rows, so that it is not looked up again.
     none = np.empty((0, vectors.dim), np.float32)
     cache.vectors.add({w: found[w][None] if w in found else none for w in missing})
-
-
-def chunks(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    """Consecutive pieces of `size` items; the last may be shorter."""
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

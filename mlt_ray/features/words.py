@@ -1,14 +1,17 @@
-"""Text to words: the tokens that word vectors and the phonemizer are given.
+"""Splits texts into words: the tokens for word vectors and for the phonemizer.
 
-The normalisation is that of g2p_en 2.1.0 (numbers and money spelled out, accents stripped, lower
-case, everything but ``a-z ' . , ? ! -`` removed), and the tokens are those of NLTK's
-TweetTokenizer on what then remains. On that small alphabet the tokenizer is one regular
-expression, so NLTK, whose import takes two seconds, is not needed.
+Texts are normalised as in g2p_en 2.1.0: numbers and money are spelled out, accents are stripped,
+letters become lower case, and everything but ``a-z ' . , ? ! -`` is removed. The tokens are those
+of NLTK's TweetTokenizer on the remaining text. For this small alphabet one regular expression is
+enough, so NLTK is not imported, which would take two seconds.
 
-What differs from g2p_en on purpose: typographic quotes, dashes and white space are translated
-rather than deleted (it reads ``don’t`` as ``dont``); a number stands apart from letters (``ps4``);
-a dash only joins words when single (``i--i`` is cut off and begun again); web addresses are not
-kept whole; and tags such as ``[LAUGHTER]`` are.
+These differences from g2p_en are on purpose:
+
+- Typographic quotes, dashes and white space are translated; g2p_en deletes them, and so reads
+  ``don’t`` as ``dont``.
+- A number is separated from letters (``ps4``).
+- Only a single dash joins words (``i--i`` is a word cut off and begun again).
+- Web addresses are not kept whole; tags such as ``[LAUGHTER]`` are.
 """
 
 import functools
@@ -20,10 +23,10 @@ from pathlib import Path
 from typing import Final
 
 EMPTY: Final = "<empty>"
-"""The only token of a text in which nothing is left to say."""
+"""The only token of a text without any other token."""
 
 PUNCTUATION: Final = (".", ",", "?", "!", "-", "...")
-"""Tokens that are no words; they carry emotion, and GloVe has a vector for each."""
+"""Tokens that are not words. They carry emotion, and GloVe has a vector for each."""
 
 _TAG = re.compile(r"\[\s*([A-Za-z][A-Za-z _+/-]*)\]")
 _TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*|\.(?: *\.)+|-+|[.,?!]")
@@ -45,9 +48,9 @@ _TRANSLATED = str.maketrans(
 def tokenize(text: str) -> tuple[str, ...]:
     """Lower-case tokens of a text, at least one: words, `PUNCTUATION` and tags.
 
-    A tag in square brackets is one token in lower case (``[laughter]``). A text that leaves no
-    token gives ``(EMPTY,)``, so that nothing downstream meets a sequence of length zero. Any
-    string is accepted; letters outside the Latin alphabet and symbols are dropped.
+    A tag in square brackets is one token in lower case (``[laughter]``). A text without tokens
+    gives ``(EMPTY,)``, so that no sequence has length zero. Any string is accepted; symbols and
+    letters outside the Latin alphabet are dropped.
     """
     tokens: list[str] = []
     # re.split with one group alternates between plain text and the names of the tags.
@@ -65,7 +68,7 @@ def is_tag(token: str) -> bool:
 
 
 def g2p_en_folder() -> Path:
-    """Folder of the installed g2p_en, found without importing it: its import goes online."""
+    """Folder of the installed g2p_en. It is not imported, since that downloads data."""
     spec = importlib.util.find_spec("g2p_en")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("g2p_en is not installed", name="g2p_en")
@@ -73,14 +76,14 @@ def g2p_en_folder() -> Path:
 
 
 def _canonical(token: str) -> str:
-    """One spelling for a mark of any length: ``. . .`` is an ellipsis and ``--`` a dash."""
+    """The token in its one spelling: ``. . .`` becomes ``...``, and ``--`` becomes ``-``."""
     if token[0] == "-":
         return "-"
     return "..." if token[0] == "." and len(token) > 1 else token
 
 
 def _normalize(text: str) -> str:
-    """The text in lower case and in the alphabet ``a-z ' . , ? ! -`` and space."""
+    """The text in lower case, with no other characters than ``a-z ' . , ? ! -`` and space."""
     text = _spell_numbers(" ".join(text.lower().translate(_TRANSLATED).split()))
     decomposed = unicodedata.normalize("NFD", text)
     text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
@@ -89,8 +92,8 @@ def _normalize(text: str) -> str:
 
 
 def _spell_numbers(text: str) -> str:
-    """Numbers and amounts of money as words; very long ones digit by digit."""
-    # Without this test every text would pay for inflect, which takes two seconds to import.
+    """The text with numbers and amounts of money as words; very long numbers digit by digit."""
+    # Texts without digits skip the import of inflect, which takes two seconds.
     if not re.search("[0-9]", text):
         return text
     text = _NUMBER_EDGE.sub(" ", text)
@@ -99,7 +102,7 @@ def _spell_numbers(text: str) -> str:
     try:
         return _expander()(text)
     except ValueError:
-        # g2p_en takes "$5.,3" for an amount and fails; without the sign it is two numbers.
+        # g2p_en reads "$5.,3" as one amount and fails; without the sign it reads two numbers.
         return _expander()(text.replace("$", " "))
 
 
@@ -109,7 +112,7 @@ def _spell_digits(number: re.Match[str]) -> str:
 
 @functools.cache
 def _expander() -> Callable[[str], str]:
-    """``normalize_numbers`` of g2p_en's ``expand.py``, loaded from its file."""
+    """The function ``normalize_numbers`` of g2p_en, loaded from its file ``expand.py``."""
     path = g2p_en_folder() / "expand.py"
     spec = importlib.util.spec_from_file_location("g2p_en_expand", path)
     assert spec is not None

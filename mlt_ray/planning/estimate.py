@@ -50,7 +50,7 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
     if times:
         return Estimate(seconds=statistics.fmean(times), is_measured=True)
     spec = row.runs[0].spec
-    if spec.model.needs or not is_network(spec.model):
+    if spec.model.extras or not is_network(spec.model):
         return None
     training = spec.training
     steps = TRAINING_SHARE * len(corpus) / training.batch_size * training.max_epochs

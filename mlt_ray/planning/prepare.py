@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.features.extract import Progress, extract
+from mlt_ray.features.cache import FeatureProgress
+from mlt_ray.features.extract import extract
 from mlt_ray.planning.resolve import Tools
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row
 
 
 def prepare(
-    corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: Progress
+    corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: FeatureProgress
 ) -> int:
     """Put the corpus's table, the encoders and every feature of the (resolved) rows into the store.
 
@@ -28,10 +29,11 @@ def prepare(
     computed = sum(
         extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features
     )
-    needed = {need: row.features for row in rows for need in row.model.needs}
-    if needed:
-        from mlt_ray.features.extras import Context, extract_extra
+    extras = {extra: row.features for row in rows for extra in row.model.extras}
+    if extras:
+        # Not at the top: it imports torch.
+        from mlt_ray.features.extras import extract_extra
 
-        for need, spec in needed.items():
-            computed += extract_extra(corpus, Context(need, store, spec), progress)
+        for extra, spec in extras.items():
+            computed += extract_extra(corpus, extra, store, spec, progress)
     return computed

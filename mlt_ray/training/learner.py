@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.errors import RunFailed
-from mlt_ray.features.batching import TRAINING_PAIRS, FoldData, step_order
+from mlt_ray.features.batch_order import TRAINING_PAIRS, step_order
+from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model

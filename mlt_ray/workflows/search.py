@@ -67,7 +67,7 @@ class _Bench:
     def configure(self, values: Mapping[str, Any]) -> RunSpec:
         """The specification of proposed values, ready to be trained."""
         row = self.row(values)
-        read = (row.features, row.model.needs)
+        read = (row.features, row.model.extras)
         if read not in self._prepared:
             self._setting.prepare(self.corpus, [row], self._tools, self._console)
             self._prepared.add(read)

@@ -20,9 +20,9 @@ from rich.console import Console
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.extract import extract
-from mlt_ray.features.extras import Context, extract_extra
+from mlt_ray.features.extras import extract_extra
 from mlt_ray.planning.resolve import Tools
-from mlt_ray.spec import FeatureSpec, FramesSpec, Need
+from mlt_ray.spec import ExtraInput, FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import MLT_RAY, given_or_demo, sampled
@@ -62,12 +62,12 @@ def extraction(corpus: Corpus, folder: Path) -> list[dict[str, Any]]:
 
         figures.append(timed_twice(what, frames_of, audio_s))
     for what in EXTRAS:
-        context = Context(Need(what), Store(folder / what), FeatureSpec())
+        store = Store(folder / what)
 
-        def extra(context: Context = context) -> None:
-            extract_extra(corpus, context, lambda *_: None)
+        def extra_of(what: str = what, store: Store = store) -> None:
+            extract_extra(corpus, ExtraInput(what), store, FeatureSpec(), lambda *_: None)
 
-        figures.append(timed_twice(what, extra, audio_s))
+        figures.append(timed_twice(what, extra_of, audio_s))
     return figures
 
 

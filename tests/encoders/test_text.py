@@ -14,8 +14,8 @@ from mlt_ray.encoders import text as pieces
 from mlt_ray.encoders.catalogue import FAMILY
 from mlt_ray.encoders.folder import Encoders, encoder_folder, find_encoder
 from mlt_ray.encoders.text import cls_vectors, padding_id, sentence_vectors, word_pieces
-from mlt_ray.features.extras import Context, extract_extra, load_extras, open_cache
-from mlt_ray.spec import FeatureSpec, FoldSpec, Need
+from mlt_ray.features.extras import extract_extra, load_extras, open_cache
+from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec
 from mlt_ray.storage.store import Store
 from tests.tiny_encoder import POSITIONS, WIDTH, write_encoder
 
@@ -90,22 +90,22 @@ def test_the_packaged_encoder_gives_what_sentence_transformers_does() -> None:
 def test_a_text_is_computed_once(name: str, raw: Any, tmp_path: Path, identity: str) -> None:
     twice = replace(raw.utterances[0], id="s1_again", audio_sha256="f" * 64)
     raw.utterances.append(twice)
-    store = Store(tmp_path / "store")
-    context = Context(Need(name, identity), store, FeatureSpec())
+    store, spec = Store(tmp_path / "store"), FeatureSpec()
+    extra = ExtraInput(name, identity)
     told: list[tuple[str, int, int]] = []
-    assert extract_extra(raw.corpus, context, lambda *args: told.append(args)) == 40
+    assert extract_extra(raw.corpus, extra, store, spec, lambda *args: told.append(args)) == 40
     assert told == [(name, 0, 40), (name, 40, 40)]
-    assert len(open_cache(context)) == 40
-    assert extract_extra(raw.corpus, context, lambda *args: None) == 0
+    assert len(open_cache(extra, store)) == 40
+    assert extract_extra(raw.corpus, extra, store, spec, lambda *args: None) == 0
 
 
 def test_a_fold_s_batches_hold_pieces_and_vectors(raw: Any, tmp_path: Path, identity: str) -> None:
     store, spec = Store(tmp_path / "store"), FeatureSpec()
-    needs = [Need("pieces", identity), Need("text_embedding", identity)]
-    for need in needs:
-        extract_extra(raw.corpus, Context(need, store, spec), lambda *args: None)
+    wanted = [ExtraInput("pieces", identity), ExtraInput("text_embedding", identity)]
+    for extra in wanted:
+        extract_extra(raw.corpus, extra, store, spec, lambda *args: None)
     fold = make_folds(raw.corpus, FoldSpec())[0]
-    extras = load_extras(raw.corpus, fold, needs, store, spec)
+    extras = load_extras(raw.corpus, fold, wanted, store, spec)
     folder, chosen = encoder_folder(store, identity), [31, 2, 17]
     texts = [raw.utterances[i].text for i in chosen]
     alone = list(word_pieces(folder, texts))

@@ -1,4 +1,4 @@
-"""The frames of each word: from seconds to steps, and from the corpus to the batch."""
+"""The steps of each word: from seconds to steps, and from the corpus to the batch."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,15 +12,15 @@ import pytest
 from mlt_ray.corpus.alignment import word_times
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.features.alignment import WordSpans, alignment_key, steps
+from mlt_ray.features.alignment import WordSpans, alignment_key, spans_in_steps
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
-from mlt_ray.features.extras import Context, extract_extra, load_extras
-from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, Need
+from mlt_ray.features.extras import extract_extra, load_extras
+from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec, FramesSpec
 from mlt_ray.storage.store import Store
 
 SPEC = FeatureSpec(frames=FramesSpec(num_bins=5, hop_ms=10.0))
-NEED = Need("alignment")
+ALIGNMENT = ExtraInput("alignment")
 
 WORDS = ("so", ",", "very", "plain")
 TEXT = " ".join(WORDS)
@@ -30,7 +30,7 @@ Make = Callable[..., Utterance]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    """An utterance of 1.3 s whose words start at given hundredths of a second."""
+    """Makes an utterance of 1.3 s; its words start at the given hundredths of a second."""
 
     def build(name: str, *starts: int, text: str = TEXT) -> Utterance:
         path = None
@@ -55,11 +55,6 @@ def make(tmp_path: Path) -> Make:
     return build
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
 def extract(
     utterances: list[Utterance], store: Store, features: Callable[..., FeatureCache]
 ) -> Corpus:
@@ -68,12 +63,12 @@ def extract(
     words = {u.text: [(w, ["X"]) for w in u.text.split()] for u in utterances}
     features(store, utterances, frames, words, spec=SPEC)
     corpus = Corpus(name="aligned", utterances=tuple(utterances))
-    extract_extra(corpus, Context(NEED, store, SPEC), lambda what, done, total: None)
+    extract_extra(corpus, ALIGNMENT, store, SPEC, lambda what, done, total: None)
     return corpus
 
 
 def spans_of(corpus: Corpus, store: Store, spec: FeatureSpec = SPEC) -> WordSpans:
-    spans = load_extras(corpus, None, [NEED], store, spec)["alignment"]  # type: ignore[arg-type]
+    spans = load_extras(corpus, None, [ALIGNMENT], store, spec)["alignment"]  # type: ignore[arg-type]
     assert isinstance(spans, WordSpans)
     return spans
 
@@ -90,12 +85,12 @@ def spans_of(corpus: Corpus, store: Store, spec: FeatureSpec = SPEC) -> WordSpan
     ],
 )
 def test_seconds_become_the_nearest_steps_and_at_least_one(start_s, end_s, step_s, expected):
-    assert steps(np.array([[start_s, end_s]]), step_s).tolist() == [list(expected)]
+    assert spans_in_steps(np.array([[start_s, end_s]]), step_s).tolist() == [list(expected)]
 
 
 def test_words_that_follow_each_other_share_no_step():
     edges = np.linspace(0, 34.0, 104)
-    first, last = steps(np.stack([edges[:-1], edges[1:]], axis=1), 0.012).T
+    first, last = spans_in_steps(np.stack([edges[:-1], edges[1:]], axis=1), 0.012).T
     np.testing.assert_array_equal(first[1:], last[:-1])
 
 
@@ -105,7 +100,7 @@ def test_a_batch_holds_the_times_of_the_alignment_in_steps(
     corpus = extract([make("a", 20, 47, 73), make("b", 11, 12, 90)], store, features)
     spans = spans_of(corpus, store).batch([1, 0])
     assert spans.dtype.is_floating_point is False
-    # A comma is heard with the word before it.
+    # A comma has the times of the word before it.
     assert spans.tolist() == [
         [[11, 12], [11, 12], [12, 90], [90, 110]],
         [[20, 47], [20, 47], [47, 73], [73, 110]],
@@ -137,10 +132,9 @@ def test_spans_stand_beside_the_words_of_a_fold(raw: Any, tmp_path: Path) -> Non
     store, spec = Store(tmp_path), FeatureSpec(max_words=3)
     raw.write(tmp_path)
     cache = FeatureCache.open(store, spec)
-    context = Context(NEED, store, spec)
-    extract_extra(raw.corpus, context, lambda what, done, total: None)
+    extract_extra(raw.corpus, ALIGNMENT, store, spec, lambda what, done, total: None)
     fold = make_folds(raw.corpus, FoldSpec())[1]
-    extras = load_extras(raw.corpus, fold, [NEED], store, spec)
+    extras = load_extras(raw.corpus, fold, [ALIGNMENT], store, spec)
     data = FoldData(raw.corpus, fold, spec, cache, extras)
     assert data.sizes.extras == {"alignment": 2}
     batch = data.batch([3, 17, 0, 30, 8])

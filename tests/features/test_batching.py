@@ -1,6 +1,5 @@
-"""Batches: every utterance once, averaged, normalised, numbered, and padded with zeros."""
+"""Batches hold every utterance once, with averaged, normalised frames and padded ids."""
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,10 @@ import numpy as np
 import pytest
 
 from mlt_ray.corpus.folds import Fold, make_folds
-from mlt_ray.features.batching import FoldData, averaged, bucketed, step_order
+from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
-from mlt_ray.features.fitted import PAD, UNKNOWN
-from mlt_ray.spec import FeatureSpec, FoldSpec, TrainingSpec
+from mlt_ray.features.fitted import PAD_ID, UNKNOWN_ID
+from mlt_ray.spec import FeatureSpec, FoldSpec
 
 STEP = 3
 
@@ -38,115 +37,6 @@ def test_an_extra_input_comes_in_the_order_of_its_part(
     assert data.sizes.extras == {"numbers": 3}
 
 
-@pytest.mark.parametrize("num_frames", [1, 2, 6, 7, 8])
-@pytest.mark.parametrize("step", [1, 2, 3, 11])
-def test_averaged_frames_are_means_of_consecutive_ones(num_frames: int, step: int) -> None:
-    frames = np.random.default_rng(5).normal(size=(num_frames, 7)).astype(np.float32)
-    expected = [
-        frames[start : start + step].astype(np.float64).mean(axis=0)
-        for start in range(0, num_frames, step)
-    ]
-    found = averaged(frames, step)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
-
-
-@pytest.mark.parametrize(("num", "batch_size", "bucket"), [(101, 4, 5), (7, 11, 3), (24, 4, 2)])
-def test_an_epoch_holds_every_utterance_once(num: int, batch_size: int, bucket: int) -> None:
-    indices = np.arange(num) * 3 + 1
-    lengths = np.random.default_rng(1).integers(1, 100, indices.max() + 1)
-    batches = bucketed(indices, lengths, batch_size, bucket, np.random.default_rng(0))
-    assert sorted(np.concatenate(batches)) == indices.tolist()
-    sizes = sorted(len(b) for b in batches)
-    assert len(batches) == -(-num // batch_size)
-    assert sizes[1:] == [batch_size] * (len(batches) - 1)
-
-
-def test_a_bucket_is_sorted_by_length_before_it_is_cut() -> None:
-    num, batch_size, bucket = 103, 4, 5
-    lengths = np.random.default_rng(1).permutation(num)
-    batches = bucketed(np.arange(num), lengths, batch_size, bucket, np.random.default_rng(0))
-    assert all((np.diff(lengths[b]) > 0).all() for b in batches)
-    shuffled = np.random.default_rng(0).permutation(num)
-    size = batch_size * bucket
-    expected = set()
-    for start in range(0, num, size):
-        ordered = sorted(shuffled[start : start + size].tolist(), key=lambda i: lengths[i])
-        pieces = range(0, len(ordered), batch_size)
-        expected |= {tuple(ordered[i : i + batch_size]) for i in pieces}
-    assert {tuple(b.tolist()) for b in batches} == expected
-
-
-def test_the_order_is_a_function_of_the_generator() -> None:
-    indices, lengths = np.arange(101), np.random.default_rng(1).integers(1, 100, 101)
-
-    def order(seed: int) -> list[list[int]]:
-        rng = np.random.default_rng(seed)
-        return [b.tolist() for b in bucketed(indices, lengths, 4, 3, rng)]
-
-    assert order(0) == order(0)
-    assert order(0) != order(1)
-
-
-def test_the_longest_batches_come_first() -> None:
-    lengths = np.random.default_rng(1).integers(1, 1000, 640)
-    batches = bucketed(np.arange(640), lengths, 4, 16, np.random.default_rng(0))
-    longest = [int(lengths[batch].max()) for batch in batches]
-    assert longest == sorted(longest, reverse=True)
-
-
-def test_a_bucket_is_at_most_half_of_all_so_that_no_epoch_repeats_its_batches() -> None:
-    lengths, seen = np.arange(40), set()
-    for seed in range(20):
-        batches = bucketed(np.arange(40), lengths, 4, 100, np.random.default_rng(seed))
-        seen |= {tuple(batch.tolist()) for batch in batches}
-    assert len(seen) > 150
-
-
-def test_utterances_meet_unless_they_are_the_shortest_and_the_longest() -> None:
-    lengths, met = np.arange(12), set()
-    for seed in range(1500):
-        for batch in bucketed(np.arange(12), lengths, 2, 2, np.random.default_rng(seed)):
-            met.add(tuple(batch.tolist()))
-    # Two of a bucket of four are a batch where the other two are both shorter or both longer.
-    pairs = itertools.combinations(range(12), 2)
-    assert met == {(a, b) for a, b in pairs if a >= 2 or b <= 9}
-
-
-def test_an_epoch_takes_every_batch_once_in_an_order_of_its_own() -> None:
-    orders = [step_order(101, epoch).tolist() for epoch in range(30)]
-    assert all(sorted(order) == list(range(101)) for order in orders)
-    assert len({tuple(order) for order in orders}) == 30
-    # The place of the longest batch is spread over the epoch.
-    first = np.asarray([order.index(0) for order in orders])
-    assert first.min() < 25
-    assert first.max() > 75
-
-
-@pytest.mark.parametrize("fewer", [1, 57, 100])
-def test_the_order_of_fewer_batches_is_that_of_more_without_the_places_they_lack(
-    fewer: int,
-) -> None:
-    more = step_order(101, 7)
-    assert step_order(fewer, 7).tolist() == more[more < fewer].tolist()
-
-
-def test_runs_beside_one_another_compute_little_padding() -> None:
-    """Lengths spread as speech is: the paper's batches, alone and fifteen runs at a step."""
-    rng = np.random.default_rng(1)
-    lengths = np.clip(rng.lognormal(5.73, 0.59, 3300), 60, 4500).astype(int)
-    runs = [
-        bucketed(np.arange(num), lengths, 4, TrainingSpec().bucket_batches, rng)
-        for num in (3300, 3139, 3200) * 5
-    ]
-    real = sum(int(lengths[batch].sum()) for run in runs for batch in run)
-    alone = sum(len(batch) * int(lengths[batch].max()) for run in runs for batch in run)
-    steps = [[run[n] for run in runs if n < len(run)] for n in range(len(runs[0]))]
-    padded = sum(4 * len(runs) * max(int(lengths[b].max()) for b in step) for step in steps)
-    assert real / alone > 0.9
-    assert real / padded > 0.9
-
-
 def test_training_batches_hold_the_training_part_once(data: FoldData, fold: Fold) -> None:
     batches = data.training_batches(5, 2, np.random.default_rng(0))
     found = [int(i) for batch in batches for i in batch]
@@ -166,7 +56,7 @@ def test_evaluation_covers_a_part_once_with_the_longest_first(data: FoldData, pa
 def test_evaluation_is_cut_into_batches_of_a_fixed_size(
     data: FoldData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlt_ray.features.batching.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("mlt_ray.features.batch_order.EVALUATION_BATCH", 7)
     assert [len(b) for b in data.evaluation_order("train")] == [7, 7, 7, 3]
 
 
@@ -207,12 +97,12 @@ def test_words_and_phonemes_are_numbered_and_padded_with_zeros(data: FoldData, r
         assert not batch.phonemes[n, len(text) :].any()
         for k, (word, symbols) in enumerate(text):
             number = int(batch.words[n, k])
-            assert number != PAD
-            if number != UNKNOWN:
+            assert number != PAD_ID
+            if number != UNKNOWN_ID:
                 assert words.setdefault(word, number) == number
             found = batch.phonemes[n, k].tolist()
-            expected = [phonemes.get(s, UNKNOWN) for s in symbols]
-            assert found == expected + [PAD] * (len(found) - len(expected))
+            expected = [phonemes.get(s, UNKNOWN_ID) for s in symbols]
+            assert found == expected + [PAD_ID] * (len(found) - len(expected))
     assert len(set(words.values())) == len(words) > 3
 
 
@@ -235,9 +125,9 @@ def test_word_ids_find_the_vectors_of_their_words(data: FoldData, raw: Any) -> N
 def test_words_that_training_never_saw_are_unknown(data: FoldData, raw: Any, fold: Fold) -> None:
     for part, known in (("train", True), ("dev", False), ("test", False)):
         for index in getattr(fold, part):
-            # The last word of every text is its own and has no vector.
+            # The last word of every text is in no other text, and has no vector.
             number = int(data.batch([index]).words[0, -1])
-            assert (number != UNKNOWN) == known
+            assert (number != UNKNOWN_ID) == known
 
 
 def test_sizes_bound_every_id(data: FoldData, raw: Any) -> None:

@@ -1,11 +1,12 @@
-"""The features cache: what was written is read back, whoever wrote it and whatever broke since."""
+"""The cache returns what was written, and forgets segments that are damaged."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlt_ray.features.cache import Cache
+from mlt_ray.features.cache import Cache, compute_missing
 
 
 def arrays(*rows: int, seed: int = 0, width: int = 5) -> dict[str, np.ndarray]:
@@ -32,7 +33,7 @@ def test_arrays_of_several_segments_are_read_back(tmp_path: Path) -> None:
 
 
 def test_a_cache_that_is_opened_again_holds_the_same(tmp_path: Path) -> None:
-    # The first segment is mapped, the second so small that it is read.
+    # The first segment is mapped; the second is so small that it is read.
     stored = arrays(311, 7, 103), arrays(2, seed=1)
     for segment in stored:
         Cache(tmp_path).add(segment)
@@ -117,3 +118,48 @@ def test_a_damaged_index_is_forgotten(tmp_path: Path) -> None:
     index.write_text("{")
     assert "a" not in Cache(tmp_path)
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_what_is_missing_is_stored_in_segments_and_the_last_may_be_shorter() -> None:
+    added: list[Mapping[str, np.ndarray]] = []
+    told: list[tuple[str, int, int]] = []
+    expected = {letter: np.full((2, 3), n) for n, letter in enumerate("abcdefg")}
+    num_computed = compute_missing(
+        "letters",
+        list(expected),
+        lambda: iter(expected.values()),
+        added.append,
+        lambda *call: told.append(call),
+        segment=3,
+    )
+    assert num_computed == 7
+    assert [list(segment) for segment in added] == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    for key, array in expected.items():
+        assert next(segment[key] for segment in added if key in segment) is array
+    assert told == [("letters", done, 7) for done in (0, 3, 6, 7)]
+
+
+def test_where_nothing_is_missing_nothing_is_loaded_and_nothing_told() -> None:
+    def fail(*_: object) -> Iterator[np.ndarray]:
+        raise AssertionError("called")
+
+    assert compute_missing("letters", [], fail, fail, fail) == 0  # type: ignore[arg-type]
+
+
+def test_an_interruption_costs_no_segment_that_was_complete(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[np.ndarray]:
+        yield from np.ones((5, 2, 3))
+        raise KeyboardInterrupt
+
+    cache = Cache(tmp_path)
+    keys = list("abcdefg")
+    with pytest.raises(KeyboardInterrupt):
+        compute_missing("letters", keys, interrupted, cache.add, lambda *_: None, segment=2)
+    assert Cache(tmp_path).missing(keys) == ["e", "f", "g"]
+
+
+def test_too_few_arrays_are_an_error(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    with pytest.raises(ValueError, match="shorter"):
+        compute_missing("one", ["a", "b"], lambda: iter([np.ones(3)]), cache.add, lambda *_: None)
+    assert len(cache) == 0

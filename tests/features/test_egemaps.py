@@ -1,4 +1,4 @@
-"""eGeMAPS: openSMILE's own values, for recordings of any length, in their order."""
+"""eGeMAPS vectors are openSMILE's own values, for recordings of any length, in their order."""
 
 import warnings
 from pathlib import Path
@@ -11,31 +11,24 @@ import soundfile as sf
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.features.egemaps import NUM_VALUES, egemaps, egemaps_vectors
-from mlt_ray.features.extras import Context, extract_extra, open_cache
+from mlt_ray.features.extras import extract_extra, open_cache
 from mlt_ray.features.prosody import prosody
-from mlt_ray.spec import FeatureSpec, Need
+from mlt_ray.spec import ExtraInput, FeatureSpec
 from mlt_ray.storage.store import Store
-
-RATE_HZ = 16_000
-
-
-def voice(pitch_hz: float, duration_s: float = 0.7, gain: float = 0.1) -> np.ndarray:
-    """A buzz of ten harmonics."""
-    times = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ
-    tones = (np.sin(2 * np.pi * n * pitch_hz * times) / n for n in range(1, 11))
-    return (gain * sum(tones)).astype(np.float32)
+from tests.features.voices import RATE_HZ, voice
 
 
 @pytest.fixture(scope="module")
-def names() -> list[str]:
-    smile = opensmile.Smile(
+def smile() -> opensmile.Smile:
+    """openSMILE's own extractor."""
+    return opensmile.Smile(
         feature_set=opensmile.FeatureSet.eGeMAPSv02,
         feature_level=opensmile.FeatureLevel.Functionals,
     )
-    return smile.feature_names
 
 
-def test_values_are_those_of_the_recording(names: list[str]) -> None:
+def test_values_are_those_of_the_recording(smile: opensmile.Smile) -> None:
+    names = smile.feature_names
     low, high = (
         dict(zip(names, egemaps(voice(pitch)).tolist(), strict=True)) for pitch in (131, 262)
     )
@@ -48,13 +41,9 @@ def test_values_are_those_of_the_recording(names: list[str]) -> None:
     assert loud[pitch] == pytest.approx(low[pitch], rel=0.01)
 
 
-def test_a_file_gives_what_opensmile_gives_it(tmp_path: Path) -> None:
+def test_a_file_gives_what_opensmile_gives_it(smile: opensmile.Smile, tmp_path: Path) -> None:
     path = tmp_path / "one.wav"
     sf.write(path, voice(131), RATE_HZ, subtype="FLOAT")
-    smile = opensmile.Smile(
-        feature_set=opensmile.FeatureSet.eGeMAPSv02,
-        feature_level=opensmile.FeatureLevel.Functionals,
-    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = smile.process_file(path).to_numpy()
@@ -79,7 +68,9 @@ def test_values_do_not_depend_on_what_was_computed_before() -> None:
     np.testing.assert_array_equal(egemaps(voice(131)), first)
 
 
-def test_recordings_come_in_their_order_and_are_cached_by_content(tmp_path: Path) -> None:
+def test_recordings_come_in_their_order_and_are_cached_by_content(
+    store: Store, tmp_path: Path
+) -> None:
     pitches = (131, 211, 131)
     utterances = []
     for number, pitch in enumerate(pitches):
@@ -97,11 +88,11 @@ def test_recordings_come_in_their_order_and_are_cached_by_content(tmp_path: Path
                 audio_sha256=str(pitch),
             )
         )
-    context = Context(Need("egemaps"), Store(tmp_path / "store"), FeatureSpec())
+    extra = ExtraInput("egemaps")
     corpus = Corpus(name="three", utterances=tuple(utterances))
-    assert extract_extra(corpus, context, lambda *args: None) == 2
-    assert extract_extra(corpus, context, lambda *args: None) == 0
-    cache = open_cache(context)
+    assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 2
+    assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 0
+    cache = open_cache(extra, store)
     alone = list(egemaps_vectors([u.audio for u in utterances]))
     for utterance, expected in zip(utterances, alone, strict=True):
         np.testing.assert_array_equal(cache[utterance.audio_sha256], expected)

@@ -1,4 +1,4 @@
-"""Filling the cache from recordings and texts: everything once, and nothing twice."""
+"""The cache is filled from recordings and texts, and everything is computed once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ import soundfile as sf
 from mlt_ray.corpus.audio import read_audio
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.features.extract import FeatureCache, chunks, extract
+from mlt_ray.features.extract import FeatureCache, extract
 from mlt_ray.features.frames import log_mel
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, FramesSpec
@@ -22,7 +22,7 @@ SPEC = FeatureSpec(frames=FramesSpec(num_bins=23), vectors="tiny@1", phonemizer=
 
 
 class Letters:
-    """A phonemizer that spells, and counts the sentences it was asked for."""
+    """A phonemizer that returns the letters of a word, and notes the sentences it was given."""
 
     engine = "letters"
 
@@ -47,13 +47,8 @@ def vectors(tmp_path: Path) -> WordVectors:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
 def speak(tmp_path: Path) -> Callable[[int, str], Utterance]:
-    """An utterance of noise, as long as its number tells, and of a text."""
+    """Makes an utterance of noise with a text; the number decides noise and length."""
 
     def make(number: int, text: str) -> Utterance:
         path = tmp_path / f"{number}.wav"
@@ -195,7 +190,3 @@ def test_other_frames_do_not_share_a_cache(
     key = spoken.utterances[0].audio_sha256
     few, many = (FeatureCache.open(store, s).frames.rows(key) for s in (SPEC, other))
     assert few < many
-
-
-def test_chunks_are_consecutive_and_the_last_may_be_shorter() -> None:
-    assert list(chunks("abcdefg", 3)) == [["a", "b", "c"], ["d", "e", "f"], ["g"]]

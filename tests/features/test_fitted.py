@@ -1,4 +1,4 @@
-"""What a fold learns of its inputs comes from its training part, and from nowhere else."""
+"""Normalisation and vocabularies of a fold come from its training part alone."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.fitted import PAD, SMALLEST_DEVIATION, UNKNOWN, fit, numbered
+from mlt_ray.features.fitted import PAD_ID, SMALLEST_DEVIATION, UNKNOWN_ID, fit_inputs, symbol_ids
 from mlt_ray.spec import FeatureSpec, FoldSpec
 
 
@@ -22,7 +22,7 @@ def part(raw: Any, *without: str) -> list[Any]:
 
 
 def test_mean_and_deviation_are_those_of_the_training_frames(raw: Any, tmp_path: Path) -> None:
-    fitted = fit(part(raw, "s1", "s2"), raw.write(tmp_path))
+    fitted = fit_inputs(part(raw, "s1", "s2"), raw.write(tmp_path))
     frames = training_frames(raw)
     np.testing.assert_allclose(fitted.mean, frames.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(fitted.deviation, frames.std(axis=0), rtol=1e-10)
@@ -31,7 +31,7 @@ def test_mean_and_deviation_are_those_of_the_training_frames(raw: Any, tmp_path:
 def test_normalised_training_frames_have_zero_mean_and_unit_deviation(
     raw: Any, tmp_path: Path
 ) -> None:
-    fitted = fit(part(raw, "s1", "s2"), raw.write(tmp_path))
+    fitted = fit_inputs(part(raw, "s1", "s2"), raw.write(tmp_path))
     normalised = fitted.normalise(training_frames(raw).astype(np.float16))
     assert normalised.dtype == np.float32
     np.testing.assert_allclose(normalised.mean(axis=0, dtype=np.float64), 0, atol=1e-5)
@@ -39,7 +39,7 @@ def test_normalised_training_frames_have_zero_mean_and_unit_deviation(
 
 
 def test_vocabularies_hold_what_training_says(raw: Any, tmp_path: Path) -> None:
-    fitted = fit(part(raw, "s1", "s2"), raw.write(tmp_path))
+    fitted = fit_inputs(part(raw, "s1", "s2"), raw.write(tmp_path))
     said = [pair for u in part(raw, "s1", "s2") for pair in raw.words[u.text]]
     assert fitted.phonemes == tuple(sorted({s for _, symbols in said for s in symbols}))
     vectorless = {w for w, _ in said if w.startswith("name") or w == "unheard"}
@@ -58,19 +58,19 @@ def test_changing_dev_and_test_changes_nothing(raw: Any, tmp_path: Path) -> None
         raw.words[utterance.text] = [(f"alien{n}", ["ʘ", "N"])]
     after = FoldData(raw.corpus, fold, spec, raw.write(tmp_path / "after")).fitted
     assert after == before
-    # The same change to one utterance of the training part is felt.
+    # The same change to one utterance of the training part changes everything.
     utterance = raw.utterances[fold.train[0]]
     raw.frames[utterance.id] = raw.frames[utterance.id] * 3 + 50
     raw.words[utterance.text] = [("alien", ["ʘ", "N"])]
-    felt = FoldData(raw.corpus, fold, spec, raw.write(tmp_path / "felt")).fitted
+    changed = FoldData(raw.corpus, fold, spec, raw.write(tmp_path / "changed")).fitted
     for name in ("mean", "deviation", "phonemes", "words"):
-        assert getattr(felt, name) != getattr(before, name)
+        assert getattr(changed, name) != getattr(before, name)
 
 
 def test_a_constant_bin_is_normalised_to_zero(raw: Any, tmp_path: Path) -> None:
     for frames in raw.frames.values():
         frames[:, 2] = -15.9424
-    fitted = fit(part(raw, "s1", "s2"), raw.write(tmp_path))
+    fitted = fit_inputs(part(raw, "s1", "s2"), raw.write(tmp_path))
     assert fitted.deviation[2] == pytest.approx(SMALLEST_DEVIATION)
     normalised = fitted.normalise(training_frames(raw).astype(np.float16))
     assert np.isfinite(normalised).all()
@@ -84,10 +84,10 @@ def test_a_phoneme_that_training_never_heard_is_unknown(raw: Any, tmp_path: Path
     raw.words[raw.utterances[index].text] = [("plain", ["P", "ʘ", "N"])]
     data = FoldData(raw.corpus, fold, FeatureSpec(), raw.write(tmp_path))
     p, click, n = data.batch([index]).phonemes[0, 0].tolist()
-    assert click == UNKNOWN
-    assert len({p, n, PAD, UNKNOWN}) == 4
+    assert click == UNKNOWN_ID
+    assert len({p, n, PAD_ID, UNKNOWN_ID}) == 4
 
 
 def test_numbers_follow_padding_and_unknown() -> None:
-    assert numbered(["a", "b", "c"]) == {"a": 2, "b": 3, "c": 4}
-    assert (PAD, UNKNOWN) == (0, 1)
+    assert symbol_ids(["a", "b", "c"]) == {"a": 2, "b": 3, "c": 4}
+    assert (PAD_ID, UNKNOWN_ID) == (0, 1)

@@ -1,11 +1,11 @@
-"""Frames of every kind, against the formulas worked frame by frame."""
+"""Frames of every kind are compared with their formulas, computed frame by frame."""
 
 import numpy as np
 import pytest
 import scipy.fft
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.frames import KINDS, compute_frames, log_mel
+from mlt_ray.features.frames import FRAME_KINDS, average_frames, compute_frames, log_mel
 from mlt_ray.spec import FramesSpec
 
 MFCC = FramesSpec(kind="mfcc", num_bins=39, window_ms=25.0, hop_ms=10.0)
@@ -29,7 +29,7 @@ def cut(samples, window, hop):
 
 
 def expected_cepstra(samples, num_ceps, window=400, hop=160, fft_size=512, rate=16_000):
-    """Log energy and liftered cepstra of 26 mel bands, a third of what mfcc gives."""
+    """Log energy and liftered cepstra of 26 mel bands: the first third of the values of mfcc."""
     edges = np.linspace(mel(0.0), mel(rate / 2), 28)
     lines = mel(np.arange(fft_size // 2) * rate / fft_size)
     shape = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(window) / (window - 1))
@@ -50,7 +50,7 @@ def expected_cepstra(samples, num_ceps, window=400, hop=160, fft_size=512, rate=
 
 
 def difference(values):
-    """Regression over two frames on either side, the outermost repeated."""
+    """Regression over two frames on either side; the first and last frames are repeated."""
     last = len(values) - 1
     rows = []
     for t in range(len(values)):
@@ -116,7 +116,7 @@ def test_frames_are_deterministic(spec):
 
 def test_every_kind_of_the_specification_can_be_computed():
     hints = FramesSpec.__annotations__["kind"]
-    assert set(hints.__args__) == set(KINDS)
+    assert set(hints.__args__) == set(FRAME_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -205,3 +205,16 @@ def test_a_tone_sounds_in_the_bin_of_its_frequency():
 def test_log_mel_refuses_two_channels():
     with pytest.raises(ValueError, match="shape"):
         log_mel(np.zeros((7, 2), np.float32), 16_000, FramesSpec())
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 6, 7, 8])
+@pytest.mark.parametrize("step", [1, 2, 3, 11])
+def test_averaged_frames_are_means_of_consecutive_ones(num_frames: int, step: int) -> None:
+    frames = np.random.default_rng(5).normal(size=(num_frames, 7)).astype(np.float32)
+    expected = [
+        frames[start : start + step].astype(np.float64).mean(axis=0)
+        for start in range(0, num_frames, step)
+    ]
+    found = average_frames(frames, step)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)

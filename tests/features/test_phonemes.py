@@ -21,7 +21,7 @@ def phonemizer():
 
 @pytest.fixture(scope="module")
 def g2p_en():
-    """g2p_en's own object, imported as if NLTK's data were there, and without its dictionary."""
+    """g2p_en's own G2p, imported as if NLTK's data were there, and without its dictionary."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nltk.data, "find", lambda name: name)
         from g2p_en import g2p
@@ -133,7 +133,7 @@ def test_the_places_of_nltks_data_are_those_of_nltk(monkeypatch, tmp_path):
 
 
 def nltk_data_given():
-    """What the environment named when NLTK was imported."""
+    """The folders that the environment named when NLTK was imported."""
     return [p for p in os.environ.get("NLTK_DATA", "").split(os.pathsep) if p]
 
 

@@ -1,4 +1,4 @@
-"""A recording's prosody: what the contours are told by, and statistics worked by hand."""
+"""Contours follow the voice, and statistics are those worked out by hand."""
 
 import numpy as np
 import pytest
@@ -9,20 +9,11 @@ from mlt_ray.features.prosody import (
     CONTOURS,
     NUM_VALUES,
     STATISTICS,
+    contour_statistics,
     prosody,
     prosody_vectors,
-    statistics,
 )
-
-RATE_HZ = 16_000
-
-
-def voice(pitch_hz, duration_s=0.7, gain=0.1):
-    """A buzz of ten harmonics at a pitch that may glide from one frequency to another."""
-    first, last = np.broadcast_to(pitch_hz, 2)
-    times = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ
-    phase = 2 * np.pi * np.cumsum(first + (last - first) * times / duration_s) / RATE_HZ
-    return (gain * sum(np.sin(n * phase) / n for n in range(1, 11))).astype(np.float32)
+from tests.features.voices import RATE_HZ, voice
 
 
 def value(vector, contour, statistic):
@@ -90,7 +81,7 @@ def test_statistics_are_those_of_the_counted_frames():
         "high": high,
         "range": high - low,
     }
-    found = dict(zip(STATISTICS, statistics(contour, counted), strict=True))
+    found = dict(zip(STATISTICS, contour_statistics(contour, counted), strict=True))
     assert found == pytest.approx(expected)
 
 
@@ -103,7 +94,7 @@ def test_statistics_are_those_of_the_counted_frames():
     ],
 )
 def test_statistics_of_next_to_nothing_are_finite(contour, counted, expected):
-    found = statistics(np.array(contour), np.array(counted))
+    found = contour_statistics(np.array(contour), np.array(counted))
     assert found.tolist() == pytest.approx(expected)
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from mlt_ray.errors import UserError
-from mlt_ray.features.vectors import load_vectors, parts
+from mlt_ray.features.vectors import components, load_vectors
 
 PUBLISHED_THE = [0.418, 0.24968, -0.41242, 0.1217, 0.34527, -0.044457, -0.49688]
-"""The first numbers of the line of "the" in Stanford's glove.6B.50d.txt."""
+"""The first numbers in the line of "the" of Stanford's glove.6B.50d.txt."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_punctuation_has_vectors(glove):
     ],
 )
 def test_a_word_without_a_vector_is_the_mean_of_its_parts(glove, word, expected):
-    assert parts(word) == expected
+    assert components(word) == expected
     found = glove.lookup(expected)
     mean = np.mean([found[part] for part in expected], axis=0)
     has_its_own = word == "gonna"
@@ -75,7 +75,7 @@ def test_a_word_without_a_vector_is_the_mean_of_its_parts(glove, word, expected)
 
 @pytest.mark.parametrize("word", ["word", "'s", "n't", "-", "...", ",", "<empty>"])
 def test_what_cannot_be_taken_apart_has_no_parts(word):
-    assert parts(word) == ()
+    assert components(word) == ()
 
 
 def test_a_tag_stands_for_its_word(glove):

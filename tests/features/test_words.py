@@ -113,5 +113,5 @@ def test_very_long_texts_are_no_exception(piece):
 
 
 def test_the_default_limit_on_integers_is_in_force():
-    # Without the limit the test above would not meet the error that it is about.
+    # Without this limit, the test above would not reach the error that it checks.
     assert sys.get_int_max_str_digits() == 4300

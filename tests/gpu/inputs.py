@@ -24,8 +24,8 @@ from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
-from mlt_ray.features.extract import text_key
-from mlt_ray.features.extras import SOURCES
+from mlt_ray.features.extract import text_sha256
+from mlt_ray.features.extras import INPUTS
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.li.values import LiSpec
@@ -36,11 +36,11 @@ from mlt_ray.models.xu.values import XuSpec
 from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.parsing import parse
 from mlt_ray.spec import (
+    ExtraInput,
     FeatureSpec,
     FoldSpec,
     FramesSpec,
     ModelSpec,
-    Need,
     Run,
     RunSpec,
     TrainingSpec,
@@ -134,7 +134,7 @@ class Inputs:
     def fold(self, run: Run) -> FoldData:
         """The fold that the run is trained on; the same object for runs that read the same."""
         spec = run.spec
-        key = spec.corpus, run.fold, spec.folds, spec.features, spec.model.needs
+        key = spec.corpus, run.fold, spec.folds, spec.features, spec.model.extras
         if key not in self._folds:
             if spec.model.text_encoder is not None:
                 write_bert(self.store, spec.model.text_encoder)
@@ -177,13 +177,13 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
         levels = {u.audio_sha256: _levels(u, frames, rng) for u in corpus.utterances}
         caches[name] = levels
         arrays[name] = _packed(np.concatenate(list(levels.values())))
-    needs: dict[Need, Corpus] = {}
+    extras: dict[ExtraInput, Corpus] = {}
     for spec in specs:  # those of the whole corpus come first, which has all of the brief one
-        for need in spec.model.needs:
-            needs.setdefault(need, corpus if spec.corpus == corpus.fingerprint else brief)
-    for need, held in needs.items():
-        name = f"{need.name}-{digest_of([*need])}"
-        caches[name] = {SOURCES[need.name].key(u): _extra(need, u, rng) for u in held.utterances}
+        for extra in spec.model.extras:
+            extras.setdefault(extra, corpus if spec.corpus == corpus.fingerprint else brief)
+    for extra, held in extras.items():
+        name = f"{extra.name}-{digest_of([*extra])}"
+        caches[name] = {INPUTS[extra.name].key(u): _extra(extra, u, rng) for u in held.utterances}
         arrays[name] = np.concatenate(list(caches[name].values()))
     with_vector = [w for w in words if rng.random() >= WITHOUT_VECTOR]
     arrays["vectors"] = rng.normal(0, 0.4, (len(with_vector), VECTOR_DIM)).astype(np.float16)
@@ -404,18 +404,18 @@ def _unpacked(bits: np.ndarray, rows: int) -> np.ndarray:
     return LEVELS[(low + 2 * high)[: rows * width]].reshape(rows, width)
 
 
-def _extra(need: Need, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
+def _extra(extra: ExtraInput, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
     """One utterance's array of an extra input."""
     words = len(utterance.text.split())
-    if need.name == "alignment":
+    if extra.name == "alignment":
         edges = np.linspace(0, utterance.duration_s, words + 1)
         return np.stack([edges[:-1], edges[1:]], axis=1)
-    if need.name == "pieces":
+    if extra.name == "pieces":
         size = min(round(PIECES_A_WORD * words) + 2, BERTS[SMALL]["max_position_embeddings"])
         ids = rng.integers(4, BERTS[SMALL]["vocab_size"], size).astype(np.int32)
         ids[0], ids[-1] = 1, 2
         return ids
-    width = PROSODY_WIDTH if need.name == "prosody" else WIDTHS[need.source.partition("@")[0]]
+    width = PROSODY_WIDTH if extra.name == "prosody" else WIDTHS[extra.encoder.partition("@")[0]]
     vector = rng.normal(0, 1, (1, width))
     vector[0, utterance.label] += 0.5
     return vector.astype(np.float16)
@@ -448,7 +448,7 @@ def _unpack_texts(
     tokens = {}
     for text in {u.text for u in utterances}:
         pairs = [(word, phonemes[word]) for word in text.split()]
-        tokens[text_key(text)] = np.frombuffer(json.dumps(pairs).encode(), np.uint8)
+        tokens[text_sha256(text)] = np.frombuffer(json.dumps(pairs).encode(), np.uint8)
     Cache(store.features("tokens", digest_of("made up"))).add(tokens)
 
 

@@ -57,7 +57,7 @@ def test_inputs_hold_every_row_of_the_papers_tables(folder: Path) -> None:
     for runs in (*inputs.rows.values(), *inputs.small_rows.values()):
         if not runs[0].spec.model.text_encoder:
             batch = inputs.fold(runs[0]).batch([3, 7])
-            assert batch.extras.keys() == {need.name for need in runs[0].spec.model.needs}
+            assert batch.extras.keys() == {extra.name for extra in runs[0].spec.model.extras}
     run = inputs.rows[ROW][0]
     assert (run.spec.model.width, run.spec.training.batch_size) == (128, 4)
 

@@ -20,13 +20,13 @@ from mlt_ray.encoders.folder import find_encoder
 from mlt_ray.encoders.text import cls_vectors, padded, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.extras import Extra, Pieces, PlainVectors
+from mlt_ray.features.extras import FoldInput, Pieces, PlainVectors
 from mlt_ray.models.bert.network import Bert, load_encoder
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.parsing import parse
-from mlt_ray.spec import FeatureSpec, FoldSpec, Need, Run, RunSpec, TrainingSpec
+from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.report import Epoch
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.finish import FinishedRun
@@ -222,13 +222,13 @@ def fold(raw: Any, tmp_path: Path, encoder: Path) -> Callable[[Run], FoldData]:
     corpus, cache = raw.corpus, raw.write(tmp_path)
     folds = make_folds(corpus, FoldSpec())
     texts = [u.text for u in corpus.utterances]
-    extras: dict[str, Extra] = {
+    extras: dict[str, FoldInput] = {
         "pieces": Pieces(list(word_pieces(encoder, texts)), 0),
         "text_embedding": PlainVectors(list(cls_vectors(encoder, texts))),
     }
 
     def make(run: Run) -> FoldData:
-        chosen = {need.name: extras[need.name] for need in run.spec.model.needs}
+        chosen = {extra.name: extras[extra.name] for extra in run.spec.model.extras}
         return FoldData(
             corpus, folds[run.fold - 1], run.spec.features, cache, chosen, encoder=encoder
         )
@@ -272,9 +272,9 @@ def test_an_interrupted_run_goes_on_as_if_it_never_stopped(
 
 
 def test_the_configuration_says_what_it_reads() -> None:
-    assert BertSpec(encoder="tiny@1").needs == (Need("pieces", "tiny@1"),)
+    assert BertSpec(encoder="tiny@1").extras == (ExtraInput("pieces", "tiny@1"),)
     frozen = BertSpec(encoder="tiny@1", fine_tune=False)
-    assert frozen.needs == (Need("text_embedding", "tiny@1"),)
+    assert frozen.extras == (ExtraInput("text_embedding", "tiny@1"),)
 
 
 @pytest.mark.parametrize(

@@ -8,32 +8,35 @@ from mlt_ray.batch import InputSizes
 from mlt_ray.errors import UserError
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.registry import build_model, is_network, parse_model
-from mlt_ray.spec import Need
+from mlt_ray.spec import ExtraInput
 
 
 @pytest.mark.parametrize(
-    ("spec", "inputs", "needs", "encoder"),
+    ("spec", "inputs", "extras", "encoder"),
     [
-        (ClassicalSpec(audio="egemaps"), ("egemaps",), (Need("egemaps"),), None),
+        (ClassicalSpec(audio="egemaps"), ("egemaps",), (ExtraInput("egemaps"),), None),
         (ClassicalSpec(text="tfidf", encoder="any"), ("tfidf",), (), None),
         (
             ClassicalSpec(text="embedding", encoder="any"),
             ("embedding",),
-            (Need("sentence_embedding", "any"),),
+            (ExtraInput("sentence_embedding", "any"),),
             "any",
         ),
         (
             ClassicalSpec(audio="egemaps", text="embedding"),
             ("egemaps", "embedding"),
-            (Need("egemaps"), Need("sentence_embedding", "minilm")),
+            (ExtraInput("egemaps"), ExtraInput("sentence_embedding", "minilm")),
             "minilm",
         ),
     ],
 )
 def test_a_row_needs_what_its_classifiers_read_and_nothing_else(
-    spec: ClassicalSpec, inputs: tuple[str, ...], needs: tuple[Need, ...], encoder: str | None
+    spec: ClassicalSpec,
+    inputs: tuple[str, ...],
+    extras: tuple[ExtraInput, ...],
+    encoder: str | None,
 ) -> None:
-    assert (spec.inputs, spec.needs, spec.text_encoder) == (inputs, needs, encoder)
+    assert (spec.inputs, spec.extras, spec.text_encoder) == (inputs, extras, encoder)
 
 
 def test_a_study_can_leave_a_modality_out() -> None:

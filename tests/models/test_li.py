@@ -12,7 +12,7 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.li.network import Li, SpeechEncoder, interval_max, interval_mean
 from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.spec import Need
+from mlt_ray.spec import ExtraInput
 from tests.made_up import FRAME_DIM, SIZES, made_up
 
 SMALL = LiSpec(channels=7, width=14, recurrent_width=5)
@@ -179,7 +179,7 @@ def alone(batch: Batch, n: int) -> Batch:
 
 
 def test_alignment_is_needed_and_used() -> None:
-    assert SMALL.needs == (Need("alignment"),)
+    assert SMALL.extras == (ExtraInput("alignment"),)
     model, batch = build(SMALL), made_up([23, 29], [3, 2])
     moved = replace(batch, extras={"alignment": batch.extras["alignment"].flip(1)})
     assert not torch.allclose(model(batch), model(moved), atol=1e-3)

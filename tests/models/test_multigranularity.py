@@ -17,7 +17,7 @@ from mlt_ray.models.multigranularity.network import Multigranularity
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model, parse_model
-from mlt_ray.spec import Need
+from mlt_ray.spec import ExtraInput
 from tests.tiny_encoder import WIDTH, write_encoder
 
 MakeBatch = Callable[..., Batch]
@@ -155,7 +155,7 @@ def test_speech_words_and_what_encoders_read_all_matter(
     for name, extra in batch.extras.items():
         changed = replace(batch, extras={**batch.extras, name: extra.flip(0)})
         matters = not torch.allclose(logits(model, changed), before, atol=1e-4)
-        assert matters == (name in {need.name for need in replace(SMALL, **values).needs})
+        assert matters == (name in {extra.name for extra in replace(SMALL, **values).extras})
 
 
 @every_way
@@ -264,10 +264,10 @@ def test_bert_cannot_do_without_its_encoder() -> None:
 
 
 def test_the_configuration_says_what_it_reads() -> None:
-    speech = Need("speech_embedding", "heard@1")
+    speech = ExtraInput("speech_embedding", "heard@1")
     both = MultigranularitySpec(encoder="tiny@1", speech_encoder="heard@1")
-    assert both.needs == (Need("pieces", "tiny@1"), speech)
-    assert replace(both, encoder=None).needs == (speech,)
-    assert MultigranularitySpec(encoder="tiny@1").needs == (Need("pieces", "tiny@1"),)
+    assert both.extras == (ExtraInput("pieces", "tiny@1"), speech)
+    assert replace(both, encoder=None).extras == (speech,)
+    assert MultigranularitySpec(encoder="tiny@1").extras == (ExtraInput("pieces", "tiny@1"),)
     frozen = MultigranularitySpec(encoder="tiny@1", fine_tune=False)
-    assert frozen.needs == (Need("text_embedding", "tiny@1"),)
+    assert frozen.extras == (ExtraInput("text_embedding", "tiny@1"),)

@@ -100,7 +100,7 @@ def test_dropout_falls_on_the_dense_layer_and_on_what_is_classified() -> None:
 
 
 def test_nothing_but_frames_and_words_is_needed() -> None:
-    assert XuSpec().needs == ()
+    assert XuSpec().extras == ()
 
 
 def test_the_paper_s_model_has_the_parameters_that_its_layers_add_up_to() -> None:

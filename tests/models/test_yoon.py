@@ -13,7 +13,7 @@ from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.yoon.network import Encoder, Yoon, attend, initialise, projection
 from mlt_ray.models.yoon.values import YoonSpec
-from mlt_ray.spec import Need
+from mlt_ray.spec import ExtraInput
 from tests.made_up import SIZES, made_up
 
 SMALL = YoonSpec(width=13)
@@ -124,7 +124,7 @@ def test_a_projection_starts_within_a_quarter() -> None:
 
 
 def test_prosody_is_needed_and_used() -> None:
-    assert SMALL.needs == (Need("prosody"),)
+    assert SMALL.extras == (ExtraInput("prosody"),)
     model, batch = build(SMALL), made_up([11, 3], [2, 7])
     other = replace(batch, extras={"prosody": batch.extras["prosody"] + 1})
     assert not torch.allclose(model(batch), model(other), atol=1e-3)

@@ -21,7 +21,7 @@ from mlt_ray.planning.plan import make_plan
 from mlt_ray.planning.prepare import prepare
 from mlt_ray.planning.resolve import Tools, resolve
 from mlt_ray.scheduling.worker import fold_data
-from mlt_ray.spec import Need
+from mlt_ray.spec import ExtraInput
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, load_study, parse_study
 from tests.tiny_encoder import write_encoder
@@ -77,7 +77,7 @@ def test_a_classical_row_has_an_encoder_only_for_its_embedding(raw: Any, folder:
     study = parse_study("mine", {"rows": rows})
     reads, other = resolve(study, raw.corpus, tools()).rows
     identity = find_encoder(str(folder)).identity
-    assert reads.model.needs == (Need("egemaps"), Need("sentence_embedding", identity))
+    assert reads.model.extras == (ExtraInput("egemaps"), ExtraInput("sentence_embedding", identity))
     assert other.model == study.rows[1].model
     instead, other = resolve(study, raw.corpus, tools("minilm")).rows
     assert instead.model.text_encoder == find_encoder("minilm").identity
@@ -98,8 +98,8 @@ def test_how_networks_are_trained_does_not_tell_classical_rows_apart(raw: Any) -
 
 def test_table_3_runs_on_the_packaged_encoder(raw: Any) -> None:
     bert, _, both = resolve(load_study("table3"), raw.corpus, tools("minilm")).rows
-    assert bert.model.needs == both.model.needs
-    assert bert.model.needs[0].source.startswith("minilm@")
+    assert bert.model.extras == both.model.extras
+    assert bert.model.extras[0].encoder.startswith("minilm@")
 
 
 def test_an_encoder_that_cannot_be_found_is_told_before_anything_is_computed(raw: Any) -> None:

@@ -12,7 +12,7 @@ import torch
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.documents import shipped_folder
 from mlt_ray.errors import UserError
-from mlt_ray.features.extras import SOURCES
+from mlt_ray.features.extras import INPUTS
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.classical.values import ClassicalSpec
@@ -53,7 +53,7 @@ def synthetic(row: Row, encoder: Path) -> tuple[Batch, InputSizes]:
         "speech_embedding": torch.randn(3, 512, generator=generator),
         "text_embedding": torch.randn(3, ENCODER_WIDTH, generator=generator),
     }
-    extras = {need.name: known[need.name] for need in row.model.needs}
+    extras = {extra.name: known[extra.name] for extra in row.model.extras}
     sizes = InputSizes(
         frame_dim=num_bins,
         num_phonemes=13,
@@ -118,7 +118,7 @@ def test_every_row_of_every_shipped_study_can_have_its_frames(study: str, name: 
 
 @pytest.mark.parametrize(("study", "name"), ROWS)
 def test_what_a_shipped_row_needs_can_be_computed(study: str, name: str) -> None:
-    assert {need.name for need in row_of(study, name).model.needs} <= set(SOURCES)
+    assert {extra.name for extra in row_of(study, name).model.extras} <= set(INPUTS)
 
 
 def test_table_1_has_the_paper_s_rows_and_scores_in_its_order() -> None:

@@ -117,7 +117,7 @@ def test_a_batch_that_memory_has_no_room_for_is_taken_in_pieces(
 ) -> None:
     (whole,) = finish([run_of()], data)
     monkeypatch.setattr(learner, "TRAINING_PAIRS", 1)
-    monkeypatch.setattr("mlt_ray.features.batching.EVALUATION_PAIRS", 200)
+    monkeypatch.setattr("mlt_ray.features.batch_order.EVALUATION_PAIRS", 200)
     (cut,) = finish([run_of()], data)
     assert_close(cut, whole)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mlt_ray.parsing import SHARE, require
-from mlt_ray.spec import ModelSpec, Need
+from mlt_ray.spec import ExtraInput, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,11 @@ class EncoderSpec(ModelSpec):
         return self.encoder
 
     @property
-    def needs(self) -> tuple[Need, ...]:
+    def extras(self) -> tuple[ExtraInput, ...]:
         """Word pieces for an encoder that is trained, its vectors for one that is not."""
         if self.encoder is None:
             return ()
-        return (Need("pieces" if self.fine_tune else "text_embedding", self.encoder),)
+        return (ExtraInput("pieces" if self.fine_tune else "text_embedding", self.encoder),)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlt_ray.parsing import ABOVE_0, at_least, require
-from mlt_ray.spec import ModelSpec, Need
+from mlt_ray.spec import ExtraInput, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,10 @@ class ClassicalSpec(ModelSpec):
         return self.encoder if self.text == "embedding" else None
 
     @property
-    def needs(self) -> tuple[Need, ...]:
+    def extras(self) -> tuple[ExtraInput, ...]:
         """A vector an utterance for everything but TF-IDF, which reads the words themselves."""
         needed = {
-            "egemaps": Need("egemaps"),
-            "embedding": Need("sentence_embedding", self.encoder),
+            "egemaps": ExtraInput("egemaps"),
+            "embedding": ExtraInput("sentence_embedding", self.encoder),
         }
         return tuple(needed[name] for name in self.inputs if name in needed)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mlt_ray.parsing import at_least, require
-from mlt_ray.spec import ModelSpec, Need
+from mlt_ray.spec import ExtraInput, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,6 @@ class LiSpec(ModelSpec):
             raise ValueError(f"width: expected an even number, got {self.width}")
 
     @property
-    def needs(self) -> tuple[Need, ...]:
+    def extras(self) -> tuple[ExtraInput, ...]:
         """When each word was spoken."""
-        return (Need("alignment"),)
+        return (ExtraInput("alignment"),)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from mlt_ray.models.bert.values import EncoderSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.parsing import SHARE, at_least, require
-from mlt_ray.spec import Need
+from mlt_ray.spec import ExtraInput
 
 SPEECH_EMBEDDING = "speech_embedding"
 """The input that holds the speech encoder's vector."""
@@ -51,12 +51,14 @@ class MultigranularitySpec(EncoderSpec):
             )
 
     @property
-    def needs(self) -> tuple[Need, ...]:
+    def extras(self) -> tuple[ExtraInput, ...]:
         """What the encoders and the multilevel transformer read."""
         speech = (
-            () if self.speech_encoder is None else (Need(SPEECH_EMBEDDING, self.speech_encoder),)
+            ()
+            if self.speech_encoder is None
+            else (ExtraInput(SPEECH_EMBEDDING, self.speech_encoder),)
         )
-        return (*super().needs, *speech, *self.multilevel.needs)
+        return (*super().extras, *speech, *self.multilevel.extras)
 
     @property
     def can_be_packed(self) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlt_ray.parsing import SHARE, at_least, require
-from mlt_ray.spec import ModelSpec, Need
+from mlt_ray.spec import ExtraInput, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,6 @@ class YoonSpec(ModelSpec):
         require(self, SHARE, "audio_dropout", "text_dropout")
 
     @property
-    def needs(self) -> tuple[Need, ...]:
+    def extras(self) -> tuple[ExtraInput, ...]:
         """A vector of prosody for every utterance."""
-        return (Need("prosody"),)
+        return (ExtraInput("prosody"),)

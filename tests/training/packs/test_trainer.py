@@ -13,7 +13,7 @@ from torch._subclasses import FakeTensorMode
 from mlt_ray.batch import NO_LABEL
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.extras import Extra
+from mlt_ray.features.extras import FoldInput
 from mlt_ray.models.dropout import _axis_up_to, _channel_codes_up_to, site_keys
 from mlt_ray.models.layers import sinusoid
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
@@ -66,7 +66,7 @@ def raw(raw: Any) -> Any:
     return raw
 
 
-class Vectors(Extra):
+class Vectors(FoldInput):
     """An utterance's text as a vector, as a frozen encoder would give it."""
 
     dim = 13
