@@ -67,17 +67,17 @@ def _documents(data: FoldData, part: str, run: Run) -> list[str]:
     return [" ".join(tokenize(text)[: run.spec.features.max_words]) for text in texts]
 
 
-class Kind(NamedTuple):
+class ClassifierKind(NamedTuple):
     """One kind of input: the steps of a pipeline for it, and how to read a part of a fold."""
 
     steps: Callable[[ClassicalSpec], list[Any]]
     read: Callable[[FoldData, str, Run], Any]
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "egemaps": Kind(_support_vector_machine, _vectors("egemaps")),
-    "tfidf": Kind(_word_regression, _documents),
-    "embedding": Kind(_logistic_regression, _vectors("sentence_embedding")),
+CLASSIFIER_KINDS: Final[Mapping[str, ClassifierKind]] = {
+    "egemaps": ClassifierKind(_support_vector_machine, _vectors("egemaps")),
+    "tfidf": ClassifierKind(_word_regression, _documents),
+    "embedding": ClassifierKind(_logistic_regression, _vectors("sentence_embedding")),
 }
 
 
@@ -108,7 +108,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
     from sklearn.metrics import log_loss
 
     started_ms, started = milliseconds(), time.perf_counter()
-    fitted = fit_classical(run, data)
+    fitted = fit_classifiers(run, data)
     train_part, dev = (predict(fitted, run, data, part) for part in ("train", "dev"))
     losses = [
         float(log_loss(p.labels, p.probabilities, labels=range(len(CLASSES))))
@@ -141,7 +141,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
     )
 
 
-def fit_classical(run: Run, data: FoldData) -> Classical:
+def fit_classifiers(run: Run, data: FoldData) -> Classical:
     """Fit a run's classifiers on train, and their temperatures and weights on dev.
 
     `RunFailed` where an input is not finite.
@@ -154,7 +154,7 @@ def fit_classical(run: Run, data: FoldData) -> Classical:
     labels, dev_labels = data.labels("train"), data.labels("dev")
     classifiers = []
     for kind in spec.inputs:
-        pipeline = make_pipeline(*KINDS[kind].steps(spec))
+        pipeline = make_pipeline(*CLASSIFIER_KINDS[kind].steps(spec))
         pipeline.fit(_read(kind, run, data, "train"), labels)
         values = pipeline.decision_function(_read(kind, run, data, "dev"))
         temperature = best_temperature(values, dev_labels)
@@ -179,13 +179,11 @@ def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictio
 
 
 def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
-    inputs = KINDS[kind].read(data, part, run)
+    inputs = CLASSIFIER_KINDS[kind].read(data, part, run)
     if isinstance(inputs, np.ndarray) and not np.isfinite(inputs).all():
         bad = int(np.flatnonzero(~np.isfinite(inputs).all(axis=1))[0])
         name = data.corpus.utterances[data.parts[part][bad]].id
-        raise RunFailed(
-            f"fold {run.fold}, seed {run.seed}: {kind} of utterance {name} is not finite"
-        )
+        raise RunFailed(f"{run}: {kind} of utterance {name} is not finite")
     return inputs
 
 

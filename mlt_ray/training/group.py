@@ -21,7 +21,7 @@ from mlt_ray.models.system import System
 T = TypeVar("T")
 
 
-class Share(NamedTuple):
+class SubBatch(NamedTuple):
     """One process's part of a batch.
 
     `size` utterances of it are its own. A process that gets none takes part with one utterance of
@@ -49,22 +49,22 @@ class Group:
         """Whether this process writes, reports and decides for all."""
         return self.rank == 0
 
-    def share(self, indices: np.ndarray) -> Share:
+    def sub_batch(self, indices: np.ndarray) -> SubBatch:
         """Every N-th utterance of (B,) indices, from the rank on."""
         own = indices[self.rank :: self.size]
-        return Share(own if len(own) else indices[:1], len(own))
+        return SubBatch(own if len(own) else indices[:1], len(own))
 
     def every_nth(self, items: Sequence[T]) -> Sequence[T]:
         """This process's part of work that can be shared out in whole pieces."""
         return items[self.rank :: self.size]
 
-    def weight(self, size: int, batch_size: int) -> float:
+    def loss_weight(self, size: int, batch_size: int) -> float:
         """What the mean loss of `size` utterances is multiplied by, so that the gradients' mean
         over all processes is the gradient of the whole batch's mean loss: N · size / B.
         """
         return self.size * size / batch_size
 
-    def reducing(
+    def averaging_gradients(
         self, loss: Callable[[Batch], Tensor], is_last: bool
     ) -> contextlib.AbstractContextManager[None]:
         """Gradients inside the block are averaged over the processes with the last piece's."""
@@ -72,7 +72,7 @@ class Group:
             return loss.no_sync()
         return contextlib.nullcontext()
 
-    def spread(self, loss: "Loss") -> Callable[[Batch], Tensor]:
+    def across_processes(self, loss: "Loss") -> Callable[[Batch], Tensor]:
         """The loss, with gradients that are averaged over the processes as they are computed."""
         if self.size == 1:
             return loss

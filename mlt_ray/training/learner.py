@@ -26,7 +26,7 @@ from mlt_ray.training.precision import casting
 
 
 @dataclass(kw_only=True)
-class Progress:
+class RunProgress:
     """How far a run has come; everything but the tensors is plain, so that it can be saved."""
 
     curve: list[Epoch] = field(default_factory=list)
@@ -54,10 +54,10 @@ class Learner:
         self.sizes = data.sizes
         torch.manual_seed(seed_of(run, "weights"))
         self.model: System = build_model(run.spec.model, self.sizes).to(device)
-        self.loss = group.spread(Loss(self.model))
+        self.loss = group.across_processes(Loss(self.model))
         trained = (p for p in self.model.parameters() if p.requires_grad)
         self.optimiser = Adam(trained, run.spec.training)
-        self.progress = Progress()
+        self.progress = RunProgress()
         self._losses: list[Tensor] = []
         self._seen = 0
 
@@ -94,21 +94,21 @@ class Learner:
         """One step of the optimiser, on the next batch of `order`."""
         if not self.model.training:
             self.model.train()
-        share, training = self.group.share(indices), self.run.spec.training
+        own, training = self.group.sub_batch(indices), self.run.spec.training
         number = len(self._losses)
         self.optimiser.zero_grad()
-        pieces = self.data.pieces(share.indices, TRAINING_PAIRS)
+        pieces = self.data.pieces(own.indices, TRAINING_PAIRS)
         total = torch.zeros((), device=self.device)
         for place, piece in enumerate(pieces, start=1):
             batch = self.data.batch(piece).to(self.device)
             set_dropout_keys(
                 self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
             )
-            size = len(piece) if share.size else 0
-            with self.group.reducing(self.loss, is_last=place == len(pieces)):
+            size = len(piece) if own.size else 0
+            with self.group.averaging_gradients(self.loss, is_last=place == len(pieces)):
                 with casting(training.precision, self.device):
                     loss = self.loss(batch)
-                (loss * self.group.weight(size, len(indices))).backward()
+                (loss * self.group.loss_weight(size, len(indices))).backward()
             total += loss.detach() * size
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
@@ -146,7 +146,7 @@ class Learner:
         loss = entry.train_loss + entry.dev_loss
         if not np.isfinite(loss):
             raise RunFailed(
-                f"fold {self.run.fold}, seed {self.run.seed}: the loss is {loss} in epoch "
+                f"{self.run}: the loss is {loss} in epoch "
                 f"{number}; lower training.learning_rate or set training.clip_norm"
             )
         self.progress.curve.append(entry)
@@ -199,7 +199,7 @@ class Learner:
         """Go on from what `state` returned."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state(state["optimiser"])
-        self.progress = Progress(
+        self.progress = RunProgress(
             curve=[Epoch(**e) for e in state["curve"]],
             best_epoch=state["best_epoch"],
             best_weights=state["best_weights"],

@@ -1,7 +1,12 @@
-"""The training loop: fit a pack of runs, choose each run's epoch on dev, read test once.
+"""The training loop: trains a pack of runs, chooses each run's epoch on dev, reads test once.
 
-A pack is a list of runs that share a RunSpec. Its runs take their steps side by side, in one call
-where their system can, and each keeps its own data order, early stopping and best weights.
+A pack is a list of runs with the same RunSpec. Each run keeps its own data order, early stopping
+and best weights.
+
+The loop over epochs is the same for all runs, and there are two ways to take a step. `OneByOne`
+calls `Learner.step` of each run, with `Adam`. `PackTrainer` takes the step of all runs in one
+call, with `PackAdam`; the system must allow it. They are two implementations of the same
+arithmetic, and tests hold them equal (``tests/training/packs``): change both or neither.
 """
 
 import contextlib
@@ -22,7 +27,7 @@ from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.finish import FinishedRun, environment, finished_run
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.packs.replay import Record
+from mlt_ray.training.packs.replay import Recorder
 from mlt_ray.training.packs.trainer import PackTrainer, steps_of_epoch
 from mlt_ray.training.precision import products
 
@@ -41,7 +46,7 @@ def train(
     on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
     stop: Callable[[Run], bool] = never,
     group: Group = ALONE,
-    record: Record | None = None,
+    recorder: Recorder | None = None,
 ) -> list[FinishedRun | RunFailed | RunStopped]:
     """Train a pack; `data[i]` is the fold of `runs[i]`. The result keeps the order of `runs`.
 
@@ -51,7 +56,7 @@ def train(
     cases the others go on. Same runs, device and thread count give the same bits on a CPU, with
     or without interruption.
 
-    With `record`, a pack's steps are recorded and replayed (`mlt_ray.training.packs.replay`).
+    With a `recorder`, a pack's steps are recorded and replayed (`mlt_ray.training.packs.replay`).
 
     The processes of a `group` train one run together: each calls with the same run and checkpoint
     and gets its result. Only the leading one's `stop` is called, only it writes
@@ -76,11 +81,11 @@ def train(
         side_by_side: OneByOne | PackTrainer = OneByOne([])
         while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
             if side_by_side.learners != active:
-                side_by_side = trainer_for(active, side_by_side, record)
+                side_by_side = trainer_for(active, side_by_side, recorder)
             started = time.perf_counter()
             side_by_side.train_epoch()
             dev = side_by_side.logits("dev")
-            share = (time.perf_counter() - started) / len(active)
+            seconds_each = (time.perf_counter() - started) / len(active)
             for learner, logits in zip(active, dev, strict=True):
                 run, started = learner.run, time.perf_counter()
                 try:
@@ -88,13 +93,11 @@ def train(
                 except RunFailed as failure:
                     ended[run.digest] = failure
                     continue
-                learner.progress.computed_s += share + time.perf_counter() - started
+                learner.progress.computed_s += seconds_each + time.perf_counter() - started
                 on_epoch(run, epoch)
                 stopped = group.leads and not learner.finished and stop(run)
                 if stopped := group.agree(stopped, device):
-                    ended[run.digest] = RunStopped(
-                        f"fold {run.fold}, seed {run.seed}: stopped after epoch {epoch.epoch}"
-                    )
+                    ended[run.digest] = RunStopped(f"{run}: stopped after epoch {epoch.epoch}")
                 checkpoint = saves[run.digest]
                 if group.leads and checkpoint is not None:
                     checkpoint.save(learner, at_once=stopped)
@@ -107,7 +110,7 @@ def check_same_epoch(learner: Learner) -> None:
     leading = group.agree(own, learner.device)
     if float(group.sum(torch.tensor(float(own != leading), device=learner.device))):
         raise UserError(
-            f"fold {learner.run.fold}, seed {learner.run.seed}: expected one checkpoint for all "
+            f"{learner.run}: expected one checkpoint for all "
             f"processes of the run, got epoch {own} where the first process has {leading}; put "
             "the store where every machine sees it"
         )
@@ -132,14 +135,14 @@ class OneByOne:
 
 
 def trainer_for(
-    learners: Sequence[Learner], former: OneByOne | PackTrainer, record: Record | None
+    learners: Sequence[Learner], former: OneByOne | PackTrainer, recorder: Recorder | None
 ) -> OneByOne | PackTrainer:
     """The fastest way to train learners side by side, when they have left the `former` ones."""
     if len(learners) == 1 or not learners[0].run.spec.model.can_be_packed:
         return OneByOne(learners)
     if isinstance(former, PackTrainer):
         return former.only(learners)
-    return PackTrainer(learners, record)
+    return PackTrainer(learners, recorder)
 
 
 def finish(learner: Learner) -> FinishedRun:

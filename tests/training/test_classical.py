@@ -31,10 +31,10 @@ from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from mlt_ray.training import classical
-from mlt_ray.training.classical import best_temperature, best_weight, fit_classical
+from mlt_ray.training.classical import best_temperature, best_weight, fit_classifiers
 from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical
 from mlt_ray.training.finish import FinishedRun
-from mlt_ray.training.fit import fit
+from mlt_ray.training.fit import fit_runs
 
 AUDIO_DIM, TEXT_DIM = 7, 11
 AUDIO = ClassicalSpec(audio="egemaps", audio_c=1.5)
@@ -90,7 +90,7 @@ def run_of(model: ClassicalSpec, fold: int = 2, seed: int = 7, **features: Any) 
 
 
 def finish(run: Run, data: FoldData, **options: Any) -> FinishedRun:
-    (result,) = fit([run], [data], **options)
+    (result,) = fit_runs([run], [data], **options)
     assert isinstance(result, FinishedRun)
     return result
 
@@ -157,7 +157,7 @@ def test_the_train_loss_is_that_of_the_training_part(data: MakeData) -> None:
     run = run_of(BOTH)
     fold = data(run)
     result = finish(run, fold)
-    found = fit_classical(run, fold).probabilities(inputs_of(fold, "train"))
+    found = fit_classifiers(run, fold).probabilities(inputs_of(fold, "train"))
     picked = found[np.arange(24), fold.labels("train")]
     assert result.report.curve[0].train_loss == pytest.approx(-np.log(picked).mean())
 
@@ -386,7 +386,7 @@ def test_a_run_with_a_value_that_is_not_finite_fails_alone(data: MakeData, raw: 
         arrays["egemaps"][broken][0, 2] = np.nan
 
     told: list[Epoch] = []
-    failure, result = fit(
+    failure, result = fit_runs(
         [run, run],
         [data(run, spoil), data(run)],
         on_epoch=lambda run, epoch: told.append(epoch),
@@ -436,4 +436,4 @@ def test_every_classical_row_that_is_shipped_learns(model: ClassicalSpec, data: 
 
 def test_every_input_of_the_configuration_has_a_classifier() -> None:
     asked = {name for spec in SPECS.values() for name in spec.inputs}
-    assert asked == set(classical.KINDS)
+    assert asked == set(classical.CLASSIFIER_KINDS)

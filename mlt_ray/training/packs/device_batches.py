@@ -27,7 +27,7 @@ from mlt_ray.training.packs.replay import rounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class SequenceTable:
     """Sequences of many utterances behind one another; row 0 is zero and belongs to none."""
 
     rows: Tensor  # (1 + sum of lengths, …)
@@ -35,7 +35,7 @@ class Table:
     lengths: Tensor  # (N,) int64
 
     @classmethod
-    def of(cls, sequences: Sequence[Tensor], device: torch.device) -> "Table":
+    def of(cls, sequences: Sequence[Tensor], device: torch.device) -> "SequenceTable":
         """The table of (length, …) sequences; an utterance that stands for none comes first."""
         nothing = torch.zeros_like(sequences[0][:1])
         lengths = torch.tensor([1, *(len(s) for s in sequences)])
@@ -89,9 +89,11 @@ class DeviceBatches:
             for t, (d, _) in zip(texts, members, strict=True)
         ]
         phonemes = [torch.from_numpy(t.phonemes) for t in texts]
-        self._frames = Table.of(frames, device)
-        self._words = Table.of(words, device)
-        self._phonemes = Table.of([F.pad(p, (0, widest - p.shape[1])) for p in phonemes], device)
+        self._frames = SequenceTable.of(frames, device)
+        self._words = SequenceTable.of(words, device)
+        self._phonemes = SequenceTable.of(
+            [F.pad(p, (0, widest - p.shape[1])) for p in phonemes], device
+        )
         labels = [d.corpus.utterances[i].label for d, i in members]
         self._labels = torch.tensor([FILL["labels"], *labels], device=device)
         self._utterances = torch.tensor([0, *(i for _, i in members)], device=device)

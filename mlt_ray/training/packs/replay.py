@@ -22,11 +22,11 @@ Step = Callable[[Shape, Inputs], Tensor]
 Recording = Callable[[], None]
 """Does again what was recorded."""
 
-Record = Callable[[Callable[[], None]], Recording]
+Recorder = Callable[[Callable[[], None]], Recording]
 """Records what a function computes, without computing it."""
 
 
-class Recorded(NamedTuple):
+class RecordedStep(NamedTuple):
     """A step's recording, and the memory that it reads and writes."""
 
     replay: Recording
@@ -34,12 +34,12 @@ class Recorded(NamedTuple):
     output: list[Tensor]
 
 
-class Replays:
+class ReplayedStep:
     """Calls a step, from its second call with the same shapes on as a recording."""
 
-    def __init__(self, step: Step, record: Record) -> None:
-        self._step, self._record = step, record
-        self._recorded: dict[tuple[Shape, ...], Recorded | None] = {}
+    def __init__(self, step: Step, recorder: Recorder) -> None:
+        self._step, self._recorder = step, recorder
+        self._recorded: dict[tuple[Shape, ...], RecordedStep | None] = {}
 
     def __call__(self, shape: Shape, inputs: Inputs) -> Tensor:
         """The step's output."""
@@ -50,24 +50,24 @@ class Replays:
             return self._step(shape, inputs)
         recorded = self._recorded[shapes]
         if recorded is None:
-            recorded = self._recorded[shapes] = self._recording(shape, inputs)
+            recorded = self._recorded[shapes] = self._record(shape, inputs)
         for name, place in recorded.inputs.items():
             place.copy_(inputs[name])
         recorded.replay()
         [output] = recorded.output
         return output.clone()
 
-    def _recording(self, shape: Shape, inputs: Inputs) -> Recorded:
+    def _record(self, shape: Shape, inputs: Inputs) -> RecordedStep:
         places = {name: tensor.clone() for name, tensor in inputs.items()}
         output: list[Tensor] = []
 
         def step() -> None:
             output[:] = [self._step(shape, places)]
 
-        return Recorded(self._record(step), places, output)
+        return RecordedStep(self._recorder(step), places, output)
 
 
-def cuda_graphs() -> Record:
+def cuda_graphs() -> Recorder:
     """Records as CUDA graphs; they share their memory, since one is replayed at a time."""
     pool = torch.cuda.graph_pool_handle()
 

@@ -28,7 +28,7 @@ from mlt_ray.training.learner import Learner
 from mlt_ray.training.packs.adam import PackAdam
 from mlt_ray.training.packs.device_batches import DeviceBatches, Sizes, batches_for
 from mlt_ray.training.packs.host_batches import Stacked, Steps, picked
-from mlt_ray.training.packs.replay import Inputs, Record, Replays, Step
+from mlt_ray.training.packs.replay import Inputs, Recorder, ReplayedStep, Step
 from mlt_ray.training.precision import casting
 
 Compute = Callable[[Stacked, Inputs, Sequence[int]], Tensor]
@@ -43,8 +43,8 @@ less."""
 class PackTrainer:
     """Steps its learners together, epoch by epoch."""
 
-    def __init__(self, learners: Sequence[Learner], record: Record | None = None) -> None:
-        """`record`, where given, is how a GPU replays steps that it has taken."""
+    def __init__(self, learners: Sequence[Learner], recorder: Recorder | None = None) -> None:
+        """`recorder`, where given, is how a GPU replays steps that it has taken."""
         self.learners = learners
         first = learners[0]
         self.device, self._training = first.device, first.run.spec.training
@@ -59,7 +59,7 @@ class PackTrainer:
         self._constants = shared_buffers(learners)
         folds = {x.run.fold: x.data for x in learners}
         self._data = batches_for(folds, sizes.num_learned_words, self.device)
-        self._record = record
+        self._recorder = recorder
         self._start()
 
     def only(self, learners: Sequence[Learner]) -> "PackTrainer":
@@ -72,15 +72,15 @@ class PackTrainer:
     def _start(self) -> None:
         """Make what is of these very runs: their weights, and recorded steps."""
         self._adam = self._gather()
-        self._replays: dict[Compute, Replays] = {}
+        self._replays: dict[Compute, ReplayedStep] = {}
 
     def train_epoch(self) -> None:
         """One epoch of every learner, step beside step."""
         self._system.train()
         steps = steps_of_epoch(self.learners)
         counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
-        shares = torch.as_tensor(counts, dtype=torch.float32, device=self.device)
-        inputs = {"codes": self._codes(counts > 0), "shares": shares}
+        num_utterances = torch.as_tensor(counts, dtype=torch.float32, device=self.device)
+        inputs = {"codes": self._codes(counts > 0), "num_utterances": num_utterances}
         total = torch.zeros(len(self.learners), device=self.device)
         for losses in self._each(self._train_step, steps, inputs):
             total += losses
@@ -117,8 +117,8 @@ class PackTrainer:
 
         places, sizes = data.places(steps, folds)
         step: Step = take
-        if self._record is not None:
-            step = self._replays.setdefault(compute, Replays(take, self._record))
+        if self._recorder is not None:
+            step = self._replays.setdefault(compute, ReplayedStep(take, self._recorder))
             sizes = [size.rounded() for size in sizes]
         for here, size, row, runs in zip(places, sizes, rows, who, strict=True):
             yield step((*size, *runs), {**row, "places": here})
@@ -128,7 +128,7 @@ class PackTrainer:
         keys = site_keys(given["codes"], batch["utterances"])
         losses, gradients = self._gradient(batch, keys)
         self._adam.step(clip(gradients, self._training), runs)
-        return losses * given["shares"]
+        return losses * given["num_utterances"]
 
     def _evaluation_step(self, batch: Stacked, given: Inputs, runs: Sequence[int]) -> Tensor:
         """→ (R, B, 4) float32 logits."""
