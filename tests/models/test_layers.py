@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import real
-from mlt_ray.models.attention import FEW, REGISTER, Attention
+from mlt_ray.models.attention import FEW_KEYS, KEY_MULTIPLE, Attention
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.layers import (
     CharCnn,
@@ -65,7 +65,7 @@ def copy_layer(
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("steps", [S, REGISTER, REGISTER + 7, FEW - 1, FEW + 1])
+@pytest.mark.parametrize("steps", [S, KEY_MULTIPLE, KEY_MULTIPLE + 7, FEW_KEYS - 1, FEW_KEYS + 1])
 def test_attention_equals_that_of_torch(steps: int, dropout: float) -> None:
     ours = Attention(WIDTH, HEADS, dropout).eval()
     theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).eval()
@@ -188,7 +188,7 @@ def test_dropout_of_attention_weights_is_a_value_of_its_own(causal: bool) -> Non
     if causal:
         scores = scores.masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf)
     # Keys are padded to a register; a mask does not depend on padding.
-    kept = attention.dropout(torch.ones(B, HEADS, T, REGISTER))[..., :T]
+    kept = attention.dropout(torch.ones(B, HEADS, T, KEY_MULTIPLE))[..., :T]
     mixed = (scores.softmax(-1) * kept) @ value
     expected = attention.output(mixed.transpose(1, 2).flatten(2))
     torch.testing.assert_close(attention(x, x, mask, causal), expected, **CLOSE)
