@@ -1,4 +1,4 @@
-"""One way to fit any runs: how they are fitted follows from their system."""
+"""Trains or fits any runs, whatever their system."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from mlt_ray.training.finish import FinishedRun
 FITTERS: Mapping[str, Callable[..., Sequence[FinishedRun | RunFailed]]] = {
     "classical": classical.train
 }
-"""How the systems are fitted that are no networks; networks are trained by the loop."""
+"""The function that fits each system that is no network. Networks are trained by the loop."""
 
 
 def fit_runs(
     runs: Sequence[Run], data: Sequence[FoldData], **options: Any
 ) -> Sequence[FinishedRun | RunFailed | RunStopped]:
-    """Fit runs of one system; `data[i]` is the fold of `runs[i]`. The result keeps their order.
+    """Fit runs of one system; `data[i]` is the fold of `runs[i]`. The results keep their order.
 
     `options` are those of `mlt_ray.training.loop.train`.
     """

@@ -1,4 +1,4 @@
-"""The state of one run while it is trained: model, optimiser, learning curve, best weights."""
+"""Trains one run: takes its steps and holds its model, optimiser, curve and best weights."""
 
 import copy
 import hashlib
@@ -27,7 +27,7 @@ from mlt_ray.training.precision import casting
 
 @dataclass(kw_only=True)
 class RunProgress:
-    """How far a run has come; everything but the tensors is plain, so that it can be saved."""
+    """The learning curve of a run so far, and its best epoch and weights."""
 
     curve: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
@@ -39,9 +39,9 @@ class RunProgress:
 class Learner:
     """Trains one run, epoch by epoch, and keeps the weights of the best dev WA.
 
-    Whatever is drawn at random is a function of (seed, fold, what, epoch or step), never of what
-    was drawn before: a run that is resumed at an epoch equals one that never stopped. The
-    processes of a group have a learner of the run each, all in the same state.
+    Every random draw is seeded anew from seed, fold, purpose and epoch or step, and never depends
+    on earlier draws. So a run that is resumed at an epoch equals one that never stopped. In a
+    group, every process has its own learner of the run, all in the same state.
     """
 
     def __init__(
@@ -63,26 +63,26 @@ class Learner:
 
     @property
     def epoch(self) -> int:
-        """Epochs that are behind this run."""
+        """The number of epochs trained so far."""
         return len(self.progress.curve)
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch is reached, or dev WA has not risen for `patience` epochs."""
+        """True after `max_epochs`, or if dev WA has not risen for `patience` epochs."""
         training = self.run.spec.training
         waited = self.epoch - self.progress.best_epoch
         return self.epoch >= training.max_epochs or waited >= training.patience
 
     @property
     def num_batches(self) -> int:
-        """Steps of an epoch."""
+        """The number of batches, and so of steps, in an epoch."""
         return math.ceil(len(self.data.parts["train"]) / self.run.spec.training.batch_size)
 
     def order(self, num_batches: int | None = None) -> list[np.ndarray | None]:
-        """The batches of the coming epoch, each as the indices of its utterances.
+        """The batches of the coming epoch, each as the indices of its utterances in the corpus.
 
-        `num_batches` is the most of any run beside this one (by default, this one's own): None
-        stands where those have a batch and this run has none.
+        `num_batches` is the largest number of batches of any run in the pack, by default this run's
+        own. The list is as long as that: None stands at a step where this run has no batch.
         """
         training = self.run.spec.training
         rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
@@ -91,7 +91,7 @@ class Learner:
         return [batches[place] if place < len(batches) else None for place in places]
 
     def step(self, indices: np.ndarray) -> None:
-        """One step of the optimiser, on the next batch of `order`."""
+        """Take one step of the optimiser on the next batch of `order`."""
         if not self.model.training:
             self.model.train()
         own, training = self.group.sub_batch(indices), self.run.spec.training
@@ -118,14 +118,14 @@ class Learner:
         self.add_losses(total, len(indices))
 
     def add_losses(self, total: Tensor, num_utterances: int) -> None:
-        """Count the () sum of utterances' losses in the epoch's mean."""
+        """Add the () sum of the losses of `num_utterances` to the mean loss of the epoch."""
         self._losses.append(total)
         self._seen += num_utterances
 
     def close_epoch(self, dev_logits: Tensor) -> Epoch:
-        """Score dev, add to the curve, keep the weights if dev WA is a new best.
+        """Score dev, add an epoch to the curve, and keep the weights if dev WA is a new best.
 
-        Raises `RunFailed` where the epoch's loss is not finite.
+        Raises `RunFailed` if the loss of the epoch is not finite.
         """
         train_loss = float(self.group.sum(torch.stack(self._losses).sum())) / self._seen
         self._losses, self._seen = [], 0
@@ -142,7 +142,7 @@ class Learner:
             ended_ms=milliseconds(),
         )
         entry = self.group.agree(entry, self.device)
-        # The weights of the epoch's last step are seen by dev alone.
+        # The dev loss counts too: only dev is computed with the weights of the last step.
         loss = entry.train_loss + entry.dev_loss
         if not np.isfinite(loss):
             raise RunFailed(
@@ -157,10 +157,10 @@ class Learner:
 
     @torch.no_grad()
     def logits(self, part: str) -> Tensor:
-        """(N, 4) logits of a part in its own order, on the CPU."""
+        """(N, 4) logits of a part, in the part's order, on the CPU."""
         self.model.eval()
         row = {utterance: n for n, utterance in enumerate(self.data.parts[part])}
-        # Each process fills its rows; the others' are zero, so that a sum puts them together.
+        # Each process fills the rows of its batches. The others stay zero, so the sum has all rows.
         found = torch.zeros(len(row), len(CLASSES), device=self.device)
         for indices in self.group.every_nth(self.data.evaluation_order(part)):
             batch = self.data.batch(indices).to(self.device)
@@ -170,7 +170,7 @@ class Learner:
         return self.group.sum(found).cpu()
 
     def predictions(self, part: str, logits: Tensor) -> tuple[Predictions, float]:
-        """What (N, 4) logits of a part say of it, and their mean cross entropy."""
+        """The predictions that (N, 4) logits of a part give, and their mean cross entropy."""
         labels = self.data.labels(part)
         predictions = Predictions(
             utterances=tuple(self.data.corpus.utterances[i].id for i in self.data.parts[part]),
@@ -184,7 +184,7 @@ class Learner:
         self.model.load_state_dict(self.progress.best_weights)
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, for `torch.save`."""
+        """The state that a resumed run needs, for `torch.save`."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state(),
@@ -209,6 +209,6 @@ class Learner:
 
 
 def seed_of(run: Run, *what: object) -> int:
-    """A 63-bit seed for one purpose of one run."""
+    """A 63-bit seed for one purpose of one run, from the run's seed, its fold and `what`."""
     text = "/".join(map(str, (run.seed, run.fold, *what)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

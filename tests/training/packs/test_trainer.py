@@ -28,7 +28,7 @@ from mlt_ray.training.packs import trainer as pack_module
 from mlt_ray.training.packs.adam import PackAdam
 from mlt_ray.training.packs.device_batches import DeviceBatches, batches_for
 from mlt_ray.training.packs.host_batches import HostBatches, stacked
-from mlt_ray.training.packs.trainer import PackTrainer, places
+from mlt_ray.training.packs.trainer import PackTrainer, weights_and_moments
 from tests.training.runs import CPU, MODEL, MakeData, assert_close, assert_same, finish, run_of
 
 WHO = ((1, 3), (3, 3), (1, 4))
@@ -194,7 +194,7 @@ def test_runs_start_from_the_weights_that_they_have_alone(data: MakeData) -> Non
     assert len(sizes) == 2, "folds with the same vocabulary would test nothing"
     packed = PackTrainer(learners)
     for run, learner in enumerate(learners):
-        packed_ones, own = places(packed._adam, run, learner)
+        packed_ones, own = weights_and_moments(packed._adam, run, learner)
         assert len(own) == 3 * len(list(learner.model.parameters()))
         assert all(torch.equal(a, b) for a, b in zip(packed_ones, own, strict=True))
 
