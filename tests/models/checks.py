@@ -22,7 +22,7 @@ TOLERANCE = {"rtol": 0, "atol": 1e-5}
 
 
 def build(spec: ModelSpec, sizes: InputSizes) -> System:
-    """The network of the configuration, in evaluation; the same weights at every call."""
+    """The network of the configuration in evaluation mode, with the same weights at every call."""
     torch.manual_seed(5)
     return build_model(spec, sizes).eval()
 
@@ -34,11 +34,12 @@ def logits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 class SystemChecks:
-    """Base of a class ``Test<System>`` in ``tests/models/test_<system>.py``.
+    """Base of the class ``Test<System>`` in ``tests/models/test_<system>.py``.
 
-    `network` is the class that the registry must build; `specs` are small configurations by name,
-    and every test runs with each of them. Batches come from the fixtures `sizes` and `make_batch`,
-    which a test file overrides if its system reads other inputs.
+    A subclass sets `network`, the class that the registry must build, and `specs`, small
+    configurations by name; every test runs with each of them. It implements `dropout_rates`.
+    Batches come from the fixtures `sizes` and `make_batch`, which a test file overrides if its
+    system reads other inputs.
     """
 
     network: ClassVar[type[System]]
@@ -48,11 +49,11 @@ class SystemChecks:
     """Frames and words of the shortest and the longest utterances that must work."""
 
     def by_heart(self, spec: ModelSpec) -> tuple[float, int]:
-        """The learning rate, and the steps at most, to learn one batch by heart."""
+        """Learning rate and most steps with which the network must learn one batch by heart."""
         return 3e-2, 200
 
     def dropout_rates(self, spec: ModelSpec) -> list[float]:
-        """The rates of all `Dropout` modules that the network must have, in rising order."""
+        """The rates of all `Dropout` modules of the network, in rising order."""
         raise NotImplementedError
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
@@ -146,7 +147,7 @@ class SystemChecks:
     def test_one_batch_can_be_learnt_by_heart(
         self, spec: ModelSpec, sizes: InputSizes, make_batch: MakeBatch
     ) -> None:
-        model = build(spec, sizes)  # without dropout
+        model = build(spec, sizes)  # in evaluation mode, so without dropout
         batch = make_batch([5, 2, 7, 13, 11, 6, 4], [3, 2, 5, 1, 2, 4, 3])
         learning_rate, num_steps = self.by_heart(spec)
         optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)

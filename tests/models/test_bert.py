@@ -148,7 +148,7 @@ def test_every_kind_of_encoder_drops_out_by_key_alone(tmp_path: Path, kind: str)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
-    # Every one of them is on the way from pieces to vector: without its key it is missed.
+    # The vector depends on every dropout: without its codes, each raises.
     for site in sites:
         codes, site.codes = site.codes, None
         with pytest.raises(RuntimeError, match="set_dropout_keys"):

@@ -46,7 +46,7 @@ def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:
 def copy_layer(
     ours: TransformerLayer, theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
 ) -> None:
-    # Fresh norms are all ones and zeros; other values show whether each is where it belongs.
+    # New norms hold only ones and zeros; other values show whether each is at its place.
     for module in ours.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight)
@@ -187,7 +187,7 @@ def test_dropout_of_attention_weights_is_a_value_of_its_own(causal: bool) -> Non
     scores = scores.masked_fill(~mask[:, None, None], -math.inf)
     if causal:
         scores = scores.masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf)
-    # Keys are padded to a register; a mask does not depend on padding.
+    # Keys are padded to `KEY_MULTIPLE`; a mask does not depend on padding.
     kept = attention.dropout(torch.ones(B, HEADS, T, KEY_MULTIPLE))[..., :T]
     mixed = (scores.softmax(-1) * kept) @ value
     expected = attention.output(mixed.transpose(1, 2).flatten(2))

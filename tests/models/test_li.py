@@ -55,7 +55,7 @@ def convolved(frames: np.ndarray, encoder: SpeechEncoder) -> np.ndarray:
 
 
 def pooled_mask(span: tuple[int, int], num_frames: int, kernels: tuple[int, ...]) -> list[bool]:
-    """A word's frames through mean pooling with the kernels, then whether above 0."""
+    """True where the mask of the word's frames, mean-pooled with the kernels, is above 0."""
     mask = [float(span[0] <= t < span[1]) for t in range(num_frames)]
     for size in kernels:
         mask = [sum(mask[p : p + size]) / size for p in range(len(mask) - size + 1)]

@@ -1,4 +1,4 @@
-"""The multi-granularity model: both views matter, and each is what it is alone."""
+"""The multi-granularity model: every part matters, and each computes what it computes alone."""
 
 from collections.abc import Sequence
 from dataclasses import replace

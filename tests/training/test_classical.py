@@ -58,7 +58,7 @@ MakeData = Callable[..., FoldData]
 
 
 def vectors(raw: Any, dim: int, seed: int) -> list[np.ndarray]:
-    """(1, dim) of each utterance: noise about a point of its class."""
+    """For each utterance, a (1, dim) vector: its class's point with noise."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(len(CLASSES), dim))
     found = [points[u.label] + 0.8 * rng.normal(size=dim) for u in raw.utterances]
@@ -71,7 +71,7 @@ def data(raw: Any, tmp_path: Path) -> MakeData:
 
     def make(run: Run, change: Callable[[dict[str, list[np.ndarray]]], None] = dict) -> FoldData:
         arrays = {
-            # Hertz and decibels stand side by side, and embeddings have length 1.
+            # eGeMAPS mixes hertz and decibels, and embeddings have length 1.
             "egemaps": [v * 10.0 ** np.arange(-3, 4) for v in vectors(raw, AUDIO_DIM, 1)],
             "sentence_embedding": [v / np.linalg.norm(v) for v in vectors(raw, TEXT_DIM, 2)],
         }
@@ -100,7 +100,7 @@ def documents(data: FoldData, part: str) -> list[tuple[str, ...]]:
 
 
 def inputs_of(data: FoldData, part: str) -> dict[str, Any]:
-    """What a loaded classifier is given, by kind."""
+    """The inputs of classifiers by kind."""
     return {
         "egemaps": data.extra("egemaps", part).astype(np.float64),
         "embedding": data.extra("sentence_embedding", part).astype(np.float64),
@@ -423,7 +423,7 @@ def test_a_file_with_code_in_it_is_refused() -> None:
 
 
 def print_it() -> None:
-    """Stands for code that a file of weights has no business with."""
+    """Stands for code that a file of weights must not hold."""
 
 
 @pytest.mark.parametrize("model", CLASSICAL_ROWS, ids=lambda m: " and ".join(m.inputs))

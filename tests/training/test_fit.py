@@ -1,4 +1,4 @@
-"""Networks go to the loop, and every other system to a fit of its own."""
+"""Networks are trained by the loop, every other system by a function of its own."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""One run spread over processes gives the numbers that it gives alone.
+"""A run trained by several processes gives the numbers that it gives in one.
 
-How close is close says `tests.training.runs`; shares that are weighted alike, whatever their sizes,
-were seen to be a hundred times further away.
+`tests.training.runs` sets the tolerance. With equal weights for sub-batches of different sizes, the
+difference was a hundred times as large.
 """
 
 import pickle
@@ -35,7 +35,7 @@ WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dro
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the processes of a group are to compute, and where they leave it."""
+    """The run that the processes of a group train, and where they leave its result."""
 
     run: Run
     corpus: Corpus
@@ -111,7 +111,7 @@ def work(rank: int, job: Job) -> None:
 
 
 def together(job: Job) -> list[tuple[Any, list[int]]]:
-    """What every process of the job left."""
+    """The results that the processes of the job left."""
     torch.multiprocessing.spawn(work, (job,), nprocs=job.size)
     (job.folder / "meeting").unlink(missing_ok=True)
     paths = [job.folder / f"{rank}.pickle" for rank in range(job.size)]

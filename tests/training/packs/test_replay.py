@@ -1,4 +1,4 @@
-"""Steps that are recorded once and replayed give what they give when they are taken.
+"""Steps that are recorded once and replayed give the numbers of steps that are computed directly.
 
 A CUDA graph needs a GPU. A tape (`tests.training.tapes`) stands in for one on a CPU.
 """
@@ -58,7 +58,7 @@ def test_a_step_is_taken_then_recorded_then_replayed_for_each_shape() -> None:
 
 def test_packs_that_replay_their_steps_give_what_runs_give_alone(data: MakeData) -> None:
     training = {"clip_norm": 0.5, "weight_decay": 0.1, "max_epochs": 5, "patience": 2}
-    # Batches of 5 from 24 utterances and from 27: the last of an epoch are smaller, or lack.
+    # Batches of 5 from 24 and 27 utterances: the last batch of an epoch is smaller or missing.
     runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
     alone = [finish([run], data)[0] for run in runs]
     tapes = Tapes()
