@@ -3,8 +3,8 @@
 ``values.py`` in the folder holds the configuration: one subclass of `ModelSpec` with the field
 ``system: str = "NAME"``. All of them are imported at once, so they import no torch.
 ``network.py`` holds the network, a class with ``@builds(NameSpec)`` above; a system that is
-no network has no such file. It is imported when the first one is built. What a network must keep to
-stands in `mlt_ray.models.system.System`.
+no network has no such file, but an entry in `mlt_ray.training.fit.FITTERS`. The file is imported
+when the first network is built. `mlt_ray.models.system.System` says what a network must keep to.
 """
 
 import importlib

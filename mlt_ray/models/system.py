@@ -41,8 +41,10 @@ class System(nn.Module):
     **Packs.** A configuration whose `can_be_packed` is True is trained with other runs under
     `torch.vmap`. Its forward pass may then have no step that depends on values of tensors (no
     ``.item()``, no ``if`` on a tensor), all its weights must be trained, it may have no recurrent
-    layer of torch, and its loss must leave out utterances with `NO_LABEL`. The default is False:
-    runs are then trained one by one.
+    layer of torch, and its loss must leave out utterances with `NO_LABEL`. `mlt_ray.models.flat`
+    replaces its layers and supports linear layers and ``Conv1d`` with a bias, convolutions with
+    padding ``same``, and layer norm over the last axis. The default is False: runs are then trained
+    one by one.
 
     The test file subclasses ``SystemChecks`` of ``tests/models/checks.py``, which checks most of
     this.
