@@ -1,4 +1,4 @@
-"""Where features and models meet: a batch of utterances, and the sizes that a model is built for.
+"""What features give to models: a batch of utterances, and the sizes that a network is built for.
 
 Shapes: B utterances, T steps (averaged frames), F values a frame, W words, P phonemes a word,
 D values a word vector, V word vectors.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 NO_LABEL = -100
-"""The label of what only fills up a batch: no loss counts it."""
+"""Label of an utterance that only fills up a batch. No loss counts it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Batch:
     words: Tensor  # (B, W) int64: ids of the fold's vocabulary
     num_words: Tensor  # (B,) int64
     phonemes: Tensor  # (B, W, P) int64: ids of the fold's vocabulary
-    extras: Mapping[str, Tensor] = field(default_factory=dict)  # by name, (B, …): what else is read
+    extras: Mapping[str, Tensor] = field(default_factory=dict)  # further inputs by name, (B, …)
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -52,18 +52,18 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class InputSizes:
-    """What a model must know of its inputs before it sees any.
+    """Sizes of the inputs, which a network is built for.
 
-    Word ids below `num_learned_words` are rows of a table that the model learns (0 is padding, 1
-    is unknown); the ids from there on are rows of `word_vectors`. `encoder` is the folder of the
-    pre-trained text encoder, where the run names one.
+    A word id below `num_learned_words` is a row of a table that the network learns (0 is padding, 1
+    an unknown word). The ids from `num_learned_words` on are the rows of `word_vectors`. `encoder`
+    is the folder of the pre-trained text encoder, or None if the run has none.
     """
 
     frame_dim: int
     num_phonemes: int
     num_learned_words: int
     word_vectors: Tensor  # (V, D) float32
-    extras: Mapping[str, int] = field(default_factory=dict)  # values in the last axis, by name
+    extras: Mapping[str, int] = field(default_factory=dict)  # size of the last axis, by name
     encoder: Path | None = None
 
 

@@ -176,6 +176,9 @@ class Run:
     fold: int
     seed: int
 
+    def __str__(self) -> str:
+        return f"fold {self.fold}, seed {self.seed}"
+
     @cached_property
     def digest(self) -> str:
         """16 hex digits that name the run in the store."""

@@ -9,6 +9,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 WIDTH, POSITIONS = 12, 23
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
+DROPOUT_RATES = [0.1] * (1 + 2 * 3)
+"""Dropout rates of a BERT that is written here: of the embeddings, and three in either layer."""
 
 
 def write_encoder(folder: Path, kind: str = "bert", seed: int = 0) -> Path:

@@ -1,7 +1,12 @@
-"""Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2), in one pass.
+"""Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2).
 
-Shapes: B utterances, H heads, T query positions, S key positions, D channels. Masks are bool, True
-where a position is real.
+Every query position gets a weighted mean of the values at all key positions. Padding is hidden by a
+bias on the scores: 0 where a key is real and -inf where it is padding, so that the softmax gives
+padding the weight 0. Without dropout, torch's fused kernel computes the mean and never stores the
+weights. Dropout of weights needs them as a tensor.
+
+Shapes: B utterances, H heads, T query positions, S key positions, D channels, d = D / H channels of
+a head. Masks are bool, True where a position is real.
 """
 
 import torch
@@ -10,15 +15,15 @@ from torch import Tensor, nn
 
 from mlt_ray.models.dropout import Dropout
 
-REGISTER, FEW = 16, 64
-"""Fewer than `FEW` keys are padded to a multiple of `REGISTER`, the others being hidden: a CPU's
+KEY_MULTIPLE, FEW_KEYS = 16, 64
+"""Fewer keys than `FEW_KEYS` are padded to a multiple of `KEY_MULTIPLE` with hidden keys. A CPU's
 softmax takes up to ten times as long over rows that do not fill its vector registers."""
 
 
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention; equals `torch.nn.MultiheadAttention`.
 
-    `dropout` is that of attention weights. Without it, weights are never held in memory.
+    `dropout` is the dropout rate of the attention weights.
     """
 
     def __init__(self, width: int, num_heads: int, dropout: float = 0.0) -> None:
@@ -34,11 +39,11 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, memory: Tensor, memory_mask: Tensor, causal: bool = False
     ) -> Tensor:
-        """(B, T, D) queries over (B, S, D) memory with its (B, S) mask → (B, T, D).
+        """(B, T, D) queries over a (B, S, D) memory with its (B, S) mask → (B, T, D).
 
-        With `causal`, query t sees the keys 0 to t; the first of them must be real.
+        With `causal`, query t sees only the keys 0 to t; key 0 must be real.
         """
-        if memory.shape[1] < FEW and (missing := -memory.shape[1] % REGISTER):
+        if memory.shape[1] < FEW_KEYS and (missing := -memory.shape[1] % KEY_MULTIPLE):
             memory = F.pad(memory, (0, 0, 0, missing))
             memory_mask = F.pad(memory_mask, (0, missing))
         query = self._split(self.query(x))
@@ -51,13 +56,16 @@ class Attention(nn.Module):
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """softmax(Q Kᵀ / √d + bias) V of (B, H, T or S, d) → (B, H, T, d)."""
+        """softmax(Q Kᵀ / √d + bias) V of (B, H, T, d) queries and (B, H, S, d) keys and values.
+
+        → (B, H, T, d).
+        """
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
     def _mix_dropping(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """The same, with dropout of the weights, a (B, H, T, S) tensor."""
+        """The same with dropout of the (B, H, T, S) weights."""
         scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
-        # Not in place: under vmap a mask may be batched where the scores are not.
+        # Not in place: under vmap the bias may have a run axis where the scores have none.
         return self.dropout((scores + bias).softmax(dim=-1)) @ value
 
     def _split(self, x: Tensor) -> Tensor:
@@ -65,9 +73,10 @@ class Attention(nn.Module):
 
 
 def key_bias(mask: Tensor, causal_steps: int | None, dtype: torch.dtype) -> Tensor:
-    """What is added to scores: -inf where a key is hidden, else 0.
+    """The bias on the scores: -inf where a key is hidden, else 0.
 
-    (B, 1, 1, S) of a (B, S) mask, or (B, 1, T, S) where T `causal_steps` see no later key.
+    (B, S) mask → (B, 1, 1, S), or (B, 1, T, S) if `causal_steps` is T: then each of the T queries
+    sees no later key.
     """
     hidden = ~mask[:, None, None, :]
     if causal_steps is not None:

@@ -1,8 +1,18 @@
-"""Dropout whose masks are a function of what they fall on, not of a shared generator.
+"""Dropout with keyed masks: a hash decides which values are dropped, not a random generator.
 
-A mask's bit comes from integer codes of (run seed, step, site, utterance, position, channel). So a
-run drops the same values alone or beside others, with more or less padding, in another batch order,
-after a resume, and on any device.
+Torch's dropout draws from a generator that all runs of a process share, so what a run drops depends
+on what was drawn before it. Here a value is dropped or kept by a hash of (run seed, fold, epoch,
+step, site, utterance, position, channel). A *site* is one `Dropout` of a model. So a run drops the
+same values alone or in a pack, with any padding, in any batch order, after a resume and on any
+device.
+
+The hash is built in four steps, in 32-bit integers that wrap around:
+
+1. `site_codes` hashes run seed, fold, epoch and step to a code for every site.
+2. `site_keys` mixes each of them with the utterances: a key for every site and utterance.
+3. `Codes.of` mixes a key with the positions: an odd code for every position of every utterance.
+4. `scaled_mask` multiplies it by the odd code of the channel. A value is kept if its product is
+   `least_code` of the dropout rate or above.
 
 Shapes: B utterances, T positions, C channels.
 """
@@ -23,29 +33,32 @@ _LOWER_HALF = 0xFFFF
 
 
 class Codes:
-    """Where a step's masks come from: for every site and utterance, codes of its positions."""
+    """One training step's codes of the positions of every utterance, for every site."""
 
     def __init__(self, keys: Tensor) -> None:
-        """`keys` is (sites, B) int32, as `site_keys` makes them."""
+        """`keys` are the (sites, B) int32 keys of `site_keys`."""
         self._keys = keys
         self._rows: Tensor | None = None
 
     def of(self, site: int, axes: Sequence[int]) -> Tensor:
-        """(B, *axes) odd int32 codes; a place's does not depend on the sizes of axes."""
+        """(B, *axes) odd int32 codes of positions; `axes` are one or two sizes, or none.
+
+        The code of a position does not depend on the sizes.
+        """
         if len(axes) > 1:
             return _odd(_position_codes(self._keys[site], axes))
         [size] = axes or (1,)
         if self._rows is None or self._rows.shape[2] < size:
-            # Those of all sites at once, in place of a dozen small operations for each.
+            # For all sites at once: one by one would take a dozen small operations each.
             self._rows = _odd(_position_codes(self._keys, (_round(size),)))
         rows = self._rows[site]
         return rows[:, :size] if axes else rows[:, 0]
 
 
 class Dropout(nn.Module):
-    """Sets a share `p` of values to zero in training and scales the others by 1 / (1 − p).
+    """In training, sets values to zero with probability `p` and scales the others by 1 / (1 − p).
 
-    `set_dropout_keys` gives it its codes before every training step; `RuntimeError` without them.
+    `set_dropout_keys` must be called before every training step; else `RuntimeError`.
     """
 
     def __init__(self, p: float) -> None:
@@ -58,7 +71,7 @@ class Dropout(nn.Module):
 
     @property
     def drops(self) -> bool:
-        """Whether anything is dropped: in training, and not at a rate of 0."""
+        """True if values are dropped: in training, at a rate above 0."""
         return self.training and self.p > 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,25 +81,26 @@ class Dropout(nn.Module):
         return self.drop(x, self.positions(x))
 
     def positions(self, x: Tensor) -> Tensor:
-        """(B, …) codes of the positions of (B, …, C) values in this step."""
+        """(B, …) codes of the positions of (B, …, C) values in the current step."""
         if self.codes is None:
             raise RuntimeError("dropout in training needs set_dropout_keys before the step")
         return self.codes.of(self.site, x.shape[1:-1])
 
     def drop(self, x: Tensor, positions: Tensor) -> Tensor:
-        """(B, …, C) values with a share set to zero, which (B, …) codes of positions decide."""
+        """(B, …, C) values, some set to zero as the (B, …) codes of their positions say."""
         return x * scaled_mask(positions, x.shape[-1], self.p).to(x.dtype)
 
 
 def scaled_mask(positions: Tensor, size: int, p: float) -> Tensor:
-    """(…, size) float32 for the (…) odd codes of positions: 0 with probability p, else 1 / (1 − p).
+    """(…) odd codes of positions → (…, size) float32: 0 with probability p, else 1 / (1 − p).
 
-    A value's code is the product of the odd codes of its position and its channel, modulo 2^32: one
-    multiplication a value, where hashing each takes a dozen operations. Codes of any two or three
-    positions and channels are independent as far as tests can tell.
+    The code of a value is the product of the odd codes of its position and its channel, modulo
+    2^32. That is one multiplication a value; a hash of each would take a dozen operations. Codes of
+    any two or three positions and channels are independent as far as tests can tell.
     """
     codes = positions[..., None] * channel_codes(size, positions.device)
-    # The float's bits by arithmetic: a CPU is slow with comparisons and the bools that they give.
+    # The float's bits, 0 or those of 1 / (1 − p), are computed as an integer: comparisons, and the
+    # bools that they give, are slow on a CPU.
     least, bits = least_code(p), int(np.float32(1 / (1 - p)).view(np.int32))
     codes.clamp_(least - 1, least)
     nothing = torch.tensor(_signed((1 - least) * bits), dtype=torch.int32)
@@ -94,20 +108,20 @@ def scaled_mask(positions: Tensor, size: int, p: float) -> Tensor:
 
 
 def least_code(p: float) -> int:
-    """A value is kept where its code, a signed 32-bit number, is this one or above."""
+    """The least code, a signed 32-bit number, at which a value is kept at dropout rate `p`."""
     return min(max(round(p * 2**32), 1), 2**32 - 1) - 2**31
 
 
 def channel_codes(size: int, device: torch.device) -> Tensor:
-    """(size,) odd int32 codes of the channels; one's does not depend on `size`."""
+    """(size,) odd int32 codes of the channels. The code of a channel does not depend on `size`."""
     return _channel_codes_up_to(_round(size), device)[:size]
 
 
 def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:
-    """Key every dropout of `model` by its place in the model, by `parts` and by utterance.
+    """Give every dropout of `model` its keys for one training step.
 
-    `parts` are what tells this step from every other: run seed, fold, step. `utterances` is (B,)
-    int64.
+    `parts` name the step: run seed, fold, epoch and number of the step. `utterances` are the (B,)
+    int64 indices of the batch's utterances in the corpus.
     """
     places = sites(model)
     codes = torch.from_numpy(site_codes(len(places), *parts))
@@ -115,19 +129,19 @@ def set_dropout_keys(model: nn.Module, utterances: Tensor, *parts: int) -> None:
 
 
 def give_keys(places: Sequence[Dropout], keys: Tensor | None) -> None:
-    """Give the sites of a model their (sites, B) keys of a step, or take the former ones away."""
+    """Give the sites of a model their (sites, B) keys of a step; None takes the keys away."""
     codes = None if keys is None else Codes(keys)
     for number, place in enumerate(places):
         place.codes, place.site = codes, number
 
 
 def sites(model: nn.Module) -> list[Dropout]:
-    """The places in a model where values are dropped, in their order."""
+    """All `Dropout` modules of a model, in the order of its modules."""
     return [m for m in model.modules() if isinstance(m, Dropout)]
 
 
 def site_codes(num_sites: int, *parts: int) -> np.ndarray:
-    """(num_sites,) int32: a code for every site in the step that `parts` tell from others."""
+    """(num_sites,) int32: a code for every site in the step that `parts` name."""
     codes = hashlib.shake_128(",".join(map(str, parts)).encode()).digest(4 * num_sites)
     return np.frombuffer(codes, "<i4").astype(np.int32)
 
@@ -139,17 +153,17 @@ def site_keys(codes: Tensor, utterances: Tensor) -> Tensor:
 
 
 def _position_codes(keys: Tensor, axes: Sequence[int]) -> Tensor:
-    """(…, *axes) int32 codes from (…) keys; a place's does not depend on the sizes of axes."""
+    """(…) keys → (…, *axes) int32 codes; the code of a position does not depend on the sizes."""
     codes = keys
     for length, stride in zip(axes, _POSITION_STRIDES[: len(axes)], strict=True):
         codes = codes[..., None] + _axis_up_to(_round(length), stride, keys.device)[:length]
     return _mix(codes)
 
 
-# Never forgotten: what a GPU recorded reads it where it was.
+# Kept for good: a recorded CUDA graph reads the tensor at its address.
 @functools.cache
 def _axis_up_to(size: int, stride: int, device: torch.device) -> Tensor:
-    """(size,) int32 codes of the places along an axis."""
+    """(size,) int32 codes of the positions along one axis."""
     return torch.arange(size, dtype=torch.int32, device=device) * stride
 
 
@@ -160,10 +174,10 @@ def _channel_codes_up_to(size: int, device: torch.device) -> Tensor:
 
 
 def _mix(code: Tensor) -> Tensor:
-    """Murmur3's finaliser; every bit depends on every bit of `code`.
+    """Murmur3's finaliser: every bit of the result depends on every bit of `code`.
 
-    Its first two shifts bring ones in where a number is negative, which a logical shift would not:
-    a code and its complement are given the same, and an operation is saved.
+    The first two shifts are arithmetic where murmur3's are logical: they save an operation, and
+    give a code and its complement the same result.
     """
     for shift, factor in zip(_SHIFTS, _MIX, strict=True):
         code = (code ^ (code >> shift)) * factor
@@ -171,15 +185,15 @@ def _mix(code: Tensor) -> Tensor:
 
 
 def _odd(codes: Tensor) -> Tensor:
-    """Codes whose products take every odd value equally often."""
+    """Codes made odd: products of odd codes take every odd value equally often."""
     return codes | 1
 
 
 def _round(size: int) -> int:
-    """The power of two from `size` on."""
+    """The smallest power of two that is at least `size`."""
     return 1 << (size - 1).bit_length()
 
 
 def _signed(number: int) -> int:
-    """A number modulo 2^32, as a signed 32-bit one."""
+    """A number modulo 2^32, as a signed 32-bit number."""
     return (number + 2**31) % 2**32 - 2**31

@@ -1,11 +1,15 @@
-"""Layers for a model that runs under `torch.vmap`, with weights of its own for each run.
+"""Layers that compute all runs of a pack in one operation.
 
-There, torch's linear layers repeat the weights for every utterance and add their bias in a pass of
-its own, its convolutions are computed in groups, its embeddings train the row of padding, and its
-attention falls back to a loop over the runs. Here, what one run's layer does in one operation is
-one for all runs. These are classes that a layer's instance is given in place of its own.
+A pack calls one model with the weights of R runs: `torch.vmap` adds a run axis to weights and
+inputs. Under it, some of torch's layers are slow or wrong: linear layers repeat the weights for
+every utterance and add the bias in a pass of its own, convolutions are computed in groups,
+embeddings train the row of padding, and attention loops over the runs.
 
-Shapes: R runs, N rows, C and D channels; (…) is what a single run has.
+`FLAT` names a class for each such layer, with the same weights and the same result for each run.
+`PackTrainer` sets it as the ``__class__`` of the layers of its model. The classes compute through
+`AcrossRuns`, a function that `torch.vmap` calls once with the tensors of all runs.
+
+Shapes: R runs, N rows, C and D channels; (…) are the axes that a single run has.
 """
 
 from typing import Any, Final, cast
@@ -19,11 +23,11 @@ from mlt_ray.models.dropout import Dropout, scaled_mask
 from mlt_ray.models.layers import CharCnn
 
 
-class OfAllRuns(torch.autograd.Function):
-    """A function under `torch.vmap` that is called once, with the run axis first.
+class AcrossRuns(torch.autograd.Function):
+    """A function that `torch.vmap` calls once for all runs, with the run axis first.
 
-    Its gradient is that of what `of_runs` computes, which is recorded outside `torch.vmap`; so
-    there is no backward here.
+    `forward` is the function of a single run, `compute` the same for all runs. There is no
+    backward: `compute` runs outside `torch.vmap`, where autograd records its operations.
     """
 
     @staticmethod
@@ -31,14 +35,14 @@ class OfAllRuns(torch.autograd.Function):
         pass
 
     @classmethod
-    def of_runs(cls, *given: Any) -> Tensor:
-        """The result, (R, …), of tensors with a run axis and of other values."""
+    def compute(cls, *given: Any) -> Tensor:
+        """The (R, …) result of (R, …) tensors and other values."""
         raise NotImplementedError
 
     @classmethod
     def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *given: Any) -> tuple[Tensor, int]:
         runs = [_runs_first(x, dim, info.batch_size) for x, dim in zip(given, in_dims, strict=True)]
-        return cls.of_runs(*runs), 0
+        return cls.compute(*runs), 0
 
 
 def _runs_first(value: Any, dim: int | None, num_runs: int) -> Any:
@@ -47,26 +51,27 @@ def _runs_first(value: Any, dim: int | None, num_runs: int) -> Any:
     return value.expand(num_runs, *value.shape) if dim is None else value.movedim(dim, 0)
 
 
-class Product(OfAllRuns):
-    """`F.linear` of (N, C) rows."""
+class LinearAcrossRuns(AcrossRuns):
+    """`F.linear` of (N, C) rows, for all runs."""
 
     @staticmethod
     def forward(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.linear(rows, weight, bias)
 
     @classmethod
-    def of_runs(cls, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def compute(cls, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         kind = rows.device.type
         if torch.is_autocast_enabled(kind):
             lower = torch.get_autocast_dtype(kind)
             rows, weight, bias = rows.to(lower), weight.to(lower), bias.to(lower)
-        return cast(Tensor, RunsLinear.apply(rows, weight, bias))
+        return cast(Tensor, StackedLinear.apply(rows, weight, bias))
 
 
-class RunsLinear(torch.autograd.Function):
+class StackedLinear(torch.autograd.Function):
     """(R, N, C) rows, (R, D, C) weights and (R, D) biases → (R, N, D).
 
-    With a backward of its own, whose gradient of the weights lies in memory as the weights do.
+    The backward is written out so that the gradient of the weights has the memory layout of the
+    weights.
     """
 
     @staticmethod
@@ -82,37 +87,37 @@ class RunsLinear(torch.autograd.Function):
         return of_rows, torch.bmm(gradient.mT, rows), gradient.sum(1)
 
 
-class Mix(OfAllRuns):
-    """`Attention.mix`, the run axis as a part of the batch axis."""
+class MixAcrossRuns(AcrossRuns):
+    """`Attention.mix` for all runs: runs and utterances become one batch axis."""
 
     @staticmethod
     def forward(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
     @classmethod
-    def of_runs(cls, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    def compute(cls, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         query, key, value, mask = (x.flatten(0, 1) for x in (query, key, value, bias))
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return mixed.unflatten(0, bias.shape[:2])
 
 
-class Standardised(OfAllRuns):
-    """`F.layer_norm` over the last axis of (…, D) values, with a (D,) weight and bias."""
+class LayerNormAcrossRuns(AcrossRuns):
+    """`F.layer_norm` over the last axis of (…, D), with (D,) weight and bias, for all runs."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         return F.layer_norm(x, weight.shape, weight, bias, eps)
 
     @classmethod
-    def of_runs(cls, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    def compute(cls, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         shape = (len(x), *(1 for _ in x.shape[2:]), x.shape[-1])
-        return cast(Tensor, RunsLayerNorm.apply(x, weight.view(shape), bias.view(shape), eps))
+        return cast(Tensor, StackedLayerNorm.apply(x, weight.view(shape), bias.view(shape), eps))
 
 
-class RunsLayerNorm(torch.autograd.Function):
+class StackedLayerNorm(torch.autograd.Function):
     """Layer norm of (R, …, D) values with (R, 1, …, D) weight and bias.
 
-    With a backward of its own: torch's would go over the values three times more.
+    The backward is written out: autograd's would go over the values three times more.
     """
 
     @staticmethod
@@ -133,8 +138,8 @@ class RunsLayerNorm(torch.autograd.Function):
         return of_x, own, gradient.sum_to_size(weight.shape), None
 
 
-class ScaledMasks(OfAllRuns):
-    """`scaled_mask` of the positions of all runs."""
+class ScaledMaskAcrossRuns(AcrossRuns):
+    """`scaled_mask` of the positions, for all runs."""
 
     @staticmethod
     def forward(positions: Tensor, size: int, p: float) -> Tensor:
@@ -145,7 +150,7 @@ class ScaledMasks(OfAllRuns):
         ctx.mark_non_differentiable(output)
 
     @classmethod
-    def of_runs(cls, positions: Tensor, size: int, p: float) -> Tensor:
+    def compute(cls, positions: Tensor, size: int, p: float) -> Tensor:
         return scaled_mask(positions, size, p)
 
 
@@ -153,7 +158,7 @@ class FlatLinear(nn.Linear):
     """`torch.nn.Linear` as one matrix product: (…, C) → (…, D)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = cast(Tensor, Product.apply(x.flatten(0, -2), self.weight, self.bias))
+        flat = cast(Tensor, LinearAcrossRuns.apply(x.flatten(0, -2), self.weight, self.bias))
         return flat.unflatten(0, x.shape[:-1])
 
 
@@ -162,12 +167,12 @@ class FlatConv1d(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = windows(x, self).transpose(1, 2).flatten(0, 1).flatten(1)
-        flat = cast(Tensor, Product.apply(rows, self.weight.flatten(1), self.bias))
+        flat = cast(Tensor, LinearAcrossRuns.apply(rows, self.weight.flatten(1), self.bias))
         return flat.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
 class FlatEmbedding(nn.Embedding):
-    """`torch.nn.Embedding` whose row of padding, if it has one, is zero."""
+    """`torch.nn.Embedding`; the row of padding, if there is one, is zero and is not trained."""
 
     def forward(self, ids: Tensor) -> Tensor:
         table = self.weight
@@ -178,18 +183,18 @@ class FlatEmbedding(nn.Embedding):
 
 
 class FlatCharCnn(CharCnn):
-    """`CharCnn` whose convolution reads the embedding's rows where they are."""
+    """`CharCnn` with its convolution as one matrix product over the windows of phonemes."""
 
     def convolve(self, phonemes: Tensor) -> Tensor:
         convolution = self.convolution
         rows = self.embedding(windows(phonemes, convolution)).flatten(2).flatten(0, 1)
         weight = convolution.weight.transpose(1, 2).flatten(1)
-        flat = cast(Tensor, Product.apply(rows, weight, convolution.bias))
+        flat = cast(Tensor, LinearAcrossRuns.apply(rows, weight, convolution.bias))
         return flat.unflatten(0, phonemes.shape)
 
 
 def windows(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """(…, T) → (…, T, reach): what the convolution sees at each of T positions."""
+    """(…, T) → (…, T, K): the K inputs that a convolution of kernel K sees at each position."""
     [reach] = convolution.kernel_size
     before = (reach - 1) // 2
     return F.pad(x, (before, reach - 1 - before)).unfold(-1, reach, 1)
@@ -199,21 +204,23 @@ class FlatLayerNorm(nn.LayerNorm):
     """`torch.nn.LayerNorm` over the last axis."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, Standardised.apply(x, self.weight, self.bias, self.eps))
+        return cast(Tensor, LayerNormAcrossRuns.apply(x, self.weight, self.bias, self.eps))
 
 
 class FlatAttention(Attention):
-    """`Attention` in one pass for all runs."""
+    """`Attention` as one operation for all runs."""
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        return cast(Tensor, Mix.apply(query, key, value, bias))
+        return cast(Tensor, MixAcrossRuns.apply(query, key, value, bias))
 
 
 class FlatDropout(Dropout):
     """`Dropout` whose masks are made for all runs at once."""
 
     def drop(self, x: Tensor, positions: Tensor) -> Tensor:
-        return x * cast(Tensor, ScaledMasks.apply(positions, x.shape[-1], self.p)).to(x.dtype)
+        return x * cast(Tensor, ScaledMaskAcrossRuns.apply(positions, x.shape[-1], self.p)).to(
+            x.dtype
+        )
 
 
 FLAT: Final[dict[type[nn.Module], type[nn.Module]]] = {
@@ -225,3 +232,4 @@ FLAT: Final[dict[type[nn.Module], type[nn.Module]]] = {
     Attention: FlatAttention,
     Dropout: FlatDropout,
 }
+"""The class that stands in for each class of layers under `torch.vmap`."""

@@ -1,8 +1,10 @@
-"""The vanilla transformer's layers (Vaswani et al. 2017) and the pieces around them.
+"""The layers of the transformer (Vaswani et al. 2017), embeddings, pre-nets and pooling.
 
-Shapes: B utterances, T query positions, S key positions, D channels. Masks are bool, True where a
-position is real. Padding never reaches a real position: attention ignores masked keys, and
-convolutions see zeros there.
+Padding never reaches a real position: attention ignores masked keys, and convolutions see zeros
+there.
+
+Shapes: B utterances, T query positions, S key positions, D channels, W words, P phonemes a word.
+Masks are bool, True where a position is real.
 """
 
 import functools
@@ -25,7 +27,7 @@ class FeedForward(nn.Sequential):
 
 
 class ResidualNorm(nn.Module):
-    """A sub-layer's output, with dropout, added to its input, then layer norm."""
+    """Residual connection: dropout of a sub-layer's output, its input added, then layer norm."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -38,14 +40,14 @@ class ResidualNorm(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention, attention to a memory where `cross` is set, and feed-forward.
+    """Self-attention, attention to a memory if `cross` is set, and feed-forward.
 
-    Post-norm residual blocks, as in the vanilla transformer; equals
+    Each is followed by `ResidualNorm` (post-norm, as in the paper). Equals
     `torch.nn.TransformerEncoderLayer`, and `torch.nn.TransformerDecoderLayer` with `cross`.
-    Where `causal` is set, self-attention at a position sees it and those before it.
+    With `causal`, self-attention at a position sees that position and the ones before it.
 
-    `dropout` falls on the output of each sub-layer before it is added (Vaswani et al. 2017, section
-    5.4), and nowhere else; `attention_dropout` on attention weights, as in torch's layers.
+    `dropout` applies to the output of each sub-layer before its input is added (Vaswani et al.
+    2017, section 5.4), `attention_dropout` to attention weights, as in torch's layers.
     """
 
     def __init__(
@@ -75,9 +77,10 @@ class TransformerLayer(nn.Module):
         memory_mask: Tensor | None = None,
         first: int | None = None,
     ) -> Tensor:
-        """(B, T, D) with its (B, T) mask → (B, T, D); `memory` is used where `cross` is set.
+        """(B, T, D) with its (B, T) mask → (B, T, D).
 
-        With `first`, only the output at that many first positions is computed: (B, `first`, D).
+        With `cross`, `memory` is (B, S, D) and `memory_mask` (B, S); `ValueError` without them.
+        With `first`, only the first positions are computed, so many of them: (B, `first`, D).
         """
         wanted = x[:, :first]
         attended = self.self_attention(wanted, x, mask, self.causal)
@@ -90,7 +93,7 @@ class TransformerLayer(nn.Module):
 
 
 class ScaledPositions(nn.Module):
-    """Adds sinusoidal positions times a learnt scale α, 1 at the start (Transformer TTS)."""
+    """Adds sinusoidal positions times a learnt scale α that starts at 1 (Transformer TTS)."""
 
     def __init__(self, dropout: float) -> None:
         super().__init__()
@@ -99,16 +102,16 @@ class ScaledPositions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) → (B, T, D)."""
-        # Tables of a few round lengths: computing sines anew costs more than the addition.
+        # Cached for a few round lengths: computing the sines costs more than adding them.
         rounded = 1 << (x.shape[1] - 1).bit_length()
         table = sinusoid(rounded, x.shape[2], x.device).to(x.dtype)
         return self.dropout(x + self.scale * table[: x.shape[1]])
 
 
-# Never forgotten: what a GPU recorded reads it where it was.
+# Kept for good: a recorded CUDA graph reads the tensor at its address.
 @functools.cache
 def sinusoid(length: int, width: int, device: torch.device | None = None) -> Tensor:
-    """(length, width) float32: sin(t / 10000^(2i/width)) and cos of the same, interleaved."""
+    """(length, width) float32: sin and cos of t / 10000^(2i/width), in turns along the width."""
     position = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     table = torch.zeros(length, width)
@@ -118,7 +121,10 @@ def sinusoid(length: int, width: int, device: torch.device | None = None) -> Ten
 
 
 class Highway(nn.Module):
-    """Z(u) = H(u)·T(u) + u·(1 − T(u)), H affine and ReLU, T a sigmoid gate (equation 3)."""
+    """Highway layers (equation 3).
+
+    Z(u) = H(u)·T(u) + u·(1 − T(u)), where H is affine with ReLU and T is a sigmoid gate.
+    """
 
     def __init__(self, width: int, num_layers: int) -> None:
         super().__init__()
@@ -134,10 +140,10 @@ class Highway(nn.Module):
 
 
 def symbol_embedding(num_symbols: int, dim: int) -> nn.Embedding:
-    """Learnt rows of symbols; 0 (padding) and 1 (unknown) start at zero.
+    """A learnt vector for each symbol; those of 0 (padding) and 1 (unknown) start at zero.
 
-    The training part names all its symbols, so the unknown one is never trained: zero says
-    nothing, where a random row would say something.
+    All symbols of the training part are known, so the vector of the unknown symbol is never
+    trained. It is zero because a random vector would be noise at test.
     """
     embedding = nn.Embedding(num_symbols, dim, padding_idx=0)
     with torch.no_grad():
@@ -146,9 +152,9 @@ def symbol_embedding(num_symbols: int, dim: int) -> nn.Embedding:
 
 
 class WordEmbedding(nn.Module):
-    """Word vectors as given, and learnt rows for padding, unknown and words without a vector.
+    """Given word vectors, and learnt ones for padding, the unknown word and words without a vector.
 
-    The given vectors are frozen, or start values that training changes where `trainable`.
+    The given vectors are frozen, or trained from there if `trainable`.
     """
 
     vectors: Tensor
@@ -156,7 +162,7 @@ class WordEmbedding(nn.Module):
     def __init__(self, num_learned: int, vectors: Tensor, trainable: bool = False) -> None:
         super().__init__()
         self.learned = symbol_embedding(num_learned, vectors.shape[1])
-        # One spare row keeps the lookup valid where no word has a vector.
+        # A spare row, for a lookup if no word has a vector.
         spare = vectors.new_zeros(1, vectors.shape[1])
         table = torch.cat([vectors, spare])
         if trainable:
@@ -178,7 +184,7 @@ class WordEmbedding(nn.Module):
 
 
 class CharCnn(nn.Module):
-    """A word's embedding from its phonemes: convolution, ReLU, maximum over the word.
+    """The vector of a word from its phonemes: convolution, ReLU, maximum over the phonemes.
 
     After Kim (2014) and BiDAF (Seo et al. 2017), which the paper cites (section 3.1.3).
     """
@@ -189,14 +195,14 @@ class CharCnn(nn.Module):
         self.convolution = nn.Conv1d(dim, channels, kernel, padding="same")
 
     def forward(self, phonemes: Tensor) -> Tensor:
-        """(B, W, P) phoneme ids, 0 where there is none → (B, W, channels); padding gives 0."""
+        """(B, W, P) phoneme ids, 0 in padding → (B, W, channels), 0 for a word of padding."""
         flat = phonemes.flatten(0, 1)
-        # A ReLU's output is never negative, so zero is a neutral element of the maximum.
+        # Zeros in padding do not change the maximum after a ReLU, which is never negative.
         kept = self.convolve(flat) * (flat != 0)[:, :, None]
         return torch.relu(kept.amax(dim=1)).unflatten(0, phonemes.shape[:2])
 
     def convolve(self, phonemes: Tensor) -> Tensor:
-        """(N, P) phoneme ids → (N, P, channels)."""
+        """(N, P) phoneme ids of N words → (N, P, channels)."""
         return self.convolution(self.embedding(phonemes).transpose(1, 2)).transpose(1, 2)
 
 

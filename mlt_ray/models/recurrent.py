@@ -1,6 +1,6 @@
 """A recurrent layer over padded sequences.
 
-Shapes: B utterances, T positions, C input channels, H units, D = H, or 2 H in both directions.
+Shapes: B utterances, T positions, C input channels, H units, D = H, or 2 H if bidirectional.
 """
 
 from typing import Literal
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class Recurrent(nn.Module):
-    """One recurrent layer, in one direction or in both; each sequence is read as if alone.
+    """One recurrent layer, in one direction or in both, whose states do not depend on padding.
 
-    Equals torch's bidirectional layer over a packed sequence. Packing is avoided: on a CPU its
-    gradient takes time that grows with the square of the length.
+    Equals torch's layer over a packed sequence. It does not pack, since on a CPU the gradient of a
+    packed sequence takes time that grows with the square of the length.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Recurrent(nn.Module):
         self.width = width * (2 if bidirectional else 1)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """(B, T, C) and (B,) lengths of at least 1 → (B, T, D) states; any value in padding."""
+        """(B, T, C) and (B,) lengths of at least 1 → (B, T, D) states, arbitrary in padding."""
         states, _ = self.ahead(x)
         if self.back is None:
             return states
@@ -35,7 +35,7 @@ class Recurrent(nn.Module):
 
 
 def reversed_each(x: Tensor, lengths: Tensor) -> Tensor:
-    """Each sequence of (B, T, C) from its last real position to its first, then its padding."""
+    """The (B, T, C) sequences, each reversed within its real positions; padding stays behind."""
     place = torch.arange(x.shape[1], device=x.device)
     mirrored = lengths[:, None] - 1 - place
     index = torch.where(mirrored < 0, place, mirrored)

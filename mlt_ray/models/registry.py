@@ -1,7 +1,10 @@
-"""Every system by its name in study files: the folder `mlt_ray/models/NAME`.
+"""Finds every system by its name in study files: the folder ``mlt_ray/models/NAME``.
 
-Its `values.py` holds the configuration, which needs no torch; its `network.py`, if the system is a
-network, the module that `builds` it. The module is imported when the first one is built.
+``values.py`` in the folder holds the configuration: one subclass of `ModelSpec` with the field
+``system: str = "NAME"``. All of them are imported at once, so they import no torch.
+``network.py`` holds the network, a class with ``@builds(NameSpec)`` above; a system that is
+no network has no such file, but an entry in `mlt_ray.training.fit.FITTERS`. The file is imported
+when the first network is built. `mlt_ray.models.system.System` says what a network must keep to.
 """
 
 import importlib
@@ -24,7 +27,7 @@ _NETWORKS: "dict[type[ModelSpec], Callable[[Any, InputSizes], System]]" = {}
 
 
 def _values(system: str) -> type[ModelSpec]:
-    """The configuration class of a system: the one in its `values.py` that bears its name."""
+    """The configuration class in ``values.py`` whose field `system` is the folder's name."""
     module = importlib.import_module(f"{__package__}.{system}.values")
     found = [
         kind
@@ -45,11 +48,15 @@ SYSTEMS: Mapping[str, type[ModelSpec]] = {
     file.parent.name: _values(file.parent.name)
     for file in sorted(Path(__file__).parent.glob("*/values.py"))
 }
-"""Configuration classes by the name of their system."""
+"""Configuration classes by the name of their system, in alphabetical order."""
 
 
 def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
-    """The configuration that `values` describe; its class follows from their key ``system``."""
+    """The configuration in `values`; their key ``system`` decides its class.
+
+    `UserError` for a missing or unknown system, an unknown key or a value out of bounds; it begins
+    with `where`.
+    """
     if "system" not in values:
         raise UserError(f"{where}: key system is missing; known: {', '.join(SYSTEMS)}")
     name = values["system"]
@@ -59,9 +66,9 @@ def parse_model(values: Mapping[str, Any], where: str) -> ModelSpec:
 
 
 def builds(values: type[ModelSpec]) -> Callable[[Network], Network]:
-    """Decorator: registers a network as what configurations of class `values` build.
+    """Decorator of a network: configurations of class `values` build it.
 
-    The network is called with the configuration and the `InputSizes`.
+    It is called as ``Network(spec, sizes)``, with such a configuration and the `InputSizes`.
     """
 
     def register(network: Network) -> Network:
@@ -72,7 +79,7 @@ def builds(values: type[ModelSpec]) -> Callable[[Network], Network]:
 
 
 def build_model(spec: ModelSpec, sizes: "InputSizes") -> "System":
-    """A freshly initialised module; its weights come from torch's global generator.
+    """A new network on the current default device, its weights drawn by torch's global generator.
 
     `ValueError` for a system that is no network.
     """
@@ -83,7 +90,7 @@ def build_model(spec: ModelSpec, sizes: "InputSizes") -> "System":
 
 
 def is_network(spec: ModelSpec) -> bool:
-    """True if the system has a module to build, which is trained step by step."""
+    """True if the system is a network, which is trained step by step."""
     return importlib.util.find_spec(_network_module(spec)) is not None
 
 

@@ -1,4 +1,7 @@
-"""What the training loop asks of every system."""
+"""The base class of every network, and what a network must keep to.
+
+Shapes: B utterances.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,11 +10,50 @@ from mlt_ray.batch import NO_LABEL, Batch
 
 
 class System(nn.Module):
-    """A module whose `forward` gives the logits of a batch, (B, 4) in the order of `CLASSES`."""
+    """Base of every network: from a batch to the logits of its utterances.
+
+    A system NAME is the folder ``mlt_ray/models/NAME`` and the test ``tests/models/test_NAME.py``;
+    nothing else lists it (`mlt_ray.models.registry` finds the folder).
+
+    - ``values.py`` holds its configuration, a frozen subclass of `ModelSpec` with
+      ``system: str = "NAME"``. Every field is part of the run's digest. It imports no torch.
+    - ``network.py`` holds its network, a subclass of this class with ``@builds(NameSpec)`` above.
+
+    **Constructor.** The network is called as ``Network(spec, sizes)``: the configuration, and the
+    `InputSizes` of the fold (values a frame, vocabularies, word vectors, width of each extra). It
+    draws its weights from torch's global generator, which the caller has seeded, in float32. It
+    names no device: the caller chooses it.
+
+    **forward(batch)** gives (B, number of classes) logits, in the order of `CLASSES`: the last
+    layer has ``len(CLASSES)`` outputs and no softmax. `Batch` has frames, words and phonemes,
+    their true lengths and masks, and in `extras` any further inputs that the configuration asks
+    for; the network reads what it needs.
+
+    **Padding** must not change an utterance's logits, and neither may the other utterances of the
+    batch: mask it in attention, pooling and means, and read `num_frames` and `num_words` for the
+    last state of a sequence. Use no batch norm.
+
+    **Dropout** is `mlt_ray.models.dropout.Dropout`, never ``nn.Dropout`` or the ``dropout`` of
+    torch's recurrent and transformer layers. Its masks follow from the run, step and utterance, so
+    that a run gives the same numbers alone, in a pack and after a resume. The training loop sets
+    its keys.
+
+    **Packs.** A configuration whose `can_be_packed` is True is trained with other runs under
+    `torch.vmap`. Its forward pass may then have no step that depends on values of tensors (no
+    ``.item()``, no ``if`` on a tensor), all its weights must be trained, it may have no recurrent
+    layer of torch, and its loss must leave out utterances with `NO_LABEL`. `mlt_ray.models.flat`
+    replaces its layers and supports linear layers and ``Conv1d`` with a bias, convolutions with
+    padding ``same``, and layer norm over the last axis. The default is False: runs are then trained
+    one by one.
+
+    The test file subclasses ``SystemChecks`` of ``tests/models/checks.py``, which checks most of
+    this.
+    """
 
     def loss(self, batch: Batch) -> Tensor:
-        """The mean of the utterances' losses: cross entropy, unless a system has another.
+        """() mean loss of the batch's utterances: cross entropy (equation 4) by default.
 
-        Equation 4. A mean over utterances lets a batch be shared out among processes.
+        Another loss must be a mean over utterances too, so that several processes can share a
+        batch. Utterances with `NO_LABEL` do not count.
         """
         return F.cross_entropy(self(batch), batch.labels, ignore_index=NO_LABEL)

@@ -18,7 +18,7 @@ from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
 from mlt_ray.training.finish import FinishedRun
-from mlt_ray.training.fit import fit
+from mlt_ray.training.fit import fit_runs
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.packs.replay import cuda_graphs
 
@@ -39,7 +39,7 @@ def compute(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     recorded = job.resources.cuda_graphs and device.type == "cuda"
     try:
-        results = fit(
+        results = fit_runs(
             runs,
             [fold_data(run, job.store) for run in runs],
             device=device,
@@ -47,7 +47,7 @@ def compute(
             on_epoch=messages.add,
             stop=lambda run: is_lost(run) or ray.get(board.is_stopping.remote(run.digest)),
             group=group,
-            record=cuda_graphs() if recorded else None,
+            recorder=cuda_graphs() if recorded else None,
         )
         return {
             run.digest: write(store, result, group)

@@ -138,7 +138,7 @@ class CrossValidationSearch:
         configuration = self._by_cell[run.digest]
         if configuration.state is not State.RUNNING or not self._curves.is_poor(run, epochs):
             return ()
-        return self._prune(configuration, f"fold {run.fold}, seed {run.seed}: learning curve")
+        return self._prune(configuration, f"{run}: learning curve")
 
     def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
         """A cell has ended; returns the configuration's other runs if it is pruned by that."""

@@ -1,4 +1,4 @@
-"""Adam for one run's weights, and for a pack's, where each run has its own number of steps.
+"""Adam for the weights of one run, and gradient clipping for the weights of several.
 
 Shapes: R runs.
 """
@@ -16,10 +16,10 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 class Adam:
-    """The optimiser of one run's weights; equals `torch.optim.Adam`, fused, to the bit.
+    """The optimiser of one run's weights; equals `torch.optim.Adam` with ``fused``, to the bit.
 
-    By torch's own fused step: the class of torch imports torch's compiler for what it decorates,
-    which takes every worker a second, and counts the steps of each weight in a tensor of its own.
+    It calls the same fused step. Torch's class would import torch's compiler, which takes a second
+    in every worker, and keep the step count of each weight in a tensor of its own.
     """
 
     def __init__(self, weights: Iterable[nn.Parameter], spec: TrainingSpec) -> None:
@@ -39,13 +39,13 @@ class Adam:
         self._steps.fill_(float(number))
 
     def zero_grad(self) -> None:
-        """Forget the gradient."""
+        """Remove the gradients."""
         for weight in self.weights:
             weight.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """One step of every weight that has a gradient."""
+        """Take one step with every weight that has a gradient."""
         everything = zip(self.weights, self.means, self.squares, self._steps.unbind(), strict=True)
         given = [(w, w.grad, *state) for w, *state in everything if w.grad is not None]
         weights, gradients, means, squares, steps = map(list, zip(*given, strict=True))
@@ -56,7 +56,7 @@ class Adam:
         fused_step(weights, gradients, means, squares, steps, self._spec)
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, for `torch.save`."""
+        """The state that a resumed run needs, for `torch.save`."""
         return {"means": self.means, "squares": self.squares, "steps": self._steps}
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ def fused_step(
     steps: list[Tensor],
     spec: TrainingSpec,
 ) -> None:
-    """One step of Adam in place, torch's own; `steps` count this one already."""
+    """Torch's fused step of Adam, in place. `steps` already count this step."""
     torch._fused_adam_(
         weights,
         gradients,
@@ -94,7 +94,7 @@ def fused_step(
 
 
 def clip(gradients: Sequence[Tensor], spec: TrainingSpec) -> Sequence[Tensor]:
-    """(R, …) gradients, each run's clipped as `torch.nn.utils` clips it, norm before value."""
+    """(R, …) gradients of R runs, each run's clipped as by `torch.nn.utils`: norm, then value."""
     if spec.clip_norm is not None:
         flat = (gradient.reshape(len(gradient), -1) for gradient in gradients)
         norms = torch.stack([torch.linalg.vector_norm(x, dim=1) for x in flat])

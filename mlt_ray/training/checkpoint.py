@@ -1,4 +1,4 @@
-"""The state of unfinished runs on disk, written at most every few seconds."""
+"""Checkpoint files of unfinished runs."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from mlt_ray.storage.files import replacing
 from mlt_ray.training.learner import Learner
 
 INTERVAL_S = 20.0
-"""Least time between two checkpoints: what a crash can cost, against the time to write them."""
+"""Least time between two checkpoints. Longer loses more in a crash, shorter writes more."""
 
 
 class Checkpoint:
-    """One run's checkpoint file; `written` is called with it whenever it has been written."""
+    """The checkpoint file of one run; `written` is called with its path after every write."""
 
     def __init__(
         self,
@@ -28,17 +28,17 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def save(self, learner: Learner, at_once: bool = False) -> None:
-        """Write the learner's state if the last time is long enough ago, or `at_once`."""
+        """Write the learner's state if the last write is `interval_s` ago, or `at_once`."""
         if not at_once and time.monotonic() - self._written < self.interval_s:
             return
-        # To an open file: of a path, torch's error would not say that the disk is full.
+        # To an open file: torch's error for a path would not say that the disk is full.
         with replacing(self.path) as temporary, temporary.open("wb") as file:
             torch.save(learner.state(), file)
         self.written(self.path)
         self._written = time.monotonic()
 
     def resume(self, learner: Learner) -> None:
-        """Let the learner go on from the file, where there is one."""
+        """Load the file into the learner if there is one."""
         if self.path.exists():
             learner.load_state(
                 torch.load(self.path, map_location=learner.device, weights_only=True)

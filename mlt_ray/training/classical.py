@@ -1,12 +1,12 @@
-"""Classical systems: fitted on train by scikit-learn, calibrated on dev, test read once.
+"""Fits classical systems: on train by scikit-learn, calibrated on dev, test read once.
 
-What is chosen on dev, where the epoch of a network is chosen too, are the temperature of each
-classifier's probabilities and, where asked for, the weights of a fusion. So a dev loss is a little
-better than it should be; dev WA is not, except that of a fusion.
+Dev chooses the temperature of each classifier's probabilities and the weights of a weighted fusion,
+as it chooses the epoch of a network. So the dev loss is slightly too good; dev WA is not, except
+that of a weighted fusion.
 
-Nothing is drawn at random: the same fold gives the same numbers under every seed.
+Nothing is drawn at random: the same fold gives the same numbers with every seed.
 
-Shapes: N utterances, 4 classes in the order of `CLASSES`; every fold's training part has all.
+Shapes: N utterances, 4 classes in the order of `CLASSES`, all of which every training part has.
 """
 
 import dataclasses
@@ -28,10 +28,10 @@ from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier
 from mlt_ray.training.finish import FinishedRun, environment, finished_run, milliseconds
 
 TEMPERATURES: Final = (0.01, 100.0)
-"""Bounds of T: a dev part without an error would have it at 0."""
+"""Bounds of a temperature: without them, a dev part without an error would give 0."""
 
 NUM_WEIGHTS: Final = 21
-"""Weights that are tried for a weighted fusion: 0, 0.05, …, 1."""
+"""Number of weights that a weighted fusion tries: 0, 0.05, …, 1."""
 
 MAX_ITERATIONS: Final = 1000
 
@@ -53,7 +53,7 @@ def _logistic_regression(spec: ClassicalSpec) -> list[Any]:
 def _word_regression(spec: ClassicalSpec) -> list[Any]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # The documents are tokens with spaces between: words, punctuation and tags alike.
+    # A document is words, punctuation and tags with spaces between.
     weighing = TfidfVectorizer(token_pattern=r"\S+", lowercase=False, ngram_range=(1, spec.ngrams))
     return [weighing, *_logistic_regression(spec)]
 
@@ -67,17 +67,17 @@ def _documents(data: FoldData, part: str, run: Run) -> list[str]:
     return [" ".join(tokenize(text)[: run.spec.features.max_words]) for text in texts]
 
 
-class Kind(NamedTuple):
-    """One kind of input: the steps of a pipeline for it, and how to read a part of a fold."""
+class ClassifierKind(NamedTuple):
+    """A kind of classifier: the steps of its pipeline, and how it reads its inputs of a part."""
 
     steps: Callable[[ClassicalSpec], list[Any]]
     read: Callable[[FoldData, str, Run], Any]
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "egemaps": Kind(_support_vector_machine, _vectors("egemaps")),
-    "tfidf": Kind(_word_regression, _documents),
-    "embedding": Kind(_logistic_regression, _vectors("sentence_embedding")),
+CLASSIFIER_KINDS: Final[Mapping[str, ClassifierKind]] = {
+    "egemaps": ClassifierKind(_support_vector_machine, _vectors("egemaps")),
+    "tfidf": ClassifierKind(_word_regression, _documents),
+    "embedding": ClassifierKind(_logistic_regression, _vectors("sentence_embedding")),
 }
 
 
@@ -90,9 +90,9 @@ def train(
 ) -> list[FinishedRun | RunFailed]:
     """Fit runs one after the other; `data[i]` is the fold of `runs[i]`.
 
-    A run is one epoch. The other options of `mlt_ray.training.loop.train` (device, checkpoints,
-    …) are taken and do not matter: a fit takes seconds, on the CPU. A run whose fold cannot be
-    fitted gives a `RunFailed` in its place, and the others go on.
+    A run has one epoch. The other options of `mlt_ray.training.loop.train` (device, checkpoints,
+    …) are accepted and ignored: a fit takes seconds on the CPU. A run that cannot be fitted gives a
+    `RunFailed` in its place, and the others go on.
     """
     results: list[FinishedRun | RunFailed] = []
     for run, fold in zip(runs, data, strict=True):
@@ -108,7 +108,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
     from sklearn.metrics import log_loss
 
     started_ms, started = milliseconds(), time.perf_counter()
-    fitted = fit_classical(run, data)
+    fitted = fit_classifiers(run, data)
     train_part, dev = (predict(fitted, run, data, part) for part in ("train", "dev"))
     losses = [
         float(log_loss(p.labels, p.probabilities, labels=range(len(CLASSES))))
@@ -136,15 +136,15 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
         computed_s=computed_s,
         environment={**environment(torch.device("cpu")), "scikit-learn": __version__},
         weights=fitted.to_bytes(),
-        inputs={},  # what the fold fitted is part of the pipelines
+        inputs={},  # the pipelines hold what they fitted
         weights_file=WEIGHTS_FILE,
     )
 
 
-def fit_classical(run: Run, data: FoldData) -> Classical:
-    """Fit a run's classifiers on train, and their temperatures and weights on dev.
+def fit_classifiers(run: Run, data: FoldData) -> Classical:
+    """Fit a run's classifiers on train, then their temperatures and fusion weights on dev.
 
-    `RunFailed` where an input is not finite.
+    `RunFailed` if an input is not finite.
     """
     from sklearn.pipeline import make_pipeline
 
@@ -154,7 +154,7 @@ def fit_classical(run: Run, data: FoldData) -> Classical:
     labels, dev_labels = data.labels("train"), data.labels("dev")
     classifiers = []
     for kind in spec.inputs:
-        pipeline = make_pipeline(*KINDS[kind].steps(spec))
+        pipeline = make_pipeline(*CLASSIFIER_KINDS[kind].steps(spec))
         pipeline.fit(_read(kind, run, data, "train"), labels)
         values = pipeline.decision_function(_read(kind, run, data, "dev"))
         temperature = best_temperature(values, dev_labels)
@@ -169,7 +169,7 @@ def fit_classical(run: Run, data: FoldData) -> Classical:
 
 
 def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictions:
-    """Predictions for a part in its own order."""
+    """Predictions for a part, in the part's order."""
     inputs = {c.kind: _read(c.kind, run, data, part) for c in fitted.classifiers}
     return Predictions(
         utterances=tuple(data.corpus.utterances[i].id for i in data.parts[part]),
@@ -179,18 +179,16 @@ def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictio
 
 
 def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
-    inputs = KINDS[kind].read(data, part, run)
+    inputs = CLASSIFIER_KINDS[kind].read(data, part, run)
     if isinstance(inputs, np.ndarray) and not np.isfinite(inputs).all():
         bad = int(np.flatnonzero(~np.isfinite(inputs).all(axis=1))[0])
         name = data.corpus.utterances[data.parts[part][bad]].id
-        raise RunFailed(
-            f"fold {run.fold}, seed {run.seed}: {kind} of utterance {name} is not finite"
-        )
+        raise RunFailed(f"{run}: {kind} of utterance {name} is not finite")
     return inputs
 
 
 def best_temperature(values: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature, within `TEMPERATURES`, at which (N, 4) values have the least log loss."""
+    """The temperature within `TEMPERATURES` with the least log loss of (N, 4) decision values."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
@@ -203,7 +201,10 @@ def best_temperature(values: np.ndarray, labels: np.ndarray) -> float:
 
 
 def best_weight(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
-    """The first's weight in the mean of two (N, 4) with the best WA, of equals the most even."""
+    """The weight of `first`, in the weighted mean of two (N, 4) probabilities, with the best WA.
+
+    Of equally good weights, the one nearest to 0.5.
+    """
 
     def rank(weight: float) -> tuple[float, float]:
         mean = weight * first + (1 - weight) * second

@@ -1,10 +1,11 @@
-"""Fitted classifiers with probabilities, their mean, and how both are kept in a file.
+"""Fitted classifiers, their probabilities, and the file that keeps them.
 
-A classifier gives a decision value a class, and the softmax of ``values / T`` its probabilities:
-temperature scaling (Guo et al., 2017). Whatever T is, the most probable class is the classifier's
-own; other calibrations of a support vector machine can prefer another one.
+A classifier gives a decision value for each class. Its probabilities are the softmax of
+``values / T`` with a temperature T (temperature scaling, Guo et al., 2017). Any T leaves the most
+probable class as the classifier chose it; other calibrations of a support vector machine can
+change it.
 
-Shapes: N utterances, 4 classes in the order of `CLASSES`, all of which were seen in the fit.
+Shapes: N utterances, 4 classes in the order of `CLASSES`, all of which the training part had.
 """
 
 import zipfile
@@ -15,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 WEIGHTS_FILE: Final = "classical.skops"
-"""What `Classical.to_bytes` is called in a run's folder."""
+"""Name of the file in a run's folder with the content `Classical.to_bytes`."""
 
 _FITTED: Final = (
     "mean_",
@@ -50,7 +51,7 @@ class Classifier:
 
 @dataclass(frozen=True, kw_only=True)
 class Classical:
-    """All that a run has fitted: its classifiers, and their weights, which sum to 1."""
+    """The fitted classifiers of a run, and their weights, which sum to 1."""
 
     classifiers: tuple[Classifier, ...]
     weights: tuple[float, ...]
@@ -62,19 +63,20 @@ class Classical:
 
     @property
     def num_parameters(self) -> int:
-        """Fitted numbers that a prediction reads.
+        """The number of fitted values that a prediction reads.
 
-        Means and deviations, inverse document frequencies, coefficients, intercepts and support
-        vectors; and of a fusion the weights but one, which follows from the others.
+        These are means and deviations, inverse document frequencies, coefficients, intercepts,
+        support vectors and temperatures, and the weights of a fusion except one, which follows from
+        the others.
         """
         steps = [step for c in self.classifiers for _, step in c.pipeline.steps]
         sizes = [np.size(getattr(s, name)) for s in steps for name in _FITTED if hasattr(s, name)]
         return sum(sizes) + len(self.classifiers) + len(self.weights) - 1
 
     def to_bytes(self) -> bytes:
-        """Content of a file that `from_bytes` reads: data and no code.
+        """The content of a file that `from_bytes` reads; it holds data and no code.
 
-        The same fit need not give the same bytes, since the format numbers what it holds anew.
+        Two writes of the same fit can differ in their bytes: the format numbers its objects anew.
         """
         from skops import io
 
@@ -88,7 +90,7 @@ class Classical:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Classical":
-        """What `to_bytes` wrote; it is refused if it holds more than scikit-learn's own types."""
+        """Read the content that `to_bytes` gave; types other than scikit-learn's are refused."""
         from skops import io
 
         values = io.loads(content)

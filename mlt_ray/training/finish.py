@@ -1,4 +1,4 @@
-"""What a run leaves for the store once it is trained, however it was trained."""
+"""The result of a finished run, which goes into the store; networks and classical systems alike."""
 
 import dataclasses
 import platform
@@ -16,7 +16,7 @@ from mlt_ray.storage.report import Epoch, Predictions, RunReport
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """What a run leaves for the store; `weights_file` is what its weights are called there."""
+    """The result of a run for the store; `weights_file` is the name of the file of `weights`."""
 
     report: RunReport
     predictions: Mapping[str, Predictions]
@@ -40,10 +40,10 @@ def finished_run(
     inputs: dict[str, Any],
     weights_file: str = "weights.pt",
 ) -> FinishedRun:
-    """The report of a run that ends now, with its scores, and what is stored beside it.
+    """The result of a run that ends now, with its report and scores.
 
-    `predictions` are those for dev and test, by part; `inputs` is what the fold fitted on its
-    training part.
+    `predictions` are those for dev and test, by part. `inputs` are the values that the fold fitted
+    on its training part.
     """
     report = RunReport(
         digest=run.digest,
@@ -70,7 +70,7 @@ def finished_run(
 
 
 def environment(device: torch.device) -> dict[str, str]:
-    """Versions and hardware that a number came from."""
+    """Versions and hardware that a run was computed with."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "mlt_ray": mlt_ray.__version__,
@@ -82,5 +82,5 @@ def environment(device: torch.device) -> dict[str, str]:
 
 
 def milliseconds() -> int:
-    """Unix time."""
+    """The Unix time in milliseconds."""
     return int(time.time() * 1000)

@@ -1,4 +1,4 @@
-"""One way to fit any runs: how they are fitted follows from their system."""
+"""Trains or fits any runs, whatever their system."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,20 +9,20 @@ from mlt_ray.spec import Run
 from mlt_ray.training import classical, loop
 from mlt_ray.training.finish import FinishedRun
 
-FITS: Mapping[str, Callable[..., Sequence[FinishedRun | RunFailed]]] = {
+FITTERS: Mapping[str, Callable[..., Sequence[FinishedRun | RunFailed]]] = {
     "classical": classical.train
 }
-"""How the systems are fitted that are no networks; networks are trained by the loop."""
+"""The function that fits each system that is no network. Networks are trained by the loop."""
 
 
-def fit(
+def fit_runs(
     runs: Sequence[Run], data: Sequence[FoldData], **options: Any
 ) -> Sequence[FinishedRun | RunFailed | RunStopped]:
-    """Fit runs of one system; `data[i]` is the fold of `runs[i]`. The result keeps their order.
+    """Fit runs of one system; `data[i]` is the fold of `runs[i]`. The results keep their order.
 
     `options` are those of `mlt_ray.training.loop.train`.
     """
     systems = {run.spec.model.system for run in runs}
     if len(systems) != 1:
         raise ValueError(f"the runs of a pack share one system, got {sorted(systems)}")
-    return FITS.get(systems.pop(), loop.train)(runs, data, **options)
+    return FITTERS.get(systems.pop(), loop.train)(runs, data, **options)

@@ -1,6 +1,7 @@
-"""Processes that train one run together, each with its share of every batch.
+"""Processes that train one run together: each computes some utterances of every batch.
 
-The group is torch.distributed's own, initialised by whoever started the processes (gloo or nccl).
+Whoever starts the processes initialises torch.distributed (gloo or nccl), which connects them.
+
 Shapes: B utterances of the whole batch, N processes.
 """
 
@@ -21,20 +22,20 @@ from mlt_ray.models.system import System
 T = TypeVar("T")
 
 
-class Share(NamedTuple):
-    """One process's part of a batch.
+class SubBatch(NamedTuple):
+    """The utterances of a batch that one process computes.
 
-    `size` utterances of it are its own. A process that gets none takes part with one utterance of
-    the batch, all the same, and a `size` of 0: gradients are reduced by all processes or by none.
+    A process that gets none computes one utterance of the batch all the same, and its `size` of 0
+    gives it no weight: all processes must take part when gradients are averaged.
     """
 
     indices: np.ndarray  # at least one index in the corpus
-    size: int
+    size: int  # how many of them count
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """This process's place in the group; alone unless told otherwise."""
+    """This process's place in the group; by default it is alone."""
 
     rank: int = 0
     size: int = 1
@@ -46,37 +47,42 @@ class Group:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes, reports and decides for all."""
+        """True for the one process that writes, reports and decides for all."""
         return self.rank == 0
 
-    def share(self, indices: np.ndarray) -> Share:
-        """Every N-th utterance of (B,) indices, from the rank on."""
+    def sub_batch(self, indices: np.ndarray) -> SubBatch:
+        """This process's utterances of a batch: every N-th of (B,) indices, from its rank on."""
         own = indices[self.rank :: self.size]
-        return Share(own if len(own) else indices[:1], len(own))
+        return SubBatch(own if len(own) else indices[:1], len(own))
 
     def every_nth(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's part of work that can be shared out in whole pieces."""
+        """This process's items: every N-th, from its rank on; there may be none."""
         return items[self.rank :: self.size]
 
-    def weight(self, size: int, batch_size: int) -> float:
-        """What the mean loss of `size` utterances is multiplied by, so that the gradients' mean
-        over all processes is the gradient of the whole batch's mean loss: N · size / B.
+    def loss_weight(self, size: int, batch_size: int) -> float:
+        """The factor N · size / B for the mean loss of `size` utterances of a batch of B.
+
+        With it, the mean of the gradients over the processes is the gradient of the mean loss of
+        the whole batch.
         """
         return self.size * size / batch_size
 
-    def reducing(
+    def averaging_gradients(
         self, loss: Callable[[Batch], Tensor], is_last: bool
     ) -> contextlib.AbstractContextManager[None]:
-        """Gradients inside the block are averaged over the processes with the last piece's."""
+        """Context of the backward pass of one piece of a batch.
+
+        Gradients add up over the pieces. The last piece averages the sums over the processes.
+        """
         if isinstance(loss, DistributedDataParallel) and not is_last:
             return loss.no_sync()
         return contextlib.nullcontext()
 
-    def spread(self, loss: "Loss") -> Callable[[Batch], Tensor]:
-        """The loss, with gradients that are averaged over the processes as they are computed."""
+    def across_processes(self, loss: "Loss") -> Callable[[Batch], Tensor]:
+        """The loss in a form whose backward pass averages the gradients over the processes."""
         if self.size == 1:
             return loss
-        # Buffers are frozen inputs, the same in every process.
+        # No buffers are sent: they are frozen inputs, the same in every process.
         return DistributedDataParallel(loss, broadcast_buffers=False)
 
     def sum(self, values: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ class Group:
         return values
 
     def agree(self, value: T, device: torch.device) -> T:
-        """What the leading process has, in every process; `device` carries it."""
+        """The leading process's value, in every process; it is sent through `device`."""
         if self.size == 1:
             return value
         box = [value]
@@ -99,7 +105,7 @@ ALONE = Group()
 
 
 class Loss(nn.Module):
-    """A system's loss as a forward pass, which is what torch spreads over processes."""
+    """A system's loss as a forward pass: `DistributedDataParallel` wraps a forward pass only."""
 
     def __init__(self, system: System) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The state of one run while it is trained: model, optimiser, learning curve, best weights."""
+"""Trains one run: takes its steps and holds its model, optimiser, curve and best weights."""
 
 import copy
 import hashlib
@@ -27,8 +27,8 @@ from mlt_ray.training.precision import casting
 
 
 @dataclass(kw_only=True)
-class Progress:
-    """How far a run has come; everything but the tensors is plain, so that it can be saved."""
+class RunProgress:
+    """The learning curve of a run so far, and its best epoch and weights."""
 
     curve: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
@@ -40,9 +40,9 @@ class Progress:
 class Learner:
     """Trains one run, epoch by epoch, and keeps the weights of the best dev WA.
 
-    Whatever is drawn at random is a function of (seed, fold, what, epoch or step), never of what
-    was drawn before: a run that is resumed at an epoch equals one that never stopped. The
-    processes of a group have a learner of the run each, all in the same state.
+    Every random draw is seeded anew from seed, fold, purpose and epoch or step, and never depends
+    on earlier draws. So a run that is resumed at an epoch equals one that never stopped. In a
+    group, every process has its own learner of the run, all in the same state.
     """
 
     def __init__(
@@ -55,35 +55,35 @@ class Learner:
         self.sizes = data.sizes
         torch.manual_seed(seed_of(run, "weights"))
         self.model: System = build_model(run.spec.model, self.sizes).to(device)
-        self.loss = group.spread(Loss(self.model))
+        self.loss = group.across_processes(Loss(self.model))
         trained = (p for p in self.model.parameters() if p.requires_grad)
         self.optimiser = Adam(trained, run.spec.training)
-        self.progress = Progress()
+        self.progress = RunProgress()
         self._losses: list[Tensor] = []
         self._seen = 0
 
     @property
     def epoch(self) -> int:
-        """Epochs that are behind this run."""
+        """The number of epochs trained so far."""
         return len(self.progress.curve)
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch is reached, or dev WA has not risen for `patience` epochs."""
+        """True after `max_epochs`, or if dev WA has not risen for `patience` epochs."""
         training = self.run.spec.training
         waited = self.epoch - self.progress.best_epoch
         return self.epoch >= training.max_epochs or waited >= training.patience
 
     @property
     def num_batches(self) -> int:
-        """Steps of an epoch."""
+        """The number of batches, and so of steps, in an epoch."""
         return math.ceil(len(self.data.parts["train"]) / self.run.spec.training.batch_size)
 
     def order(self, num_batches: int | None = None) -> list[np.ndarray | None]:
-        """The batches of the coming epoch, each as the indices of its utterances.
+        """The batches of the coming epoch, each as the indices of its utterances in the corpus.
 
-        `num_batches` is the most of any run beside this one (by default, this one's own): None
-        stands where those have a batch and this run has none.
+        `num_batches` is the largest number of batches of any run in the pack, by default this run's
+        own. The list is as long as that: None stands at a step where this run has no batch.
         """
         training = self.run.spec.training
         rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
@@ -92,24 +92,24 @@ class Learner:
         return [batches[place] if place < len(batches) else None for place in places]
 
     def step(self, indices: np.ndarray) -> None:
-        """One step of the optimiser, on the next batch of `order`."""
+        """Take one step of the optimiser on the next batch of `order`."""
         if not self.model.training:
             self.model.train()
-        share, training = self.group.share(indices), self.run.spec.training
+        own, training = self.group.sub_batch(indices), self.run.spec.training
         number = len(self._losses)
         self.optimiser.zero_grad()
-        pieces = self.data.pieces(share.indices, TRAINING_PAIRS)
+        pieces = self.data.pieces(own.indices, TRAINING_PAIRS)
         total = torch.zeros((), device=self.device)
         for place, piece in enumerate(pieces, start=1):
             batch = self.data.batch(piece).to(self.device)
             set_dropout_keys(
                 self.model, batch.utterances, self.run.seed, self.run.fold, self.epoch, number
             )
-            size = len(piece) if share.size else 0
-            with self.group.reducing(self.loss, is_last=place == len(pieces)):
+            size = len(piece) if own.size else 0
+            with self.group.averaging_gradients(self.loss, is_last=place == len(pieces)):
                 with casting(training.precision, self.device):
                     loss = self.loss(batch)
-                (loss * self.group.weight(size, len(indices))).backward()
+                (loss * self.group.loss_weight(size, len(indices))).backward()
             total += loss.detach() * size
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
@@ -119,14 +119,14 @@ class Learner:
         self.add_losses(total, len(indices))
 
     def add_losses(self, total: Tensor, num_utterances: int) -> None:
-        """Count the () sum of utterances' losses in the epoch's mean."""
+        """Add the () sum of the losses of `num_utterances` to the mean loss of the epoch."""
         self._losses.append(total)
         self._seen += num_utterances
 
     def close_epoch(self, dev_logits: Tensor) -> Epoch:
-        """Score dev, add to the curve, keep the weights if dev WA is a new best.
+        """Score dev, add an epoch to the curve, and keep the weights if dev WA is a new best.
 
-        Raises `RunFailed` where the epoch's loss is not finite.
+        Raises `RunFailed` if the loss of the epoch is not finite.
         """
         train_loss = float(self.group.sum(torch.stack(self._losses).sum())) / self._seen
         self._losses, self._seen = [], 0
@@ -143,11 +143,11 @@ class Learner:
             ended_ms=milliseconds(),
         )
         entry = self.group.agree(entry, self.device)
-        # The weights of the epoch's last step are seen by dev alone.
+        # The dev loss counts too: only dev is computed with the weights of the last step.
         loss = entry.train_loss + entry.dev_loss
         if not np.isfinite(loss):
             raise RunFailed(
-                f"fold {self.run.fold}, seed {self.run.seed}: the loss is {loss} in epoch "
+                f"{self.run}: the loss is {loss} in epoch "
                 f"{number}; lower training.learning_rate or set training.clip_norm"
             )
         self.progress.curve.append(entry)
@@ -158,10 +158,10 @@ class Learner:
 
     @torch.no_grad()
     def logits(self, part: str) -> Tensor:
-        """(N, 4) logits of a part in its own order, on the CPU."""
+        """(N, 4) logits of a part, in the part's order, on the CPU."""
         self.model.eval()
         row = {utterance: n for n, utterance in enumerate(self.data.parts[part])}
-        # Each process fills its rows; the others' are zero, so that a sum puts them together.
+        # Each process fills the rows of its batches. The others stay zero, so the sum has all rows.
         found = torch.zeros(len(row), len(CLASSES), device=self.device)
         for indices in self.group.every_nth(self.data.evaluation_order(part)):
             batch = self.data.batch(indices).to(self.device)
@@ -171,7 +171,7 @@ class Learner:
         return self.group.sum(found).cpu()
 
     def predictions(self, part: str, logits: Tensor) -> tuple[Predictions, float]:
-        """What (N, 4) logits of a part say of it, and their mean cross entropy."""
+        """The predictions that (N, 4) logits of a part give, and their mean cross entropy."""
         labels = self.data.labels(part)
         predictions = Predictions(
             utterances=tuple(self.data.corpus.utterances[i].id for i in self.data.parts[part]),
@@ -185,7 +185,7 @@ class Learner:
         self.model.load_state_dict(self.progress.best_weights)
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, for `torch.save`."""
+        """The state that a resumed run needs, for `torch.save`."""
         return {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state(),
@@ -200,7 +200,7 @@ class Learner:
         """Go on from what `state` returned."""
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state(state["optimiser"])
-        self.progress = Progress(
+        self.progress = RunProgress(
             curve=[Epoch(**e) for e in state["curve"]],
             best_epoch=state["best_epoch"],
             best_weights=state["best_weights"],
@@ -210,6 +210,6 @@ class Learner:
 
 
 def seed_of(run: Run, *what: object) -> int:
-    """A 63-bit seed for one purpose of one run."""
+    """A 63-bit seed for one purpose of one run, from the run's seed, its fold and `what`."""
     text = "/".join(map(str, (run.seed, run.fold, *what)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

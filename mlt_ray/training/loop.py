@@ -1,7 +1,12 @@
-"""The training loop: fit a pack of runs, choose each run's epoch on dev, read test once.
+"""The training loop: trains a pack of runs, chooses each run's epoch on dev, reads test once.
 
-A pack is a list of runs that share a RunSpec. Its runs take their steps side by side, in one call
-where their system can, and each keeps its own data order, early stopping and best weights.
+A pack is a list of runs with the same RunSpec. Each run keeps its own data order, early stopping
+and best weights.
+
+The loop over epochs is the same for all runs, and there are two ways to take a step. `OneByOne`
+calls `Learner.step` of each run, with `Adam`. `PackTrainer` takes the step of all runs in one
+call, with `PackAdam`; the system must allow it. They are two implementations of the same
+arithmetic, and tests hold them equal (``tests/training/packs``): change both or neither.
 """
 
 import contextlib
@@ -22,13 +27,13 @@ from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.finish import FinishedRun, environment, finished_run
 from mlt_ray.training.group import ALONE, Group
 from mlt_ray.training.learner import Learner
-from mlt_ray.training.packs.replay import Record
+from mlt_ray.training.packs.replay import Recorder
 from mlt_ray.training.packs.trainer import PackTrainer, steps_of_epoch
 from mlt_ray.training.precision import products
 
 
 def never(run: Run) -> bool:
-    """Lets every run go on."""
+    """The default of `stop`: no run is stopped."""
     return False
 
 
@@ -41,22 +46,22 @@ def train(
     on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
     stop: Callable[[Run], bool] = never,
     group: Group = ALONE,
-    record: Record | None = None,
+    recorder: Recorder | None = None,
 ) -> list[FinishedRun | RunFailed | RunStopped]:
     """Train a pack; `data[i]` is the fold of `runs[i]`. The result keeps the order of `runs`.
 
-    After every epoch, `on_epoch` is told of it, and `stop` is asked unless it was the run's last.
-    A run that is to stop writes its checkpoint at once and gives a `RunStopped` in its place; a
-    later call goes on from there. A run whose loss is not finite gives a `RunFailed`. In both
-    cases the others go on. Same runs, device and thread count give the same bits on a CPU, with
-    or without interruption.
+    `on_epoch` is called after every epoch of a run, and `stop` after every epoch except its last.
+    If `stop` returns True, the run writes its checkpoint at once and gives a `RunStopped` in its
+    place; a later call goes on from there. A run whose loss is not finite gives a `RunFailed` in
+    its place. In both cases the others go on. The same runs, device and thread count give the same
+    bits on a CPU, with or without interruption.
 
-    With `record`, a pack's steps are recorded and replayed (`mlt_ray.training.packs.replay`).
+    With a `recorder`, a pack's steps are recorded and replayed (`mlt_ray.training.packs.replay`).
 
-    The processes of a `group` train one run together: each calls with the same run and checkpoint
-    and gets its result. Only the leading one's `stop` is called, only it writes
-    the checkpoint, and its report counts. `UserError` where they see different checkpoints. An
-    exception in one leaves the others waiting: whoever started them must end them.
+    The processes of a `group` train one run together. Each calls this function with the same run
+    and checkpoint, and gets the run's result. Only the leading process calls `stop` and writes the
+    checkpoint, and its report counts. `UserError` if the processes see different checkpoints. After
+    an exception in one process the others wait for ever: whoever started them must end them.
     """
     if len({run.spec for run in runs}) != 1:
         raise ValueError("the runs of a pack share one RunSpec")
@@ -76,11 +81,11 @@ def train(
         side_by_side: OneByOne | PackTrainer = OneByOne([])
         while active := [x for x in learners if not x.finished and x.run.digest not in ended]:
             if side_by_side.learners != active:
-                side_by_side = trainer_for(active, side_by_side, record)
+                side_by_side = trainer_for(active, side_by_side, recorder)
             started = time.perf_counter()
             side_by_side.train_epoch()
             dev = side_by_side.logits("dev")
-            share = (time.perf_counter() - started) / len(active)
+            seconds_each = (time.perf_counter() - started) / len(active)
             for learner, logits in zip(active, dev, strict=True):
                 run, started = learner.run, time.perf_counter()
                 try:
@@ -88,13 +93,11 @@ def train(
                 except RunFailed as failure:
                     ended[run.digest] = failure
                     continue
-                learner.progress.computed_s += share + time.perf_counter() - started
+                learner.progress.computed_s += seconds_each + time.perf_counter() - started
                 on_epoch(run, epoch)
                 stopped = group.leads and not learner.finished and stop(run)
                 if stopped := group.agree(stopped, device):
-                    ended[run.digest] = RunStopped(
-                        f"fold {run.fold}, seed {run.seed}: stopped after epoch {epoch.epoch}"
-                    )
+                    ended[run.digest] = RunStopped(f"{run}: stopped after epoch {epoch.epoch}")
                 checkpoint = saves[run.digest]
                 if group.leads and checkpoint is not None:
                     checkpoint.save(learner, at_once=stopped)
@@ -102,25 +105,25 @@ def train(
 
 
 def check_same_epoch(learner: Learner) -> None:
-    """`UserError`, in all processes of a group, where they are not at the same epoch."""
+    """`UserError` in all processes of a group if they are not at the same epoch."""
     group, own = learner.group, learner.epoch
     leading = group.agree(own, learner.device)
     if float(group.sum(torch.tensor(float(own != leading), device=learner.device))):
         raise UserError(
-            f"fold {learner.run.fold}, seed {learner.run.seed}: expected one checkpoint for all "
+            f"{learner.run}: expected one checkpoint for all "
             f"processes of the run, got epoch {own} where the first process has {leading}; put "
             "the store where every machine sees it"
         )
 
 
 class OneByOne:
-    """Learners that take their steps side by side, one after another."""
+    """Trains learners epoch by epoch; at every step, they take their steps one after another."""
 
     def __init__(self, learners: Sequence[Learner]) -> None:
         self.learners = learners
 
     def train_epoch(self) -> None:
-        """One epoch of every learner, step beside step."""
+        """Train every learner for one epoch."""
         for batches in steps_of_epoch(self.learners):
             for learner, indices in zip(self.learners, batches, strict=True):
                 if indices is not None:
@@ -132,18 +135,18 @@ class OneByOne:
 
 
 def trainer_for(
-    learners: Sequence[Learner], former: OneByOne | PackTrainer, record: Record | None
+    learners: Sequence[Learner], former: OneByOne | PackTrainer, recorder: Recorder | None
 ) -> OneByOne | PackTrainer:
-    """The fastest way to train learners side by side, when they have left the `former` ones."""
+    """The fastest trainer of these learners; `former` trained them, and others, until now."""
     if len(learners) == 1 or not learners[0].run.spec.model.can_be_packed:
         return OneByOne(learners)
     if isinstance(former, PackTrainer):
         return former.only(learners)
-    return PackTrainer(learners, record)
+    return PackTrainer(learners, recorder)
 
 
 def finish(learner: Learner) -> FinishedRun:
-    """Score dev and test with the best weights: the only place where a network's test is read."""
+    """Score dev and test with the best weights. Nothing else reads the test part of a network."""
     learner.use_best_weights()
     progress, weights = learner.progress, io.BytesIO()
     torch.save(progress.best_weights, weights)
@@ -164,14 +167,14 @@ def finish(learner: Learner) -> FinishedRun:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Torch chooses deterministic kernels inside the block, and raises where it has none."""
-    # cuBLAS is deterministic only with a workspace of its own, which it reads when it starts.
+    """Inside the block, torch uses deterministic kernels, and raises if an operation has none."""
+    # cuBLAS is deterministic only with a workspace of fixed size; it reads this when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     filling: Any = torch.utils.deterministic
     before = torch.get_deterministic_debug_mode(), filling.fill_uninitialized_memory
-    # Not by `use_deterministic_algorithms`, which imports torch's compiler: a second a worker.
+    # `use_deterministic_algorithms` would import torch's compiler: a second in every worker.
     torch.set_deterministic_debug_mode("error")
-    # Torch would fill all memory before its first use, against programs that read it unwritten.
+    # Torch would also fill all new memory, for programs that read it before they write it.
     filling.fill_uninitialized_memory = False
     try:
         yield

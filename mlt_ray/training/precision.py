@@ -1,4 +1,4 @@
-"""How exactly a run's products are computed: what `TrainingSpec.precision` says, in torch's terms.
+"""Applies `TrainingSpec.precision`, the precision of matrix products and convolutions, to torch.
 
 Weights, their gradients and the optimiser are float32 in every case.
 """
@@ -13,10 +13,10 @@ from mlt_ray.spec import Precision
 
 @contextlib.contextmanager
 def products(precision: Precision) -> Iterator[None]:
-    """Inside the block, float32 products of a GPU are rounded to TF32 where `precision` says so.
+    """Inside the block, a GPU computes float32 products in TF32 if `precision` is ``tf32``.
 
-    Torch's own setting is for the whole process: products *and* convolutions are set, since
-    cuDNN's convolutions would be TF32 unless told otherwise.
+    Torch has one setting for the whole process. Products *and* convolutions are set, since cuDNN
+    computes convolutions in TF32 by default.
     """
     cudnn = torch.backends.cudnn
     before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
@@ -30,5 +30,5 @@ def products(precision: Precision) -> Iterator[None]:
 
 
 def casting(precision: Precision, device: torch.device) -> torch.autocast:
-    """For one forward pass: products of bfloat16 values, where `precision` says so."""
+    """Context of one forward pass: products are in bfloat16 if `precision` is ``bfloat16``."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

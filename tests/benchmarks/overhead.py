@@ -3,8 +3,8 @@
     python -m tests.benchmarks.overhead --json FILE
 
 The 15 runs of one row of the demo, twice: by `mlt-ray run`, and by a bare Python loop that calls
-`mlt_ray.training.fit.fit` for one run after the other and keeps nothing but the reports. Both have
-the features in a cache, as many processes (`--concurrency`), and one thread in each.
+`mlt_ray.training.fit.fit_runs` for one run after the other and keeps nothing but the reports. Both
+have the features in a cache, as many processes (`--concurrency`), and one thread in each.
 
 Start-up is what happens once a command: the time until the first run begins, and that after the
 last one has ended. The rest, from the first beginning to the last end, grows with the runs, and
@@ -44,7 +44,7 @@ from mlt_ray.errors import RunFailed
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
-from mlt_ray.training.fit import fit
+from mlt_ray.training.fit import fit_runs
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import MLT_RAY, fold_of, open_inputs, read_table
 
@@ -228,7 +228,7 @@ def train_alone(run: Run, location: str) -> RunReport:
     """Train one run on one thread."""
     torch.set_num_threads(1)
     data = fold_of(run, corpus_of(run.spec.corpus, location), Store(location))
-    [finished] = fit([run], [data], device=torch.device("cpu"))
+    [finished] = fit_runs([run], [data], device=torch.device("cpu"))
     if isinstance(finished, RunFailed):
         raise finished
     return finished.report

@@ -79,8 +79,8 @@ def measure_pack(
     if device.type == "cuda":
         train(shortened(runs, 1), data, device=device)
     began = time.perf_counter()
-    record = cuda_graphs() if recorded else None
-    results = train(shortened(runs, epochs), data, device=device, record=record)
+    recorder = cuda_graphs() if recorded else None
+    results = train(shortened(runs, epochs), data, device=device, recorder=recorder)
     wall_s = time.perf_counter() - began
     failed = [r for r in results if isinstance(r, RunFailed)]
     if failed:

@@ -27,7 +27,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
-from mlt_ray.training.fit import fit
+from mlt_ray.training.fit import fit_runs
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
 from tests.benchmarks.inputs import fold_of, open_inputs, read_table
 from tests.benchmarks.packs import Place, apart, memory
@@ -84,7 +84,7 @@ def measure(run: Run, place: Place) -> dict[str, Any]:
     loaded = time.perf_counter()
     one = replace(run, spec=replace(run.spec, training=replace(run.spec.training, max_epochs=1)))
     ends: list[tuple[float, float]] = []
-    [result] = fit([one], [data], device=device, on_epoch=lambda *_: ends.append(clocks()))
+    [result] = fit_runs([one], [data], device=device, on_epoch=lambda *_: ends.append(clocks()))
     if isinstance(result, RunFailed):
         raise result
     report = result.report

@@ -17,7 +17,7 @@ from mlt_ray.labels import CLASSES
 from mlt_ray.spec import ModelSpec, Run
 from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.finish import FinishedRun, environment, milliseconds
-from mlt_ray.training.fit import FITS
+from mlt_ray.training.fit import FITTERS
 
 SYSTEM: Final = "sleeping"
 
@@ -90,4 +90,4 @@ def scores_of(wa: float, ua: float) -> dict[str, Any]:
     return {"wa": wa, "ua": ua, "macro_f1": ua, "confusion": np.eye(4, dtype=int).tolist()}
 
 
-FITS[SYSTEM] = sleep  # type: ignore[index]
+FITTERS[SYSTEM] = sleep  # type: ignore[index]

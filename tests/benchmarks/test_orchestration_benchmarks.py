@@ -15,7 +15,7 @@ from mlt_ray.planning.plan import make_plan
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
-from mlt_ray.training.fit import fit
+from mlt_ray.training.fit import fit_runs
 from tests.benchmarks.inputs import fold_of
 from tests.benchmarks.overhead import Call, Process, Watch, kind_of, mean_gap_ms, train_alone
 from tests.benchmarks.scale import pace, study_of
@@ -40,7 +40,7 @@ def run_of(raw: Any, folder: Path, **values: Any) -> Run:
 def test_the_sleeping_system_leaves_a_report_of_its_run(raw: Any, tmp_path: Path) -> None:
     run = run_of(raw, tmp_path, model=SleepingSpec(sleep_s=0.01))
     heard = []
-    [finished] = fit(
+    [finished] = fit_runs(
         [run],
         [fold_of(run, raw.corpus, Store(tmp_path))],
         device=torch.device("cpu"),
@@ -63,7 +63,9 @@ def test_the_pace_is_the_time_of_a_slot_between_two_ends(
     raw: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_of(raw, tmp_path, model=SleepingSpec())
-    [finished] = fit([run], [fold_of(run, raw.corpus, Store(tmp_path))], device=torch.device("cpu"))
+    [finished] = fit_runs(
+        [run], [fold_of(run, raw.corpus, Store(tmp_path))], device=torch.device("cpu")
+    )
     ends = [replace(finished.report, ended_ms=ms) for ms in (1000, 1050, 1100, 1300)]
     monkeypatch.setattr(Store, "reports", lambda self, digests: ends)
     found = pace(Store(tmp_path), (), slots=2, sleep_s=0.01)

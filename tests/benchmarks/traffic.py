@@ -182,10 +182,12 @@ def count_pack(
 ) -> tuple[FlopCounterMode, Traffic]:
     """The second of a pack's two steps."""
     counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
-    shares = torch.as_tensor(counts, dtype=torch.float32)
+    num_utterances = torch.as_tensor(counts, dtype=torch.float32)
     pack._system.train()
-    taken = pack._each(
-        pack._train_step, steps, {"codes": pack._codes(counts > 0), "shares": shares}
+    taken = pack._each_step(
+        pack._train_step,
+        steps,
+        {"codes": pack._codes(counts > 0), "num_utterances": num_utterances},
     )
     next(taken)
     with FlopCounterMode(display=False) as flop, Traffic() as traffic:

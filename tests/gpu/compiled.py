@@ -17,7 +17,7 @@ from mlt_ray.models.dropout import site_keys
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import deterministic
 from mlt_ray.training.packs.device_batches import batches_for
-from mlt_ray.training.packs.trainer import PackTrainer, common, steps_of_epoch
+from mlt_ray.training.packs.trainer import PackTrainer, common_sizes, steps_of_epoch
 from mlt_ray.training.precision import products
 from tests.gpu.comparing import relative
 from tests.gpu.findings import Findings
@@ -69,7 +69,7 @@ def inputs_of(setting: Setting, made: dict[str, Any], size: int) -> tuple[Any, .
         learners = [Learner(run, data[run.fold], setting.device) for run in runs]
         pack: Any = PackTrainer(learners)
         pack._system.train()
-        resident = batches_for(data, common(learners).num_learned_words, setting.device)
+        resident = batches_for(data, common_sizes(learners).num_learned_words, setting.device)
         steps = steps_of_epoch(learners)
         batches = list(resident.batches(steps[:9], [run.fold for run in runs]))
         batch = sorted(batches, key=lambda b: b["frames"].shape[2])[len(batches) // 2]

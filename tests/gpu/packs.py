@@ -66,13 +66,13 @@ def replayed_equals_taken(setting: Setting, name: str) -> Outcome:
     """Steps that are recorded and replayed, beside steps that are taken."""
     runs = [_long_steps(run) for run in runs_of(setting, name)]
     data = [setting.inputs.fold(run) for run in runs]
-    record = setting.recorder()
+    recorder = setting.recorder()
     taken = train(runs, data, device=setting.device)
-    replayed = train(runs, data, device=setting.device, record=record)
+    replayed = train(runs, data, device=setting.device, recorder=recorder)
     figures = apart(finished(replayed), finished(taken))
-    figures |= {"recorded": record.recorded, "replayed": record.replayed}
+    figures |= {"recorded": recorder.recorded, "replayed": recorder.replayed}
     return Outcome(
-        ok=agree(figures) and record.replayed > record.recorded > 0,
+        ok=agree(figures) and recorder.replayed > recorder.recorded > 0,
         figures=figures,
         tolerance=OTHER_ORDER,
     )
@@ -92,7 +92,7 @@ def same_bits_replayed_twice(setting: Setting, name: str) -> Outcome:
     runs = [_long_steps(run) for run in runs_of(setting, name)]
     data = [setting.inputs.fold(run) for run in runs]
     one, other = (
-        finished(train(runs, data, device=setting.device, record=setting.recorder()))
+        finished(train(runs, data, device=setting.device, recorder=setting.recorder()))
         for _ in range(2)
     )
     figures = apart(one, other)

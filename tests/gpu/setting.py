@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mlt_ray.training.packs.replay import Record, Recording, cuda_graphs
+from mlt_ray.training.packs.replay import Recorder, Recording, cuda_graphs
 from tests.gpu.inputs import Inputs, load
 from tests.training.tapes import WAITING, Tapes
 
@@ -73,9 +73,9 @@ class Setting:
             "gpu_reserved_mib": torch.cuda.max_memory_reserved(self.device) / 2**20,
         }
 
-    def recorder(self) -> "Recorder":
+    def recorder(self) -> "CountingRecorder":
         """CUDA graphs, or the tapes that stand in for them on a CPU."""
-        return Recorder(cuda_graphs() if self.is_gpu else Tapes())
+        return CountingRecorder(cuda_graphs() if self.is_gpu else Tapes())
 
     @contextlib.contextmanager
     def watching(self) -> Iterator["Counter[str]"]:
@@ -121,18 +121,18 @@ def _place() -> str:
     return f"{Path(outer[-1].filename).name}:{outer[-1].lineno}"
 
 
-class Recorder:
+class CountingRecorder:
     """Records by another recorder, and counts recordings, replays and seconds of recording."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self.recorded = self.replayed = 0
         self.seconds = 0.0
 
     def __call__(self, step: Callable[[], None]) -> Recording:
         """Record a step."""
         began = time.perf_counter()
-        replay = self._record(step)
+        replay = self._recorder(step)
         self.seconds += time.perf_counter() - began
         self.recorded += 1
 

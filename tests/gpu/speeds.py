@@ -24,7 +24,7 @@ from tests.benchmarks.plain_loop import train_plainly
 from tests.gpu.findings import Findings
 from tests.gpu.inputs import PAPER_TABLES, ROW, changed, cut, distinct
 from tests.gpu.kernels import profiled, warmed_up
-from tests.gpu.setting import Recorder, Setting
+from tests.gpu.setting import CountingRecorder, Setting
 
 PACKS: Final = (15, 3, 30)
 REPEATS: Final = 3
@@ -136,10 +136,10 @@ def _epochs(
 ) -> dict[str, Any]:
     """Figures of `count` epochs, of so many `utterances` at most, behind those that warm up."""
     data = [_at_most(setting.inputs.fold(run), utterances) for run in runs]
-    record = setting.recorder() if is_recorded else None
+    recorder = setting.recorder() if is_recorded else None
     training = runs[0].spec.training
     with deterministic(), products(training.precision):
-        start_s, beside = setting.timed(lambda: started(setting, runs, data, record))
+        start_s, beside = setting.timed(lambda: started(setting, runs, data, recorder))
         first_s, _ = setting.timed(beside.train_epoch)
         figures: dict[str, Any] = {
             "runs": len(runs),
@@ -147,9 +147,9 @@ def _epochs(
             "start_s": start_s,
             "first_epoch_s": first_s,
         }
-        if record is not None:
+        if recorder is not None:
             figures["recording_epoch_s"], _ = setting.timed(beside.train_epoch)
-            figures |= {"shapes": record.recorded, "record_s": record.seconds}
+            figures |= {"shapes": recorder.recorded, "record_s": recorder.seconds}
         epoch_s = statistics.median(setting.timed(beside.train_epoch)[0] for _ in range(count))
         for _ in range(1 + is_recorded):
             beside.logits("dev")
@@ -174,12 +174,15 @@ def _epochs(
 
 
 def started(
-    setting: Setting, runs: Sequence[Run], data: Sequence[FoldData], record: Recorder | None
+    setting: Setting,
+    runs: Sequence[Run],
+    data: Sequence[FoldData],
+    recorder: CountingRecorder | None,
 ) -> OneByOne | PackTrainer:
     """The runs side by side: alone where it is one that takes its steps, else as a pack."""
     learners = [Learner(r, d, setting.device) for r, d in zip(runs, data, strict=True)]
-    packs = runs[0].spec.model.can_be_packed and (len(runs) > 1 or record is not None)
-    return PackTrainer(learners, record) if packs else OneByOne(learners)
+    packs = runs[0].spec.model.can_be_packed and (len(runs) > 1 or recorder is not None)
+    return PackTrainer(learners, recorder) if packs else OneByOne(learners)
 
 
 def kernels(setting: Setting, runs: Sequence[Run], is_recorded: bool = False) -> dict[str, Any]:
@@ -188,9 +191,9 @@ def kernels(setting: Setting, runs: Sequence[Run], is_recorded: bool = False) ->
     warmed_up(setting.device)
     size = (2 if setting.quick else PROFILED_STEPS) * runs[0].spec.training.batch_size
     data = [cut(setting.inputs.fold(run), size) for run in runs]
-    record = setting.recorder() if is_recorded else None
+    recorder = setting.recorder() if is_recorded else None
     with deterministic(), products(runs[0].spec.training.precision):
-        beside = started(setting, runs, data, record)
+        beside = started(setting, runs, data, recorder)
         for _ in range(1 + is_recorded):
             beside.train_epoch()
         steps = max(x.num_batches for x in beside.learners)

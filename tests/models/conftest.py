@@ -1,13 +1,14 @@
-"""Batches of random utterances for models."""
+"""Batches of random utterances for models. A system's test file may override both fixtures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from mlt_ray.batch import Batch, InputSizes
+from tests.models.batches import SIZES, made_up
 
-FRAME_DIM, NUM_PHONEMES, NUM_LEARNED, NUM_VECTORS, VECTOR_DIM = 11, 17, 7, 13, 3
+pytest.register_assert_rewrite("tests.models.checks")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,39 +18,10 @@ def one_thread() -> None:
 
 @pytest.fixture
 def sizes() -> InputSizes:
-    vectors = torch.randn(NUM_VECTORS, VECTOR_DIM, generator=torch.Generator().manual_seed(3))
-    return InputSizes(
-        frame_dim=FRAME_DIM,
-        num_phonemes=NUM_PHONEMES,
-        num_learned_words=NUM_LEARNED,
-        word_vectors=vectors,
-    )
+    return SIZES
 
 
 @pytest.fixture
 def make_batch() -> Callable[..., Batch]:
     """Random utterances of the given numbers of frames and words."""
-
-    def make(num_frames: Sequence[int], num_words: Sequence[int], seed: int = 0) -> Batch:
-        torch.manual_seed(seed)
-        size, most_words = len(num_frames), max(num_words)
-        frames = torch.zeros(size, max(num_frames), FRAME_DIM)
-        words = torch.zeros(size, most_words, dtype=torch.int64)
-        phonemes = torch.zeros(size, most_words, 5, dtype=torch.int64)
-        for n, (t, w) in enumerate(zip(num_frames, num_words, strict=True)):
-            frames[n, :t] = torch.randn(t, FRAME_DIM)
-            words[n, :w] = torch.randint(1, NUM_LEARNED + NUM_VECTORS, (w,))
-            for k in range(w):
-                spoken = int(torch.randint(1, 6, ()))
-                phonemes[n, k, :spoken] = torch.randint(1, NUM_PHONEMES, (spoken,))
-        return Batch(
-            utterances=torch.arange(size) + 101,
-            labels=torch.arange(size) % 4,
-            frames=frames,
-            num_frames=torch.tensor(list(num_frames)),
-            words=words,
-            num_words=torch.tensor(list(num_words)),
-            phonemes=phonemes,
-        )
-
-    return make
+    return made_up

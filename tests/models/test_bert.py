@@ -1,7 +1,7 @@
 """Bert alone: the CLS vector of transformers, with dropout that a resume repeats."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from transformers import AutoModel
 
 from mlt_ray.batch import Batch, InputSizes
@@ -26,17 +25,17 @@ from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.parsing import parse
-from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec, Run, RunSpec, TrainingSpec
+from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec, ModelSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.report import Epoch
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.loop import train
-from tests.tiny_encoder import WIDTH, change_config, write_encoder
+from tests.models.batches import picked
+from tests.models.checks import TOLERANCE, MakeBatch, SystemChecks, logits
+from tests.tiny_encoder import DROPOUT_RATES, WIDTH, change_config, write_encoder
 
-MakeBatch = Callable[..., Batch]
-
-TEXTS = ("so what", "", "i told you", "no", "it's a rather long text")
-TOLERANCE = {"rtol": 0, "atol": 1e-5}
+TEXTS = ("so what", "", "i told you", "no", "it's a rather long text", "oh", "what for")
+SPECS = {"fine-tuned": BertSpec(), "frozen": BertSpec(fine_tune=False)}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +44,34 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def with_text(sizes: InputSizes, encoder: Path) -> InputSizes:
+def sizes(sizes: InputSizes, encoder: Path) -> InputSizes:
     return replace(sizes, extras={"pieces": 1, "text_embedding": WIDTH}, encoder=encoder)
 
 
 @pytest.fixture
-def batch(make_batch: MakeBatch, encoder: Path) -> Batch:
-    return read(make_batch([1] * len(TEXTS), [1] * len(TEXTS)), encoder, TEXTS)
+def make_batch(make_batch: MakeBatch, encoder: Path) -> MakeBatch:
+    def make(num_frames: Sequence[int], num_words: Sequence[int]) -> Batch:
+        return read(make_batch(num_frames, num_words), encoder, TEXTS[: len(num_frames)])
+
+    return make
+
+
+@pytest.fixture
+def batch(make_batch: MakeBatch) -> Batch:
+    return make_batch([1] * 5, [1] * 5)
+
+
+class TestBert(SystemChecks):
+    network = Bert
+    specs = SPECS
+
+    def by_heart(self, spec: ModelSpec) -> tuple[float, int]:
+        assert isinstance(spec, BertSpec)
+        return (1e-2 if spec.fine_tune else 1e-1), 150
+
+    def dropout_rates(self, spec: ModelSpec) -> list[float]:
+        assert isinstance(spec, BertSpec)
+        return [0.1, *(DROPOUT_RATES if spec.fine_tune else [])]
 
 
 def read(batch: Batch, encoder: Path, texts: tuple[str, ...]) -> Batch:
@@ -68,34 +88,16 @@ def build(spec: BertSpec, sizes: InputSizes) -> Bert:
     return model
 
 
-@torch.no_grad()
-def logits(model: nn.Module, batch: Batch) -> Tensor:
-    return model(batch)
-
-
-def picked(batch: Batch, order: list[int]) -> Batch:
-    """The utterances of `order`, without the padding that only the others need."""
-    pieces = batch.extras["pieces"][order]
-    pieces = pieces[:, : int((pieces != 0).sum(1).max())]
-    vectors = batch.extras["text_embedding"][order]
-    return replace(
-        batch,
-        utterances=batch.utterances[order],
-        labels=batch.labels[order],
-        extras={"pieces": pieces, "text_embedding": vectors},
-    )
-
-
 def test_the_vector_is_transformers_own_last_output_at_cls(
-    with_text: InputSizes, batch: Batch, encoder: Path
+    sizes: InputSizes, batch: Batch, encoder: Path
 ) -> None:
     foreign = AutoModel.from_pretrained(encoder).eval()
     ids = batch.extras["pieces"]
     with torch.no_grad():
         expected = foreign(input_ids=ids, attention_mask=(ids != 0).long()).last_hidden_state
-        trained = build(BertSpec(), with_text).text(batch)
+        trained = build(BertSpec(), sizes).text(batch)
     torch.testing.assert_close(trained, expected[:, 0], **TOLERANCE)
-    frozen = build(BertSpec(fine_tune=False), with_text).text(batch)
+    frozen = build(BertSpec(fine_tune=False), sizes).text(batch)
     torch.testing.assert_close(frozen, expected[:, 0], **TOLERANCE)
 
 
@@ -116,26 +118,10 @@ def test_the_packaged_encoder_gives_transformers_own_cls_vector(
     assert model.text.dim == 384
 
 
-@pytest.mark.parametrize("fine_tune", [True, False])
-def test_neither_padding_nor_batch_size_nor_order_changes_logits(
-    fine_tune: bool, with_text: InputSizes, batch: Batch
-) -> None:
-    model = build(BertSpec(fine_tune=fine_tune), with_text)
-    together = logits(model, batch)
-    assert together.shape == (5, 4)
-    for order in ([0], [1], [2], [3], [4], [4, 2, 0], [3, 1, 4, 0, 2]):
-        found = logits(model, picked(batch, order))
-        torch.testing.assert_close(found, together[order], **TOLERANCE)
-    longer = {**batch.extras, "pieces": F.pad(batch.extras["pieces"], (0, 1))}
-    assert longer["pieces"].shape[1] <= 23
-    found = logits(model, replace(batch, extras=longer))
-    torch.testing.assert_close(found, together, **TOLERANCE)
-
-
 def test_dropout_in_training_does_not_depend_on_padding_and_neighbours(
-    with_text: InputSizes, batch: Batch
+    sizes: InputSizes, batch: Batch
 ) -> None:
-    model = build(BertSpec(), with_text).train()
+    model = build(BertSpec(), sizes).train()
     set_dropout_keys(model, batch.utterances, 3)
     together = logits(model, batch)
     for order in ([1], [3, 0]):
@@ -162,7 +148,7 @@ def test_every_kind_of_encoder_drops_out_by_key_alone(tmp_path: Path, kind: str)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
-    # Every one of them is on the way from pieces to vector: without its key it is missed.
+    # The vector depends on every dropout: without its codes, each raises.
     for site in sites:
         codes, site.codes = site.codes, None
         with pytest.raises(RuntimeError, match="set_dropout_keys"):
@@ -175,37 +161,12 @@ def test_every_kind_of_encoder_drops_out_by_key_alone(tmp_path: Path, kind: str)
     torch.testing.assert_close(own, expected, **TOLERANCE)
 
 
-def test_a_gradient_reaches_every_parameter(with_text: InputSizes, batch: Batch) -> None:
-    for spec in (BertSpec(), BertSpec(fine_tune=False)):
-        model = build(spec, with_text).train()
-        set_dropout_keys(model, batch.utterances, 0)
-        model.loss(batch).backward()
-        names = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-        assert names == []
-
-
-def test_a_frozen_encoder_is_no_part_of_the_model(with_text: InputSizes) -> None:
-    frozen = build(BertSpec(fine_tune=False), replace(with_text, encoder=None))
+def test_a_frozen_encoder_is_no_part_of_the_model(sizes: InputSizes) -> None:
+    frozen = build(BertSpec(fine_tune=False), replace(sizes, encoder=None))
     assert set(frozen.state_dict()) == {"classifier.weight", "classifier.bias"}
-    trained = build(BertSpec(), with_text)
+    trained = build(BertSpec(), sizes)
     assert any(n.startswith("text.encoder.") for n in trained.state_dict())
     assert not any("pooler" in n for n in trained.state_dict())
-
-
-@pytest.mark.parametrize("fine_tune", [True, False])
-def test_one_batch_can_be_learnt_by_heart(
-    fine_tune: bool, with_text: InputSizes, batch: Batch
-) -> None:
-    model = build(BertSpec(fine_tune=fine_tune), with_text)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2 if fine_tune else 1e-1)
-    for _ in range(150):
-        optimiser.zero_grad()
-        loss = model.loss(batch)
-        if loss < 0.05:
-            return
-        loss.backward()
-        optimiser.step()
-    pytest.fail(f"the loss is still {float(loss):.3f}")
 
 
 def test_an_encoder_in_half_precision_is_computed_in_full(tmp_path: Path) -> None:
@@ -290,6 +251,6 @@ def test_a_configuration_that_cannot_be_is_refused(values: dict[str, Any], messa
         parse(BertSpec, values, "model")
 
 
-def test_an_encoder_to_be_trained_must_be_given(with_text: InputSizes) -> None:
+def test_an_encoder_to_be_trained_must_be_given(sizes: InputSizes) -> None:
     with pytest.raises(ValueError, match="needs its folder"):
-        build(BertSpec(), replace(with_text, encoder=None))
+        build(BertSpec(), replace(sizes, encoder=None))

@@ -1,7 +1,7 @@
-"""Counter-based dropout: a share of values as the binomial law has it, whatever lies beside them.
+"""Keyed dropout: rates and independence of its masks, and that only the keys decide them.
 
-Tolerances are five standard deviations of what independent bits would give, or what is said; masks
-are a fixed function of their keys, so no test can fail by chance.
+Tolerances are five standard deviations of the figure for independent bits, unless a test says
+otherwise. Masks are a fixed function of their keys, so no test can fail by chance.
 """
 
 import itertools
@@ -25,7 +25,7 @@ def mask(
     parts: tuple[int, ...] = (1, 2, 3),
     site: int = 0,
 ) -> Tensor:
-    """Which values a dropout lets through: the one at place `site` of three."""
+    """True where the dropout at `site`, one of three, keeps a value."""
     model = nn.Sequential(*(Dropout(p) for _ in range(3)))
     set_dropout_keys(model, utterances, *parts)
     return model[site](torch.ones(shape)) != 0

@@ -1,4 +1,4 @@
-"""Layers of a model under `torch.vmap`: torch's own layers, run by run."""
+"""Layers across runs against torch's own layers, run by run."""
 
 import pytest
 import torch

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import real
-from mlt_ray.models.attention import FEW, REGISTER, Attention
+from mlt_ray.models.attention import FEW_KEYS, KEY_MULTIPLE, Attention
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.layers import (
     CharCnn,
@@ -46,7 +46,7 @@ def copy_attention(ours: Attention, theirs: nn.MultiheadAttention) -> None:
 def copy_layer(
     ours: TransformerLayer, theirs: nn.TransformerEncoderLayer | nn.TransformerDecoderLayer
 ) -> None:
-    # Fresh norms are all ones and zeros; other values show whether each is where it belongs.
+    # New norms hold only ones and zeros; other values show whether each is at its place.
     for module in ours.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight)
@@ -65,7 +65,7 @@ def copy_layer(
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("steps", [S, REGISTER, REGISTER + 7, FEW - 1, FEW + 1])
+@pytest.mark.parametrize("steps", [S, KEY_MULTIPLE, KEY_MULTIPLE + 7, FEW_KEYS - 1, FEW_KEYS + 1])
 def test_attention_equals_that_of_torch(steps: int, dropout: float) -> None:
     ours = Attention(WIDTH, HEADS, dropout).eval()
     theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True).eval()
@@ -187,8 +187,8 @@ def test_dropout_of_attention_weights_is_a_value_of_its_own(causal: bool) -> Non
     scores = scores.masked_fill(~mask[:, None, None], -math.inf)
     if causal:
         scores = scores.masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf)
-    # Keys are padded to a register; a mask does not depend on padding.
-    kept = attention.dropout(torch.ones(B, HEADS, T, REGISTER))[..., :T]
+    # Keys are padded to `KEY_MULTIPLE`; a mask does not depend on padding.
+    kept = attention.dropout(torch.ones(B, HEADS, T, KEY_MULTIPLE))[..., :T]
     mixed = (scores.softmax(-1) * kept) @ value
     expected = attention.output(mixed.transpose(1, 2).flatten(2))
     torch.testing.assert_close(attention(x, x, mask, causal), expected, **CLOSE)

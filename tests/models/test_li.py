@@ -2,21 +2,35 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.batch import InputSizes
 from mlt_ray.models.li.network import Li, SpeechEncoder, interval_max, interval_mean
 from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.spec import ExtraInput
-from tests.made_up import FRAME_DIM, SIZES, made_up
+from mlt_ray.spec import ExtraInput, ModelSpec
+from tests.models.batches import FRAME_DIM, SIZES, made_up, picked
+from tests.models.checks import SystemChecks, TrainedWordVectors
 
 SMALL = LiSpec(channels=7, width=14, recurrent_width=5)
+SPECS = {
+    "kernels of the code": SMALL,
+    "other kernels": replace(SMALL, first_kernel=3, next_kernel=4),
+}
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+
+
+class TestLi(SystemChecks, TrainedWordVectors):
+    network = Li
+    specs = SPECS
+
+    def dropout_rates(self, spec: ModelSpec) -> list[float]:
+        return []
 
 
 def build(spec: LiSpec) -> Li:
@@ -41,7 +55,7 @@ def convolved(frames: np.ndarray, encoder: SpeechEncoder) -> np.ndarray:
 
 
 def pooled_mask(span: tuple[int, int], num_frames: int, kernels: tuple[int, ...]) -> list[bool]:
-    """A word's frames through mean pooling with the kernels, then whether above 0."""
+    """True where the mask of the word's frames, mean-pooled with the kernels, is above 0."""
     mask = [float(span[0] <= t < span[1]) for t in range(num_frames)]
     for size in kernels:
         mask = [sum(mask[p : p + size]) / size for p in range(len(mask) - size + 1)]
@@ -155,27 +169,13 @@ def test_an_utterance_is_the_maximum_of_what_is_read_from_both() -> None:
     model, batch = build(SMALL), made_up([23, 29], [3, 2])
     found = model(batch)
     for n, num_words in enumerate((3, 2)):
-        one = alone(batch, n)
+        one = picked(batch, [n])
         text = model.text(model.words(one.words))
         excited = model.excite(text, model.speech(one), one.words)
         states = model.fusion(torch.cat(excited, dim=-1), one.num_words)
         assert states.shape == (1, num_words, 10)
         expected = model.classifier(states[0].amax(dim=0))
         torch.testing.assert_close(found[n], expected, **CLOSE)
-
-
-def alone(batch: Batch, n: int) -> Batch:
-    frames, words = int(batch.num_frames[n]), int(batch.num_words[n])
-    return Batch(
-        utterances=batch.utterances[n : n + 1],
-        labels=batch.labels[n : n + 1],
-        frames=batch.frames[n : n + 1, :frames],
-        num_frames=batch.num_frames[n : n + 1],
-        words=batch.words[n : n + 1, :words],
-        num_words=batch.num_words[n : n + 1],
-        phonemes=batch.phonemes[n : n + 1, :words],
-        extras={"alignment": batch.extras["alignment"][n : n + 1, :words]},
-    )
 
 
 def test_alignment_is_needed_and_used() -> None:
@@ -207,3 +207,15 @@ def test_the_paper_s_model_has_the_parameters_that_its_layers_add_up_to() -> Non
     expected = convolutions + words + 301 * 256 + 257 * 256 + lstm + 513 * 4
     model = build_model(LiSpec(), sizes)
     assert sum(p.numel() for p in model.parameters()) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"width": 7}, "width: expected an even number, got 7"),
+        ({"next_kernel": 0}, "next_kernel: expected a number at least 1, got 0"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LiSpec(**values)

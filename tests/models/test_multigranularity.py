@@ -1,26 +1,23 @@
-"""The multi-granularity model: both views matter, and each is what it is alone."""
+"""The multi-granularity model: every part matters, and each computes what it computes alone."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.encoders.text import padded, word_pieces
 from mlt_ray.errors import UserError
-from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multigranularity.network import Multigranularity
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model, parse_model
-from mlt_ray.spec import ExtraInput
-from tests.tiny_encoder import WIDTH, write_encoder
-
-MakeBatch = Callable[..., Batch]
+from mlt_ray.spec import ExtraInput, ModelSpec
+from tests.models.checks import FRAMES, TOLERANCE, WORDS, MakeBatch, SystemChecks, logits
+from tests.tiny_encoder import DROPOUT_RATES, WIDTH, write_encoder
 
 FINE = MultilevelSpec(
     width=14,
@@ -33,11 +30,9 @@ FINE = MultilevelSpec(
     mel_prenet_width=17,
 )
 SMALL = MultigranularitySpec(multilevel=FINE, projection=11)
-FRAMES, WORDS = [13, 1, 7, 29, 5], [3, 7, 1, 2, 5]
 SPEECH_DIM = 7
 DIMS = {"pieces": 1, "text_embedding": WIDTH, "speech_embedding": SPEECH_DIM}
-TEXTS = ("so what", "", "i told you", "no", "it's a rather long text")
-TOLERANCE = {"rtol": 0, "atol": 1e-5}
+TEXTS = ("so what", "", "i told you", "no", "it's a rather long text", "oh", "what for")
 
 WAYS = {
     "tuned": {"fine_tune": True},
@@ -47,6 +42,9 @@ WAYS = {
     "speech": {"encoder": None, "speech_encoder": "heard@1"},
 }
 every_way = pytest.mark.parametrize("values", WAYS.values(), ids=WAYS)
+SPECS = {name: replace(SMALL, **values) for name, values in WAYS.items()}
+FINE_RATES = [0.0] * 5 + [0.1] * 11 + [0.2] * 5
+"""Dropouts of the multilevel transformer `FINE`."""
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +53,41 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def with_text(sizes: InputSizes, encoder: Path) -> InputSizes:
+def sizes(sizes: InputSizes, encoder: Path) -> InputSizes:
     return replace(sizes, extras=DIMS, encoder=encoder)
 
 
 @pytest.fixture
-def batch(make_batch: MakeBatch, encoder: Path) -> Batch:
-    pieces = padded(list(word_pieces(encoder, TEXTS)), 0)
-    generator = torch.Generator().manual_seed(2)
-    extras = {
-        "pieces": pieces,
-        "text_embedding": torch.randn(5, WIDTH, generator=generator),
-        "speech_embedding": torch.randn(5, SPEECH_DIM, generator=generator),
-    }
-    return replace(make_batch(FRAMES, WORDS), extras=extras)
+def make_batch(make_batch: MakeBatch, encoder: Path) -> MakeBatch:
+    def make(num_frames: Sequence[int], num_words: Sequence[int], seed: int = 0) -> Batch:
+        size = len(num_frames)
+        generator = torch.Generator().manual_seed(2)
+        extras = {
+            "pieces": padded(list(word_pieces(encoder, TEXTS[:size])), 0),
+            "text_embedding": torch.randn(size, WIDTH, generator=generator),
+            "speech_embedding": torch.randn(size, SPEECH_DIM, generator=generator),
+        }
+        return replace(make_batch(num_frames, num_words, seed), extras=extras)
+
+    return make
+
+
+@pytest.fixture
+def batch(make_batch: MakeBatch) -> Batch:
+    return make_batch(FRAMES, WORDS)
+
+
+class TestMultigranularity(SystemChecks):
+    network = Multigranularity
+    specs = SPECS
+
+    def by_heart(self, spec: ModelSpec) -> tuple[float, int]:
+        return 1e-2, 100
+
+    def dropout_rates(self, spec: ModelSpec) -> list[float]:
+        assert isinstance(spec, MultigranularitySpec)
+        is_tuned = spec.encoder is not None and spec.fine_tune
+        return sorted([0.1, *FINE_RATES, *(DROPOUT_RATES if is_tuned else [])])
 
 
 def read(values: dict[str, Any]) -> set[str]:
@@ -84,48 +103,11 @@ def build(spec: MultigranularitySpec, sizes: InputSizes) -> Multigranularity:
     return model
 
 
-@torch.no_grad()
-def logits(model: nn.Module, batch: Batch) -> Tensor:
-    return model(batch)
-
-
-def picked(batch: Batch, order: list[int]) -> Batch:
-    """The utterances of `order`, without the padding that only the others need."""
-    frames, words = int(batch.num_frames[order].max()), int(batch.num_words[order].max())
-    pieces = batch.extras["pieces"][order]
-    return Batch(
-        utterances=batch.utterances[order],
-        labels=batch.labels[order],
-        frames=batch.frames[order, :frames],
-        num_frames=batch.num_frames[order],
-        words=batch.words[order, :words],
-        num_words=batch.num_words[order],
-        phonemes=batch.phonemes[order, :words],
-        extras={
-            "pieces": pieces[:, : int((pieces != 0).sum(1).max())],
-            "text_embedding": batch.extras["text_embedding"][order],
-            "speech_embedding": batch.extras["speech_embedding"][order],
-        },
-    )
-
-
-@every_way
-def test_neither_padding_nor_batch_size_nor_order_changes_logits(
-    values: dict[str, Any], with_text: InputSizes, batch: Batch
-) -> None:
-    model = build(replace(SMALL, **values), with_text)
-    together = logits(model, batch)
-    assert together.shape == (5, 4)
-    for order in ([0], [1], [3], [4, 2, 0], [3, 1, 4, 0, 2]):
-        found = logits(model, picked(batch, order))
-        torch.testing.assert_close(found, together[order], **TOLERANCE)
-
-
 @every_way
 def test_the_head_reads_the_projections_of_what_each_part_gives_alone(
-    values: dict[str, Any], with_text: InputSizes, batch: Batch
+    values: dict[str, Any], sizes: InputSizes, batch: Batch
 ) -> None:
-    model = build(replace(SMALL, **values), with_text)
+    model = build(replace(SMALL, **values), sizes)
     parts = []
     with torch.no_grad():
         if model.text is not None:
@@ -142,9 +124,9 @@ def test_the_head_reads_the_projections_of_what_each_part_gives_alone(
 
 @every_way
 def test_speech_words_and_what_encoders_read_all_matter(
-    values: dict[str, Any], with_text: InputSizes, batch: Batch, make_batch: MakeBatch
+    values: dict[str, Any], sizes: InputSizes, batch: Batch, make_batch: MakeBatch
 ) -> None:
-    model = build(replace(SMALL, **values), with_text)
+    model = build(replace(SMALL, **values), sizes)
     before, other = logits(model, batch), make_batch(FRAMES, WORDS, seed=1)
     for changed in (
         replace(batch, frames=other.frames),
@@ -159,48 +141,28 @@ def test_speech_words_and_what_encoders_read_all_matter(
 
 
 @every_way
-def test_a_gradient_reaches_every_parameter(
-    values: dict[str, Any], with_text: InputSizes, batch: Batch
+def test_only_an_encoder_that_is_tuned_has_parameters(
+    values: dict[str, Any], sizes: InputSizes
 ) -> None:
-    model = build(replace(SMALL, **values), with_text).train()
-    set_dropout_keys(model, batch.utterances, 0)
-    model.loss(batch).backward()
-    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert without == []
+    model = build(replace(SMALL, **values), sizes)
     tuned = values.get("fine_tune", False)
     assert any(n.startswith("text.") for n, _ in model.named_parameters()) == tuned
 
 
-@every_way
-def test_one_batch_can_be_learnt_by_heart(
-    values: dict[str, Any], with_text: InputSizes, batch: Batch
-) -> None:
-    model = build(replace(SMALL, **values), with_text)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(100):
-        optimiser.zero_grad()
-        loss = model.loss(batch)
-        if loss < 0.05:
-            return
-        loss.backward()
-        optimiser.step()
-    pytest.fail(f"the loss is still {float(loss):.3f}")
-
-
-def test_the_two_parts_and_the_head_are_all_parameters(with_text: InputSizes) -> None:
-    model = build(replace(SMALL, fine_tune=False), with_text)
-    fine = build_model(FINE, with_text)
+def test_the_two_parts_and_the_head_are_all_parameters(sizes: InputSizes) -> None:
+    model = build(replace(SMALL, fine_tune=False), sizes)
+    fine = build_model(FINE, sizes)
     alone = sum(p.numel() for n, p in fine.named_parameters() if not n.startswith("classifier"))
     added = (WIDTH * 11 + 11) + (14 * 11 + 11) + (2 * 11 * 4 + 4)
     assert sum(p.numel() for p in model.parameters()) == alone + added
 
 
 def test_a_second_encoder_adds_a_projection_and_leaves_the_rest_as_it_was(
-    with_text: InputSizes,
+    sizes: InputSizes,
 ) -> None:
     frozen = replace(SMALL, fine_tune=False)
-    one = build(frozen, with_text).state_dict()
-    two = build(replace(frozen, speech_encoder="heard@1"), with_text).state_dict()
+    one = build(frozen, sizes).state_dict()
+    two = build(replace(frozen, speech_encoder="heard@1"), sizes).state_dict()
     assert {n: p.shape for n, p in two.items() if n not in one} == {
         "speech_projection.weight": (11, SPEECH_DIM),
         "speech_projection.bias": (11,),
@@ -208,23 +170,6 @@ def test_a_second_encoder_adds_a_projection_and_leaves_the_rest_as_it_was(
     assert two["classifier.weight"].shape == (4, 3 * 11)
     same = [n for n in one if not n.startswith("classifier")]
     assert all(torch.equal(one[n], two[n]) for n in same)
-
-
-@every_way
-@pytest.mark.parametrize(("num_frames", "num_words"), [(1, 1), (2843, 61)])
-def test_the_shortest_and_the_longest_utterance_work(
-    values: dict[str, Any],
-    with_text: InputSizes,
-    batch: Batch,
-    make_batch: MakeBatch,
-    num_frames: int,
-    num_words: int,
-) -> None:
-    model = build(replace(SMALL, **values), with_text)
-    extras = {name: extra[:1] for name, extra in batch.extras.items()}
-    found = logits(model, replace(make_batch([num_frames], [num_words]), extras=extras))
-    assert found.shape == (1, 4)
-    assert bool(found.isfinite().all())
 
 
 def test_a_study_file_nests_the_multilevel_transformer() -> None:

@@ -1,6 +1,8 @@
 """The learnt alignment, put together from torch's own layers."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +15,21 @@ from mlt_ray.models.recurrent import Recurrent
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.xu.network import AttentionPooling, Xu
 from mlt_ray.models.xu.values import XuSpec
-from tests.made_up import SIZES, made_up
+from mlt_ray.spec import ModelSpec
+from tests.models.batches import SIZES, made_up
+from tests.models.checks import SystemChecks, TrainedWordVectors
 
 SMALL = XuSpec(dense_width=19, width=7, num_heads=2)
+SPECS = {"lstm": SMALL, "gru": replace(SMALL, cell="gru")}
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+class TestXu(SystemChecks, TrainedWordVectors):
+    network = Xu
+    specs = SPECS
+
+    def dropout_rates(self, spec: ModelSpec) -> list[float]:
+        return [0.0, 0.5, 0.5]
 
 
 def build(spec: XuSpec) -> Xu:
@@ -120,3 +133,16 @@ def test_the_paper_s_model_has_the_parameters_that_its_layers_add_up_to() -> Non
     expected = 258 * 512 + lstm(512) + words + lstm(300) + attention + lstm(400) + pooling
     model = build_model(XuSpec(), sizes)
     assert sum(p.numel() for p in model.parameters()) == expected + 201 * 4
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dropout": -0.1}, "dropout: expected a number at least 0 and below 1"),
+        ({"num_heads": 7}, "width: expected twice of it to be a multiple of num_heads"),
+        ({"dense_width": 0}, "dense_width: expected a number at least 1, got 0"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        XuSpec(**values)

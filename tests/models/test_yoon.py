@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,21 @@ from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.yoon.network import Encoder, Yoon, attend, initialise, projection
 from mlt_ray.models.yoon.values import YoonSpec
-from mlt_ray.spec import ExtraInput
-from tests.made_up import SIZES, made_up
+from mlt_ray.spec import ExtraInput, ModelSpec
+from tests.models.batches import SIZES, made_up
+from tests.models.checks import SystemChecks, TrainedWordVectors
 
 SMALL = YoonSpec(width=13)
+SPECS = {"mdrea": SMALL, "mdre": replace(SMALL, variant="mdre")}
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+
+
+class TestYoon(SystemChecks, TrainedWordVectors):
+    network = Yoon
+    specs = SPECS
+
+    def dropout_rates(self, spec: ModelSpec) -> list[float]:
+        return [0.3, 0.3, 0.7, 0.7]
 
 
 def build(spec: YoonSpec) -> Yoon:
@@ -148,3 +159,15 @@ def test_the_paper_s_model_has_the_parameters_that_its_layers_add_up_to(variant:
     spec = YoonSpec(variant=variant)  # type: ignore[arg-type]
     model = build_model(spec, sizes)
     assert sum(p.numel() for p in model.parameters()) == gru + words + joined[variant]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"width": 1}, "width: expected a number at least 2, got 1"),
+        ({"text_dropout": 1.0}, "text_dropout: expected a number at least 0 and below 1"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        YoonSpec(**values)

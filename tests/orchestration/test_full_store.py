@@ -71,7 +71,7 @@ def refuse(*_: object, **__: object) -> None:
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute.ray, "get_actor", lambda name: None)
     monkeypatch.setattr(compute, "fold_data", lambda run, location: None)
-    monkeypatch.setattr(compute, "fit", refuse)
+    monkeypatch.setattr(compute, "fit_runs", refuse)
 
 
 @pytest.mark.usefixtures("without_ray")

@@ -18,7 +18,7 @@ from mlt_ray.labels import CLASSES
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.models.registry import build_model, is_network
+from mlt_ray.models.registry import SYSTEMS, build_model, is_network
 from mlt_ray.studies.files import find_study, space_names, study_names
 from mlt_ray.studies.overrides import merge
 from mlt_ray.studies.study import Published, Row, load_study, parse_study
@@ -325,7 +325,7 @@ def test_an_override_that_cannot_be_used_is_named(override: str, message: str) -
         ({"seeds": [1, 3, 1]}, "mine.seeds: expected each seed once, got [1, 3, 1]"),
         ({"seeds": 3}, "mine.seeds: expected a list of whole numbers, got 3"),
         ({"base": {"modl": {}}}, "mine.base: unknown key modl; did you mean model?"),
-        ({"base": {}}, "mine.one.model: key system is missing; known: bert, classical"),
+        ({"base": {}}, f"mine.one.model: key system is missing; known: {', '.join(SYSTEMS)}"),
         ({"base": None}, "mine.base: expected a mapping of keys, got None"),
         (
             {"rows": [{"name": "one", "model": {"text": "words"}}]},

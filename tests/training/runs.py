@@ -1,4 +1,4 @@
-"""Small runs on forty utterances, for all tests of training, and how two of them compare."""
+"""Small runs on forty utterances for all tests of training, and comparisons of two results."""
 
 import dataclasses
 import io
@@ -71,7 +71,7 @@ def weights(result: FinishedRun) -> dict[str, torch.Tensor]:
 
 
 def assert_same(one: FinishedRun, other: FinishedRun) -> None:
-    """The same bits everywhere but in what a clock said."""
+    """Asserts the same bits in everything except times."""
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
     for name, tensor in first.items():
@@ -94,7 +94,7 @@ def without_clock(result: FinishedRun) -> dict[str, Any]:
 
 
 def script_dev(monkeypatch: pytest.MonkeyPatch, was: Sequence[float]) -> None:
-    """Lets the dev part score `was`, one an epoch, whatever was predicted."""
+    """Makes the WA of dev the values `was`, one an epoch, whatever was predicted."""
     scripted = iter(was)
 
     def scored(predictions: Predictions) -> Scores:
@@ -108,7 +108,7 @@ def script_dev(monkeypatch: pytest.MonkeyPatch, was: Sequence[float]) -> None:
 
 
 def assert_close(one: FinishedRun, other: FinishedRun) -> None:
-    """The same numbers to `TOLERANCE`: losses, predictions, and what was decided by them."""
+    """Asserts equal losses and predictions to `TOLERANCE`, and the same decisions from them."""
     for a, b in zip(one.report.curve, other.report.curve, strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=TOLERANCE)
         assert a.dev_loss == pytest.approx(b.dev_loss, rel=TOLERANCE)

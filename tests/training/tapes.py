@@ -1,8 +1,8 @@
 """Tapes: recordings of a step's operations, which stand in for CUDA graphs on a CPU.
 
-A tape notes every operation of a step with the tensors that it was given, and replays them on the
-memory of these, without a line of Python of the step. So it finds what a graph would get wrong: a
-value that Python hands over anew each time.
+A tape notes every operation of a step with its tensors. A replay computes the operations again on
+the same memory and runs no Python code of the step. So it shows what a graph would get wrong: a
+value that the step's Python code passes anew at each call keeps its recorded value.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::item")
 
 
 class Noting(TorchDispatchMode):
-    """Notes every operation below it, with what it was given and what it gave."""
+    """Notes every operation inside the block, with its arguments and results."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,14 +49,14 @@ class Tapes:
             nonlocal is_first
             self.replayed += 1
             if is_first:
-                # Unlike a graph, a tape computes what it notes.
+                # Unlike a graph, a tape has already computed what it noted.
                 is_first = False
                 return
             for func, args, kwargs, before in noting.operations:
                 now = func(*args, **kwargs)
                 returns = func._schema.returns
                 if not returns or any(r.alias_info for r in returns):
-                    continue  # nothing new: it changes, or is a view of, what it was given
+                    continue  # no new tensor: it changes an argument, or returns a view of one
                 pairs = (
                     [(before, now)] if isinstance(now, Tensor) else zip(before, now, strict=True)
                 )

@@ -37,7 +37,7 @@ def test_a_run_is_optimised_as_by_torch_to_the_bit(spec: TrainingSpec) -> None:
             optimiser = Adam(ours, spec)
             optimiser.load_state(left)
         for one, other, gradient in zip(ours, theirs, weights_of(10 + number), strict=True):
-            # The last weight is out of use at times.
+            # In some steps the last weight has no gradient.
             used = number % 2 == 0 or len(one) != 2
             one.grad = gradient.detach().clone() if used else None
             other.grad = gradient.detach().clone() if used else None

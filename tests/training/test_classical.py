@@ -31,10 +31,10 @@ from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from mlt_ray.training import classical
-from mlt_ray.training.classical import best_temperature, best_weight, fit_classical
+from mlt_ray.training.classical import best_temperature, best_weight, fit_classifiers
 from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical
 from mlt_ray.training.finish import FinishedRun
-from mlt_ray.training.fit import fit
+from mlt_ray.training.fit import fit_runs
 
 AUDIO_DIM, TEXT_DIM = 7, 11
 AUDIO = ClassicalSpec(audio="egemaps", audio_c=1.5)
@@ -58,7 +58,7 @@ MakeData = Callable[..., FoldData]
 
 
 def vectors(raw: Any, dim: int, seed: int) -> list[np.ndarray]:
-    """(1, dim) of each utterance: noise about a point of its class."""
+    """For each utterance, a (1, dim) vector: its class's point with noise."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(len(CLASSES), dim))
     found = [points[u.label] + 0.8 * rng.normal(size=dim) for u in raw.utterances]
@@ -71,7 +71,7 @@ def data(raw: Any, tmp_path: Path) -> MakeData:
 
     def make(run: Run, change: Callable[[dict[str, list[np.ndarray]]], None] = dict) -> FoldData:
         arrays = {
-            # Hertz and decibels stand side by side, and embeddings have length 1.
+            # eGeMAPS mixes hertz and decibels, and embeddings have length 1.
             "egemaps": [v * 10.0 ** np.arange(-3, 4) for v in vectors(raw, AUDIO_DIM, 1)],
             "sentence_embedding": [v / np.linalg.norm(v) for v in vectors(raw, TEXT_DIM, 2)],
         }
@@ -90,7 +90,7 @@ def run_of(model: ClassicalSpec, fold: int = 2, seed: int = 7, **features: Any) 
 
 
 def finish(run: Run, data: FoldData, **options: Any) -> FinishedRun:
-    (result,) = fit([run], [data], **options)
+    (result,) = fit_runs([run], [data], **options)
     assert isinstance(result, FinishedRun)
     return result
 
@@ -100,7 +100,7 @@ def documents(data: FoldData, part: str) -> list[tuple[str, ...]]:
 
 
 def inputs_of(data: FoldData, part: str) -> dict[str, Any]:
-    """What a loaded classifier is given, by kind."""
+    """The inputs of classifiers by kind."""
     return {
         "egemaps": data.extra("egemaps", part).astype(np.float64),
         "embedding": data.extra("sentence_embedding", part).astype(np.float64),
@@ -157,7 +157,7 @@ def test_the_train_loss_is_that_of_the_training_part(data: MakeData) -> None:
     run = run_of(BOTH)
     fold = data(run)
     result = finish(run, fold)
-    found = fit_classical(run, fold).probabilities(inputs_of(fold, "train"))
+    found = fit_classifiers(run, fold).probabilities(inputs_of(fold, "train"))
     picked = found[np.arange(24), fold.labels("train")]
     assert result.report.curve[0].train_loss == pytest.approx(-np.log(picked).mean())
 
@@ -386,7 +386,7 @@ def test_a_run_with_a_value_that_is_not_finite_fails_alone(data: MakeData, raw: 
         arrays["egemaps"][broken][0, 2] = np.nan
 
     told: list[Epoch] = []
-    failure, result = fit(
+    failure, result = fit_runs(
         [run, run],
         [data(run, spoil), data(run)],
         on_epoch=lambda run, epoch: told.append(epoch),
@@ -423,7 +423,7 @@ def test_a_file_with_code_in_it_is_refused() -> None:
 
 
 def print_it() -> None:
-    """Stands for code that a file of weights has no business with."""
+    """Stands for code that a file of weights must not hold."""
 
 
 @pytest.mark.parametrize("model", CLASSICAL_ROWS, ids=lambda m: " and ".join(m.inputs))
@@ -436,4 +436,4 @@ def test_every_classical_row_that_is_shipped_learns(model: ClassicalSpec, data: 
 
 def test_every_input_of_the_configuration_has_a_classifier() -> None:
     asked = {name for spec in SPECS.values() for name in spec.inputs}
-    assert asked == set(classical.KINDS)
+    assert asked == set(classical.CLASSIFIER_KINDS)

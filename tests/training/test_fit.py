@@ -1,4 +1,4 @@
-"""Networks go to the loop, and every other system to a fit of its own."""
+"""Networks are trained by the loop, every other system by a function of its own."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ NETWORK, OTHER = run_of(MultilevelSpec()), run_of(ClassicalSpec(text="tfidf"))
 def test_every_system_without_a_module_has_a_fit_of_its_own() -> None:
     without = {name for name in SYSTEMS if not is_network(ModelSpec(system=name))}
     # A benchmark adds a system of its own.
-    ours = {name for name, by in fit.FITS.items() if by.__module__.startswith("mlt_ray.")}
+    ours = {name for name, by in fit.FITTERS.items() if by.__module__.startswith("mlt_ray.")}
     assert ours == without
-    assert fit.FITS["classical"] is classical.train
+    assert fit.FITTERS["classical"] is classical.train
 
 
 @pytest.mark.parametrize(("run", "by"), [(NETWORK, "loop"), (OTHER, "classical")])
@@ -38,8 +38,8 @@ def test_the_system_chooses_who_fits(run: Run, by: str, monkeypatch: pytest.Monk
         return train
 
     monkeypatch.setattr(loop, "train", spy("loop"))
-    monkeypatch.setitem(fit.FITS, "classical", spy("classical"))
-    found = fit.fit([run], ["its data"], device="any", checkpoints=[None])
+    monkeypatch.setitem(fit.FITTERS, "classical", spy("classical"))
+    found = fit.fit_runs([run], ["its data"], device="any", checkpoints=[None])
     assert found == ["what it gives"]
     assert asked == [(by, [run], ["its data"], {"device": "any", "checkpoints": [None]})]
 
@@ -47,4 +47,4 @@ def test_the_system_chooses_who_fits(run: Run, by: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("runs", [[], [NETWORK, OTHER]])
 def test_runs_of_different_systems_are_no_pack(runs: list[Run]) -> None:
     with pytest.raises(ValueError, match="share one system"):
-        fit.fit(runs, [None] * len(runs))  # type: ignore[list-item]
+        fit.fit_runs(runs, [None] * len(runs))  # type: ignore[list-item]

@@ -1,7 +1,7 @@
-"""One run spread over processes gives the numbers that it gives alone.
+"""A run trained by several processes gives the numbers that it gives in one.
 
-How close is close says `tests.training.runs`; shares that are weighted alike, whatever their sizes,
-were seen to be a hundred times further away.
+`tests.training.runs` sets the tolerance. With equal weights for sub-batches of different sizes, the
+difference was a hundred times as large.
 """
 
 import pickle
@@ -35,7 +35,7 @@ WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dro
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the processes of a group are to compute, and where they leave it."""
+    """The run that the processes of a group train, and where they leave its result."""
 
     run: Run
     corpus: Corpus
@@ -111,7 +111,7 @@ def work(rank: int, job: Job) -> None:
 
 
 def together(job: Job) -> list[tuple[Any, list[int]]]:
-    """What every process of the job left."""
+    """The results that the processes of the job left."""
     torch.multiprocessing.spawn(work, (job,), nprocs=job.size)
     (job.folder / "meeting").unlink(missing_ok=True)
     paths = [job.folder / f"{rank}.pickle" for rank in range(job.size)]
@@ -171,7 +171,9 @@ def test_processes_that_see_different_checkpoints_refuse(make_job: Callable[...,
     assert "got epoch 0 where the first process has 2" in messages[1]
 
 
-def test_weighted_shares_give_the_gradient_of_the_whole_batch(make_job: Callable[..., Job]) -> None:
+def test_weighted_sub_batches_give_the_gradient_of_the_whole_batch(
+    make_job: Callable[..., Job],
+) -> None:
     job = make_job(1)
     data = data_of(job)
     torch.manual_seed(0)
@@ -185,9 +187,9 @@ def test_weighted_shares_give_the_gradient_of_the_whole_batch(make_job: Callable
         sizes = []
         for rank in range(size):
             group = Group(rank=rank, size=size)
-            share = group.share(indices)
-            sizes.append(share.size)
-            weighted = loss(data.batch(share.indices)) * group.weight(share.size, len(indices))
+            own = group.sub_batch(indices)
+            sizes.append(own.size)
+            weighted = loss(data.batch(own.indices)) * group.loss_weight(own.size, len(indices))
             for entry, gradient in zip(
                 total, torch.autograd.grad(weighted, parameters), strict=True
             ):
@@ -196,18 +198,18 @@ def test_weighted_shares_give_the_gradient_of_the_whole_batch(make_job: Callable
         torch.testing.assert_close(total, list(expected), rtol=1e-4, atol=1e-6)
 
 
-def test_shares_part_a_batch() -> None:
+def test_sub_batches_part_a_batch() -> None:
     indices = np.asarray([31, 7, 19, 3, 11])
-    shares = [Group(rank=rank, size=2).share(indices) for rank in range(2)]
-    assert [s.indices.tolist() for s in shares] == [[31, 19, 11], [7, 3]]
-    assert [s.size for s in shares] == [3, 2]
+    parts = [Group(rank=rank, size=2).sub_batch(indices) for rank in range(2)]
+    assert [p.indices.tolist() for p in parts] == [[31, 19, 11], [7, 3]]
+    assert [p.size for p in parts] == [3, 2]
 
 
-def test_a_process_without_a_share_takes_part_with_no_weight() -> None:
+def test_a_process_without_utterances_of_its_own_takes_part_with_no_weight() -> None:
     group = Group(rank=3, size=4)
-    share = group.share(np.asarray([31, 7, 19]))
-    assert share.indices.tolist() == [31]
-    assert group.weight(share.size, 3) == 0
+    own = group.sub_batch(np.asarray([31, 7, 19]))
+    assert own.indices.tolist() == [31]
+    assert group.loss_weight(own.size, 3) == 0
 
 
 def test_a_group_trains_one_run(make_job: Callable[..., Job]) -> None:

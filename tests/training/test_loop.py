@@ -42,18 +42,18 @@ Compare = Callable[[FinishedRun, FinishedRun], None]
 
 
 class Interrupted(Exception):
-    """Stands for whatever ends a process."""
+    """Stands for anything that ends a process."""
 
 
 @pytest.fixture
 def in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs side by side take their steps one after another, as where nothing vectorises."""
+    """Runs side by side take their steps one after another, as those of an unpacked system do."""
     monkeypatch.setattr(MultilevelSpec, "can_be_packed", property(lambda spec: False))
 
 
 @pytest.fixture(params=["in turn", "in one call"])
 def compare(request: pytest.FixtureRequest) -> Compare:
-    """How a run that was trained beside others compares with the run alone."""
+    """The comparison of a run trained beside others with the same run alone."""
     if request.param == "in one call":
         return assert_close
     request.getfixturevalue("in_turn")
@@ -157,7 +157,7 @@ def test_a_pack_with_one_run_ahead_gives_what_the_runs_give_alone(
 
 
 def stopping(*answers: bool) -> Callable[[Run], bool]:
-    """Gives its answers one after another, whoever asks."""
+    """Returns its answers one after another, for any run."""
     waiting = iter(answers)
     return lambda run: next(waiting)
 

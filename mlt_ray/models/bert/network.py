@@ -18,7 +18,7 @@ from mlt_ray.models.system import System
 
 
 class ClsVector(nn.Module):
-    """The pre-trained representation of an utterance's text, of `dim` values."""
+    """The pre-trained encoder's CLS vector of an utterance's text, of `dim` values."""
 
     def __init__(self, spec: EncoderSpec, sizes: InputSizes) -> None:
         super().__init__()
@@ -59,9 +59,8 @@ class Bert(System):
 def load_encoder(folder: Path) -> Any:
     """The pre-trained module in `folder`, in float32, with our dropout in place of torch's.
 
-    Torch's draws from the global generator: a resumed run would drop other values than one that
-    was never interrupted. The pooler, which reads CLS for BERT's own next-sentence task, is left
-    out.
+    With torch's dropout, a resumed run would drop other values than one that was never interrupted.
+    The pooler, which reads CLS for BERT's next-sentence task, is left out.
     """
     encoder = load_model(folder, keyed_attention)
     if hasattr(encoder, "pooler"):
@@ -82,10 +81,11 @@ def keyed_attention(
     scaling: float,
     **_: Any,
 ) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention as transformers calls it, with the module's own dropout.
+    """Scaled dot-product attention as transformers calls it, with the module's keyed dropout.
 
     (B, heads, L, D) queries, keys and values, and an additive (B, 1, L, L) mask or None →
-    (B, L, heads, D) and the (B, heads, L, L) weights. transformers' own applies torch's dropout.
+    (B, L, heads, D) and the (B, heads, L, L) weights. The attention of transformers itself would
+    apply torch's dropout.
     """
     scores = query @ key.transpose(-2, -1) * scaling
     if attention_mask is not None:

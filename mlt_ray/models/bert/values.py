@@ -1,4 +1,4 @@
-"""Configuration of Bert alone, and what it shares with others that read a text encoder."""
+"""Configuration of Bert alone, and the base of all configurations that read a text encoder."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from mlt_ray.spec import ExtraInput, ModelSpec
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec(ModelSpec):
-    """Base of the systems that read a pre-trained text encoder.
+    """Base of the configurations that read a pre-trained text encoder.
 
-    `encoder` is ``minilm`` (packaged), a folder or a name on the Hugging Face hub; planning turns
-    it into ``name@digest``. With `fine_tune` (the paper's way, *assumed* from section 3.2.2 and
-    its reference 12) it is trained with the rest; without, its CLS vectors are inputs computed
-    once, and it is no part of the model.
+    `encoder` is ``minilm`` (packaged), a folder or a name on the Hugging Face hub; planning
+    replaces it by ``name@digest``. With `fine_tune` (the paper's way, *assumed* from section 3.2.2
+    and its reference 12) the encoder is part of the network and trained with it. Without, its CLS
+    vectors are computed once and are an input.
     """
 
     encoder: str | None = "minilm"
@@ -26,12 +26,12 @@ class EncoderSpec(ModelSpec):
 
     @property
     def text_encoder(self) -> str | None:
-        """The encoder; None where a system can do without, and is to."""
+        """The encoder; None for a system that is configured without one."""
         return self.encoder
 
     @property
     def extras(self) -> tuple[ExtraInput, ...]:
-        """Word pieces for an encoder that is trained, its vectors for one that is not."""
+        """Word pieces for an encoder that is fine-tuned, else its CLS vectors."""
         if self.encoder is None:
             return ()
         return (ExtraInput("pieces" if self.fine_tune else "text_embedding", self.encoder),)
@@ -41,8 +41,9 @@ class EncoderSpec(ModelSpec):
 class BertSpec(EncoderSpec):
     """Configuration of Bert alone: CLS vector and classification head.
 
-    *Assumed*: the head is dropout, then one linear layer, as in Devlin et al. (2019); `dropout`
-    is theirs. Dropout inside the encoder is what its own configuration says.
+    *Assumed*: the head is dropout, then one linear layer, as in Devlin et al. (2019), from whom
+    the rate `dropout` is. The rates inside the encoder are those of the encoder's own
+    configuration.
     """
 
     system: str = "bert"

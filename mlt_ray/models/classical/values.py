@@ -11,19 +11,20 @@ from mlt_ray.spec import ExtraInput, ModelSpec
 class ClassicalSpec(ModelSpec):
     """Configuration of a classifier of the audio, of the text, or of both (late fusion).
 
-    What it describes is no network: `mlt_ray.training.classical` fits it.
+    `mlt_ray.training.classical` fits it.
 
-    `audio`: ``egemaps`` are the 88 functionals of the extended Geneva minimalistic acoustic
-    parameter set (Eyben et al., 2016), standardised, for a support vector machine of penalty
-    `audio_c` with a radial kernel; *assumed*: kernel and penalty, which are scikit-learn's
-    defaults. `text`: ``tfidf`` weighs sequences of up to `ngrams` words; ``embedding`` is the mean
-    of what the pre-trained `encoder` (as in `EncoderSpec`) gives each word piece, of length 1
-    (Reimers and Gurevych, 2019). Either is for a logistic regression of inverse penalty `text_c`;
-    *assumed*: `ngrams` and `text_c`. Classes count alike in every fit, however many utterances
-    they have (*assumed*, since UA does so).
+    `audio`: a support vector machine with a radial kernel and penalty `audio_c`. ``egemaps`` are
+    its inputs: the 88 functionals of the extended Geneva minimalistic acoustic parameter set
+    (Eyben et al., 2016), standardised. *Assumed*: kernel and penalty, scikit-learn's defaults.
 
-    With both, the class probabilities are averaged: alike (``mean``), or with the weights that
-    give the best dev WA (``weighted``).
+    `text`: a logistic regression with inverse penalty `text_c`. Its inputs are ``tfidf``, the
+    TF-IDF weights of sequences of up to `ngrams` words, or ``embedding``, the mean of the vectors
+    that the pre-trained `encoder` (as in `EncoderSpec`) gives the word pieces, scaled to length 1
+    (Reimers and Gurevych, 2019). *Assumed*: `ngrams` and `text_c`.
+
+    All classes weigh the same in every fit, whatever their numbers of utterances (*assumed*, since
+    UA does so). With audio and text, `fusion` is the mean of their class probabilities: plain
+    (``mean``), or with the weights that give the best dev WA (``weighted``).
     """
 
     system: str = "classical"
@@ -45,17 +46,17 @@ class ClassicalSpec(ModelSpec):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What there is a classifier for: ``egemaps``, ``tfidf`` or ``embedding``, audio first."""
+        """One name for each classifier, audio first: ``egemaps``, ``tfidf`` or ``embedding``."""
         return tuple(name for name in (self.audio, self.text) if name is not None)
 
     @property
     def text_encoder(self) -> str | None:
-        """The encoder of the embedding; without that, none is read."""
+        """The encoder of ``embedding``, else None."""
         return self.encoder if self.text == "embedding" else None
 
     @property
     def extras(self) -> tuple[ExtraInput, ...]:
-        """A vector an utterance for everything but TF-IDF, which reads the words themselves."""
+        """A vector an utterance for each classifier, except TF-IDF, which reads the words."""
         needed = {
             "egemaps": ExtraInput("egemaps"),
             "embedding": ExtraInput("sentence_embedding", self.encoder),

@@ -1,8 +1,8 @@
 """H. Li et al.: Learning fine-grained cross modality excitement for speech emotion (2021).
 
-Every word gets the frames in which it was spoken, and each modality excites the other. "Code" is
-the authors' public code. Shapes: B utterances, T steps, P positions after the convolutions, W
-words, C channels, D = `width`.
+Every word is given the frames in which it was spoken, and each modality gates the other ("excites"
+it). "Code" is the authors' public code. Shapes: B utterances, T steps, P positions after the
+convolutions, W words, C channels, D = `width`.
 """
 
 import torch
@@ -21,10 +21,10 @@ from mlt_ray.models.system import System
 class SpeechEncoder(nn.Module):
     """Convolutions over the frames, then mean ‖ maximum over the positions of each word.
 
-    The convolutions have neither padding nor activation. The frames of a word go through the same
-    kernels: a position belongs to every word of which it has seen a frame. An utterance with
-    fewer frames than the kernels reach is continued with zeros (the mean of the normalised frames)
-    to a single position. A word without a position, because its frames are cut off, is zero.
+    The convolutions have neither padding nor activation. A position belongs to every word of which
+    its kernels have seen a frame. An utterance with fewer frames than the kernels reach is
+    continued with zeros (the mean of the normalised frames) to a single position. The vector of a
+    word without a position, because its frames are cut off, is zero.
     """
 
     def __init__(self, spec: LiSpec, inputs: int) -> None:
@@ -50,7 +50,7 @@ class SpeechEncoder(nn.Module):
 
 @builds(LiSpec)
 class Li(System):
-    """Words and the speech of each word excite each other and are read by a recurrent layer."""
+    """Words and the speech of each word gate each other; a recurrent layer reads both."""
 
     def __init__(self, spec: LiSpec, sizes: InputSizes) -> None:
         super().__init__()
@@ -71,17 +71,20 @@ class Li(System):
         return self.classifier(masked_max(states, batch.word_mask))
 
     def excite(self, text: Tensor, speech: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Each modality plus itself gated by the other: text by speech, speech by the word."""
+        """(B, W, D) text and speech, each plus itself gated by the other modality.
+
+        The gate of text is computed from the speech, that of speech from the (B, W) word ids.
+        """
         text_gate = torch.sigmoid(self.text_excitement(speech))
         speech_gate = torch.sigmoid(self.speech_excitement(words))
         return text + text * text_gate, speech + speech * speech_gate
 
 
 def seen(spans: Tensor, reach: int, num_positions: Tensor) -> tuple[Tensor, Tensor]:
-    """Positions [first, last) that have seen a frame of each word, (B, W) both.
+    """For each word, the positions [first, last) that have seen a frame of it, (B, W) both.
 
-    `spans` is (B, W, 2) frames [first, last), and `num_positions` (B,). A position has seen
-    `reach` frames, from that of its own number on. Equal bounds say that there is none.
+    `spans` are the (B, W, 2) frames [first, last) of the words, `num_positions` is (B,). Position
+    p has seen the frames p to p + `reach` − 1. A word without a position has equal bounds.
     """
     last = torch.minimum(spans[..., 1], num_positions[:, None])
     first = (spans[..., 0] - reach + 1).clamp(min=0)
@@ -98,8 +101,9 @@ def interval_mean(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
 def interval_max(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
     """Maximum of (B, P, C) over each of the (B, W) intervals [first, last) → (B, W, C); 0 if empty.
 
-    An interval is covered by two of the longest power of two that fits into it, so that only
-    log₂ P tables of (B, P, C) are needed, where a mask would need one of (B, W, P, C).
+    Table k holds the maximum over 2^k positions from each position on. Two entries of the largest k
+    that fits cover an interval. So log₂ P tables of (B, P, C) suffice, where a mask would need
+    (B, W, P, C) values.
     """
     length = last - first
     found = x.new_zeros(*first.shape, x.shape[2])

@@ -11,9 +11,9 @@ class LiSpec(ModelSpec):
     """Configuration of the cross modality excitement.
 
     All values are from the code: `channels` and `first_kernel` of the first convolution,
-    `next_kernel` of the second and third, `width` of a word in each modality (half of it these
-    two convolutions' channels) and `recurrent_width`, the units in each direction. There is no
-    dropout: the code names one for a recurrent layer with none above it, where torch applies none.
+    `next_kernel` of the second and third (which have half of `width` channels), `width` of a word
+    in each modality and `recurrent_width`, the units in each direction. There is no dropout: the
+    code sets one on a single recurrent layer, where torch applies none.
     """
 
     system: str = "li"
@@ -31,5 +31,5 @@ class LiSpec(ModelSpec):
 
     @property
     def extras(self) -> tuple[ExtraInput, ...]:
-        """When each word was spoken."""
+        """The frames in which each word was spoken."""
         return (ExtraInput("alignment"),)

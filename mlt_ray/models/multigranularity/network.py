@@ -1,4 +1,4 @@
-"""The multi-granularity model (section 3.2): pre-trained views of an utterance beside the fine one.
+"""The multi-granularity model (section 3.2): pre-trained encoders beside a multilevel transformer.
 
 Shapes: B utterances, H = `projection`.
 """
@@ -26,7 +26,7 @@ class Multigranularity(System):
         if spec.encoder is not None:
             self.text = ClsVector(spec, sizes)
         self.multilevel = Multilevel(spec.multilevel, sizes)
-        del self.multilevel.classifier  # the vectors share one
+        del self.multilevel.classifier  # one classifier reads all vectors
         if self.text is not None:
             self.text_projection = nn.Linear(self.text.dim, spec.projection)
         self.multilevel_projection = nn.Linear(spec.multilevel.width, spec.projection)
@@ -37,7 +37,7 @@ class Multigranularity(System):
         self.classifier = nn.Linear(num_vectors * spec.projection, len(CLASSES))
 
     def encode(self, batch: Batch) -> Tensor:
-        """→ (B, 2H), or (B, 3H) with both encoders: what the head reads."""
+        """→ (B, 2H), or (B, 3H) with both encoders: the projected vectors, the head's input."""
         vectors = []
         if self.text is not None and self.text_projection is not None:
             vectors.append(self.text_projection(self.text(batch)))

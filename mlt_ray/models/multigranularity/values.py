@@ -15,16 +15,16 @@ SPEECH_EMBEDDING = "speech_embedding"
 class MultigranularitySpec(EncoderSpec):
     """Configuration of the multi-granularity model: encoders and a multilevel transformer.
 
-    `encoder` reads the text (None: no Bert). `speech_encoder`, the paper's outlook (section 5),
+    `encoder` reads the text; None leaves it out. `speech_encoder`, the paper's outlook (section 5),
     reads the recording: ``resemblyzer``, a folder or a name on the Hugging Face hub, such as
-    ``facebook/wav2vec2-base``; planning turns it into ``name@digest``. Its vector is the mean and
-    the deviation over time of its last states, an input computed once and standardised: it is
-    not fine-tuned, whatever `fine_tune`, which is of the text encoder, says (*assumed*). One of
-    the two must be given.
+    ``facebook/wav2vec2-base``; planning replaces it by ``name@digest``. Its vector is the mean and
+    the deviation over time of its last states, computed once and standardised. It is never
+    fine-tuned (*assumed*): `fine_tune` is about the text encoder. At least one of the two must be
+    given.
 
-    *Assumed*: `projection`, the width that each vector is projected to (that of all transformer
-    layers, 4.2), and `dropout` before the head, as in Bert alone. The paper names no activation
-    between projection and head, so there is none.
+    *Assumed*: `projection`, the width to which each vector is projected (the width of all
+    transformer layers, 4.2), and `dropout` before the head, as in Bert alone. The paper names no
+    activation between projection and head, so there is none.
     """
 
     system: str = "multigranularity"
@@ -62,5 +62,5 @@ class MultigranularitySpec(EncoderSpec):
 
     @property
     def can_be_packed(self) -> bool:
-        """Those whose encoder is no part of the model do."""
+        """True unless the text encoder is part of the network."""
         return self.encoder is None or not self.fine_tune

@@ -26,7 +26,7 @@ from mlt_ray.models.system import System
 
 
 class TextInput(nn.Module):
-    """Phonemes and words combined into one vector a word (sections 3.1.3 and 3.1.4)."""
+    """One vector a word, from its phonemes and its word vector (sections 3.1.3 and 3.1.4)."""
 
     def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class SpeechInput(nn.Module):
         self.positions = ScaledPositions(spec.dropout)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """→ (B, 1 + T, D) and its mask; (B, T, D) where there is no dummy vector."""
+        """→ (B, 1 + T, D) and its mask; (B, T, D) without a dummy vector."""
         frames, mask = batch.frames, batch.frame_mask
         if self.dummy is not None:
             frames, mask = prepend(self.dummy, frames, mask)
@@ -104,8 +104,8 @@ class SpeechInput(nn.Module):
 class Multilevel(System):
     """The multilevel transformer; `encode` gives the utterance's vector, `forward` its logits.
 
-    With `tts_weight` the cross-modality module is causal, since it would else copy the frames
-    that it is to predict; deep fusion, and so the logits, see the whole utterance all the same.
+    With `tts_weight` the cross-modality module is causal: else it could copy the frames that it
+    must predict. Deep fusion still sees the whole utterance, and so do the logits.
     """
 
     def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
@@ -121,14 +121,14 @@ class Multilevel(System):
         )
         self.deep_fusion = stack(spec, spec.deep_fusion_layers)
         self.classifier = nn.Linear(spec.width, len(CLASSES))
-        # Made last, so that all other weights start as they do without it.
+        # Made last, so that all other weights are drawn as they are without it.
         self.tts_weight = spec.tts_weight
         self.synthesis = None
         if spec.tts_weight:
             self.synthesis = SpeechSynthesis(spec.width, sizes.frame_dim, spec.tts_stop_weight)
 
     def encode(self, batch: Batch) -> Tensor:
-        """→ (B, D): the deep fusion's output at the dummy vector, or the maximum over time."""
+        """→ (B, D): deep fusion's output at the dummy vector; without it, the maximum over time."""
         return self._fuse(*self._cross(batch))
 
     def loss(self, batch: Batch) -> Tensor:
@@ -143,7 +143,7 @@ class Multilevel(System):
         return emotion + self.tts_weight * synthesis
 
     def _cross(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The cross-modality module's output with its mask, the dummy vector's position first."""
+        """The cross-modality module's output and its mask. The dummy vector is position 0."""
         text = word_mask = None
         if self.text is not None:
             word_mask = batch.word_mask

@@ -1,6 +1,6 @@
 """The loss of speech synthesis (section 3.1.6), after Transformer TTS (Li et al. 2019).
 
-Shapes: B utterances, T steps, F values a frame, D the width of what frames are predicted from.
+Shapes: B utterances, T steps, F values a frame, D channels from which frames are predicted.
 """
 
 import torch
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 class SpeechSynthesis(nn.Module):
-    """Predicts the next frame and the end of the utterance at every position.
+    """Predicts at every position the next frame, and whether the utterance stops.
 
-    Positions are the dummy vector's and those of the frames: the first predicts the first frame,
-    each further one the frame after its own, and the last real one that the utterance stops. What
-    is read must be causal.
+    Position 0 is the dummy vector and predicts the first frame. Each further position is a frame
+    and predicts the frame after it; the last real one predicts that the utterance stops. The input
+    must be causal.
 
     *Assumed*, since the paper says only that both predictions are compared with the truth: squared
-    error of normalised frames (Tacotron 2's), cross entropy of stop tokens in which the last
-    position counts `stop_weight` times (Transformer TTS: 5 to 8), and both of equal weight.
-    Transformer TTS's post-net, which refines a whole predicted spectrogram, is left out.
+    error of normalised frames (Tacotron 2), cross entropy of stop tokens in which the last position
+    counts `stop_weight` times (Transformer TTS: 5 to 8), and equal weights of both. Transformer
+    TTS's post-net, which refines a whole predicted spectrogram, is left out.
     """
 
     def __init__(self, width: int, frame_dim: int, stop_weight: float) -> None:
@@ -28,11 +28,11 @@ class SpeechSynthesis(nn.Module):
         self.stop_weight = stop_weight
 
     def loss(self, x: Tensor, frames: Tensor, frame_mask: Tensor, counted: Tensor) -> Tensor:
-        """The loss of (B, 1 + T, D) on (B, T, F) frames with their (B, T) mask.
+        """() loss of (B, 1 + T, D) inputs on (B, T, F) frames with their (B, T) mask.
 
-        The mean, over the utterances that are True in the (B,) `counted`, of: the squared error's
-        mean over an utterance's values, plus the stop tokens' mean over its positions. So every
-        utterance counts the same, however long it and its batch mates are.
+        The loss of an utterance is the mean squared error over its values, plus the mean of the
+        stop tokens' loss over its positions. The result is its mean over the utterances that are
+        True in the (B,) `counted`: each counts the same, whatever its length.
         """
         num_frames = frame_mask.sum(dim=1)
         error = (self.frame(x[:, :-1]) - frames).square().mean(dim=2)

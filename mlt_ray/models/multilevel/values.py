@@ -16,15 +16,16 @@ class MultilevelSpec(ModelSpec):
     *w/o deep fusion*: max pooling, and no dummy mel vector. `inputs` other than ``both`` are
     diagnostics of ours. Every other value is *assumed*.
 
-    `dropout` falls where the vanilla transformer has it (Vaswani et al. 2017, section 5.4, the
-    paper's reference 16): on the output of each sub-layer and on the sums of embeddings and
-    positions. `attention_dropout`, that of attention weights, is what later code adds (torch.nn's
-    layers); the vanilla transformer's paper has none, so it is 0 (*assumed*).
+    `dropout` applies where the vanilla transformer has it (Vaswani et al. 2017, section 5.4, the
+    paper's reference 16): to the output of each sub-layer and to the sums of embeddings and
+    positions. `attention_dropout` applies to attention weights. Later code (torch.nn's layers) has
+    it and the vanilla transformer's paper does not, so it is 0 (*assumed*).
 
-    `tts_weight` is that of the loss of speech synthesis beside cross entropy (3.1.6): 0 is the
-    paper's final choice, and no weight is published for the joint loss that it tried. A learning
-    curve has the joint loss of the training part, and cross entropy alone of dev.
-    `tts_stop_weight` is that of the last position among the stop tokens (Transformer TTS: 5 to 8).
+    `tts_weight` is the weight of the loss of speech synthesis, which is added to cross entropy
+    (3.1.6). 0 is the paper's final choice; it publishes no weight for the joint loss that it tried.
+    With a weight, the learning curve shows the joint loss for train and cross entropy alone for
+    dev. `tts_stop_weight` is the weight of the last position in the loss of stop tokens
+    (Transformer TTS: 5 to 8).
     """
 
     system: str = "multilevel"
@@ -69,11 +70,11 @@ class MultilevelSpec(ModelSpec):
 
     @property
     def can_be_packed(self) -> bool:
-        """All configurations do."""
+        """True for every configuration."""
         return True
 
     def _check_synthesis(self) -> None:
-        """`ValueError` where there is nothing that frames could be predicted from."""
+        """`ValueError` if the network has nothing to predict frames from."""
         if self.inputs != "both":
             raise ValueError(f"inputs: expected both where tts_weight is set, got {self.inputs}")
         for name in ("cross_modality_layers", "deep_fusion_layers"):

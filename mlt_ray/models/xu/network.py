@@ -1,6 +1,6 @@
 """H. Xu et al.: Learning alignment for multimodal emotion recognition from speech (2019).
 
-Every word asks an attention where in the recording it was spoken. "Code" is the authors' public
+An attention from words to frames learns where each word was spoken. "Code" is the authors' public
 code. Shapes: B utterances, T steps, W words, D channels.
 """
 
@@ -47,7 +47,7 @@ class TextEncoder(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """Weighted mean over positions, the weight of x being softmax(u · tanh(A x + b)).
+    """Weighted mean over positions; the weight of position x is softmax(u · tanh(A x + b)).
 
     After Yang et al. (2016), Hierarchical attention networks for document classification.
     """
@@ -66,7 +66,7 @@ class AttentionPooling(nn.Module):
 
 @builds(XuSpec)
 class Xu(System):
-    """Text states beside the speech that each is aligned to, read by a third recurrent layer."""
+    """The state of each word and the speech aligned to it, read by a third recurrent layer."""
 
     def __init__(self, spec: XuSpec, sizes: InputSizes) -> None:
         super().__init__()

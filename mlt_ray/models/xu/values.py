@@ -13,8 +13,8 @@ class XuSpec(ModelSpec):
 
     From the paper: `cell` (the code's configuration says ``gru``) and `width`, the units in each
     direction. From the code: `dense_width`, `num_heads`, and the form of the attention pooling.
-    *Assumed*: one `dropout`, on the dense layer and on what is classified, and none elsewhere:
-    `attention_dropout`, that of the alignment's weights, is 0.
+    *Assumed*: `dropout` applies to the dense layer and to the classifier's input, and to nothing
+    else; so `attention_dropout`, the rate for the alignment's weights, is 0.
     """
 
     system: str = "xu"

@@ -19,9 +19,9 @@ from mlt_ray.models.yoon.values import YoonSpec
 
 
 class Encoder(nn.Module):
-    """A GRU in one direction, with dropout on what goes in and on the outputs that come out.
+    """A GRU in one direction, with dropout on its inputs and outputs but not on its last state.
 
-    The last state is no output: in TensorFlow, where the code comes from, dropout spares it.
+    The code is TensorFlow's, where the last state is no output and has no dropout.
     """
 
     def __init__(self, inputs: int, width: int, dropout: float) -> None:
@@ -66,7 +66,7 @@ class Yoon(System):
         return self.classifier(torch.cat([text, audio], dim=-1))
 
     def loss(self, batch: Batch) -> Tensor:
-        """Sigmoid cross entropy of every class for itself, averaged over classes and batch."""
+        """() sigmoid cross entropy of each class, averaged over classes and utterances."""
         logits = self(batch)
         expected = F.one_hot(batch.labels, len(CLASSES)).to(logits.dtype)
         return F.binary_cross_entropy_with_logits(logits, expected)
@@ -80,7 +80,7 @@ def attend(query: Tensor, states: Tensor, mask: Tensor) -> Tensor:
 
 
 def projection(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer whose weights start uniform within ±0.25 and its bias at zero (code)."""
+    """A linear layer; its weights start uniform within ±0.25, its bias at zero (code)."""
     layer = nn.Linear(inputs, outputs)
     nn.init.uniform_(layer.weight, -0.25, 0.25)
     nn.init.zeros_(layer.bias)
@@ -88,10 +88,11 @@ def projection(inputs: int, outputs: int) -> nn.Linear:
 
 
 def initialise(gru: nn.RNNBase, inputs: int, width: int) -> None:
-    """Start a GRU as TensorFlow does: orthogonal, the gates' bias at 1, the candidate's at 0.
+    """Start a GRU as TensorFlow does: orthogonal matrices, gate biases 1, candidate biases 0.
 
-    TensorFlow keeps one matrix for both gates and one for the candidate, over input and state
-    side by side. Its candidate resets the state before that matrix; torch's, as in cuDNN, after.
+    TensorFlow has one matrix for both gates and one for the candidate, each over input and state
+    side by side. A difference stays: the candidate's reset gate is applied before that matrix in
+    TensorFlow, and after it in torch, as in cuDNN.
     """
     gates, candidate = slice(0, 2 * width), slice(2 * width, 3 * width)
     parameters = dict(gru.named_parameters())

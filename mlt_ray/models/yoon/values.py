@@ -11,10 +11,10 @@ from mlt_ray.spec import ExtraInput, ModelSpec
 class YoonSpec(ModelSpec):
     """Configuration of the dual recurrent encoder.
 
-    ``mdre`` concatenates what the two encoders end with; in ``mdrea`` the audio's end asks an
-    attention over the words. From the code: `width`, and the dropouts, which keep 0.7 of the
-    audio and 0.3 of the text. *Assumed*: that the table's row is ``mdrea``, which is what the
-    multilevel transformer's paper describes (section 2).
+    ``mdre`` concatenates the last states of the two encoders. In ``mdrea`` the audio's last state
+    is the query of an attention over the words. From the code: `width`, and the dropout rates: the
+    code keeps 0.7 of the audio and 0.3 of the text. *Assumed*: the row of Table 1 is ``mdrea``,
+    which the multilevel transformer's paper describes (section 2).
     """
 
     system: str = "yoon"

@@ -13,9 +13,10 @@ from mlt_ray.training.adam import fused_step
 
 
 class PackAdam:
-    """The optimiser of the weights of R runs; equals `Adam` on each run's to the bit.
+    """The optimiser of the weights of R runs; equals `Adam` on the weights of each, to the bit.
 
-    `weights` are (R, …) each, and so are both moments, `means` and `squares`.
+    Each of `weights` is (R, …), and so are its moments, `means` and `squares`. `steps` (R,) are the
+    steps that each run has taken.
     """
 
     def __init__(self, weights: Sequence[Tensor], spec: TrainingSpec) -> None:
@@ -28,8 +29,8 @@ class PackAdam:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], runs: Sequence[int]) -> None:
-        """One step of these runs along their rows of (R, …) gradients; the others stay."""
-        # The fused step goes through memory, whatever the axes are called.
+        """Take one step of `runs` with their rows of (R, …) gradients; other runs do not change."""
+        # The fused step walks through memory and ignores strides, so gradients must be contiguous.
         rows = by_run([gradient.contiguous() for gradient in gradients])
         given = [self._rows[0], rows, *self._rows[1:]]
         counts = self.steps.unbind()
@@ -40,5 +41,5 @@ class PackAdam:
 
 
 def by_run(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Each run's rows of (R, …) tensors."""
+    """For each run, its rows of the (R, …) tensors."""
     return list(map(list, zip(*(x.unbind() for x in tensors), strict=True)))

@@ -1,7 +1,10 @@
-"""A pack's folds on the device, where batches are gathered: no step waits for the host.
+"""Makes the batches of a pack on the device, so that no step waits for the host.
 
-Shapes: R runs, B utterances of the largest batch, S steps, T steps of frames, F values a frame,
-W words, P phonemes a word, N utterances of all folds and one that stands for none.
+All utterances of the pack's folds are put into tables once. A batch is then a lookup at *places*,
+the utterances' numbers in the tables. Place 0 is the empty utterance, which fills up batches.
+
+Shapes: R runs, B utterances of the largest batch, S steps, N utterances in the tables, the empty
+one included.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,22 +24,25 @@ from mlt_ray.training.packs.host_batches import (
     Stacked,
     Steps,
     renumbered,
-    stand_in,
+    stand_in_utterance,
 )
 from mlt_ray.training.packs.replay import rounded
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """Sequences of many utterances behind one another; row 0 is zero and belongs to none."""
+class SequenceTable:
+    """The sequences of N utterances in one tensor, one behind another, without padding.
+
+    The first is that of the empty utterance: one row of zeros.
+    """
 
     rows: Tensor  # (1 + sum of lengths, …)
     starts: Tensor  # (N,) int64
     lengths: Tensor  # (N,) int64
 
     @classmethod
-    def of(cls, sequences: Sequence[Tensor], device: torch.device) -> "Table":
-        """The table of (length, …) sequences; an utterance that stands for none comes first."""
+    def of(cls, sequences: Sequence[Tensor], device: torch.device) -> "SequenceTable":
+        """The table of (length, …) sequences; the empty utterance is added before them."""
         nothing = torch.zeros_like(sequences[0][:1])
         lengths = torch.tensor([1, *(len(s) for s in sequences)])
         return cls(
@@ -46,7 +52,7 @@ class Table:
         )
 
     def gather(self, places: Tensor, longest: int) -> tuple[Tensor, Tensor]:
-        """(R, B) utterances → (R, B, `longest`, …) rows, zero in padding, and (R, B) lengths."""
+        """(R, B) places → (R, B, `longest`, …) rows, zero in padding, and (R, B) lengths."""
         lengths, starts = self.lengths[places], self.starts[places]
         position = torch.arange(longest, device=places.device)
         here = real(lengths.flatten(), longest).unflatten(0, lengths.shape)
@@ -54,29 +60,32 @@ class Table:
 
 
 class Sizes(NamedTuple):
-    """Steps of frames, words, and phonemes a word."""
+    """Sizes of a batch: frames and words an utterance, phonemes a word."""
 
     frames: int
     words: int
     phonemes: int
 
     def rounded(self) -> "Sizes":
-        """These or larger ones of the few that come again; frames grow by 3 % on average."""
+        """These sizes rounded up to a few that recur; frames grow by 3 % on average.
+
+        A GPU's recording of a step fits one set of sizes only.
+        """
         return Sizes(rounded(self.frames, 16), rounded(self.words, 4), rounded(self.phonemes, 2))
 
 
 class DeviceBatches:
-    """Makes batches from tables on the device."""
+    """Makes batches on the device, from tables that lie there."""
 
     def __init__(
         self, folds: Mapping[int, FoldData], num_learned_words: int, device: torch.device
     ) -> None:
-        """`num_learned_words` is that of the pack's model: the most of any fold."""
+        """`folds` are by number. `num_learned_words` is the pack's: the largest of any fold."""
         self._folds, self._device = folds, device
         members = [(d, i) for d in folds.values() for i in members_of(d)]
         counts = [len(members_of(d)) for d in folds.values()]
         firsts = 1 + np.cumsum([0, *counts[:-1]])
-        # Where a fold's utterances stand in the tables, by their index in the corpus.
+        # By fold, then by index in the corpus.
         self._places = {
             number: dict(zip(members_of(data), range(first, first + count), strict=True))
             for (number, data), first, count in zip(folds.items(), firsts, counts, strict=True)
@@ -89,9 +98,11 @@ class DeviceBatches:
             for t, (d, _) in zip(texts, members, strict=True)
         ]
         phonemes = [torch.from_numpy(t.phonemes) for t in texts]
-        self._frames = Table.of(frames, device)
-        self._words = Table.of(words, device)
-        self._phonemes = Table.of([F.pad(p, (0, widest - p.shape[1])) for p in phonemes], device)
+        self._frames = SequenceTable.of(frames, device)
+        self._words = SequenceTable.of(words, device)
+        self._phonemes = SequenceTable.of(
+            [F.pad(p, (0, widest - p.shape[1])) for p in phonemes], device
+        )
         labels = [d.corpus.utterances[i].label for d, i in members]
         self._labels = torch.tensor([FILL["labels"], *labels], device=device)
         self._utterances = torch.tensor([0, *(i for _, i in members)], device=device)
@@ -103,20 +114,20 @@ class DeviceBatches:
         sizes = [(len(f), *t.phonemes.shape) for f, t in zip(frames, texts, strict=True)]
         self._sizes = np.asarray([(1, 1, 1), *sizes])
 
-    def batches(self, steps: Steps, numbers: Sequence[int]) -> Iterator[Stacked]:
-        """The batches of all steps, for runs of the folds with (R,) `numbers`."""
-        places, sizes = self.places(steps, numbers)
+    def batches(self, steps: Steps, fold_numbers: Sequence[int]) -> Iterator[Stacked]:
+        """The batch of every step, for runs on the folds with the (R,) `fold_numbers`."""
+        places, sizes = self.places(steps, fold_numbers)
         for here, size in zip(places, sizes, strict=True):
             yield self.gather(here, size)
 
-    def places(self, steps: Steps, numbers: Sequence[int]) -> tuple[Tensor, list[Sizes]]:
-        """(S, R, B) places of the utterances in the tables, and the largest sizes in each step."""
-        places = self._places_of(steps, numbers)
+    def places(self, steps: Steps, fold_numbers: Sequence[int]) -> tuple[Tensor, list[Sizes]]:
+        """(S, R, B) places of the utterances of all steps, and the largest sizes in each step."""
+        places = self._places_of(steps, fold_numbers)
         sizes = self._sizes[places].max(axis=(1, 2)).tolist()
         return torch.as_tensor(places).to(self._device), [Sizes(*size) for size in sizes]
 
     def gather(self, places: Tensor, sizes: Sizes) -> Stacked:
-        """The batch of the utterances at (R, B) places, padded to those sizes."""
+        """The batch of the utterances at (R, B) places, padded to `sizes`."""
         frames, lengths = self._frames.gather(places, sizes.frames)
         words, word_counts = self._words.gather(places, sizes.words)
         phonemes, _ = self._phonemes.gather(places, sizes.words)
@@ -131,13 +142,13 @@ class DeviceBatches:
             "extras": {name: value[places] for name, value in self._extras.items()},
         }
 
-    def _places_of(self, steps: Steps, numbers: Sequence[int]) -> np.ndarray:
-        """(S, R, B) places in the tables; 0 where there is no utterance."""
+    def _places_of(self, steps: Steps, fold_numbers: Sequence[int]) -> np.ndarray:
+        """(S, R, B) places; 0 where a batch has fewer utterances than the largest."""
         size = max(len(i) for step in steps for i in step if i is not None)
-        places = np.zeros((len(steps), len(numbers), size), np.int64)
+        places = np.zeros((len(steps), len(fold_numbers), size), np.int64)
         for at, step in zip(places, steps, strict=True):
-            for row, indices, number in zip(at, step, numbers, strict=True):
-                chosen = stand_in(self._folds[number]) if indices is None else indices
+            for row, indices, number in zip(at, step, fold_numbers, strict=True):
+                chosen = stand_in_utterance(self._folds[number]) if indices is None else indices
                 row[: len(chosen)] = [self._places[number][i] for i in chosen.tolist()]
         return places
 
@@ -150,7 +161,10 @@ def members_of(data: FoldData) -> list[int]:
 def batches_for(
     folds: Mapping[int, FoldData], num_learned_words: int, device: torch.device
 ) -> DeviceBatches | HostBatches:
-    """What makes a pack's batches: on the device, where its memory has room for all frames."""
+    """`DeviceBatches` if all frames fit, else `HostBatches`.
+
+    They fit into a quarter of a GPU's free memory, or into `KEPT_BYTES` on a CPU.
+    """
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else KEPT_BYTES
     values = sum(int(d.num_steps[members_of(d)].sum()) * len(d.fitted.mean) for d in folds.values())
     kind = DeviceBatches if 4 * values <= room else HostBatches

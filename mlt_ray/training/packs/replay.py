@@ -1,7 +1,8 @@
-"""Steps that a GPU replays: recorded once for each of their shapes, then launched as one.
+"""Records the step of a pack on a GPU and replays it, to save the time of launching its kernels.
 
-A pack's step is a few thousand small kernels, and launching them one by one takes longer than they
-do. A CUDA graph launches all of them at once, on the memory that it was recorded with.
+A step is a few thousand small kernels, and launching them takes longer than running them. A CUDA
+graph is a recording of them that is launched at once. It reads and writes the same memory at every
+replay, so it fits one set of shapes, and inputs are copied to where it reads them.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,61 +15,61 @@ Shape = tuple[int, ...]
 Inputs = Mapping[str, Tensor]
 
 Step = Callable[[Shape, Inputs], Tensor]
-"""Computes with tensors alone, on one device, waits for none, and may change some in place.
-
-`Shape` and the shapes of `Inputs` decide its operations and their sizes.
-"""
+"""A function that can be recorded. It computes with tensors of one device only and reads none of
+their values on the host; it may change tensors in place. `Shape` and the shapes of `Inputs` alone
+decide its operations and their sizes."""
 
 Recording = Callable[[], None]
-"""Does again what was recorded."""
+"""Computes again what was recorded."""
 
-Record = Callable[[Callable[[], None]], Recording]
-"""Records what a function computes, without computing it."""
+Recorder = Callable[[Callable[[], None]], Recording]
+"""Records the operations of a function, without computing them."""
 
 
-class Recorded(NamedTuple):
-    """A step's recording, and the memory that it reads and writes."""
+class RecordedStep(NamedTuple):
+    """The recording of a step, and the tensors that it reads and writes."""
 
     replay: Recording
     inputs: Inputs
     output: list[Tensor]
 
 
-class Replays:
-    """Calls a step, from its second call with the same shapes on as a recording."""
+class ReplayedStep:
+    """Computes a step: directly at the first call with new shapes, from then on by a recording."""
 
-    def __init__(self, step: Step, record: Record) -> None:
-        self._step, self._record = step, record
-        self._recorded: dict[tuple[Shape, ...], Recorded | None] = {}
+    def __init__(self, step: Step, recorder: Recorder) -> None:
+        self._step, self._recorder = step, recorder
+        self._recorded: dict[tuple[Shape, ...], RecordedStep | None] = {}
 
     def __call__(self, shape: Shape, inputs: Inputs) -> Tensor:
-        """The step's output."""
+        """The output of the step."""
         shapes = (shape, *(tuple(tensor.shape) for tensor in inputs.values()))
         if shapes not in self._recorded:
-            # As it is: many a shape never returns, and what is made once only must be made before.
+            # Not recorded yet: many shapes never come again, and tensors that are made once and
+            # cached must exist before a recording.
             self._recorded[shapes] = None
             return self._step(shape, inputs)
         recorded = self._recorded[shapes]
         if recorded is None:
-            recorded = self._recorded[shapes] = self._recording(shape, inputs)
+            recorded = self._recorded[shapes] = self._record(shape, inputs)
         for name, place in recorded.inputs.items():
             place.copy_(inputs[name])
         recorded.replay()
         [output] = recorded.output
         return output.clone()
 
-    def _recording(self, shape: Shape, inputs: Inputs) -> Recorded:
+    def _record(self, shape: Shape, inputs: Inputs) -> RecordedStep:
         places = {name: tensor.clone() for name, tensor in inputs.items()}
         output: list[Tensor] = []
 
         def step() -> None:
             output[:] = [self._step(shape, places)]
 
-        return Recorded(self._record(step), places, output)
+        return RecordedStep(self._recorder(step), places, output)
 
 
-def cuda_graphs() -> Record:
-    """Records as CUDA graphs; they share their memory, since one is replayed at a time."""
+def cuda_graphs() -> Recorder:
+    """A recorder of CUDA graphs. They share memory, since only one is replayed at a time."""
     pool = torch.cuda.graph_pool_handle()
 
     def record(step: Callable[[], None]) -> Recording:
@@ -81,6 +82,6 @@ def cuda_graphs() -> Record:
 
 
 def rounded(size: int, per_octave: int) -> int:
-    """The size or the next larger one of those that come again: so many from 2^n to 2^(n + 1)."""
+    """`size` rounded up to one of a few sizes, `per_octave` of them from 2^n to 2^(n + 1)."""
     unit = max(1, (1 << (size - 1).bit_length()) // (2 * per_octave))
     return -(-size // unit) * unit

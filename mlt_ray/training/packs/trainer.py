@@ -1,8 +1,13 @@
-"""A pack: runs of one RunSpec that are stepped by one call, vectorised over the runs.
+"""Trains a pack: runs of one RunSpec take each step in one call, vectorised over the runs.
 
-Fifteen runs of a small model are fifteen times too small for a GPU; together they take about as
-long as one. Between epochs the learners hold everything, as if each had been alone; within an
-epoch the pack holds all runs' weights, a run axis before each.
+One run of a small model leaves most of a GPU idle; fifteen together take about as long as one. How
+a pack's epoch goes:
+
+1. The weights and moments of all learners are copied into tensors with a run axis in front.
+2. Each step makes a batch of all runs (`DeviceBatches`), calls the model under `torch.vmap`, with
+   the layers of `mlt_ray.models.flat`, and takes a step of `PackAdam`. With a recorder, a GPU
+   replays steps whose shapes recur.
+3. Weights and moments are copied back. Between epochs each learner is as if trained alone.
 
 Shapes: R runs, B utterances, S steps of an epoch.
 """
@@ -28,28 +33,28 @@ from mlt_ray.training.learner import Learner
 from mlt_ray.training.packs.adam import PackAdam
 from mlt_ray.training.packs.device_batches import DeviceBatches, Sizes, batches_for
 from mlt_ray.training.packs.host_batches import Stacked, Steps, picked
-from mlt_ray.training.packs.replay import Inputs, Record, Replays, Step
+from mlt_ray.training.packs.replay import Inputs, Recorder, ReplayedStep, Step
 from mlt_ray.training.precision import casting
 
 Compute = Callable[[Stacked, Inputs, Sequence[int]], Tensor]
-"""What is made of a batch of all runs, the step's inputs and the runs that take the step."""
+"""A step's function of a batch of all runs, the step's inputs, and the runs that take the step."""
 
 MAX_PAIRS = 2**26
-"""Attention cells, B · T², that are computed at a time. With dropout of attention weights, one
-takes about 200 bytes in training at the paper's sizes, so that 16 GiB hold them; without, far
+"""Most attention pairs, B · T², that are computed at a time. With dropout of attention weights, a
+pair takes about 200 bytes in training at the paper's sizes, so that 16 GiB hold them; without, far
 less."""
 
 
 class PackTrainer:
-    """Steps its learners together, epoch by epoch."""
+    """Trains learners of one RunSpec together, epoch by epoch."""
 
-    def __init__(self, learners: Sequence[Learner], record: Record | None = None) -> None:
-        """`record`, where given, is how a GPU replays steps that it has taken."""
+    def __init__(self, learners: Sequence[Learner], recorder: Recorder | None = None) -> None:
+        """With a `recorder`, steps are recorded and replayed."""
         self.learners = learners
         first = learners[0]
         self.device, self._training = first.device, first.run.spec.training
-        sizes = common(learners)
-        # On the meta device: no value of this module is ever used, only its shapes and its code.
+        sizes = common_sizes(learners)
+        # On the meta device: the module gives code and shapes; its values are never used.
         with torch.device("meta"):
             self._system = build_model(first.run.spec.model, sizes)
         for module in self._system.modules():
@@ -59,30 +64,30 @@ class PackTrainer:
         self._constants = shared_buffers(learners)
         folds = {x.run.fold: x.data for x in learners}
         self._data = batches_for(folds, sizes.num_learned_words, self.device)
-        self._record = record
+        self._recorder = recorder
         self._start()
 
     def only(self, learners: Sequence[Learner]) -> "PackTrainer":
-        """The pack of some of its learners, when others have left it."""
+        """The same pack with some of its learners, after others have ended."""
         smaller = copy.copy(self)
         smaller.learners = learners
         smaller._start()
         return smaller
 
     def _start(self) -> None:
-        """Make what is of these very runs: their weights, and recorded steps."""
+        """Make what depends on the learners: the optimiser, and recorded steps."""
         self._adam = self._gather()
-        self._replays: dict[Compute, Replays] = {}
+        self._replays: dict[Compute, ReplayedStep] = {}
 
     def train_epoch(self) -> None:
-        """One epoch of every learner, step beside step."""
+        """Train every learner for one epoch."""
         self._system.train()
         steps = steps_of_epoch(self.learners)
         counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
-        shares = torch.as_tensor(counts, dtype=torch.float32, device=self.device)
-        inputs = {"codes": self._codes(counts > 0), "shares": shares}
+        num_utterances = torch.as_tensor(counts, dtype=torch.float32, device=self.device)
+        inputs = {"codes": self._codes(counts > 0), "num_utterances": num_utterances}
         total = torch.zeros(len(self.learners), device=self.device)
-        for losses in self._each(self._train_step, steps, inputs):
+        for losses in self._each_step(self._train_step, steps, inputs):
             total += losses
         self._scatter()
         for learner, loss, seen in zip(self.learners, total, counts.sum(axis=0), strict=True):
@@ -93,21 +98,21 @@ class PackTrainer:
         """Every learner's (N, 4) logits of a part, in the part's own order, on the CPU."""
         self._system.eval()
         steps = list(zip_longest(*(x.data.evaluation_order(part) for x in self.learners)))
-        found = list(self._each(self._evaluation_step, steps, {}))
+        found = list(self._each_step(self._evaluation_step, steps, {}))
         on_cpu = [logits.cpu() for logits in found]
         return [
             in_order(learner.data.parts[part], [s[n] for s in steps], [x[n] for x in on_cpu])
             for n, learner in enumerate(self.learners)
         ]
 
-    def _each(self, compute: Compute, steps: Steps, inputs: Inputs) -> Iterator[Tensor]:
-        """What is computed of each step's batch, with the step's row of the (S, …) inputs."""
+    def _each_step(self, compute: Compute, steps: Steps, inputs: Inputs) -> Iterator[Tensor]:
+        """The output of `compute` at each step, with the step's row of the (S, …) inputs."""
         folds = [x.run.fold for x in self.learners]
         rows = ({k: v[n] for k, v in inputs.items()} for n in range(len(steps)))
-        who = [tuple(n for n, i in enumerate(step) if i is not None) for step in steps]
+        taking = [tuple(n for n, i in enumerate(step) if i is not None) for step in steps]
         data = self._data
         if not isinstance(data, DeviceBatches):
-            for batch, row, runs in zip(data.batches(steps, folds), rows, who, strict=True):
+            for batch, row, runs in zip(data.batches(steps, folds), rows, taking, strict=True):
                 yield compute(batch, row, runs)
             return
 
@@ -117,18 +122,18 @@ class PackTrainer:
 
         places, sizes = data.places(steps, folds)
         step: Step = take
-        if self._record is not None:
-            step = self._replays.setdefault(compute, Replays(take, self._record))
+        if self._recorder is not None:
+            step = self._replays.setdefault(compute, ReplayedStep(take, self._recorder))
             sizes = [size.rounded() for size in sizes]
-        for here, size, row, runs in zip(places, sizes, rows, who, strict=True):
+        for here, size, row, runs in zip(places, sizes, rows, taking, strict=True):
             yield step((*size, *runs), {**row, "places": here})
 
     def _train_step(self, batch: Stacked, given: Inputs, runs: Sequence[int]) -> Tensor:
-        """One step of those runs → (R,) sums of their utterances' losses, 0 for the others."""
+        """Take a step of `runs` → (R,) sums of their utterances' losses, 0 for other runs."""
         keys = site_keys(given["codes"], batch["utterances"])
         losses, gradients = self._gradient(batch, keys)
         self._adam.step(clip(gradients, self._training), runs)
-        return losses * given["shares"]
+        return losses * given["num_utterances"]
 
     def _evaluation_step(self, batch: Stacked, given: Inputs, runs: Sequence[int]) -> Tensor:
         """→ (R, B, 4) float32 logits."""
@@ -139,7 +144,7 @@ class PackTrainer:
         return torch.cat(parts).float()
 
     def _gradient(self, batch: Stacked, keys: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """→ (R,) losses and their gradients, (R, …) for every weight."""
+        """→ (R,) mean losses, and (R, …) gradients for every weight."""
         losses: list[Tensor] = []
         gradients: list[Sequence[Tensor]] = []
         for rows in chunks(batch):
@@ -158,7 +163,7 @@ class PackTrainer:
         batch: Stacked,
         keys: Tensor | None = None,
     ) -> Tensor:
-        """The module's output for each run, from its rows of the weights and of the batch."""
+        """The module's output for each run, with that run's weights, batch and dropout keys."""
         prefix = "system." if module is self._loss else ""
         constants = {prefix + name: value for name, value in self._constants.items()}
 
@@ -173,12 +178,15 @@ class PackTrainer:
             with casting(self._training.precision, self.device):
                 result: Tensor = torch.vmap(of_one)(named, batch, keys)
         finally:
-            # What vmap put there is of no use outside.
+            # The keys of vmap are invalid outside it.
             give_keys(self._sites, None)
         return result
 
     def _codes(self, taken: np.ndarray) -> Tensor:
-        """(S, R, sites) dropout codes of the coming epoch; (S, R) `taken` says who takes part."""
+        """(S, R, sites) dropout codes of the coming epoch.
+
+        `taken` (S, R) is True where a run takes the step: its own steps are counted.
+        """
         numbers = np.maximum(taken.cumsum(axis=0) - 1, 0)
         codes = [
             [
@@ -191,29 +199,31 @@ class PackTrainer:
 
     @torch.no_grad()
     def _gather(self) -> PackAdam:
-        """The optimiser of all runs, in the state that the learners are in."""
+        """The optimiser of all runs, with the learners' weights, moments and steps."""
         shapes = [(len(self.learners), *shape) for shape in self._shapes.values()]
         adam = PackAdam([torch.zeros(s, device=self.device) for s in shapes], self._training)
         for n, learner in enumerate(self.learners):
-            torch._foreach_copy_(*places(adam, n, learner))
+            torch._foreach_copy_(*weights_and_moments(adam, n, learner))
             adam.steps[n] = learner.optimiser.steps
         return adam
 
     @torch.no_grad()
     def _scatter(self) -> None:
-        """Give the learners what the optimiser of all runs holds."""
+        """Copy weights, moments and steps from the optimiser of all runs to the learners."""
         # One wait for a GPU, not one a run.
         counts = self._adam.steps.tolist()
         for n, (learner, steps) in enumerate(zip(self.learners, counts, strict=True)):
-            here, there = places(self._adam, n, learner)
+            here, there = weights_and_moments(self._adam, n, learner)
             torch._foreach_copy_(there, here)
             learner.optimiser.steps = int(steps)
 
 
-def places(adam: PackAdam, run: int, learner: Learner) -> tuple[list[Tensor], list[Tensor]]:
-    """A run's weights and moments where the pack's optimiser has them, and its learner's own.
+def weights_and_moments(
+    adam: PackAdam, run: int, learner: Learner
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and moments of run number `run`: the pack's (views), and the learner's own.
 
-    A run whose vocabulary is smaller than the pack's has fewer rows in its tables.
+    A run with a smaller vocabulary than the pack's has fewer rows in its embeddings.
     """
     own = learner.optimiser
     held = [w.detach() for w in own.weights], own.means, own.squares
@@ -227,7 +237,7 @@ def places(adam: PackAdam, run: int, learner: Learner) -> tuple[list[Tensor], li
 
 
 def steps_of_epoch(learners: Sequence[Learner]) -> list[tuple[np.ndarray | None, ...]]:
-    """Every learner's batch at each step of the coming epoch; None where it sits the step out."""
+    """The batches of all learners at each step of the coming epoch; None: no batch at this step."""
     most = max(x.num_batches for x in learners)
     return list(zip(*(x.order(most) for x in learners), strict=True))
 
@@ -235,7 +245,10 @@ def steps_of_epoch(learners: Sequence[Learner]) -> list[tuple[np.ndarray | None,
 def in_order(
     members: Sequence[int], batches: Sequence[np.ndarray | None], logits: Sequence[Tensor]
 ) -> Tensor:
-    """(N, 4) logits of the N `members` from those of batches, each with its utterances first."""
+    """(N, 4) logits in the order of the N `members`, from the logits of batches.
+
+    The rows of a batch start with its utterances; rows that fill it up follow.
+    """
     place = {utterance: n for n, utterance in enumerate(members)}
     found = torch.zeros(len(members), logits[0].shape[1])
     for indices, rows in zip(batches, logits, strict=True):
@@ -245,15 +258,15 @@ def in_order(
 
 
 def chunks(batch: Stacked) -> list[slice]:
-    """The runs of a stacked batch in parts that fit into memory, all in one where they do."""
+    """The runs of a stacked batch in slices of at most `MAX_PAIRS` pairs, or of one run."""
     num_runs, size, steps = batch["frames"].shape[:3]
-    cells = size * max(steps, batch["words"].shape[2]) ** 2
-    at_once = max(1, min(num_runs, MAX_PAIRS // cells))
+    pairs = size * max(steps, batch["words"].shape[2]) ** 2
+    at_once = max(1, min(num_runs, MAX_PAIRS // pairs))
     return [slice(n, n + at_once) for n in range(0, num_runs, at_once)]
 
 
-def common(learners: Sequence[Learner]) -> InputSizes:
-    """Sizes that hold every run: those of the largest vocabularies."""
+def common_sizes(learners: Sequence[Learner]) -> InputSizes:
+    """Input sizes for all runs: those of the largest vocabularies."""
     sizes = [x.sizes for x in learners]
     return replace(
         sizes[0],
@@ -263,7 +276,7 @@ def common(learners: Sequence[Learner]) -> InputSizes:
 
 
 def shared_buffers(learners: Sequence[Learner]) -> dict[str, Tensor]:
-    """Frozen inputs, such as word vectors: the same for all runs of a corpus."""
+    """The buffers (frozen inputs such as word vectors); `ValueError` if the runs' differ."""
     found = [dict(x.model.named_buffers()) for x in learners]
     for name, value in found[0].items():
         if not all(torch.equal(value, other[name]) for other in found):

@@ -1,4 +1,4 @@
-"""Steps that are recorded once and replayed give what they give when they are taken.
+"""Steps that are recorded once and replayed give the numbers of steps that are computed directly.
 
 A CUDA graph needs a GPU. A tape (`tests.training.tapes`) stands in for one on a CPU.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from mlt_ray.models.dropout import Codes, scaled_mask
 from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.loop import train
-from mlt_ray.training.packs.replay import Replays, cuda_graphs, rounded
+from mlt_ray.training.packs.replay import ReplayedStep, cuda_graphs, rounded
 from tests.training.runs import MakeData, assert_close, assert_same, finish, run_of
 from tests.training.tapes import Tapes
 
@@ -43,11 +43,11 @@ def test_a_step_is_taken_then_recorded_then_replayed_for_each_shape() -> None:
         total.add_(given["a"])
         return torch.ones(shape) * given["a"].sum()
 
-    replays = Replays(step, tapes)
+    replayed = ReplayedStep(step, tapes)
     outputs = []
     for number, size in enumerate([3, 5, 3, 3, 5, 3]):
-        outputs.append(replays((size,), {"a": torch.tensor([number, 10.0])}))
-    replays((3,), {"a": torch.zeros(1)})
+        outputs.append(replayed((size,), {"a": torch.tensor([number, 10.0])}))
+    replayed((3,), {"a": torch.zeros(1)})
     assert [o.tolist() for o in outputs] == [
         [10.0 + n] * size for n, size in enumerate([3, 5, 3, 3, 5, 3])
     ]
@@ -58,11 +58,11 @@ def test_a_step_is_taken_then_recorded_then_replayed_for_each_shape() -> None:
 
 def test_packs_that_replay_their_steps_give_what_runs_give_alone(data: MakeData) -> None:
     training = {"clip_norm": 0.5, "weight_decay": 0.1, "max_epochs": 5, "patience": 2}
-    # Batches of 5 from 24 utterances and from 27: the last of an epoch are smaller, or lack.
+    # Batches of 5 from 24 and 27 utterances: the last batch of an epoch is smaller or missing.
     runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
     alone = [finish([run], data)[0] for run in runs]
     tapes = Tapes()
-    for one, other in zip(finish(runs, data, record=tapes), alone, strict=True):
+    for one, other in zip(finish(runs, data, recorder=tapes), alone, strict=True):
         assert_close(one, other)
     assert tapes.replayed > tapes.recorded > 0
 
@@ -72,8 +72,8 @@ def test_cuda_graphs_give_what_steps_give_that_are_taken(data: MakeData) -> None
     runs = [run_of(fold=fold, seed=seed, max_epochs=5, patience=2) for fold, seed in WHO]
     device = torch.device("cuda")
     taken, replayed = (
-        train(runs, [data(run) for run in runs], device=device, record=record)
-        for record in (None, cuda_graphs())
+        train(runs, [data(run) for run in runs], device=device, recorder=recorder)
+        for recorder in (None, cuda_graphs())
     )
     for one, other in zip(taken, replayed, strict=True):
         assert isinstance(one, FinishedRun)
@@ -83,7 +83,7 @@ def test_cuda_graphs_give_what_steps_give_that_are_taken(data: MakeData) -> None
 
 def test_replayed_packs_give_the_same_bits_again(data: MakeData) -> None:
     runs = [run_of(fold=fold, seed=seed) for fold, seed in WHO]
-    one, other = (finish(runs, data, record=Tapes()) for _ in range(2))
+    one, other = (finish(runs, data, recorder=Tapes()) for _ in range(2))
     for a, b in zip(one, other, strict=True):
         assert_same(a, b)
 

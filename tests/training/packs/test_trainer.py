@@ -1,4 +1,4 @@
-"""Runs stepped by one call give what each gives alone; how close, says `tests.training.runs`."""
+"""Runs of a pack give the numbers of each run alone, to the tolerance of `tests.training.runs`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from mlt_ray.training.packs import trainer as pack_module
 from mlt_ray.training.packs.adam import PackAdam
 from mlt_ray.training.packs.device_batches import DeviceBatches, batches_for
 from mlt_ray.training.packs.host_batches import HostBatches, stacked
-from mlt_ray.training.packs.trainer import PackTrainer, places
+from mlt_ray.training.packs.trainer import PackTrainer, weights_and_moments
 from tests.training.runs import CPU, MODEL, MakeData, assert_close, assert_same, finish, run_of
 
 WHO = ((1, 3), (3, 3), (1, 4))
@@ -156,7 +156,7 @@ def test_runs_that_do_not_fit_into_memory_together_are_computed_in_parts(
         return original(batch)
 
     monkeypatch.setattr(pack_module, "chunks", spying)
-    # Five utterances of at most 7 steps and 5 words: two runs have at most 490 cells.
+    # Five utterances of at most 7 steps and 5 words: two runs have at most 490 pairs.
     monkeypatch.setattr(pack_module, "MAX_PAIRS", 300)
     for one, other in zip(finish(runs, data), whole, strict=True):
         assert_close(one, other)
@@ -177,7 +177,7 @@ def test_a_packed_run_leaves_the_checkpoint_that_it_leaves_alone(
 
 
 def outline(state: Any) -> Any:
-    """What a state consists of, without its numbers."""
+    """The structure of a state, without its numbers."""
     if isinstance(state, dict):
         return {key: outline(value) for key, value in state.items()}
     if isinstance(state, list | tuple):
@@ -194,7 +194,7 @@ def test_runs_start_from_the_weights_that_they_have_alone(data: MakeData) -> Non
     assert len(sizes) == 2, "folds with the same vocabulary would test nothing"
     packed = PackTrainer(learners)
     for run, learner in enumerate(learners):
-        packed_ones, own = places(packed._adam, run, learner)
+        packed_ones, own = weights_and_moments(packed._adam, run, learner)
         assert len(own) == 3 * len(list(learner.model.parameters()))
         assert all(torch.equal(a, b) for a, b in zip(packed_ones, own, strict=True))
 
@@ -222,7 +222,7 @@ def test_batches_of_runs_are_stacked_with_padding_that_no_loss_counts(
             parts = {**vars(alone), "words": words, **alone.extras}
             fill = {"labels": NO_LABEL, "num_frames": 1, "num_words": 1}
             for name, value in {**batch, **batch["extras"]}.items():
-                # Which utterance stands for none, and its vector, matter to nobody.
+                # Neither the empty utterance's number nor its vector counts.
                 if name == "extras":
                     continue
                 expected = torch.full_like(value[n], fill.get(name, 0))
@@ -285,9 +285,9 @@ def test_a_loss_leaves_out_what_only_fills_up_a_batch(
 
 
 def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData) -> None:
-    """Without a GPU: tensors that have a device and a shape, but no values, refuse both.
+    """Without a GPU: fake tensors have a device and a shape but no values, and so refuse both.
 
-    Only the backward pass, which is torch's own, cannot be had without one.
+    Only the backward pass, which is torch's own, needs a GPU and is not tested here.
     """
     training = {"clip_norm": 0.5, "clip_value": 0.1, "weight_decay": 0.1}
     runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
