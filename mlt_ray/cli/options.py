@@ -6,9 +6,12 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from mlt_ray.planning.workspace import Places
 
 DEFAULT_STORE = "runs"
 
@@ -136,8 +139,8 @@ class Training:
     out: Out = None
 
 
-def trains(verb: Callable[..., None]) -> Callable[..., None]:
-    """A verb that has the options of `Training` beside its own, and gets them as `training`."""
+def training_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: adds the options of `Training` to a verb, which gets them as `training`."""
     fields, hints = dataclasses.fields(Training), get_type_hints(Training, include_extras=True)
     # Typer reads what a function says of itself.
     signature = inspect.signature(verb, eval_str=True)
@@ -164,3 +167,34 @@ def trains(verb: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
     return called
+
+
+def places_of(training: Training) -> "Places":
+    """The places that the options name, else the profile, else the defaults."""
+    from mlt_ray.planning.profile import Profile, load_profile, merged
+    from mlt_ray.planning.workspace import Places
+    from mlt_ray.storage.store import Store as RunStore
+
+    where = merged(
+        load_profile(training.profile) if training.profile else Profile(),
+        address=training.address,
+        tracking_uri=training.tracking_uri,
+        store=training.store if training.store != DEFAULT_STORE else None,
+        cpus_per_run=training.cpus_per_run,
+        gpus_per_run=training.gpus_per_run,
+        concurrency=training.concurrency,
+        workers=training.workers,
+        gpus_per_worker=training.gpus_per_worker,
+        pack=training.pack,
+        cuda_graphs=training.cuda_graphs,
+    )
+    return Places(
+        corpus=training.corpus,
+        store=RunStore(where.store or DEFAULT_STORE),
+        glove=training.glove,
+        encoder=training.encoder,
+        speech_encoder=training.speech_encoder,
+        tracking_uri=where.tracking_uri,
+        address=where.address,
+        resources=where.resources,
+    )

@@ -1,4 +1,4 @@
-"""Progress of a plan: rows by fold-seeds in a terminal, plain lines elsewhere."""
+"""What is shown while runs are computed: a table of rows in a terminal, plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.display.bars import duration
-from mlt_ray.planning.plan import Plan, PlannedRow
+from mlt_ray.planning.backlog import Backlog
+from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch
-from mlt_ray.storage.store import Store
 
 MARKS = {
     "done": ("●", "green"),
@@ -35,22 +35,20 @@ SETTLED = 4
 """Runs that must have ended before they say how long the others take: workers start slowly."""
 
 
-class ProgressDisplay:
-    """Shows which runs of `plans` are done, running, failed; a context manager and Observer."""
+class RunDisplay:
+    """Shows which runs of a backlog are done, running, failed; a context manager and Observer."""
 
-    def __init__(self, plans: Sequence[Plan], store: Store, console: Console) -> None:
-        self.plans = plans
-        self.store = store
+    def __init__(self, backlog: Backlog, console: Console) -> None:
+        self.plans = backlog.plans
         self.console = console
-        self.left = len({run.digest for plan in plans for run in plan.left(store)})
+        self.left = len(backlog.left)
         self.failures: dict[Run, str] = {}
-        runs = (run.digest for plan in plans for row in plan.rows for run in row.runs)
-        self._states = dict.fromkeys(store.finished(runs), "done")
+        self._states = dict.fromkeys(backlog.done, "done")
         self._ended = 0
         self._began = self._line_at = time.monotonic()
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2)
 
-    def __enter__(self) -> "ProgressDisplay":
+    def __enter__(self) -> "RunDisplay":
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -102,13 +100,13 @@ class ProgressDisplay:
         shown = self._shown()
         for study, row in shown:
             table.add_row(study, escape(row.name), self._marks(row))
-        more = sum(bool(row.asked) for plan in self.plans for row in plan.rows) - len(shown)
+        more = sum(len(plan.asked_rows) for plan in self.plans) - len(shown)
         summary = f"{self._summary()}; and {more} more rows" if more else self._summary()
         return Group(table, Text(summary))
 
     def _shown(self) -> list[tuple[str, PlannedRow]]:
         """Rows that fit into the terminal, those under way before waiting and finished ones."""
-        rows = [(plan.study, row) for plan in self.plans for row in plan.rows if row.asked]
+        rows = [(plan.study, row) for plan in self.plans for row in plan.asked_rows]
         room = max(1, self.console.height - 2)
         if len(rows) <= room:
             return rows

@@ -1,8 +1,7 @@
-"""What a search shows: its configurations with their cells while it runs, and as a table after."""
+"""What a terminal shows while a search runs: its configurations and their runs."""
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,14 +11,11 @@ from rich.text import Text
 
 from mlt_ray.display.bars import duration
 from mlt_ray.display.run import LINE_INTERVAL_S, MARKS
-from mlt_ray.search.configuration import Configuration, State
+from mlt_ray.reports.search import STYLES
+from mlt_ray.search.configuration import Configuration
 from mlt_ray.search.cross_validation import CrossValidationSearch
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch
-
-if TYPE_CHECKING:
-    from mlt_ray.tracking.tracker import Tracker
-from mlt_ray.reports.search import STYLES
 
 SHOWN = 20
 """Configurations that are on the screen while a search runs, the newest ones."""
@@ -28,14 +24,11 @@ SHOWN = 20
 class SearchDisplay:
     """Shows the configurations of a search; a context manager and Observer."""
 
-    def __init__(self, search: CrossValidationSearch, tracker: "Tracker", console: Console) -> None:
+    def __init__(self, search: CrossValidationSearch, console: Console) -> None:
         self.search = search
-        self.tracker = tracker
         self.console = console
-        self.cells = 0
-        self._ended: set[int] = {
-            c.number for c in search.configurations if c.state is not State.RUNNING
-        }
+        self.num_computed = 0
+        self._ended: set[int] = {c.number for c in search.configurations if not c.is_running}
         self._began = self._line_at = time.monotonic()
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2)
 
@@ -50,15 +43,15 @@ class SearchDisplay:
             self._live.stop()
 
     def started(self, run: Run) -> None:
-        """Nothing to do: the search itself knows which cells are under way."""
+        """Nothing to do: the search itself knows which runs are under way."""
         self._note()
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """Nothing to show."""
 
     def finished(self, run: Run) -> None:
-        """Count the cell."""
-        self.cells += 1
+        """Count the run."""
+        self.num_computed += 1
         self._note()
 
     def failed(self, run: Run, reason: str) -> None:
@@ -70,14 +63,12 @@ class SearchDisplay:
         self._note()
 
     def _note(self) -> None:
-        """Tell MLflow and a plain console of configurations that have ended."""
+        """Print a line for each configuration that has ended, where the output is no terminal."""
         known = self.search.configurations
-        ended = [c for c in known if c.state is not State.RUNNING and not c.under_way]
+        ended = [c for c in known if not c.is_running and not c.under_way]
         for configuration in ended:
             if configuration.number not in self._ended:
                 self._ended.add(configuration.number)
-                tags = {"state": str(configuration.state), "reason": configuration.reason}
-                self.tracker.note(f"{self.search.space.name} search", configuration.name, tags)
                 if not self.console.is_terminal:
                     self.console.print(_line(self.search, configuration), highlight=False)
         now = time.monotonic()
@@ -89,21 +80,21 @@ class SearchDisplay:
         search, elapsed = self.search, time.monotonic() - self._began
         return (
             f"{len(self._ended)}/{search.space.search.trials} configurations ended, "
-            f"{self.cells} cells computed in {duration(elapsed)}"
+            f"{self.num_computed} cells computed in {duration(elapsed)}"
         )
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, padding=(0, 1))
         for configuration in self.search.configurations[-SHOWN:]:
             marks = Text()
-            for cell in configuration.cells:
+            for run in configuration.runs:
                 state = "waiting"
-                if cell.digest in configuration.found:
+                if run.digest in configuration.found:
                     state = "done"
-                elif cell.digest in configuration.under_way:
+                elif run.digest in configuration.under_way:
                     state = "running"
                 marks.append(*(MARKS[state]))
-            shown = Text(str(configuration.state), style=STYLES[configuration.state])
+            shown = Text(str(configuration.state), style=STYLES[str(configuration.state)])
             table.add_row(
                 escape(configuration.name), marks, _mean(self.search, configuration), shown
             )

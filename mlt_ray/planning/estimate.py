@@ -9,7 +9,6 @@ import torch
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.display.bars import duration
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model, is_network
 from mlt_ray.planning.plan import PlannedRow
@@ -32,10 +31,6 @@ class Estimate:
 
     seconds: float
     is_measured: bool
-
-    def __str__(self) -> str:
-        text = duration(self.seconds)
-        return text if self.is_measured else f"up to about {text}"
 
 
 def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:

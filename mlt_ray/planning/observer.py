@@ -1,4 +1,4 @@
-"""An observer that is told in a thread of its own, so that nobody waits for what it does."""
+"""Who is told of runs while they are computed, and how to tell somebody without waiting."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from mlt_ray.storage.report import Epoch
 
 
 class Observer(Protocol):
-    """What is told of runs while they are computed."""
+    """Is told of runs while they are computed."""
 
     def started(self, run: Run) -> None:
         """A worker begins the run, or begins it again after a crash."""
@@ -28,14 +28,13 @@ class Observer(Protocol):
         """The run was stopped between two epochs."""
 
 
-class Background:
-    """Passes on what it is told, in order; a context manager and Observer.
+class InBackground:
+    """An `Observer` that passes everything on to another one, in order, in a thread of its own.
 
-    Writing to MLflow takes a sizeable part of a second a run, for which the worker that has just
-    finished it would otherwise wait for its next one; importing it takes as long as Ray takes to
-    start, so the observer is made in the thread, too. Its error is raised where it is told of the
-    next event, or at the end of the block, which waits until everything is passed on; a Ctrl-C
-    meanwhile drops the rest.
+    Writing to MLflow takes a sizeable part of a second for each run, and importing it takes as long
+    as Ray takes to start; so the other observer is made (`make`) and told in the thread. If it
+    raises, its error is raised at the next event, or at the end of the block. The end of the block
+    waits until everything is passed on; a Ctrl-C meanwhile drops the rest.
     """
 
     def __init__(self, make: Callable[[], Observer]) -> None:
@@ -43,7 +42,7 @@ class Background:
         self._observer = self._thread.submit(make)
         self._told: deque[Future[None]] = deque()
 
-    def __enter__(self) -> "Background":
+    def __enter__(self) -> "InBackground":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:

@@ -5,29 +5,35 @@ from collections.abc import Sequence
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.features.extract import extract
-from mlt_ray.planning.resolve import Tools
+from mlt_ray.planning.contents import Pretrained
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row
 
 
-def prepare(
-    corpus: Corpus, rows: Sequence[Row], store: Store, tools: Tools, progress: FeatureProgress
+def fill_cache(
+    corpus: Corpus,
+    rows: Sequence[Row],
+    store: Store,
+    pretrained: Pretrained,
+    progress: FeatureProgress,
 ) -> int:
-    """Put the corpus's table, the encoders and every feature of the (resolved) rows into the store.
+    """Put the corpus, and the encoders and features that rows read, into the store.
 
-    Returns how many recordings and texts had to be computed; 0 where all was cached.
+    The contents of the rows are named (`planning.contents`). Returns how many features of
+    recordings and texts had to be computed; 0 if all were cached.
     """
     path = store.corpus(corpus.fingerprint)
     if not store.pull(path):
         store.write_json(path, corpus.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
         if model.text_encoder is not None:
-            tools.encoders.copy(model.text_encoder, store)
+            pretrained.encoders.copy(model.text_encoder, store)
         if model.speech_encoder is not None:
-            tools.speech_encoders.copy(model.speech_encoder, store)
+            pretrained.speech_encoders.copy(model.speech_encoder, store)
     features = dict.fromkeys(row.features for row in rows)
     computed = sum(
-        extract(corpus, spec, store, tools.vectors, tools.phonemizer, progress) for spec in features
+        extract(corpus, spec, store, pretrained.vectors, pretrained.phonemizer, progress)
+        for spec in features
     )
     extras = {extra: row.features for row in rows for extra in row.model.extras}
     if extras:

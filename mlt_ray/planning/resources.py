@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mlt_ray.errors import UserError
@@ -72,6 +72,15 @@ class Resources:
             return 1
         return self.pack or (GPU_PACK if self.gpus_per_run else 1)
 
+    def with_gpus(self, num_gpus: float) -> "Resources":
+        """The same, with what is left open filled in: one GPU each where there is any."""
+        default = 1.0 if num_gpus >= 1 else 0.0
+        return replace(
+            self,
+            gpus_per_run=default if self.gpus_per_run is None else self.gpus_per_run,
+            gpus_per_worker=default if self.gpus_per_worker is None else self.gpus_per_worker,
+        )
+
     def pack_size(self, spec: RunSpec) -> int:
         """How many runs of a specification are trained side by side."""
         return self.max_pack_size if spec.model.can_be_packed else 1
@@ -80,6 +89,14 @@ class Resources:
 def ray_address(asked: str | None) -> str:
     """As asked for, else as `RAY_ADDRESS` says (under `ray job submit`), else this machine."""
     return asked or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
+def gpus_here() -> int:
+    """Number of GPUs of this machine."""
+    # Not at the top: torch takes a second to import.
+    import torch
+
+    return torch.cuda.device_count()
 
 
 class Node(NamedTuple):

@@ -1,4 +1,4 @@
-"""What is trained together, how it ended, and where the next one comes from."""
+"""Where runs come from, packs of them, and how a run ends: between planning and a scheduler."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -27,27 +27,27 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The end of a try, and why."""
+class RunEnd:
+    """The end of a worker's try at a run, and why."""
 
-    end: End
+    kind: End
     reason: str = ""
 
 
 class Source(Protocol):
-    """Where runs come from, and who decides that one shall stop."""
+    """Gives out runs, and decides whether one shall stop."""
 
-    def next(self, most: PackSize) -> Pack | None:
-        """Runs to train now, at most `most` of their specification; None for none at present."""
+    def next(self, max_size: PackSize) -> Pack | None:
+        """Runs to train now, at most `max_size(spec)` of one specification; None for none now."""
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing will ever come any more, however the runs under way end."""
+        """True if no run will come any more, however those under way end."""
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
         """Epochs have ended; returns runs that shall stop."""
 
-    def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
+    def ended(self, run: Run, end: RunEnd) -> Sequence[Run]:
         """A run has ended; returns runs that shall stop."""
 
 
@@ -59,25 +59,25 @@ class Queue:
         for run in runs:
             self._runs.setdefault(run.spec, deque()).append(run)
 
-    def next(self, most: PackSize) -> Pack | None:
+    def next(self, max_size: PackSize) -> Pack | None:
         """The first runs that were not given out yet."""
         if not self._runs:
             return None
         spec, waiting = next(iter(self._runs.items()))
-        pack = tuple(waiting.popleft() for _ in range(min(most(spec), len(waiting))))
+        pack = tuple(waiting.popleft() for _ in range(min(max_size(spec), len(waiting))))
         if not waiting:
             del self._runs[spec]
         return pack
 
     @property
     def exhausted(self) -> bool:
-        """Whether all have been given out."""
+        """True if all have been given out."""
         return not self._runs
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
         """Nothing stops."""
         return ()
 
-    def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
+    def ended(self, run: Run, end: RunEnd) -> Sequence[Run]:
         """Nothing stops."""
         return ()

@@ -1,32 +1,29 @@
 """A study's measured rows beside its published ones, read from the store."""
 
 import difflib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate
+from mlt_ray.storage.record import Published, RowRecord, read_record
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.files import file_names
-
-Scores = Mapping[str, tuple[float, float | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
     """`published` maps wa and ua to (mean, deviation or None); `measured` is None without runs.
 
-    `overrides` are settings in which the row, as measured, differs from the study's file.
+    `changes` are settings in which the row, as measured, differs from the study's file.
     """
 
     name: str
-    published: Scores | None
+    published: Published | None
     measured: Aggregate | None
     runs_done: int
     runs_planned: int
-    overrides: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +42,16 @@ def collect(study: str, store: Store) -> Table:
 
     Raises `UserError` where the store knows no such study.
     """
-    plan = store.read_json(store.study(study))
-    if plan is None:
+    record = read_record(store, store.study(study))
+    if record is None:
         raise never_run(study, store)
-    protocols = dict.fromkeys(row["spec"]["folds"]["by"] for row in plan["rows"])
+    protocols = dict.fromkeys(row.spec["folds"]["by"] for row in record.rows)
     return Table(
-        study=plan["study"],
-        title=plan["title"],
-        corpus=plan["corpus"]["name"],
+        study=record.study,
+        title=record.title,
+        corpus=record.corpus,
         fold_by=tuple(protocols),
-        rows=tuple(_row(row, store) for row in plan["rows"]),
+        rows=tuple(_row(row, store) for row in record.rows),
     )
 
 
@@ -73,15 +70,13 @@ def never_run(study: str, store: Store) -> UserError:
     )
 
 
-def _row(row: Mapping[str, Any], store: Store) -> TableRow:
-    planned = row["runs"]
-    done = store.reports(cell["digest"] for cell in planned)
-    published = row["published"]
+def _row(row: RowRecord, store: Store) -> TableRow:
+    done = store.reports(run.digest for run in row.runs)
     return TableRow(
-        name=row["name"],
-        published={k: tuple(v) for k, v in published.items()} if published else None,
-        measured=aggregate(done, len(planned)) if done else None,
+        name=row.name,
+        published=row.published,
+        measured=aggregate(done, len(row.runs)) if done else None,
         runs_done=len(done),
-        runs_planned=len(planned),
-        overrides=tuple(row["overrides"]),
+        runs_planned=len(row.runs),
+        changes=row.changes,
     )

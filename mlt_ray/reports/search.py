@@ -2,69 +2,86 @@
 
 import csv
 import io
-import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from mlt_ray.search.configuration import State
-from mlt_ray.search.cross_validation import CrossValidationSearch
-from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.files import json_bytes, write_bytes
+from mlt_ray.studies.space import SearchSpace
+
+STYLES = {"running": "yellow", "complete": "green", "pruned": "dim", "failed": "red"}
+"""Colour of each state of a configuration."""
 
 
-def search_table(search: CrossValidationSearch) -> Table:
-    """All configurations for a terminal: dev scores only."""
-    table = Table(title=f"{search.space.title} (dev scores)", box=None, padding=(0, 1))
+@dataclass(frozen=True, kw_only=True)
+class ConfigurationResult:
+    """How far one configuration of a search has come.
+
+    `means` are those of the objectives over the finished runs, if there are any. `place` counts
+    from 1 among the best configurations; None for the others.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    state: str
+    reason: str
+    runs_done: int
+    runs_planned: int
+    means: Mapping[str, float]
+    place: int | None
+
+
+def search_table(space: SearchSpace, results: Sequence[ConfigurationResult]) -> Table:
+    """All configurations for a terminal."""
+    table = Table(title=f"{space.title} (dev scores)", box=None, padding=(0, 1))
     table.add_column("#", justify="right")
-    for parameter in search.space.parameters:
+    for parameter in space.parameters:
         table.add_column(parameter.key.rpartition(".")[2].replace("_", "\n"), justify="right")
     table.add_column("cells", justify="right")
-    for objective in search.space.objectives:
+    for objective in space.objectives:
         table.add_column(objective.replace("_", "\n"), justify="right")
     table.add_column("state")
-    best = search.best()
-    for c in search.configurations:
-        values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in c.values.values()]
-        means = [c.means.get(o) for o in search.space.objectives]
-        shown = ["" if m is None else f"{m:.4g}" for m in means]
-        state = f"{c.state}: {c.reason}" if c.reason else str(c.state)
-        if c in best:
-            state += f", best {best.index(c) + 1}"
-        cells = f"{len(c.found)}/{len(c.cells)}"
-        table.add_row(str(c.number), *values, cells, *shown, Text(state, style=STYLES[c.state]))
+    for result in results:
+        values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in result.values.values()]
+        means = [result.means.get(objective) for objective in space.objectives]
+        shown = ["" if mean is None else f"{mean:.4g}" for mean in means]
+        state = f"{result.state}: {result.reason}" if result.reason else result.state
+        if result.place is not None:
+            state += f", best {result.place}"
+        cells = f"{result.runs_done}/{result.runs_planned}"
+        styled = Text(state, style=STYLES[result.state])
+        table.add_row(str(result.number), *values, cells, *shown, styled)
     return table
 
 
-def write_search(search: CrossValidationSearch, folder: Path) -> str:
-    """Write the configurations as CSV and JSON; returns the files' names and their folder."""
-    keys = [p.key for p in search.space.parameters]
+def write_search(space: SearchSpace, results: Sequence[ConfigurationResult], folder: Path) -> str:
+    """Write the configurations as CSV and JSON; returns the files' names and their folder.
+
+    A cell is a run: one fold and seed of a configuration.
+    """
+    keys = [parameter.key for parameter in space.parameters]
     rows = [
         {
-            "number": c.number,
-            **{key: c.values[key] for key in keys},
-            "state": str(c.state),
-            "reason": c.reason,
-            "cells_done": len(c.found),
-            "cells_planned": len(c.cells),
-            **{objective: c.means.get(objective) for objective in search.space.objectives},
+            "number": result.number,
+            **{key: result.values[key] for key in keys},
+            "state": result.state,
+            "reason": result.reason,
+            "cells_done": result.runs_done,
+            "cells_planned": result.runs_planned,
+            **{objective: result.means.get(objective) for objective in space.objectives},
         }
-        for c in search.configurations
+        for result in results
     ]
     output = io.StringIO()
     if rows:
         writer = csv.DictWriter(output, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    values = {"search": search.space.name, "title": search.space.title, "configurations": rows}
+    values = {"search": space.name, "title": space.title, "configurations": rows}
     write_bytes(folder / "search.csv", output.getvalue().encode())
-    write_bytes(folder / "search.json", (json.dumps(values, indent=1) + "\n").encode())
+    write_bytes(folder / "search.json", json_bytes(values))
     return f"search.csv, search.json in {folder}"
-
-
-STYLES = {
-    State.RUNNING: "yellow",
-    State.COMPLETE: "green",
-    State.PRUNED: "dim",
-    State.FAILED: "red",
-}

@@ -90,7 +90,7 @@ def as_csv(tables: Sequence[Table]) -> str:
             published = [v for s in SCORES for v in (row.published or {}).get(s, (None, None))]
             measured = [getattr(_statistic(row, s), k, None) for s in SCORES for k in fields]
             values = [table.study, row.name, *published, *measured]
-            writer.writerow([*values, row.runs_done, row.runs_planned, ", ".join(row.overrides)])
+            writer.writerow([*values, row.runs_done, row.runs_planned, ", ".join(row.changes)])
     return output.getvalue()
 
 
@@ -130,10 +130,10 @@ def changed(table: Table) -> str:
     measured = [row for row in table.rows if row.measured is not None]
     if not measured:
         return ""
-    common = [o for o in measured[0].overrides if all(o in row.overrides for row in measured)]
+    common = [o for o in measured[0].changes if all(o in row.changes for row in measured)]
     groups: dict[tuple[str, ...], list[str]] = {}
     for row in measured:
-        own = tuple(o for o in row.overrides if o not in common)
+        own = tuple(o for o in row.changes if o not in common)
         groups.setdefault(own, []).append(row.name)
     parts = [", ".join(common)] if common else []
     parts += [f"{' and '.join(names)}: {', '.join(own)}" for own, names in groups.items() if own]
@@ -182,7 +182,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
         "measured": measured,
         "runs_done": row.runs_done,
         "runs_planned": row.runs_planned,
-        "changed": list(row.overrides),
+        "changed": list(row.changes),
     }
 
 

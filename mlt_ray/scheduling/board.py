@@ -1,7 +1,7 @@
-"""One small actor a call: it shows in Ray's dashboard what is trained, and says what shall stop.
+"""A Ray actor, one per command, that shows the runs under way and tells workers which shall stop.
 
-Ray's dashboard lists tasks by name. The tasks that Tune starts are all called alike, since their
-workers are used again; so while a run is trained, a task of the board bears its name.
+Ray's dashboard lists tasks by name. The tasks that Tune starts all have the same name, since their
+workers are used again. So while a run is trained, one task of this actor bears the run's name.
 """
 
 import asyncio
@@ -15,13 +15,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlt_ray.planning.plan import RunName
 from mlt_ray.spec import Run
-from mlt_ray.storage.report import Epoch
+from mlt_ray.storage.report import EPOCH_SCORES, Epoch
 
-SCORES = ("dev_wa", "dev_ua", "train_loss", "dev_loss")
 TAGS = ("study", "row", "fold", "seed")
 
 
-class Board:
+class RunBoard:
     """The actor; its methods are coroutines, so that one process shows any number of runs."""
 
     def __init__(self) -> None:
@@ -31,7 +30,8 @@ class Board:
         self._epoch = Gauge("mlt_ray_epoch", "Epochs behind a run.", tag_keys=TAGS)
         self._finished = Counter("mlt_ray_runs_finished", "Runs that left a report.")
         self._scores = {
-            name: Gauge(f"mlt_ray_{name}", "Of the last epoch.", tag_keys=TAGS) for name in SCORES
+            name: Gauge(f"mlt_ray_{name}", "Of the last epoch.", tag_keys=TAGS)
+            for name in EPOCH_SCORES
         }
 
     async def show(self, digest: str) -> None:
@@ -59,30 +59,33 @@ class Board:
         self._stops_all = True
 
     async def is_stopping(self, digest: str) -> bool:
-        """Whether the run shall stop."""
+        """True if the run shall stop."""
         return self._stops_all or digest in self._stopping
 
 
 class BoardClient:
     """The driver's side of the board: an `Observer` that never waits for an answer."""
 
-    def __init__(self, name: str, labels: Mapping[str, RunName]) -> None:
+    def __init__(self, name: str, names: Mapping[str, RunName]) -> None:
+        """`name` is the actor's; `names` are those of the runs, by digest."""
         self.name = name
-        self.labels = labels
-        # On the driver's node: the loss of any other leaves the runs of the rest with a board.
+        self.names = names
+        # On the driver's node: if another node is lost, the other nodes' runs still have a board.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = ray.remote(num_cpus=0, max_concurrency=10_000, name=name, scheduling_strategy=here)(
-            Board
+            RunBoard
         )
         self._actor: Any = actor.remote()
 
     def started(self, run: Run) -> None:
         """A task with the run's name appears."""
-        self._actor.show.options(name=str(self.labels[run.digest])).remote(run.digest)
+        self._actor.show.options(name=str(self.names[run.digest])).remote(run.digest)
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """The last epoch's scores become metrics."""
-        self._actor.note.remote(tags_of(self.labels[run.digest]), epochs[-1])
+        name = self.names[run.digest]
+        tags = {tag: str(getattr(name, tag)) for tag in TAGS}
+        self._actor.note.remote(tags, epochs[-1])
 
     def finished(self, run: Run) -> None:
         """The task ends."""
@@ -103,8 +106,3 @@ class BoardClient:
     def stop_all(self) -> None:
         """Let every run stop after its epoch."""
         self._actor.stop_all.remote()
-
-
-def tags_of(name: RunName) -> dict[str, str]:
-    """Tags of a Ray metric."""
-    return {tag: str(getattr(name, tag)) for tag in TAGS}

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,20 +12,20 @@ import ray
 from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError
-from mlt_ray.planning.resources import LOCAL, ray_address
+from mlt_ray.planning.resources import LOCAL, Resources, ray_address
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
     "ray.tune.analysis.experiment_analysis",
     "ray.tune.utils.util",
 )
-"""They warn of token authentication, of result files that are switched off, of slow callbacks."""
+"""Loggers that warn of token authentication, missing result files and slow callbacks."""
 
 MUTED_LOGGERS = ("ray.tune.execution.experiment_state",)
-"""They show how Tune's state could not be saved, on a full disk; nobody ever restores it."""
+"""Loggers that complain when Tune's state cannot be saved on a full disk; it is never restored."""
 
 LOGGER_OF_FAILURES = "ray.tune.execution.tune_controller"
-"""It shows the traceback of whatever a trial raised: a bug's must be seen, a death has none."""
+"""Logger that prints a trial's traceback. Silenced for a killed worker, which has none."""
 
 SETTINGS = {
     # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
@@ -40,13 +41,17 @@ SETTINGS = {
 
 
 def is_no_death(record: logging.LogRecord) -> bool:
-    """Whether a log record is of something else than a worker that died, which `Events` tells."""
+    """False for the log record of a worker that died, which `TuneCallbacks` reports itself."""
     return not (record.exc_info and isinstance(record.exc_info[1], RayActorError))
 
 
 @contextmanager
-def connection(address: str | None) -> Iterator[None]:
-    """Ray, connected to `address` (or `RAY_ADDRESS`, as under `ray job submit`) or started here."""
+def connection(address: str | None, resources: Resources) -> Iterator[Resources]:
+    """Join the Ray cluster at `address` (or `RAY_ADDRESS`), or start Ray on this machine.
+
+    Yields `resources` with the GPUs filled in that they leave open. Raises `UserError` if there is
+    no cluster at the address.
+    """
     os.environ.update(SETTINGS)
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -69,6 +74,15 @@ def connection(address: str | None) -> Iterator[None]:
         # Ray's own handler would end this process without a word.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
     finally:
         ray.shutdown()
+
+
+def examine() -> str:
+    """Start Ray here and let a worker answer; returns what was found."""
+    with connection(None, Resources()):
+        found = ray.cluster_resources()
+        answer = ray.get(ray.remote(num_cpus=1)(platform.node).remote(), timeout=120)
+    cpus, gpus = found.get("CPU", 0), found.get("GPU", 0)
+    return f"a worker on {answer} answered; {cpus:.0f} CPUs, {gpus:.0f} GPUs"

@@ -1,6 +1,5 @@
 """Trains what a source gives out, as trials of Ray Tune."""
 
-import dataclasses
 import os
 import shutil
 import time
@@ -20,7 +19,7 @@ from mlt_ray.scheduling.board import BoardClient
 from mlt_ray.scheduling.interruption import interruptible
 from mlt_ray.scheduling.job import Job
 from mlt_ray.scheduling.trial import trial
-from mlt_ray.scheduling.tune import Events, Feed
+from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.storage.files import filling
 from mlt_ray.storage.store import Store
 
@@ -33,7 +32,7 @@ AHEAD = 16
 
 def execute(
     source: Source,
-    labels: Mapping[str, RunName],
+    names: Mapping[str, RunName],
     store: Store,
     resources: Resources,
     observers: Sequence[Observer],
@@ -41,23 +40,24 @@ def execute(
 ) -> bool:
     """Train what `source` gives out, on the cluster that this process is connected to.
 
+    `names` are those of the runs, by digest. `resources` are those that `connection` gave.
+
     Returns True when the source is exhausted and each run has ended, False after `timeout_s`. The
     first Ctrl-C (or SIGTERM) lets every run end its epoch and write a checkpoint, the second ends
     at once; both raise `KeyboardInterrupt`. A store without room raises `StoreFull`, after the
     epochs under way. Whatever is finished stands in the store, and asking again computes the rest.
     """
-    resources = with_gpus(resources)
     share = share_of_trial(resources)
     nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
     slots = check_fits(resources, nodes)
     # A folder of this call alone: nothing in it outlives the call, since a later call asks the
     # store what is left and never restores a Tuner.
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-    board = BoardClient(name, labels)
+    board = BoardClient(name, names)
 
     def job_of(pack: Pack) -> Job:
         return Job(
-            name=_name_of(labels, pack),
+            name=_name_of(names, pack),
             runs=pack,
             store=store.location,
             owner=name,
@@ -66,13 +66,13 @@ def execute(
         )
 
     until = None if timeout_s is None else time.monotonic() + timeout_s
-    feed = Feed(source, store, job_of, resources.pack_size, until)
+    searcher = TuneSearcher(source, store, job_of, resources.pack_size, until)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(1, min(slots, AHEAD)))
     scratch = store.root / "ray"
     tuner = tune.Tuner(
         tune.with_resources(trial, share),
         tune_config=tune.TuneConfig(
-            search_alg=feed,
+            search_alg=searcher,
             num_samples=-1,
             max_concurrent_trials=slots if resources.workers > 1 else resources.concurrency,
             reuse_actors=True,
@@ -82,42 +82,26 @@ def execute(
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(scratch),
-            callbacks=[Events(feed, board, observers)],
+            callbacks=[TuneCallbacks(searcher, board, observers)],
             failure_config=tune.FailureConfig(max_failures=CRASHES),
             verbose=0,
         ),
     )
     try:
-        with interruptible(feed) as interruption, filling(scratch):
+        with interruptible(searcher) as interruption, filling(scratch):
             tuner.fit()
     finally:
         shutil.rmtree(scratch / name, ignore_errors=True)
     if interruption.is_asked:
         raise KeyboardInterrupt
-    if feed.full:
-        raise StoreFull(feed.full)
-    return not feed.is_stopping
+    if searcher.full:
+        raise StoreFull(searcher.full)
+    return not searcher.is_stopping
 
 
-def with_gpus(resources: Resources) -> Resources:
-    """What the cluster's GPUs make of resources that leave them open."""
-    return dataclasses.replace(
-        resources,
-        gpus_per_run=gpus_of(resources.gpus_per_run),
-        gpus_per_worker=gpus_of(resources.gpus_per_worker),
-    )
-
-
-def gpus_of(asked: float | None) -> float:
-    """GPUs as asked for; one where nothing was said and the cluster has any."""
-    if asked is not None:
-        return asked
-    return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
-
-
-def _name_of(labels: Mapping[str, RunName], pack: Pack) -> str:
+def _name_of(names: Mapping[str, RunName], pack: Pack) -> str:
     more = f" and {len(pack) - 1} more" if len(pack) > 1 else ""
-    return f"{labels[pack[0].digest]}{more}"
+    return f"{names[pack[0].digest]}{more}"
 
 
 # Tune pickles both with every trial, so neither may hold anything.

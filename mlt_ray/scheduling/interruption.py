@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import ray
 
 from mlt_ray.errors import INTERRUPTED, StoreFull
-from mlt_ray.scheduling.tune import Feed
+from mlt_ray.scheduling.tune import TuneSearcher
 
 STOPPING = (
     "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "
@@ -33,7 +33,7 @@ class Interruption:
 
 
 @contextmanager
-def interruptible(feed: Feed) -> Iterator[Interruption]:
+def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
     """The first SIGINT or SIGTERM inside the block stops the feed, the second raises.
 
     Where Ray's head is found to have ended after the first, so does this process.
@@ -48,9 +48,9 @@ def interruptible(feed: Feed) -> Iterator[Interruption]:
     def interrupt(*_: object) -> None:
         if interruption.is_asked:
             raise KeyboardInterrupt
-        if feed.full:
-            raise StoreFull(feed.full)
-        interruption.is_asked = feed.is_stopping = True
+        if searcher.full:
+            raise StoreFull(searcher.full)
+        interruption.is_asked = searcher.is_stopping = True
         print(STOPPING, flush=True)
         threading.Thread(target=end_with, args=(head, over), daemon=True).start()
 

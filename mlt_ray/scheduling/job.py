@@ -4,14 +4,18 @@ from dataclasses import dataclass
 
 from mlt_ray.errors import StoreFull
 from mlt_ray.planning.resources import Resources
-from mlt_ray.planning.source import End, Outcome, Pack
+from mlt_ray.planning.source import End, Pack, RunEnd
+
+RunEnds = dict[str, RunEnd]
+"""How runs ended, by digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a worker is told: the runs, the store's location, who the driver is, its board.
+    """Runs for one worker, and what it must know to train them.
 
-    `name` is what people read of the runs.
+    `name` is what people read of the runs. `store` is the store's location. `owner` names the
+    driver, and holds the leases. `board` is the name of the driver's `RunBoard`.
     """
 
     name: str
@@ -22,10 +26,6 @@ class Job:
     resources: Resources
 
 
-Outcomes = dict[str, Outcome]
-"""How runs ended, by digest."""
-
-
-def full(runs: Pack, error: StoreFull) -> Outcomes:
-    """How runs end that the store has no room for."""
-    return {run.digest: Outcome(end=End.FULL, reason=str(error)) for run in runs}
+def full(runs: Pack, error: StoreFull) -> RunEnds:
+    """The ends of runs that the store has no room for."""
+    return {run.digest: RunEnd(kind=End.FULL, reason=str(error)) for run in runs}

@@ -9,10 +9,10 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.planning.source import End, Outcome, Pack
-from mlt_ray.scheduling.job import Job, Outcomes
+from mlt_ray.planning.source import End, Pack, RunEnd
+from mlt_ray.scheduling.job import Job, RunEnds
 from mlt_ray.scheduling.messages import Messages
-from mlt_ray.scheduling.worker import compute
+from mlt_ray.scheduling.worker import train_runs
 from mlt_ray.storage.store import Store
 from mlt_ray.training.group import Group
 
@@ -20,10 +20,9 @@ RESTARTS = 2
 """How often a worker of a run may die before the run counts as failed."""
 
 
-def spread(job: Job, runs: Pack) -> Outcomes:
+def train_with_ray_train(job: Job, runs: Pack, store: Store) -> RunEnds:
     """Train runs one after the other, each on ``job.resources.workers`` DDP workers."""
-    store = Store(job.store)
-    outcomes: Outcomes = {}
+    ends: RunEnds = {}
     for run in runs:
         resources = job.resources
         trainer = TorchTrainer(
@@ -46,29 +45,29 @@ def spread(job: Job, runs: Pack) -> Outcomes:
             ),
         )
         try:
-            outcomes |= trainer.fit().return_value or {}
+            ends |= trainer.fit().return_value or {}
         except WorkerGroupError as error:
-            outcomes[run.digest] = failure(error)
-        if run.digest not in outcomes:
+            ends[run.digest] = failure(error)
+        if run.digest not in ends:
             reason = "the workers ended without a word"
-            outcomes[run.digest] = Outcome(end=End.FAILED, reason=reason)
-    return outcomes
+            ends[run.digest] = RunEnd(kind=End.FAILED, reason=reason)
+    return ends
 
 
-def failure(error: WorkerGroupError) -> Outcome:
+def failure(error: WorkerGroupError) -> RunEnd:
     """How a run ended whose workers have died or raised too often."""
     for raised in error.worker_failures.values():
         # Ray Train wraps what a worker raised, to keep its traceback.
         cause = getattr(raised, "_base_exc", raised)
         if isinstance(cause, StoreFull):
-            return Outcome(end=End.FULL, reason=str(cause))
-    return Outcome(end=End.FAILED, reason=str(error).strip().splitlines()[-1])
+            return RunEnd(kind=End.FULL, reason=str(cause))
+    return RunEnd(kind=End.FAILED, reason=str(error).strip().splitlines()[-1])
 
 
-def work(config: dict[str, Any]) -> Outcomes:
-    """What every worker does; the first one's messages and result reach the driver."""
+def work(config: dict[str, Any]) -> RunEnds:
+    """What every worker does; the messages and the result of the first one reach the driver."""
     job: Job = config["job"]
     torch.set_num_threads(max(1, int(job.resources.cpus_per_worker)))
     # A report of Ray Train waits for those of all workers, so each reports after every epoch.
     messages = Messages(train.report, interval_s=0.0)
-    return compute(job, (config["run"],), messages, group=Group.joined())
+    return train_runs(job, (config["run"],), Store(job.store), messages, group=Group.joined())

@@ -1,4 +1,4 @@
-"""A pack as a Tune trial: trained by a worker that has the store and nothing else."""
+"""A pack as a Tune trial: trained by a worker that sees the store and nothing else."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -8,8 +8,8 @@ import ray
 from ray import tune
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.planning.source import End, Outcome, Pack
-from mlt_ray.scheduling.job import Job, Outcomes, full
+from mlt_ray.planning.source import End, Pack, RunEnd
+from mlt_ray.scheduling.job import Job, RunEnds, full
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.spec import Run
 from mlt_ray.storage.lease import Lease, acquire
@@ -17,56 +17,57 @@ from mlt_ray.storage.store import Store
 
 
 def trial(config: dict[str, Any]) -> None:
-    """Train the runs of ``config["job"]`` and write them to the store that the job names.
+    """Train the runs of ``config["job"]`` and write them to the job's store.
 
-    Tells Tune the ``epochs`` by digest as they come, and in the end the ``outcomes``.
+    Reports to Tune: ``epochs`` by digest while runs are trained, and ``ends`` by digest at last.
     """
     job: Job = config["job"]
-    messages = Messages(tune.report)
+    store, messages = Store(job.store), Messages(tune.report)
     with ExitStack() as leases:
         try:
-            outcomes, mine, is_lost = claim(job, leases)
+            ends, mine, is_lost = claim(job, store, leases)
         except StoreFull as error:
-            outcomes, mine = full(job.runs, error), ()
+            ends, mine = full(job.runs, error), ()
         if mine and job.resources.workers > 1:
-            from mlt_ray.scheduling.ray_train import spread
+            from mlt_ray.scheduling.ray_train import train_with_ray_train
 
-            outcomes |= spread(job, mine)
+            ends |= train_with_ray_train(job, mine, store)
         elif mine:
-            # Not at the top: the driver, who only names this function, does without torch.
+            # Not at the top: the driver, which only names this function, does without torch.
             import torch
 
-            from mlt_ray.scheduling.worker import compute
+            from mlt_ray.scheduling.worker import train_runs
 
             torch.set_num_threads(max(1, int(job.resources.cpus_per_run)))
-            outcomes |= compute(job, mine, messages, is_lost=is_lost)
-        messages.send(outcomes=outcomes)
+            ends |= train_runs(job, mine, store, messages, is_lost=is_lost)
+        messages.send(ends=ends)
 
 
-def claim(job: Job, leases: ExitStack) -> tuple[Outcomes, Pack, Callable[[Run], bool]]:
-    """How the runs ended that are not to be trained here, and those that are, each leased.
+def claim(job: Job, store: Store, leases: ExitStack) -> tuple[RunEnds, Pack, Callable[[Run], bool]]:
+    """Take a lease on each run that is to be trained here.
 
-    Also what tells whether the lease of a run was lost to another driver meanwhile.
+    Returns how the other runs ended, the runs that are leased, and a function that tells whether
+    a run's lease was lost to another driver meanwhile.
     """
-    store, board = Store(job.store), ray.get_actor(job.board)
-    outcomes: Outcomes = {}
+    board = ray.get_actor(job.board)
+    ends: RunEnds = {}
     mine: dict[Run, Lease] = {}
     for run in job.runs:
         if ray.get(board.is_stopping.remote(run.digest)):
             # Tune starts a trial ahead of the one that ends.
-            outcomes[run.digest] = Outcome(end=End.STOPPED)
+            ends[run.digest] = RunEnd(kind=End.STOPPED)
             continue
         if store.is_done(run.digest):
-            outcomes[run.digest] = Outcome(end=End.DONE)
+            ends[run.digest] = RunEnd(kind=End.DONE)
             continue
         lease = acquire(store, run.digest, job.owner)
         if lease is None:
-            outcomes[run.digest] = Outcome(end=End.ELSEWHERE)
+            ends[run.digest] = RunEnd(kind=End.ELSEWHERE)
             continue
         leases.enter_context(lease)
         # Asked again under the lease: its last holder may just have finished the run.
         if store.is_done(run.digest):
-            outcomes[run.digest] = Outcome(end=End.DONE)
+            ends[run.digest] = RunEnd(kind=End.DONE)
         else:
             mine[run] = lease
-    return outcomes, tuple(mine), lambda run: mine[run].lost
+    return ends, tuple(mine), lambda run: mine[run].lost

@@ -1,4 +1,4 @@
-"""Between a source of runs and Ray Tune: what Tune starts next, and who hears how it went."""
+"""Gives Ray Tune the packs of a source as trials, and tells observers and source how they went."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,13 +9,13 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from mlt_ray.planning.observer import Observer
-from mlt_ray.planning.source import End, Outcome, Pack, PackSize, Source
+from mlt_ray.planning.source import End, Pack, PackSize, RunEnd, Source
 from mlt_ray.scheduling.board import BoardClient
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 
 RETRY_S = 2.0
-"""How often a run that another driver computes is asked for."""
+"""Seconds until a run that another driver computes is tried again."""
 
 
 @dataclass
@@ -26,12 +26,13 @@ class _Elsewhere:
     ask_at: float
 
 
-class Feed(Searcher):
-    """A Tune searcher that gives out the packs of a source, and takes nothing else on itself.
+class TuneSearcher(Searcher):
+    """Tune's searcher interface over a source: each trial is one pack.
 
-    `job_of` makes of a pack what a worker needs. A run that another driver computes is waited for
-    here: it is done when its report appears, and tried again while it does not. `full` says that
-    the store has no room, once it was found so: nothing is given out any more.
+    `job_of` makes a worker's job of a pack; `max_size` is the size of a pack at most. A run that
+    another driver computes waits here: it is done when its report appears, and is tried again
+    every `RETRY_S` until then. `full` is the reason once the store was found to have no room;
+    from then on no pack is given out.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Feed(Searcher):
         source: Source,
         store: Store,
         job_of: Callable[[Pack], Any],
-        most: PackSize,
+        max_size: PackSize,
         until: float | None,
     ) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class Feed(Searcher):
         self.full = ""
         self.finished_elsewhere: list[Run] = []
         self._job_of = job_of
-        self._most = most
+        self._max_size = max_size
         self._until = until
         self._under_way: dict[str, Pack] = {}
         self._elsewhere: list[_Elsewhere] = []
@@ -59,12 +60,12 @@ class Feed(Searcher):
         return {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration, None for not now, or `Searcher.FINISHED`."""
+        """The next trial's configuration; None for none now, `Searcher.FINISHED` for no more."""
         if self._until is not None and time.monotonic() > self._until:
             self.is_stopping = True
         if self.is_stopping:
             return Searcher.FINISHED
-        pack = self._again() or self.source.next(self._most)
+        pack = self._again() or self.source.next(self._max_size)
         if pack:
             self._under_way[trial_id] = pack
             return {"job": self._job_of(pack)}
@@ -72,7 +73,7 @@ class Feed(Searcher):
         return None if open_still else Searcher.FINISHED
 
     def _again(self) -> Pack | None:
-        """A run that was elsewhere a while ago, if it is not finished meanwhile."""
+        """A run that another driver had a while ago, unless it is finished by now."""
         for waiting in list(self._elsewhere):
             if self.store.is_done(waiting.run.digest):
                 self._elsewhere.remove(waiting)
@@ -93,7 +94,7 @@ class Feed(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict | None = None, error: bool = False
     ) -> None:
-        """Nothing: `Events` hears of it too, and of more."""
+        """Nothing: `TuneCallbacks` hears of it too, and of more."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a Tuner is never restored; who asks again asks the store what is left."""
@@ -102,11 +103,13 @@ class Feed(Searcher):
         """Nothing, as in `save`."""
 
 
-class Events(tune.Callback):
-    """Passes Tune's events on to observers and to the source, in this order."""
+class TuneCallbacks(tune.Callback):
+    """Passes Tune's callbacks to the observers, then to the source."""
 
-    def __init__(self, feed: Feed, board: BoardClient, observers: Sequence[Observer]) -> None:
-        self.feed = feed
+    def __init__(
+        self, searcher: TuneSearcher, board: BoardClient, observers: Sequence[Observer]
+    ) -> None:
+        self.searcher = searcher
         self.board = board
         self.observers: list[Observer] = [board, *observers]
         self._is_stopped = False
@@ -116,10 +119,10 @@ class Events(tune.Callback):
         return {"observers": ()}
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        """Tell of runs that another driver has finished; let all stop where that was asked for."""
+        """Tell of runs that another driver has finished; stop all runs if that was asked for."""
         self._stop_all()
-        while self.feed.finished_elsewhere:
-            self._ended(self.feed.finished_elsewhere.pop(), Outcome(end=End.DONE))
+        while self.searcher.finished_elsewhere:
+            self._ended(self.searcher.finished_elsewhere.pop(), RunEnd(kind=End.DONE))
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker begins a pack."""
@@ -135,47 +138,47 @@ class Events(tune.Callback):
         for digest, epochs in result["epochs"].items():
             for observer in self.observers:
                 observer.epochs(runs[digest], epochs)
-            self._stop(self.feed.source.epochs(runs[digest], epochs))
+            self._stop(self.searcher.source.epochs(runs[digest], epochs))
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker has ended a pack."""
-        outcomes = trial.last_result.get("outcomes", {})
-        crashed = Outcome(end=End.FAILED, reason="the worker ended without a word")
-        for run in self.feed.forget(trial.trial_id):
-            self._ended(run, outcomes.get(run.digest, crashed))
+        ends = trial.last_result.get("ends", {})
+        crashed = RunEnd(kind=End.FAILED, reason="the worker ended without a word")
+        for run in self.searcher.forget(trial.trial_id):
+            self._ended(run, ends.get(run.digest, crashed))
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker crashed, and Tune gives its runs to another."""
         print(f"{trial}: its worker failed; another goes on from the last checkpoint", flush=True)
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        """A worker crashed more often than is tolerated, or raised."""
+        """A worker crashed too often, or raised."""
         lines = str(trial.get_error() or "").strip().splitlines()
         reason = lines[-1] if lines else "its worker ended in an error, which is shown above"
-        for run in self.feed.forget(trial.trial_id):
-            self._ended(run, Outcome(end=End.FAILED, reason=f"{trial}: {reason}"))
+        for run in self.searcher.forget(trial.trial_id):
+            self._ended(run, RunEnd(kind=End.FAILED, reason=f"{trial}: {reason}"))
 
-    def _ended(self, run: Run, outcome: Outcome) -> None:
-        if outcome.end is End.ELSEWHERE:
-            self.feed.wait_for(run)
+    def _ended(self, run: Run, end: RunEnd) -> None:
+        if end.kind is End.ELSEWHERE:
+            self.searcher.wait_for(run)
             self.board.stopped(run)
             return
-        if outcome.end is End.FULL:
-            self.feed.full = self.feed.full or outcome.reason
-            self.feed.is_stopping = True
+        if end.kind is End.FULL:
+            self.searcher.full = self.searcher.full or end.reason
+            self.searcher.is_stopping = True
             # At once: Tune may start a trial, on the worker that is free now, before the step ends.
             self._stop_all()
         for observer in self.observers:
-            if outcome.end is End.DONE:
+            if end.kind is End.DONE:
                 observer.finished(run)
-            elif outcome.end in (End.STOPPED, End.FULL):
+            elif end.kind in (End.STOPPED, End.FULL):
                 observer.stopped(run)
             else:
-                observer.failed(run, outcome.reason)
-        self._stop(self.feed.source.ended(run, outcome))
+                observer.failed(run, end.reason)
+        self._stop(self.searcher.source.ended(run, end))
 
     def _stop_all(self) -> None:
-        if self.feed.is_stopping and not self._is_stopped:
+        if self.searcher.is_stopping and not self._is_stopped:
             self._is_stopped = True
             self.board.stop_all()
 

@@ -4,16 +4,17 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
-
-import optuna
+from typing import TYPE_CHECKING, Any
 
 from mlt_ray.search.evidence import VALUE, Evidence
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.studies.space import Objective, describe
 
+if TYPE_CHECKING:
+    import optuna
 
-class State(StrEnum):
+
+class ConfigurationState(StrEnum):
     """How far a configuration has come."""
 
     RUNNING = "running"
@@ -24,19 +25,28 @@ class State(StrEnum):
 
 @dataclass(kw_only=True)
 class Configuration:
-    """One distinct proposal and its cells. `trials` are Optuna's that proposed it."""
+    """A proposal and the runs that judge it. `trials` are the trials of Optuna that proposed it.
+
+    `found` is the evidence of finished runs, by digest; `todo` and `under_way` are the runs that
+    wait and those that are trained. `compared` counts the runs whose mean the pruner has seen.
+    """
 
     number: int
     values: Mapping[str, Any]
     spec: RunSpec
-    cells: tuple[Run, ...]
-    trials: list[optuna.Trial] = field(default_factory=list)
+    runs: tuple[Run, ...]
+    trials: "list[optuna.Trial]" = field(default_factory=list)
     found: dict[str, Evidence] = field(default_factory=dict)
     todo: list[Run] = field(default_factory=list)
     under_way: set[str] = field(default_factory=set)
     compared: int = 0
-    state: State = State.RUNNING
+    state: ConfigurationState = ConfigurationState.RUNNING
     reason: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """True while runs are to come and nothing has ended the configuration."""
+        return self.state is ConfigurationState.RUNNING
 
     @property
     def name(self) -> str:
@@ -45,13 +55,13 @@ class Configuration:
 
     @property
     def scores(self) -> list[Evidence]:
-        """Evidence of the first cells, up to the first that is missing."""
-        found = [self.found.get(cell.digest) for cell in self.cells]
+        """Evidence of the first runs, up to the first that is missing."""
+        found = [self.found.get(run.digest) for run in self.runs]
         return [e for e in found[: found.index(None) if None in found else None] if e is not None]
 
     @property
     def means(self) -> dict[Objective, float]:
-        """Mean of every objective over the cells that are finished; empty without any."""
+        """Mean of every objective over the finished runs; empty if there is none."""
         if not self.found:
             return {}
         return {o: statistics.fmean(map(value, self.found.values())) for o, value in VALUE.items()}

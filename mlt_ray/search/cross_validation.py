@@ -1,12 +1,12 @@
-"""A search over configurations, each judged by its cross-validation: a source of cells for Tune.
+"""A search over configurations, each judged by its cross-validation: a source of runs for Tune.
 
-Optuna proposes configurations (ask) and hears how they did (tell). A configuration is a list of
-cells: (fold, seed) runs, which share the store with every other study. Two kinds of comparison
-end a poor one early, both made by Optuna's pruner: the mean over its first n cells against that of
-earlier configurations, and a cell's learning curve against those of the same cell.
+Optuna proposes configurations (ask) and is told how they did (tell). A configuration is judged by
+its runs, one per (fold, seed), which share the store with every other study. Two comparisons end a
+poor configuration early, both made by Optuna's pruner: the mean over its first n runs against that
+of earlier configurations, and a run's learning curve against those of the same fold and seed.
 
-Everything is in the store: a search that is asked again after a crash takes up the configurations
-that were under way, and finds their finished cells.
+Everything is in the store. A search that is started again after a crash continues with the
+configurations that were under way, and finds their finished runs.
 """
 
 import statistics
@@ -19,9 +19,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from mlt_ray.errors import UserError
-from mlt_ray.planning.source import End, Outcome, Pack, PackSize
-from mlt_ray.search.configuration import Configuration, State
-from mlt_ray.search.curves import _Curves
+from mlt_ray.planning.source import End, Pack, PackSize, RunEnd
+from mlt_ray.reports.search import ConfigurationResult
+from mlt_ray.search.configuration import Configuration, ConfigurationState
+from mlt_ray.search.curves import Curves
 from mlt_ray.search.evidence import VALUE, evidence_of
 from mlt_ray.search.samplers import make_pruner, make_sampler, suggest
 from mlt_ray.spec import Run, RunSpec
@@ -37,10 +38,11 @@ MOST_REFUSALS = 20
 
 
 class CrossValidationSearch:
-    """A `Source` whose packs are cells of the configurations that Optuna proposes.
+    """A `Source` that gives out the runs of the configurations that Optuna proposes.
 
-    `configure` makes the RunSpec of proposed values; it raises `UserError` where none can be
-    built. `on_proposal` hears of each new configuration before its cells are given out.
+    `configure` makes the RunSpec of proposed values; it raises `UserError` if they cannot be
+    built. `on_proposal` is called with each new configuration before its runs are given out, and
+    `on_end` once it has ended, be it complete, pruned or failed.
     """
 
     def __init__(
@@ -52,17 +54,19 @@ class CrossValidationSearch:
         *,
         identity: str,
         on_proposal: Callable[[Configuration], None] = lambda configuration: None,
+        on_end: Callable[[Configuration], None] = lambda configuration: None,
     ) -> None:
         self.space = space
         self.store = store
         self.configurations: list[Configuration] = []
         self._configure = configure
         self._on_proposal = on_proposal
+        self._on_end = on_end
         self._by_spec: dict[RunSpec, Configuration] = {}
-        self._by_cell: dict[str, Configuration] = {}
+        self._by_run: dict[str, Configuration] = {}
         self._is_exhausted = False
         self.study = self._open(storage, f"{space.name}-{identity}")
-        self._curves = _Curves(space)
+        self._curves = Curves(space)
         self._take_up()
 
     def _open(self, storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
@@ -86,7 +90,7 @@ class CrossValidationSearch:
         return study
 
     def _take_up(self) -> None:
-        """Go on from what the storage knows: under-way configurations get their cells again."""
+        """Go on from what the storage knows: unfinished configurations get their runs again."""
         for frozen in self.study.get_trials(deepcopy=False):
             if frozen.state in (TrialState.WAITING, TrialState.FAIL):
                 continue
@@ -100,61 +104,65 @@ class CrossValidationSearch:
                     configuration.compared = len(frozen.intermediate_values)
                 configuration.trials.append(optuna.Trial(self.study, frozen._trial_id))
                 continue
-            ended = State.COMPLETE if frozen.state is TrialState.COMPLETE else State.PRUNED
+            ended = (
+                ConfigurationState.COMPLETE
+                if frozen.state is TrialState.COMPLETE
+                else ConfigurationState.PRUNED
+            )
             reason = frozen.user_attrs.get("failure", "")
-            configuration.state = State.FAILED if reason else ended
+            configuration.state = ConfigurationState.FAILED if reason else ended
             configuration.reason = reason
             configuration.todo.clear()
         for configuration in list(self.configurations):
-            if configuration.state is State.RUNNING:
+            if configuration.is_running:
                 self._settle(configuration)
             else:
                 self._tell(configuration)
 
     # What `Source` asks for.
 
-    def next(self, most: PackSize) -> Pack | None:
-        """Cells of the oldest configuration that has any left, else of a new one."""
+    def next(self, max_size: PackSize) -> Pack | None:
+        """Runs of the oldest configuration that has any left, else of a new one."""
         while True:
             for configuration in self.configurations:
                 if configuration.todo:
-                    size = most(configuration.spec)
-                    cells = configuration.todo[:size]
+                    size = max_size(configuration.spec)
+                    runs = configuration.todo[:size]
                     del configuration.todo[:size]
-                    configuration.under_way |= {cell.digest for cell in cells}
-                    return tuple(cells)
+                    configuration.under_way |= {run.digest for run in runs}
+                    return tuple(runs)
             if not self._propose():
                 return None
 
     @property
     def exhausted(self) -> bool:
-        """Whether no configuration is to come and none has cells left."""
+        """True if no configuration is to come and none has runs left."""
         enough = len(self.configurations) >= self.space.search.trials
-        open_still = any(c.state is State.RUNNING for c in self.configurations)
+        open_still = any(c.is_running for c in self.configurations)
         return (enough or self._is_exhausted) and not open_still
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
         """Compare the run's learning curve; returns the configuration's runs if it is poor."""
-        configuration = self._by_cell[run.digest]
-        if configuration.state is not State.RUNNING or not self._curves.is_poor(run, epochs):
+        configuration = self._by_run[run.digest]
+        if not configuration.is_running or not self._curves.is_poor(run, epochs):
             return ()
         return self._prune(configuration, f"{run}: learning curve")
 
-    def ended(self, run: Run, outcome: Outcome) -> Sequence[Run]:
-        """A cell has ended; returns the configuration's other runs if it is pruned by that."""
-        configuration = self._by_cell[run.digest]
+    def ended(self, run: Run, end: RunEnd) -> Sequence[Run]:
+        """A run has ended; returns the configuration's other runs if it is pruned by that."""
+        configuration = self._by_run[run.digest]
         configuration.under_way.discard(run.digest)
-        if outcome.end is End.DONE:
+        if end.kind is End.DONE:
             self._learn(configuration, run)
-            if configuration.state is State.PRUNED and len(configuration.scores) == len(
-                configuration.cells
-            ):
-                # The last cell ended before it could be stopped: all is known after all.
-                configuration.state, configuration.reason = State.RUNNING, ""
-        elif outcome.end is End.FAILED and configuration.state is State.RUNNING:
-            configuration.state, configuration.reason = State.FAILED, outcome.reason
+            if configuration.state is ConfigurationState.PRUNED and len(
+                configuration.scores
+            ) == len(configuration.runs):
+                # The last run ended before it could be stopped: all is known after all.
+                configuration.state, configuration.reason = ConfigurationState.RUNNING, ""
+        elif end.kind is End.FAILED and configuration.is_running:
+            configuration.state, configuration.reason = ConfigurationState.FAILED, end.reason
             configuration.todo.clear()
-        elif configuration.state is State.RUNNING:
+        elif configuration.is_running:
             configuration.todo.insert(0, run)
         return self._settle(configuration)
 
@@ -200,31 +208,31 @@ class CrossValidationSearch:
         spec = self._configure(values)
         if spec in self._by_spec:
             return self._by_spec[spec]
-        cells = tuple(Run(spec=spec, fold=fold, seed=seed) for fold, seed in self.space.cells)
+        runs = tuple(Run(spec=spec, fold=fold, seed=seed) for fold, seed in self.space.fold_seeds)
         configuration = Configuration(
-            number=len(self.configurations) + 1, values=dict(values), spec=spec, cells=cells
+            number=len(self.configurations) + 1, values=dict(values), spec=spec, runs=runs
         )
         self.configurations.append(configuration)
         self._by_spec[spec] = configuration
-        self._by_cell |= {cell.digest: configuration for cell in cells}
-        configuration.todo = [c for c in cells if not self._learn(configuration, c)]
+        self._by_run |= {run.digest: configuration for run in runs}
+        configuration.todo = [run for run in runs if not self._learn(configuration, run)]
         self._on_proposal(configuration)
         return configuration
 
-    def _learn(self, configuration: Configuration, cell: Run) -> bool:
-        """Take a cell's evidence from the store; False where it is not finished."""
-        report = self.store.report(cell.digest)
+    def _learn(self, configuration: Configuration, run: Run) -> bool:
+        """Take a run's evidence from the store; False if it is not finished."""
+        report = self.store.report(run.digest)
         if report is None:
             return False
         evidence = evidence_of(report)
-        configuration.found[cell.digest] = evidence
-        self._curves.finish(cell, evidence)
+        configuration.found[run.digest] = evidence
+        self._curves.finish(run, evidence)
         return True
 
     def _settle(self, configuration: Configuration) -> Sequence[Run]:
         """Compare what is new, and tell Optuna where the configuration has ended."""
         stopping: Sequence[Run] = ()
-        if configuration.state is State.RUNNING and len(self.space.objectives) == 1:
+        if configuration.is_running and len(self.space.objectives) == 1:
             scores = [VALUE[self.space.objectives[0]](e) for e in configuration.scores]
             trial = configuration.trials[0]
             while configuration.compared < len(scores):
@@ -238,27 +246,28 @@ class CrossValidationSearch:
                     stopping = self._prune(configuration, reason)
                     break
         if not configuration.todo and not configuration.under_way:
-            if configuration.state is State.RUNNING:
-                configuration.state = State.COMPLETE
+            if configuration.is_running:
+                configuration.state = ConfigurationState.COMPLETE
             self._tell(configuration)
+            self._on_end(configuration)
         return stopping
 
     def _prune(self, configuration: Configuration, reason: str) -> Sequence[Run]:
-        configuration.state, configuration.reason = State.PRUNED, reason
+        configuration.state, configuration.reason = ConfigurationState.PRUNED, reason
         configuration.todo.clear()
-        return [c for c in configuration.cells if c.digest in configuration.under_way]
+        return [run for run in configuration.runs if run.digest in configuration.under_way]
 
     def _tell(self, configuration: Configuration) -> None:
         """End Optuna's trials of a configuration that has ended itself."""
-        if configuration.state is State.RUNNING:
+        if configuration.is_running:
             return
         while configuration.trials:
             trial = configuration.trials.pop()
             trial.set_user_attr("state", str(configuration.state))
             if configuration.reason:
-                key = "failure" if configuration.state is State.FAILED else "pruned by"
+                key = "failure" if configuration.state is ConfigurationState.FAILED else "pruned by"
                 trial.set_user_attr(key, configuration.reason)
-            if configuration.state is State.COMPLETE:
+            if configuration.state is ConfigurationState.COMPLETE:
                 self.study.tell(trial, [configuration.means[o] for o in self.space.objectives])
             else:
                 # Optuna's samplers learn nothing from FAIL; a pruned trial counts as a poor one.
@@ -269,7 +278,7 @@ class CrossValidationSearch:
 
         With several objectives: of those that no other beats in all, ordered by the first.
         """
-        complete = [c for c in self.configurations if c.state is State.COMPLETE]
+        complete = [c for c in self.configurations if c.state is ConfigurationState.COMPLETE]
         if len(self.space.objectives) > 1:
             front = {t.user_attrs.get("configuration") for t in self.study.best_trials}
             complete = [c for c in complete if c.number in front]
@@ -277,3 +286,20 @@ class CrossValidationSearch:
         sign = -1 if first in MAXIMISED else 1
         complete.sort(key=lambda c: (sign * c.means[first], c.number))
         return complete[: self.space.search.best]
+
+    def results(self) -> list[ConfigurationResult]:
+        """What a report shows of every configuration, in the order of the proposals."""
+        places = {c.number: place for place, c in enumerate(self.best(), start=1)}
+        return [
+            ConfigurationResult(
+                number=c.number,
+                values=c.values,
+                state=str(c.state),
+                reason=c.reason,
+                runs_done=len(c.found),
+                runs_planned=len(c.runs),
+                means={str(name): mean for name, mean in c.means.items()},
+                place=places.get(c.number),
+            )
+            for c in self.configurations
+        ]

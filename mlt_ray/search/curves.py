@@ -12,18 +12,18 @@ from mlt_ray.storage.report import Epoch
 from mlt_ray.studies.space import MAXIMISED, SearchSpace
 
 
-class _Curves:
-    """Learning curves by cell: one Optuna study in memory for each (fold, seed)."""
+class Curves:
+    """Learning curves of runs: one Optuna study in memory for each (fold, seed)."""
 
     def __init__(self, space: SearchSpace) -> None:
         first = space.objectives[0]
         self._score = first if first in MAXIMISED else "dev_ua"
         self._is_on = space.search.pruner != "none"
         self._studies = {
-            cell: optuna.create_study(
+            fold_seed: optuna.create_study(
                 direction="maximize", pruner=make_pruner(space, space.search.warmup_epochs)
             )
-            for cell in space.cells
+            for fold_seed in space.fold_seeds
         }
         self._trials: dict[str, optuna.Trial] = {}
         self._seen: dict[str, int] = {}

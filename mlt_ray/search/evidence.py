@@ -36,4 +36,4 @@ VALUE: Mapping[Objective, Callable[[Evidence], float]] = {
     "num_parameters": lambda found: found.num_parameters,
     "computed_s": lambda found: found.computed_s,
 }
-"""What each objective is for one cell; a configuration's is the mean over its cells."""
+"""The value of each objective for one run; a configuration's is the mean over its runs."""

@@ -23,6 +23,9 @@ class RunRecord:
     fold: int
     seed: int
 
+    def __str__(self) -> str:
+        return f"fold {self.fold}, seed {self.seed}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowRecord:

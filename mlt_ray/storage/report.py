@@ -27,6 +27,10 @@ class Epoch:
     ended_ms: int  # Unix time; the same value reaches MLflow, so that a replay adds nothing
 
 
+EPOCH_SCORES = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
+"""Fields of `Epoch` that are curves."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
     """Predictions for one part: ids, (N,) labels and (N, 4) class probabilities."""

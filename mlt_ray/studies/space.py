@@ -90,7 +90,7 @@ class SearchSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """A validated search space. `cells` are (fold, seed)."""
+    """A validated search space. Each configuration is judged by one run per (fold, seed)."""
 
     name: str
     title: str
@@ -98,7 +98,7 @@ class SearchSpace:
     parameters: tuple[Parameter, ...]
     search: SearchSpec
     objectives: tuple[Objective, ...]
-    cells: tuple[tuple[int, int], ...]
+    fold_seeds: tuple[tuple[int, int], ...]
     seeds: tuple[int, ...]
     overrides: tuple[str, ...] = field(default=())
 
@@ -190,7 +190,7 @@ def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> Searc
         parameters=parameters,
         search=spec,
         objectives=objectives,
-        cells=tuple((fold, seed) for seed in seeds for fold in folds),
+        fold_seeds=tuple((fold, seed) for seed in seeds for fold in folds),
         seeds=parse_seeds(name, values.get("seeds", [1, 2, 3])),
         overrides=tuple(overrides),
     )

@@ -7,23 +7,24 @@ from typing import Any
 
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.spec import digest_of
+from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord
 from mlt_ray.storage.report import PARTS, Epoch, RunReport
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatten, scores
 
 
-class _Book:
-    """One plan's experiment."""
+class Experiment:
+    """The MLflow experiment of one study or search: a parent run a row, a child run a run."""
 
-    def __init__(self, client: Any, store: Store, plan: Mapping[str, Any], uri: str) -> None:
+    def __init__(self, client: Any, store: Store, record: StudyRecord, uri: str) -> None:
         self.client = client
         self.store = store
-        self.study = plan["study"]
-        self.corpus = plan["corpus"]
-        self.parts = ("dev",) if plan.get("dev_only") else PARTS
-        self.rows: dict[str, Mapping[str, Any]] = {}
-        self._cells: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
-        for row in plan["rows"]:
+        self.study = record.study
+        self.corpus = record.corpus
+        self.parts = ("dev",) if record.is_search else PARTS
+        self.rows: dict[str, RowRecord] = {}
+        self._places: dict[str, list[tuple[RowRecord, RunRecord]]] = {}
+        for row in record.rows:
             self.add(row)
         self.experiment = self._experiment(self.study, uri)
         found = self._search("tags.`mlt_ray.kind` != ''")
@@ -41,12 +42,12 @@ class _Book:
         self._changed: set[str] = set()
         self._unlogged: dict[str, list[Any]] = {}
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: RowRecord) -> None:
         """Take a row and its runs; two rows may share a run."""
-        if row["name"] not in self.rows:
-            self.rows[row["name"]] = row
-            for cell in row["runs"]:
-                self._cells.setdefault(cell["digest"], []).append((row, cell))
+        if row.name not in self.rows:
+            self.rows[row.name] = row
+            for run in row.runs:
+                self._places.setdefault(run.digest, []).append((row, run))
 
     def _experiment(self, study: str, uri: str) -> str:
         existing = self.client.get_experiment_by_name(study)
@@ -70,34 +71,34 @@ class _Book:
     def sync(self) -> None:
         """Write what is finished and not written; each row's mean once, after its runs."""
         for row in list(self.rows.values()):
-            done = self.store.finished(run["digest"] for run in row["runs"])
-            for run in row["runs"]:
-                if run["digest"] in done and not self._is_written(row, run["digest"]):
-                    self._write_scores(run["digest"])
-            if row["name"] in self._changed:
+            done = self.store.finished(run.digest for run in row.runs)
+            for run in row.runs:
+                if run.digest in done and not self._is_written(row, run.digest):
+                    self._write_scores(run.digest)
+            if row.name in self._changed:
                 self._write_mean(row)
 
-    def _is_written(self, row: Mapping[str, Any], digest: str) -> bool:
+    def _is_written(self, row: RowRecord, digest: str) -> bool:
         parent = self.parents.get(row_digest(row), "")
         return self.children.get((parent, digest)) in self._written
 
     def write_curve(self, digest: str, epochs: Sequence[Epoch]) -> None:
-        for row, cell in self._cells.get(digest, ()):
-            self._log(self._child(row, cell, epochs[0].ended_ms), curve_points(epochs))
+        for row, run in self._places.get(digest, ()):
+            self._log(self._child(row, run, epochs[0].ended_ms), curve_points(epochs))
 
     def write_run(self, digest: str) -> None:
         """Write a finished run, and the means of the rows that it belongs to."""
         self._write_scores(digest)
-        for row, _ in self._cells.get(digest, ()):
+        for row, _ in self._places.get(digest, ()):
             self._write_mean(row)
 
     def _write_scores(self, digest: str) -> None:
         report = self.store.report(digest)
         if report is None:
             raise RuntimeError(f"run {digest} ended without a report")
-        for row, cell in self._cells.get(digest, ()):
-            self._changed.add(row["name"])
-            run_id = self._child(row, cell, report.started_ms)
+        for row, run in self._places.get(digest, ()):
+            self._changed.add(row.name)
+            run_id = self._child(row, run, report.started_ms)
             self._log(run_id, curve_points(report.curve) + scores(report, self.parts))
             if "test" in self.parts:
                 for name in ("report.json", "predictions.csv", "curve.csv"):
@@ -108,27 +109,27 @@ class _Book:
             self._written.add(run_id)
 
     def write_failure(self, digest: str, reason: str) -> None:
-        for row, cell in self._cells.get(digest, ()):
-            run_id = self._child(row, cell, None)
+        for row, run in self._places.get(digest, ()):
+            run_id = self._child(row, run, None)
             self._log(run_id)
             self.client.set_tag(run_id, "mlt_ray.failure", reason)
             self.client.set_terminated(run_id, "FAILED")
 
-    def _finished(self, row: Mapping[str, Any]) -> list[RunReport]:
+    def _finished(self, row: RowRecord) -> list[RunReport]:
         """Reports of a row's finished runs; each is read once, since none ever changes."""
-        digests = [cell["digest"] for cell in row["runs"]]
+        digests = [run.digest for run in row.runs]
         for report in self.store.reports(d for d in digests if d not in self._reports):
             self._reports[report.digest] = replace(report, spec={}, curve=())
         return [self._reports[d] for d in digests if d in self._reports]
 
-    def _write_mean(self, row: Mapping[str, Any]) -> None:
+    def _write_mean(self, row: RowRecord) -> None:
         from mlflow.entities import Metric
 
         done = self._finished(row)
         at_ms = max(report.ended_ms for report in done)
         values: dict[str, float | None] = {"runs_done": len(done)}
         if "test" in self.parts:
-            result = aggregate(done, planned=len(row["runs"]))
+            result = aggregate(done, planned=len(row.runs))
             values |= {
                 "test_wa_mean": result.wa.mean,
                 "test_wa_std": result.wa.std_repeats,
@@ -142,8 +143,8 @@ class _Book:
         points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
         run_id = self._parent(row, at_ms)
         self._log(run_id, points)
-        self._changed.discard(row["name"])
-        if len(done) == len(row["runs"]):
+        self._changed.discard(row.name)
+        if len(done) == len(row.runs):
             self.client.set_terminated(run_id, "FINISHED", at_ms)
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
@@ -153,26 +154,26 @@ class _Book:
             self.client.set_tag(run_id, f"mlt_ray.{key}", value)
         self.client.set_terminated(run_id, "FINISHED")
 
-    def _parent(self, row: Mapping[str, Any], start_ms: int | None) -> str:
+    def _parent(self, row: RowRecord, start_ms: int | None) -> str:
         digest = row_digest(row)
         if digest not in self.parents:
             tags = {"mlt_ray.kind": "row", "mlt_ray.row_digest": digest}
-            tags["mlt_ray.corpus"] = self.corpus["name"]
-            self.parents[digest] = self._create(row["name"], start_ms, tags, row["spec"])
+            tags["mlt_ray.corpus"] = self.corpus
+            self.parents[digest] = self._create(row.name, start_ms, tags, row.spec)
             self._log(self.parents[digest])
         return self.parents[digest]
 
-    def _child(self, row: Mapping[str, Any], cell: Mapping[str, Any], start_ms: int | None) -> str:
+    def _child(self, row: RowRecord, run: RunRecord, start_ms: int | None) -> str:
         parent = self._parent(row, start_ms)
-        key = (parent, cell["digest"])
+        key = (parent, run.digest)
         if key not in self.children:
             tags = {
                 "mlt_ray.kind": "fold-seed",
-                "mlt_ray.digest": cell["digest"],
+                "mlt_ray.digest": run.digest,
                 "mlflow.parentRunId": parent,
             }
-            name = f"{row['name']}, fold {cell['fold']}, seed {cell['seed']}"
-            params = {**row["spec"], "fold": cell["fold"], "seed": cell["seed"]}
+            name = f"{row.name}, {run}"
+            params = {**row.spec, "fold": run.fold, "seed": run.seed}
             self.children[key] = self._create(name, start_ms, tags, params)
         return self.children[key]
 
@@ -200,6 +201,6 @@ def is_kind(run: Any, kind: str) -> bool:
     return run.data.tags.get("mlt_ray.kind") == kind
 
 
-def row_digest(row: Mapping[str, Any]) -> str:
+def row_digest(row: RowRecord) -> str:
     """Names a row with its settings: other settings make another parent run."""
-    return digest_of([row["name"], row["spec"]])
+    return digest_of([row.name, row.spec])

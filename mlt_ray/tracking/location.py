@@ -1,20 +1,38 @@
 """Which MLflow server or database is written to."""
 
+import os
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
 
 OPEN_POLL_S = 0.2
-"""How often a database is asked for that another driver is just opening."""
+"""Seconds until a database is tried again that another driver is opening."""
 
 
 def default_uri(store: Store) -> str:
     """The tracking database inside the store."""
-    return f"sqlite:///{store.root / 'mlflow.db'}"
+    return f"sqlite:///{database(store)}"
+
+
+def database(store: Store) -> Path:
+    """The file of that database."""
+    return store.root / "mlflow.db"
+
+
+def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
+    """Fail in a second where no server answers, instead of after MLflow's seven retries.
+
+    Environment variables that the user has set win. Call it before mlflow is imported.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(num_retries))
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
 
 
 @contextmanager
@@ -24,3 +42,18 @@ def alone(store: Store) -> Iterator[None]:
         time.sleep(OPEN_POLL_S)
     with lease:
         yield
+
+
+def examine(store: Store, tracking_uri: str | None) -> str:
+    """Ask the server or database for its experiments; returns what was found."""
+    limit_waiting(num_retries=1, timeout_s=5)
+    import mlflow
+
+    if tracking_uri is None and not database(store).exists():
+        with tempfile.TemporaryDirectory() as folder:
+            client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+            client.search_experiments(max_results=1)
+        return "a new database can be made; the store has none yet"
+    uri = tracking_uri or default_uri(store)
+    found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
+    return f"{uri}: {len(found)} experiments"

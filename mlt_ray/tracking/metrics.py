@@ -4,10 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlt_ray.labels import CLASSES
-from mlt_ray.storage.report import Epoch, RunReport
-
-CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
-
+from mlt_ray.storage.report import EPOCH_SCORES, Epoch, RunReport
 
 SCORES = ("wa", "ua", "macro_f1")
 
@@ -16,7 +13,7 @@ def curve_points(epochs: Sequence[Epoch]) -> list[Any]:
     """The learning curve as MLflow metrics."""
     from mlflow.entities import Metric
 
-    return [Metric(k, getattr(e, k), e.ended_ms, e.epoch) for e in epochs for k in CURVE]
+    return [Metric(k, getattr(e, k), e.ended_ms, e.epoch) for e in epochs for k in EPOCH_SCORES]
 
 
 def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:

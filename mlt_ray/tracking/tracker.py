@@ -1,14 +1,13 @@
 """MLflow as a view of the store: experiment = study, parent run = row, child run = fold-seed.
 
 A search is an experiment of its own, whose parent runs are configurations and whose children are
-their cells; it shows dev scores alone, since whoever looks at a search decides by what it shows.
+their runs; it shows dev scores alone, since whoever looks at a search decides by what it shows.
 
 The driver alone writes. Every point carries the time at which it was measured, so that writing a
 run again, after a crash or from another machine, adds nothing.
 """
 
 import logging
-import os
 import sqlite3
 import sys
 import time
@@ -18,36 +17,34 @@ from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.spec import Run
+from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
-from mlt_ray.tracking.experiment import _Book
-from mlt_ray.tracking.location import alone, default_uri
+from mlt_ray.tracking.experiment import Experiment
+from mlt_ray.tracking.location import alone, default_uri, limit_waiting
 
 FLUSH_INTERVAL_S = 5.0
 """Least time between two writes of one run's curve while it is computed."""
 
 
 class Tracker:
-    """Writes studies to MLflow; an `Observer` of runs.
+    """Writes studies and searches to MLflow; an `Observer` of runs.
 
-    A server that does not answer never stops a run: the first error is said once, nothing more is
-    sent, and `mlt-ray sync` writes what is missing from the store later.
+    A server that does not answer never stops a run: the first error is printed, nothing more is
+    sent, and `mlt-ray sync` writes later what is missing.
     """
 
-    def __init__(self, store: Store, uri: str, plans: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, store: Store, uri: str, records: Sequence[StudyRecord]) -> None:
         self.store = store
         self.uri = uri
         self.broken = ""
-        self._books: list[_Book] = []
+        self._experiments: list[Experiment] = []
         self._waiting: dict[str, list[Epoch]] = {}
         self._flushed: dict[str, float] = {}
-        self._guard(lambda: self._open(plans))
+        self._guard(lambda: self._open(records))
 
-    def _open(self, plans: Sequence[Mapping[str, Any]]) -> None:
-        # Fail in a second where no server answers, instead of MLflow's seven retries.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    def _open(self, records: Sequence[StudyRecord]) -> None:
+        limit_waiting()
         import mlflow
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -55,7 +52,9 @@ class Tracker:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         with alone(self.store) if self.uri == default_uri(self.store) else nullcontext():
             client = mlflow.MlflowClient(tracking_uri=self.uri)
-            self._books = [_Book(client, self.store, plan, self.uri) for plan in plans]
+            self._experiments = [
+                Experiment(client, self.store, record, self.uri) for record in records
+            ]
 
     def _guard(self, action: Callable[[], None]) -> None:
         if self.broken:
@@ -88,39 +87,42 @@ class Tracker:
         self._flushed[run.digest] = time.monotonic()
         sent = list(waiting)
         waiting.clear()
-        self._guard(lambda: self._each(lambda book: book.write_curve(run.digest, sent)))
+        self._each(lambda e: e.write_curve(run.digest, sent))
 
     def finished(self, run: Run) -> None:
         """Write the finished run and its row's mean."""
-        self._guard(lambda: self._each(lambda book: book.write_run(run.digest)))
+        self._each(lambda e: e.write_run(run.digest))
 
     def failed(self, run: Run, reason: str) -> None:
         """Mark the run as failed."""
-        self._guard(lambda: self._each(lambda book: book.write_failure(run.digest, reason)))
+        self._guard(lambda: self._each(lambda e: e.write_failure(run.digest, reason)))
 
     def stopped(self, run: Run) -> None:
         """Write what is known of the curve; the run goes on another time."""
         waiting = self._waiting.pop(run.digest, [])
         if waiting:
-            self._guard(lambda: self._each(lambda book: book.write_curve(run.digest, waiting)))
+            self._guard(lambda: self._each(lambda e: e.write_curve(run.digest, waiting)))
 
-    def add(self, study: str, row: Mapping[str, Any]) -> None:
+    def add(self, study: str, row: RowRecord) -> None:
         """A row that a study did not have when it was opened: a search's new configuration."""
-        for book in self._books:
-            if book.study == study:
-                book.add(row)
+        for experiment in self._experiments:
+            if experiment.study == study:
+                experiment.add(row)
 
     def note(self, study: str, name: str, tags: Mapping[str, str]) -> None:
         """Tag a row's parent run."""
-        self._guard(lambda: self._each(lambda b: b.tag(name, tags) if b.study == study else None))
+        self._each(lambda e: e.tag(name, tags) if e.study == study else None)
 
     def sync(self) -> None:
         """Write every finished run that MLflow lacks."""
-        self._guard(lambda: self._each(lambda book: book.sync()))
+        self._each(lambda e: e.sync())
 
-    def _each(self, action: Callable[["_Book"], Any]) -> None:
-        for book in self._books:
-            action(book)
+    def _each(self, action: Callable[[Experiment], Any]) -> None:
+        def act() -> None:
+            for experiment in self._experiments:
+                action(experiment)
+
+        self._guard(act)
 
 
 def reason_of(error: BaseException) -> str:

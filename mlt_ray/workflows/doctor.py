@@ -1,4 +1,4 @@
-"""Examines the installation: each part with a verdict and, where it fails, the remedy."""
+"""Examines the installation: says of each part whether it works, and if not, the remedy."""
 
 import importlib.metadata
 import os
@@ -96,34 +96,16 @@ def _store(location: str | Path) -> str:
 
 
 def _ray() -> str:
-    import ray
+    from mlt_ray.scheduling import connection
 
-    from mlt_ray.scheduling.connection import connection
-
-    with connection(None):
-        resources = ray.cluster_resources()
-        answer = ray.get(ray.remote(num_cpus=1)(platform.node).remote(), timeout=120)
-    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
-    return f"a worker on {answer} answered; {cpus:.0f} CPUs, {gpus:.0f} GPUs"
+    return connection.examine()
 
 
 def _mlflow(location: str | Path, tracking_uri: str | None) -> str:
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    import mlflow
-
     from mlt_ray.storage.store import Store
-    from mlt_ray.tracking.location import default_uri
+    from mlt_ray.tracking import location as tracking
 
-    store = Store(location)
-    if tracking_uri is None and not (store.root / "mlflow.db").exists():
-        with tempfile.TemporaryDirectory() as folder:
-            client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
-            client.search_experiments(max_results=1)
-        return "a new database can be made; the store has none yet"
-    uri = tracking_uri or default_uri(store)
-    found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
-    return f"{uri}: {len(found)} experiments"
+    return tracking.examine(Store(location), tracking_uri)
 
 
 def _vectors(glove: Path | None) -> str:

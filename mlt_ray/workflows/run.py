@@ -1,44 +1,38 @@
-"""Studies from end to end: corpus, features, plan, runs, tracking."""
+"""A study from its rows to results in the store: corpus, plan, features, runs, tracking."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.display.bars import duration
-from mlt_ray.display.run import ProgressDisplay
+from mlt_ray.display.bars import Bars, duration
+from mlt_ray.display.run import RunDisplay
 from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.parsing import unknown_key
-from mlt_ray.planning.plan import (
-    Plan,
-    left_of,
-    make_plan,
-    record,
-    recorded,
-    spec_of,
-)
-from mlt_ray.planning.resolve import resolve
+from mlt_ray.planning.backlog import Backlog, note_plans, take_stock
+from mlt_ray.planning.observer import InBackground, Observer
+from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
-from mlt_ray.planning.workspace import Setting
-from mlt_ray.spec import Run, RunSpec
-from mlt_ray.studies.study import Study
+from mlt_ray.planning.source import Queue
+from mlt_ray.planning.workspace import Places, Workspace
+from mlt_ray.spec import RunSpec
+from mlt_ray.storage.record import StudyRecord
+from mlt_ray.studies.study import Row, Study
 
 if TYPE_CHECKING:
     from mlt_ray.planning.estimate import Estimate
-    from mlt_ray.planning.observer import Observer
+    from mlt_ray.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """Which rows, folds and seeds of which studies a user asks for; nothing means all."""
+    """Which rows, folds and seeds of which studies a user asks for; empty means all."""
 
     studies: Sequence[Study]
-    setting: Setting
+    places: Places
     rows: Sequence[str] = ()
     folds: Sequence[int] = ()
     seeds: Sequence[int] = ()
@@ -63,7 +57,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class StudyOutcome:
     """How many runs were computed now, how many the store had, and why others failed."""
 
     computed: int
@@ -71,86 +65,102 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def run_studies(request: Request, console: Console) -> Outcome:
+def run_studies(request: Request, console: Console) -> StudyOutcome:
     """Compute what the store lacks of the studies, and bring MLflow up to date.
 
     Raises `UserError` for an unusable corpus or an impossible split before anything is computed.
     """
-    setting, asked = request.setting, request.asked_rows
-    corpus, tools = setting.open(console)
-    studies = [resolve(s, corpus, tools, asked) for s in request.studies]
-    plans = _plans(request, corpus, studies)
-    left = left_of(plans, setting.store)
-    specs = {run.spec for run in left}
-    rows = [r for study in studies for r in study.rows if spec_of(r, corpus) in specs]
+    asked = request.asked_rows
+    workspace = open_workspace(request.places, console)
+    studies = [workspace.name_contents(study, asked) for study in request.studies]
+    backlog = take_stock(_plans(request, workspace, studies), workspace.store)
+    rows = [
+        row
+        for study in studies
+        for row in study.rows
+        if spec_of(row, workspace.corpus) in backlog.specs_left
+    ]
     if rows:
-        setting.prepare(corpus, rows, tools, console)
-    return run_plans(plans, left, setting, console)
+        fill_cache(workspace, rows, console)
+    return compute(backlog, request.places, console)
 
 
-def run_plans(
-    plans: Sequence[Plan], left: Sequence[Run], setting: Setting, console: Console
-) -> Outcome:
-    """Compute the runs of the plans that are left (`left_of`), whose features are prepared."""
-    store = setting.store
-    for plan in plans:
-        record(plan, store)
-    runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
-    cached = len(runs) - len(left)
-    console.print(f"runs: {len(runs)} asked for, {cached} in the store, {len(left)} to compute")
-    tracker = partial(setting.tracker, [recorded(plan.study, store) for plan in plans])
+def open_workspace(places: Places, console: Console) -> Workspace:
+    """Open the places and say what the corpus is; `UserError` if one cannot be used."""
+    places.check_machine()
+    with console.status("reading the corpus"):
+        workspace = Workspace.open(places)
+    corpus = workspace.corpus
+    console.print(
+        f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
+        highlight=False,
+    )
+    return workspace
+
+
+def fill_cache(workspace: Workspace, rows: Sequence[Row], console: Console) -> None:
+    """Compute the features of rows that are not in the store, and say how many that were."""
+    with Bars(console) as bars:
+        workspace.fill_cache(rows, bars.show)
+    computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
+    console.print(f"features: {computed or 'cached'}", highlight=False)
+
+
+def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
+    """Compute the runs of a backlog that are left, whose features are in the store."""
+    records = note_plans(backlog.plans, places.store)
+    asked, left = backlog.num_asked, len(backlog.left)
+    console.print(f"runs: {asked} asked for, {asked - left} in the store, {left} to compute")
     failures: tuple[str, ...] = ()
     if left:
-        failures = _train(plans, left, tracker, setting, console)
+        failures = _train(backlog, records, places, console)
     else:
-        tracker()
-    return Outcome(computed=len(left) - len(failures), cached=cached, failures=failures)
+        open_tracker(records, places)
+    return StudyOutcome(computed=left - len(failures), cached=asked - left, failures=failures)
+
+
+def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
+    """The tracker of records, after everything was written that MLflow lacked."""
+    # MLflow takes seconds to import: not before the user has seen what is going to happen.
+    from mlt_ray.tracking.location import default_uri
+    from mlt_ray.tracking.tracker import Tracker
+
+    store = places.store
+    tracker = Tracker(store, places.tracking_uri or default_uri(store), records)
+    tracker.sync()
+    return tracker
 
 
 def _train(
-    plans: Sequence[Plan],
-    left: Sequence[Run],
-    tracker: Callable[[], "Observer"],
-    setting: Setting,
-    console: Console,
+    backlog: Backlog, records: Sequence[StudyRecord], places: Places, console: Console
 ) -> tuple[str, ...]:
-    from mlt_ray.planning.observer import Background
-    from mlt_ray.planning.plan import RunName
-    from mlt_ray.planning.source import Queue
+    """Train what is left on this machine or a cluster; returns why runs failed."""
     from mlt_ray.scheduling.connection import connection
 
-    labels: dict[str, RunName] = {}
-    for plan in plans:
-        for row in plan.rows:
-            for run in row.runs:
-                label = RunName(study=plan.study, row=row.name, fold=run.fold, seed=run.seed)
-                labels.setdefault(run.digest, label)
-
-    def make_tracker() -> "Observer":
+    def make_tracker() -> Observer:
         # Tune and MLflow take together about as long to import as Ray takes to start.
         import mlt_ray.scheduling.execute  # noqa: F401
 
-        return tracker()
+        return open_tracker(records, places)
 
     with (
-        ProgressDisplay(plans, setting.store, console) as display,
-        Background(make_tracker) as tracking,
-        connection(setting.address),
+        RunDisplay(backlog, console) as display,
+        InBackground(make_tracker) as tracking,
+        connection(places.address, places.resources) as resources,
     ):
-        from mlt_ray.scheduling.execute import execute, with_gpus
+        from mlt_ray.scheduling.execute import execute
 
-        resources = with_gpus(setting.resources)
-        tell_packs(plans, resources, console)
+        tell_packs(backlog.plans, resources, console)
         observers: list[Observer] = [display, tracking]
-        execute(Queue(left), labels, setting.store, resources, observers)
+        execute(Queue(backlog.left), backlog.names, places.store, resources, observers)
     return tuple(display.failures.values())
 
 
 def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) -> None:
-    """Say how many runs go side by side where any do, and of which rows none."""
+    """Say how many runs go side by side, if any do, and the rows of which none do."""
     if resources.max_pack_size == 1:
         return
-    rows = {row.name: row.runs[0].spec for plan in plans for row in plan.rows if row.asked}
+    rows = {row.name: row.spec for plan in plans for row in plan.asked_rows}
     singles = sorted(name for name, spec in rows.items() if resources.pack_size(spec) == 1)
     if len(singles) < len(rows):
         most = max(len(row.asked) for plan in plans for row in plan.rows)
@@ -168,56 +178,63 @@ def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
     from mlt_ray.planning.estimate import estimate
 
-    corpus, tools = request.setting.open(console)
+    workspace, places = open_workspace(request.places, console), request.places
     try:
-        studies = [resolve(s, corpus, tools, request.asked_rows) for s in request.studies]
+        studies = [workspace.name_contents(s, request.asked_rows) for s in request.studies]
     except EncoderMissing as missing:
         console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
-        studies = [resolve(s, corpus, tools, asked=()) for s in request.studies]
-    plans, store = _plans(request, corpus, studies), request.setting.store
-    asked = [row for plan in plans for row in plan.rows if row.asked]
-    request.setting.check_precision(row.runs[0].spec.training for row in asked)
+        studies = [workspace.name_contents(s, asked=()) for s in request.studies]
+    backlog = take_stock(_plans(request, workspace, studies), places.store)
+    asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
+    places.check_precision(row.spec.training for _, row in asked)
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "row", "done", "to compute", "time for one run"):
         table.add_column(heading, justify="left" if heading in ("study", "row") else "right")
-    seconds, unknown = 0.0, 0
-    seen: set[str] = set()
-    guesses: dict[RunSpec, Estimate | None] = {}
-    for plan in plans:
-        for row in plan.rows:
-            if not row.asked:
-                continue
-            finished = store.finished(run.digest for run in row.asked)
-            left = [r for r in row.asked if r.digest not in finished | seen]
-            seen |= {run.digest for run in left}
-            spec = row.runs[0].spec
-            if spec not in guesses:
-                guesses[spec] = estimate(row, corpus, store)
-            guess = guesses[spec]
-            if guess is None:
-                unknown += len(left)
-            else:
-                seconds += guess.seconds * len(left)
-            time = "known after the first" if guess is None else str(guess)
-            cells = [f"{len(finished)}/{len(row.asked)}", str(len(left)), time]
-            table.add_row(plan.study, escape(row.name), *cells)
+    seconds, num_unknown = 0.0, 0
+    counted: set[str] = set()
+    estimates: dict[RunSpec, Estimate | None] = {}
+    for plan, row in asked:
+        done = [run for run in row.asked if run.digest in backlog.done]
+        left = {run.digest for run in row.asked} - backlog.done - counted
+        counted |= left
+        if row.spec not in estimates:
+            estimates[row.spec] = estimate(row, workspace.corpus, places.store)
+        found = estimates[row.spec]
+        if found is None:
+            num_unknown += len(left)
+        else:
+            seconds += found.seconds * len(left)
+        cells = [f"{len(done)}/{len(row.asked)}", str(len(left)), _time_of(found)]
+        table.add_row(plan.study, escape(row.name), *cells)
     console.print(table)
-    runs = {run.digest for plan in plans for row in plan.rows for run in row.asked}
     times = []
-    if len(seen) > unknown:
+    if len(counted) > num_unknown:
         times.append(f"{duration(seconds)} on one thread, less with every further one")
-    if unknown:
-        times.append(f"{unknown} runs whose time is not known yet")
+    if num_unknown:
+        times.append(f"{num_unknown} runs whose time is not known yet")
     console.print(
-        f"{len(guesses)} distinct configurations, {len(runs)} runs, {len(seen)} to compute"
-        + "".join(f"; {time}" for time in times),
+        f"{len(estimates)} distinct configurations, {backlog.num_asked} runs, "
+        f"{len(counted)} to compute" + "".join(f"; {time}" for time in times),
         highlight=False,
     )
-    tell_packs(plans, request.setting.with_gpus_here(), console)
+    tell_packs(backlog.plans, places.resources_here(), console)
 
 
-def _plans(request: Request, corpus: Corpus, studies: Sequence[Study]) -> list[Plan]:
+def _time_of(estimate: "Estimate | None") -> str:
+    if estimate is None:
+        return "known after the first"
+    text = duration(estimate.seconds)
+    return text if estimate.is_measured else f"up to about {text}"
+
+
+def _plans(request: Request, workspace: Workspace, studies: Sequence[Study]) -> list[Plan]:
     return [
-        make_plan(study, corpus, rows=request.asked_rows, folds=request.folds, seeds=request.seeds)
+        make_plan(
+            study,
+            workspace.corpus,
+            rows=request.asked_rows,
+            folds=request.folds,
+            seeds=request.seeds,
+        )
         for study in studies
     ]

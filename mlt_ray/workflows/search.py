@@ -1,35 +1,30 @@
-"""Searches from end to end: proposals, cells, the best trained on all folds and seeds."""
+"""A search from its space to its best: proposals, their runs, the best on all folds and seeds."""
 
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.display.search import SearchDisplay
+from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.errors import UserError
-from mlt_ray.planning.plan import (
-    Plan,
-    cells_values,
-    left_of,
-    make_plan,
-    record,
-    spec_of,
-)
-from mlt_ray.planning.resolve import Tools, resolve
-from mlt_ray.planning.workspace import Setting
+from mlt_ray.planning.backlog import note_plans, take_stock
+from mlt_ray.planning.observer import Observer
+from mlt_ray.planning.plan import Plan, RunName, make_plan, spec_of
+from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.reports.search import search_table, write_search
-from mlt_ray.search.configuration import Configuration
-from mlt_ray.search.cross_validation import CrossValidationSearch
 from mlt_ray.spec import RunSpec, digest_of
 from mlt_ray.storage.lease import acquire
-from mlt_ray.storage.store import Store
+from mlt_ray.storage.record import RowRecord, StudyRecord, run_records, write_record
 from mlt_ray.studies.space import SearchSpace
 from mlt_ray.studies.study import Row, Study, load_study
-from mlt_ray.workflows.run import run_plans
+from mlt_ray.workflows.run import compute, fill_cache, open_tracker, open_workspace
+
+if TYPE_CHECKING:
+    from mlt_ray.search.configuration import Configuration
+    from mlt_ray.search.cross_validation import CrossValidationSearch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,50 +36,16 @@ class SearchOutcome:
     failures: tuple[str, ...]
 
 
-class _Bench:
-    """Makes a RunSpec of proposed values, with the features that it reads in the store."""
-
-    def __init__(
-        self, space: SearchSpace, corpus: Corpus, tools: Tools, setting: Setting, console: Console
-    ) -> None:
-        self.space = space
-        self.corpus = corpus
-        self._tools = tools
-        self._setting = setting
-        self._console = console
-        self._prepared: set[object] = set()
-
-    def row(self, values: Mapping[str, Any]) -> Row:
-        """The resolved row of proposed values; `UserError` where none can be built."""
-        study = Study(name=self.space.name, title="", seeds=(1,), rows=(self.space.row(values),))
-        [row] = resolve(study, self.corpus, self._tools).rows
-        return row
-
-    def resolve(self, study: Study) -> Study:
-        """A study on this corpus, whose encoders need not be at hand."""
-        return resolve(study, self.corpus, self._tools, asked=())
-
-    def configure(self, values: Mapping[str, Any]) -> RunSpec:
-        """The specification of proposed values, ready to be trained."""
-        row = self.row(values)
-        read = (row.features, row.model.extras)
-        if read not in self._prepared:
-            self._setting.prepare(self.corpus, [row], self._tools, self._console)
-            self._prepared.add(read)
-        return spec_of(row, self.corpus)
-
-
 def run_search(
-    space: SearchSpace, setting: Setting, console: Console, timeout_s: float | None = None
+    space: SearchSpace, places: Places, console: Console, timeout_s: float | None = None
 ) -> SearchOutcome:
     """Search a space, then train the best on all folds and seeds; both go on where they ended.
 
-    Raises `UserError` for an unusable corpus, and where another process is at this search.
+    Raises `UserError` for an unusable corpus, and if another process is at this search.
     """
-    store = setting.store
-    check_comparison(space)
-    corpus, tools = setting.open(console)
-    bench = _Bench(space, corpus, tools, setting, console)
+    store = places.store
+    compared = _load_compared(space)
+    workspace = open_workspace(places, console)
     lease = acquire(store, f"search-{space.name}", owner=uuid.uuid4().hex)
     if lease is None:
         raise UserError(
@@ -92,15 +53,11 @@ def run_search(
             "is at it; wait for it, or name another --store"
         )
     with lease:
-        database = store.root / "optuna.db"
-        store.pull(database, fresh=True)
-        try:
-            search, complete = _explore(space, bench, setting, console, timeout_s)
-        finally:
-            store.push(database)
-    folder = store.root / "reports" / space.name
-    console.print(search_table(search))
-    console.print(f"written: {write_search(search, folder)}", highlight=False, soft_wrap=True)
+        search, complete = _explore(space, workspace, console, timeout_s)
+    folder, results = store.root / "reports" / space.name, search.results()
+    console.print(search_table(space, results))
+    written = write_search(space, results, folder)
+    console.print(f"written: {written}", highlight=False, soft_wrap=True)
     store.push(folder)
     if not complete:
         console.print("time is up; the same command goes on from here")
@@ -111,96 +68,128 @@ def run_search(
             f"search {space.name}: expected a complete configuration, found none; "
             "see the table above for why they ended"
         )
-    return _train_best(space, best, bench, setting, console)
+    return _train_best(space, best, compared, workspace, console)
 
 
 def _explore(
-    space: SearchSpace,
-    bench: _Bench,
-    setting: Setting,
-    console: Console,
-    timeout_s: float | None,
-) -> tuple[CrossValidationSearch, bool]:
-    import optuna
-
-    from mlt_ray.planning.observer import Observer
-    from mlt_ray.planning.plan import RunName
+    space: SearchSpace, workspace: Workspace, console: Console, timeout_s: float | None
+) -> "tuple[CrossValidationSearch, bool]":
+    """Propose configurations and compute their runs; also tells whether that came to its end."""
+    from mlt_ray.display.search import SearchDisplay
     from mlt_ray.scheduling.connection import connection
     from mlt_ray.scheduling.execute import execute
+    from mlt_ray.search.cross_validation import CrossValidationSearch
+    from mlt_ray.search.database import open_database
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    store, labels = setting.store, {}
-    plan: dict[str, Any] = {
-        "study": f"{space.name} search",
-        "title": space.title,
-        "corpus": {"name": bench.corpus.name, "fingerprint": bench.corpus.fingerprint},
-        "dev_only": True,
-        "rows": [],
-    }
-    pending: list[Configuration] = []
-
-    def propose(configuration: Configuration) -> None:
-        row = {"name": configuration.name, **cells_values(configuration.cells)}
-        plan["rows"].append(row)
-        store.write_json(store.search(space.name), plan)
-        for cell in configuration.cells:
-            labels[cell.digest] = RunName(
-                study=plan["study"], row=configuration.name, fold=cell.fold, seed=cell.seed
-            )
-        pending.append(configuration)
-        if tracker is not None:
-            tracker.add(plan["study"], row)
-
+    store, places = workspace.store, workspace.places
+    names: dict[str, RunName] = {}
     tracker = None
-    storage = optuna.storages.RDBStorage(f"sqlite:///{store.root / 'optuna.db'}")
-    search = CrossValidationSearch(
-        space,
-        store,
-        storage,
-        bench.configure,
-        identity=_identity(space, bench),
-        on_proposal=propose,
+    record = StudyRecord(
+        study=f"{space.name} search",
+        title=space.title,
+        corpus=workspace.corpus.name,
+        fingerprint=workspace.corpus.fingerprint,
+        rows=(),
+        is_search=True,
     )
-    known = len(search.configurations)
-    console.print(
-        f"search: {space.search.trials} configurations of "
-        f"{'countless' if space.size is None else space.size}, {len(space.cells)} cells each; "
-        f"{known} known already",
-        highlight=False,
-    )
-    store.write_json(store.search(space.name), plan)
-    tracker = setting.tracker([plan])
-    complete = search.exhausted
-    if not complete:
-        with (
-            SearchDisplay(search, tracker, console) as display,
-            connection(setting.address),
-        ):
-            observers: list[Observer] = [tracker, display]
-            complete = execute(search, labels, store, setting.resources, observers, timeout_s)
+    prepared: set[object] = set()
+
+    def configure(values: Mapping[str, Any]) -> RunSpec:
+        """The specification of proposed values, with the features that it reads in the store."""
+        row = _row(space, values, workspace)
+        read = (row.features, row.model.extras)
+        if read not in prepared:
+            fill_cache(workspace, [row], console)
+            prepared.add(read)
+        return spec_of(row, workspace.corpus)
+
+    def note(configuration: "Configuration") -> None:
+        """Note a new configuration in the store and in MLflow, and name its runs."""
+        nonlocal record
+        runs = configuration.runs
+        row = RowRecord(
+            name=configuration.name, spec=configuration.spec.as_dict(), runs=run_records(runs)
+        )
+        record = replace(record, rows=(*record.rows, row))
+        write_record(store, store.search(space.name), record)
+        for run in runs:
+            names[run.digest] = RunName(
+                study=record.study, row=row.name, fold=run.fold, seed=run.seed
+            )
+        if tracker is not None:
+            tracker.add(record.study, row)
+
+    def tag(configuration: "Configuration") -> None:
+        """Write to MLflow how a configuration has ended."""
+        if tracker is not None:
+            tags = {"state": str(configuration.state), "reason": configuration.reason}
+            tracker.note(record.study, configuration.name, tags)
+
+    with open_database(store) as storage:
+        search = CrossValidationSearch(
+            space,
+            store,
+            storage,
+            configure,
+            identity=_identity(space, workspace),
+            on_proposal=note,
+            on_end=tag,
+        )
+        console.print(
+            f"search: {space.search.trials} configurations of "
+            f"{'countless' if space.size is None else space.size}, "
+            f"{len(space.fold_seeds)} cells each; {len(search.configurations)} known already",
+            highlight=False,
+        )
+        write_record(store, store.search(space.name), record)
+        tracker = open_tracker([record], places)
+        complete = search.exhausted
+        if not complete:
+            with (
+                SearchDisplay(search, console) as display,
+                connection(places.address, places.resources) as resources,
+            ):
+                observers: list[Observer] = [tracker, display]
+                complete = execute(search, names, store, resources, observers, timeout_s)
     return search, complete
 
 
-def _identity(space: SearchSpace, bench: _Bench) -> str:
+def _row(space: SearchSpace, values: Mapping[str, Any], workspace: Workspace) -> Row:
+    """The row of proposed values, its contents named; `UserError` if it cannot be built."""
+    study = Study(name=space.name, title="", seeds=(1,), rows=(space.row(values),))
+    [row] = workspace.name_contents(study).rows
+    return row
+
+
+def _first_row(space: SearchSpace, workspace: Workspace) -> Row:
+    """The row in which every parameter has its first value."""
+    return _row(space, {p.key: p.values[0] for p in space.parameters}, workspace)
+
+
+def _identity(space: SearchSpace, workspace: Workspace) -> str:
     """Names what the search's evidence is about; other evidence is another Optuna study."""
-    lowest = spec_of(bench.row({p.key: p.values[0] for p in space.parameters}), bench.corpus)
+    first = spec_of(_first_row(space, workspace), workspace.corpus)
     parameters = [[p.key, p.kind, list(p.values), p.step] for p in space.parameters]
-    return digest_of([lowest.as_dict(), parameters, space.cells, space.objectives])[:8]
+    return digest_of([first.as_dict(), parameters, space.fold_seeds, space.objectives])[:8]
 
 
 def _train_best(
     space: SearchSpace,
-    best: Sequence[Configuration],
-    bench: _Bench,
-    setting: Setting,
+    best: "Sequence[Configuration]",
+    compared: Study | None,
+    workspace: Workspace,
     console: Console,
 ) -> SearchOutcome:
-    """The best on all folds and seeds, as rows of a study that bears the search's name."""
-    compared = _compared(space, bench, setting.store)
-    names = {row.runs[0].spec: row for plan in compared for row in plan.rows}
+    """The best on all folds and seeds, as rows of a study that bears the search's name.
+
+    A configuration that is also a row of the `compared` study bears that row's name.
+    """
+    beside = _note_compared(compared, workspace)
+    namesakes = {row.spec: row for plan in beside for row in plan.rows}
     rows = []
     for place, configuration in enumerate(best, start=1):
-        row, namesake = bench.row(configuration.values), names.get(configuration.spec)
+        row = _row(space, configuration.values, workspace)
+        namesake = namesakes.get(configuration.spec)
         name = namesake.name if namesake else f"configuration {configuration.number}"
         published = namesake.published if namesake else None
         rows.append(replace(row, name=f"best {place}: {name}", published=published))
@@ -210,34 +199,34 @@ def _train_best(
         seeds=space.seeds,
         rows=tuple(rows),
     )
-    plan = make_plan(study, bench.corpus)
-    outcome = run_plans([plan], left_of([plan], setting.store), setting, console)
-    shown = (*(plan.study for plan in compared), space.name)
+    plan = make_plan(study, workspace.corpus)
+    outcome = compute(take_stock([plan], workspace.store), workspace.places, console)
+    shown = (*(plan.study for plan in beside), space.name)
     return SearchOutcome(complete=True, studies=shown, failures=outcome.failures)
 
 
-def _compared(space: SearchSpace, bench: _Bench, store: Store) -> list[Plan]:
-    """The study that the best stand beside, with the runs of it that the store has; or none."""
+def _load_compared(space: SearchSpace) -> Study | None:
+    """The study that the best stand beside, if the space names one; `UserError` for a bad one."""
     if space.search.compare is None:
+        return None
+    return load_study(space.search.compare, space.overrides)
+
+
+def _note_compared(study: Study | None, workspace: Workspace) -> list[Plan]:
+    """The plan of that study, noted with the runs of it that the store has; or none."""
+    if study is None:
         return []
-    study = load_study(space.search.compare, space.overrides)
-    plan = make_plan(bench.resolve(study), bench.corpus, rows=())
-    record(plan, store)
+    named = workspace.name_contents(study, asked=())
+    plan = make_plan(named, workspace.corpus, rows=())
+    note_plans([plan], workspace.store)
     return [plan]
 
 
-def check_comparison(space: SearchSpace) -> None:
-    """`UserError` where the study that the best shall stand beside cannot be read."""
-    if space.search.compare is not None:
-        load_study(space.search.compare, space.overrides)
-
-
-def show_space(space: SearchSpace, setting: Setting, console: Console) -> None:
+def show_space(space: SearchSpace, places: Places, console: Console) -> None:
     """Print what would be searched, without searching it."""
-    check_comparison(space)
-    corpus, tools = setting.open(console)
-    bench = _Bench(space, corpus, tools, setting, console)
-    bench.row({p.key: p.values[0] for p in space.parameters})
+    _load_compared(space)
+    workspace = open_workspace(places, console)
+    _first_row(space, workspace)
     table = Table(box=None, padding=(0, 2))
     for heading in ("parameter", "kind", "values"):
         table.add_column(heading)
@@ -251,19 +240,10 @@ def show_space(space: SearchSpace, setting: Setting, console: Console) -> None:
     console.print(table)
     size = "countless" if space.size is None else str(space.size)
     trials = min(space.search.trials, space.size or space.search.trials)
-    best = min(space.search.best, trials)
+    best, num_runs = min(space.search.best, trials), len(space.fold_seeds)
     console.print(
         f"{size} configurations, {trials} to be proposed by {space.search.sampler}, "
-        f"{len(space.cells)} cells each: at most {trials * len(space.cells)} runs, and at most "
-        f"{best * len(space.seeds) * 5} for the best {best}",
+        f"{num_runs} cells each: at most {trials * num_runs} runs, and at most "
+        f"{best * len(space.seeds) * NUM_FOLDS} for the best {best}",
         highlight=False,
     )
-
-
-def parse_duration(option: str, text: str) -> float:
-    """Seconds of a text such as ``90s``, ``30m`` or ``2h``."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.replace(".", "", 1).isdigit() or float(number) <= 0:
-        raise UserError(f"{option}: expected a time such as 90s, 30m or 2h, got {text!r}")
-    return float(number) * units[unit]

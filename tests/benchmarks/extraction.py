@@ -21,7 +21,7 @@ from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.extract import extract
 from mlt_ray.features.extras import extract_extra
-from mlt_ray.planning.resolve import Tools
+from mlt_ray.planning.contents import Pretrained
 from mlt_ray.spec import ExtraInput, FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
@@ -51,7 +51,7 @@ COMMANDS = (
 
 def extraction(corpus: Corpus, folder: Path) -> list[dict[str, Any]]:
     """Every kind of frames and vectors, each into an empty store, and again from its cache."""
-    tools = Tools.load(None)
+    tools = Pretrained.load(None)
     audio_s = sum(soundfile.info(u.audio).duration for u in corpus.utterances)
     figures = []
     for what, frames in FRAMES.items():

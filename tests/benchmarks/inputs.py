@@ -18,8 +18,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars
 from mlt_ray.features.batching import FoldData
 from mlt_ray.planning.plan import PlannedRow, make_plan
-from mlt_ray.planning.prepare import prepare
-from mlt_ray.planning.resolve import Tools, check_usable, resolve
+from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
@@ -49,14 +48,13 @@ def open_inputs(
     overrides: Sequence[str] = (),
 ) -> Inputs:
     """Read the corpus, fill the cache, and plan the named rows (empty: all), each spec once."""
-    corpus = read_corpus(corpus_folder)
-    check_usable(corpus, corpus_folder)
-    tools = Tools.load(None, encoder)
-    resolved = [resolve(load_study(name, overrides), corpus, tools) for name in studies]
-    asked = [r for study in resolved for r in study.rows if not rows or r.name in rows]
+    workspace = Workspace.open(Places(corpus=corpus_folder, store=store, encoder=encoder))
+    corpus = workspace.corpus
+    named = [workspace.name_contents(load_study(name, overrides)) for name in studies]
+    asked = [r for study in named for r in study.rows if not rows or r.name in rows]
     with Bars(console) as bars:
-        prepare(corpus, asked, store, tools, bars.show)
-    planned = [row for study in resolved for row in make_plan(study, corpus).rows]
+        workspace.fill_cache(asked, bars.show)
+    planned = [row for study in named for row in make_plan(study, corpus).rows]
     distinct: dict[RunSpec, PlannedRow] = {}
     for row in planned:
         if not rows or row.name in rows:

@@ -17,28 +17,32 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from rich.console import Console
 
 from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.corpus.synthetic.demo import write_demo
-from mlt_ray.display.run import ProgressDisplay
-from mlt_ray.planning.plan import left_of, make_plan, recorded
-from mlt_ray.planning.resolve import resolve
+from mlt_ray.display.run import RunDisplay
+from mlt_ray.planning.backlog import take_stock
+from mlt_ray.planning.plan import make_plan
 from mlt_ray.planning.resources import Resources
-from mlt_ray.planning.workspace import Setting
+from mlt_ray.planning.workspace import Places
 from mlt_ray.reports.collect import collect
 from mlt_ray.reports.tables import write_tables
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, TrainingSpec
+from mlt_ray.storage.record import all_records
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
 from mlt_ray.tracking.location import default_uri
 from mlt_ray.tracking.tracker import Tracker
-from mlt_ray.workflows.run import run_plans
+from mlt_ray.workflows import run as workflow
+from mlt_ray.workflows.run import compute, fill_cache, open_workspace
 from tests.benchmarks.figures import (
     Column,
     ended,
@@ -89,13 +93,9 @@ class Untracked:
         """Nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class UntrackedSetting(Setting):
-    """A setting whose runs MLflow does not hear of."""
-
-    def tracker(self, plans: Sequence[dict[str, Any]]) -> Any:
-        """Nothing is written."""
-        return Untracked()
+def untracked(records: object, places: object) -> Untracked:
+    """In place of a tracker: MLflow hears of no run."""
+    return Untracked()
 
 
 def study_of(cells: int, sleep_s: float, first: int = 0) -> Study:
@@ -129,17 +129,18 @@ def measure(
 ) -> dict[str, Any]:
     """Figures of one number of cells, in this process."""
     store = Store(folder / "store")
-    kind = Setting if mlflow else UntrackedSetting
-    setting = kind(corpus=folder.parent / "corpus", store=store, resources=resources)
+    places = Places(corpus=folder.parent / "corpus", store=store, resources=resources)
     console = Console(
         file=io.StringIO(), force_terminal=True, width=TERMINAL[0], height=TERMINAL[1]
     )
-    corpus, tools = setting.open(console)
-    study = resolve(study_of(cells, sleep_s), corpus, tools)
-    setting.prepare(corpus, study.rows, tools, console)
-    plan, plan_s = timed(lambda: make_plan(study, corpus))
+    workspace = open_workspace(places, console)
+    study = workspace.name_contents(study_of(cells, sleep_s))
+    fill_cache(workspace, study.rows, console)
+    plan, plan_s = timed(lambda: make_plan(study, workspace.corpus))
     cpu = time.process_time()
-    outcome, wall_s = timed(lambda: run_plans([plan], left_of([plan], store), setting, console))
+    tracking = nullcontext() if mlflow else patch.object(workflow, "open_tracker", untracked)
+    with tracking:
+        outcome, wall_s = timed(lambda: compute(take_stock([plan], store), places, console))
     cpu = time.process_time() - cpu
     if outcome.computed != cells:
         raise SystemExit(f"expected {cells} computed cells, got {outcome}")
@@ -154,16 +155,18 @@ def measure(
         "driver_cpu_ms": 1000 * cpu / cells,
         "memory_mib": peak_memory_mib(),
     }
-    display = ProgressDisplay([plan], store, console)
+    display = RunDisplay(take_stock([plan], store), console)
     found["render_ms"] = 1000 * timed(lambda: console.print(display._render()))[1]
     # As many cells, of which the store has half.
     half = replace(study, seeds=tuple(seed + len(SEEDS) // 2 for seed in SEEDS))
-    left, found["half_done_s"] = timed(lambda: make_plan(half, corpus).left(store))
-    if len(left) != cells // 2:
-        raise SystemExit(f"expected {cells // 2} cells left, got {len(left)}")
+    backlog, found["half_done_s"] = timed(
+        lambda: take_stock([make_plan(half, workspace.corpus)], store)
+    )
+    if len(backlog.left) != cells // 2:
+        raise SystemExit(f"expected {cells // 2} cells left, got {len(backlog.left)}")
     out = folder / "reports"
     found["report_s"] = timed(lambda: write_tables([collect(study.name, store)], out))[1]
-    plans = [recorded(study.name, store)]
+    plans = all_records(store)
     for key in ("sync_s", "synced_s"):
         found[key] = timed(lambda: Tracker(store, default_uri(store), plans).sync())[1]
     return found

@@ -170,7 +170,7 @@ def test_all_rows_are_scaled_to_the_corpus_and_to_all_runs(
     run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = tuple(replace(run, seed=seed) for seed in (1, 2, 3, 4, 5, 6))
-    row = PlannedRow(name="row", published=None, overrides=(), runs=runs, asked=runs)
+    row = PlannedRow(name="row", published=None, changes=(), runs=runs, asked=runs)
     inputs = Inputs(place.corpus(run), Store(place.store), (row,))
     monkeypatch.setattr(training, "open_inputs", lambda *_, **__: inputs)
     monkeypatch.setattr(training, "PACKS", (1, 3))

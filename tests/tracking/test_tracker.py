@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.planning.plan import Plan, PlannedRow, record, recorded
+from mlt_ray.planning.backlog import note_plans
+from mlt_ray.planning.plan import Plan, PlannedRow
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
+from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.location import default_uri
 from mlt_ray.tracking.tracker import Tracker
-from tests.orchestration.conftest import report_of, write_report
+from tests.stored import report_of, write_report
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +22,7 @@ POINTS = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
 
 
 def planned(name, runs):
-    return PlannedRow(name=name, published=None, overrides=(), runs=runs, asked=runs)
+    return PlannedRow(name=name, published=None, changes=(), runs=runs, asked=runs)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def store(tmp_path, runs):
     """A store with a plan of two rows that share their runs, of which three are finished."""
     made = Store(tmp_path)
     rows = (planned("one", runs), planned("two", runs))
-    record(Plan(study="s", title="S", corpus="c", fingerprint="f", rows=rows), made)
+    note_plans([Plan(study="s", title="S", corpus="c", fingerprint="f", rows=rows)], made)
     for run in runs[:3]:
         finish(made, run)
     return made
@@ -47,7 +49,7 @@ def finish(store, run):
 
 
 def tracker(store):
-    return Tracker(store, default_uri(store), [recorded("s", store)])
+    return Tracker(store, default_uri(store), all_records(store))
 
 
 def query(store, text):

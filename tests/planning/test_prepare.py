@@ -17,13 +17,13 @@ from mlt_ray.errors import UserError
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.planning import prepare as module
+from mlt_ray.planning.contents import Pretrained, name_contents
 from mlt_ray.planning.plan import make_plan
-from mlt_ray.planning.prepare import prepare
-from mlt_ray.planning.resolve import Tools, resolve
-from mlt_ray.scheduling.worker import fold_data
+from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.spec import ExtraInput
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, load_study, parse_study
+from mlt_ray.training.from_store import fold_data
 from tests.tiny_encoder import write_encoder
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
 
@@ -33,12 +33,12 @@ def folder(tmp_path: Path) -> Path:
     return write_encoder(tmp_path / "tiny")
 
 
-def tools(encoder: Path | str | None = None, speech_encoder: Path | None = None) -> Tools:
+def tools(encoder: Path | str | None = None, speech_encoder: Path | None = None) -> Pretrained:
     vectors: Any = SimpleNamespace(name="mine", sha256="0123456789abcdef" * 4)
     phonemizer: Any = SimpleNamespace(engine="spelt by hand")
     text = Encoders(str(encoder) if encoder else None)
     speech = Encoders(str(speech_encoder) if speech_encoder else None, SPEECH)
-    return Tools(vectors, phonemizer, text, speech)
+    return Pretrained(vectors, phonemizer, text, speech)
 
 
 def three_rows(encoder: Path | str) -> Study:
@@ -51,7 +51,7 @@ def three_rows(encoder: Path | str) -> Study:
 
 
 def test_encoders_are_named_by_content(raw: Any, folder: Path) -> None:
-    trained, frozen, without = resolve(three_rows(folder), raw.corpus, tools()).rows
+    trained, frozen, without = name_contents(three_rows(folder), raw.corpus, tools()).rows
     assert isinstance(trained.model, BertSpec)
     assert trained.model.encoder == find_encoder(str(folder)).identity
     assert isinstance(frozen.model, MultigranularitySpec)
@@ -61,7 +61,7 @@ def test_encoders_are_named_by_content(raw: Any, folder: Path) -> None:
 
 def test_one_encoder_replaces_that_of_every_row_that_has_one(raw: Any, folder: Path) -> None:
     study = three_rows("bert-base-uncased")
-    trained, frozen, without = resolve(study, raw.corpus, tools(folder)).rows
+    trained, frozen, without = name_contents(study, raw.corpus, tools(folder)).rows
     assert isinstance(trained.model, BertSpec)
     assert isinstance(frozen.model, MultigranularitySpec)
     assert trained.model.encoder == frozen.model.encoder == find_encoder(str(folder)).identity
@@ -75,11 +75,11 @@ def test_a_classical_row_has_an_encoder_only_for_its_embedding(raw: Any, folder:
     }
     rows = [{"name": n, "model": {"system": "classical", **m}} for n, m in models.items()]
     study = parse_study("mine", {"rows": rows})
-    reads, other = resolve(study, raw.corpus, tools()).rows
+    reads, other = name_contents(study, raw.corpus, tools()).rows
     identity = find_encoder(str(folder)).identity
     assert reads.model.extras == (ExtraInput("egemaps"), ExtraInput("sentence_embedding", identity))
     assert other.model == study.rows[1].model
-    instead, other = resolve(study, raw.corpus, tools("minilm")).rows
+    instead, other = name_contents(study, raw.corpus, tools("minilm")).rows
     assert instead.model.text_encoder == find_encoder("minilm").identity
     assert other.model == study.rows[1].model
 
@@ -89,7 +89,7 @@ def test_how_networks_are_trained_does_not_tell_classical_rows_apart(raw: Any) -
     models["network"] = {"system": "multilevel"}
     rows = [{"name": name, "model": model} for name, model in models.items()]
     plain, slow = (
-        resolve(parse_study("mine", {"rows": rows}, changes), raw.corpus, tools()).rows
+        name_contents(parse_study("mine", {"rows": rows}, changes), raw.corpus, tools()).rows
         for changes in ([], ["training.precision=bfloat16"])
     )
     assert plain[0].training == slow[0].training
@@ -97,21 +97,21 @@ def test_how_networks_are_trained_does_not_tell_classical_rows_apart(raw: Any) -
 
 
 def test_table_3_runs_on_the_packaged_encoder(raw: Any) -> None:
-    bert, _, both = resolve(load_study("table3"), raw.corpus, tools("minilm")).rows
+    bert, _, both = name_contents(load_study("table3"), raw.corpus, tools("minilm")).rows
     assert bert.model.extras == both.model.extras
     assert bert.model.extras[0].encoder.startswith("minilm@")
 
 
 def test_an_encoder_that_cannot_be_found_is_told_before_anything_is_computed(raw: Any) -> None:
     with pytest.raises(UserError, match="nowhere"):
-        resolve(three_rows("no/such/nowhere"), raw.corpus, tools())
+        name_contents(three_rows("no/such/nowhere"), raw.corpus, tools())
 
 
 def test_table_3_shares_the_runs_of_table_1(raw: Any) -> None:
     shared = {"table1": "highway network", "table3": "Multilevel transformer model"}
     digests = []
     for study, name in shared.items():
-        resolved = resolve(load_study(study), raw.corpus, tools("minilm"))
+        resolved = name_contents(load_study(study), raw.corpus, tools("minilm"))
         (row,) = (r for r in make_plan(resolved, raw.corpus).rows if r.name == name)
         digests.append([run.digest for run in row.runs])
     assert digests[0] == digests[1]
@@ -126,9 +126,9 @@ def test_a_worker_reads_encoder_and_extras_from_the_store(
 ) -> None:
     store, some = Store(tmp_path / "store"), tools(folder)
     monkeypatch.setattr(module, "extract", lambda *_: 0)  # frames and words are written by hand
-    study = resolve(three_rows("any"), raw.corpus, some)
+    study = name_contents(three_rows("any"), raw.corpus, some)
     told: list[str] = []
-    computed = prepare(
+    computed = fill_cache(
         raw.corpus, study.rows, store, some, lambda what, done, total: told.append(what)
     )
     # 40 texts as pieces for the encoder that is trained, and as vectors of the frozen one.
@@ -137,7 +137,7 @@ def test_a_worker_reads_encoder_and_extras_from_the_store(
     features(store, raw.utterances, raw.frames, raw.words, spec=study.rows[0].features)
     rows, names = make_plan(study, raw.corpus).rows, ("pieces", "text_embedding", None)
     for row, name in zip(rows, names, strict=True):
-        data = fold_data(row.runs[0], str(store.root))
+        data = fold_data(row.runs[0], store)
         assert set(data.sizes.extras) == ({name} if name else set())
         if name:
             identity = find_encoder(str(folder)).identity
@@ -164,7 +164,7 @@ def test_each_option_replaces_the_encoders_of_its_modality_alone(
         find_encoder(str(folder)).identity,
         find_encoder(str(heard), SPEECH).identity,
     )
-    rows = resolve(speech_rows("resemblyzer"), raw.corpus, tools(folder, heard)).rows
+    rows = name_contents(speech_rows("resemblyzer"), raw.corpus, tools(folder, heard)).rows
     found = [(row.model.text_encoder, row.model.speech_encoder) for row in rows]
     assert found == [(text, speech), (None, speech), (text, None)]
     assert speech_rows("any").rows[0].model != rows[0].model
@@ -185,7 +185,7 @@ def test_a_worker_reads_speech_vectors_from_the_store(
         raw.utterances[n] = replace(utterance, audio=path)
     store, some = Store(tmp_path / "store"), tools(folder)
     monkeypatch.setattr(module, "extract", lambda *_: 0)  # frames and words are written by hand
-    study = resolve(speech_rows(heard), raw.corpus, some)
+    study = name_contents(speech_rows(heard), raw.corpus, some)
     both, speech, _ = study.rows
     told: list[str] = []
 
@@ -193,18 +193,18 @@ def test_a_worker_reads_speech_vectors_from_the_store(
         told.append(what)
 
     # Computed once for both rows, and only where a row reads it.
-    assert prepare(raw.corpus, [study.rows[2]], store, some, progress) == 40
+    assert fill_cache(raw.corpus, [study.rows[2]], store, some, progress) == 40
     assert told == ["pieces", "pieces"]
-    assert prepare(raw.corpus, [speech], store, some, progress) == 40
+    assert fill_cache(raw.corpus, [speech], store, some, progress) == 40
     assert set(told[2:]) == {"speech_embedding"}
-    assert prepare(raw.corpus, [speech], store, some, progress) == 0
-    assert prepare(raw.corpus, [both], store, some, progress) == 40  # its text vectors
+    assert fill_cache(raw.corpus, [speech], store, some, progress) == 0
+    assert fill_cache(raw.corpus, [both], store, some, progress) == 40  # its text vectors
     identity = find_encoder(str(heard), SPEECH).identity
     assert find_encoder(str(encoder_folder(store, identity)), SPEECH).digest in identity
 
     features(store, raw.utterances, raw.frames, raw.words, spec=study.rows[0].features)
     planned = make_plan(study, raw.corpus).rows
-    data = [fold_data(row.runs[0], str(store.root)) for row in planned]
+    data = [fold_data(row.runs[0], store) for row in planned]
     assert dict(data[0].sizes.extras) == {"text_embedding": 12, "speech_embedding": 2 * WIDTH}
     assert dict(data[1].sizes.extras) == {"speech_embedding": 2 * WIDTH}
     assert [d.sizes.encoder is None for d in data] == [False, True, False]
@@ -217,11 +217,11 @@ def test_a_worker_reads_speech_vectors_from_the_store(
 
 def test_what_stands_in_place_of_a_named_encoder_is_a_change_of_those_rows_alone() -> None:
     study = load_study("table3")
-    given = replace(Tools.load(None, "minilm"), glove=Path("folder/glove.6B.300d.txt"))
+    given = replace(Pretrained.load(None, "minilm"), glove=Path("folder/glove.6B.300d.txt"))
     bert, multilevel, both = (given.changes(row.model) for row in study.rows)
     assert bert == both == ("--glove glove.6B.300d.txt", "--encoder minilm")
     assert multilevel == ("--glove glove.6B.300d.txt",)
     # The demo names that encoder itself.
     for row in load_study("demo_table3").rows:
-        assert Tools.load(None, "minilm").changes(row.model) == ()
-    assert all(Tools.load(None).changes(row.model) == () for row in study.rows)
+        assert Pretrained.load(None, "minilm").changes(row.model) == ()
+    assert all(Pretrained.load(None).changes(row.model) == () for row in study.rows)

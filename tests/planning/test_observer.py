@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.planning.observer import Background
+from mlt_ray.planning.observer import InBackground
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.report import Epoch
 
@@ -31,7 +31,7 @@ class Slow:
 
 def test_events_are_passed_on_in_order_without_being_waited_for():
     slow = Slow()
-    with Background(lambda: slow) as background:
+    with InBackground(lambda: slow) as background:
         background.started(RUN)
         background.epochs(RUN, [EPOCH])
         background.stopped(RUN)
@@ -51,7 +51,7 @@ def test_events_are_passed_on_in_order_without_being_waited_for():
 def test_an_error_of_the_observer_ends_the_block():
     slow = Slow(breaks="finished")
     slow.gate.set()
-    background = Background(lambda: slow)
+    background = InBackground(lambda: slow)
     background.finished(RUN)
     with pytest.raises(RuntimeError, match="cannot take finished"), background:
         pass
@@ -62,7 +62,7 @@ def test_an_error_inside_the_block_is_not_hidden_and_what_was_told_is_passed_on(
     slow.gate.set()
 
     def block():
-        with Background(lambda: slow) as background:
+        with InBackground(lambda: slow) as background:
             background.finished(RUN)
             background.started(RUN)
             raise KeyError("inside")
@@ -74,7 +74,7 @@ def test_an_error_inside_the_block_is_not_hidden_and_what_was_told_is_passed_on(
 
 def test_a_ctrl_c_while_the_block_ends_drops_what_is_not_passed_on(monkeypatch):
     slow = Slow()
-    background = Background(lambda: slow)
+    background = InBackground(lambda: slow)
     shutdown = background._thread.shutdown
 
     def interrupted(cancel_futures=False):
@@ -96,7 +96,7 @@ def test_what_cannot_be_made_ends_the_block():
         raise RuntimeError("cannot be made")
 
     def block():
-        with Background(make):
+        with InBackground(make):
             pass
 
     with pytest.raises(RuntimeError, match="cannot be made"):
@@ -111,7 +111,7 @@ def test_the_observer_is_made_in_the_background():
         heard.append("made")
         return Slow()
 
-    with Background(make):
+    with InBackground(make):
         assert heard == []
         gate.set()
     assert heard == ["made"]

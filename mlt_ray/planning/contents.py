@@ -1,4 +1,4 @@
-"""Makes a study ready to run on a corpus: defaults named, folds checked, features in the cache."""
+"""Names by content what a study leaves open: folds, word vectors, phonemizer and encoders."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,6 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
-from mlt_ray.errors import UserError
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.models.registry import is_network
@@ -18,8 +17,8 @@ from mlt_ray.studies.study import Study
 
 
 @dataclass(frozen=True)
-class Tools:
-    """What computes features; what they are called stands in every RunSpec."""
+class Pretrained:
+    """What computes features of texts and recordings. Its names by content stand in RunSpecs."""
 
     vectors: WordVectors
     phonemizer: Phonemizer
@@ -30,7 +29,7 @@ class Tools:
     @classmethod
     def load(
         cls, glove: Path | None, encoder: str | None = None, speech_encoder: str | None = None
-    ) -> "Tools":
+    ) -> "Pretrained":
         """The packaged GloVe vectors, or those of a file; `UserError` if it is not that.
 
         `encoder` and `speech_encoder`, where given, take the place of every encoder of text and
@@ -61,45 +60,35 @@ def _other(instead: str | None, named: str | None) -> str | None:
     return Path(instead).name
 
 
-def check_usable(corpus: Corpus, path: Path) -> None:
-    """`UserError` where something in the corpus would silently change numbers."""
-    fatal = [p for p in corpus.problems if p.fatal]
-    if fatal:
-        more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise UserError(f"{fatal[0]}{more}; mlt-ray corpus check {path} lists all of them")
-    if not corpus.utterances:
-        raise UserError(f"{path}: expected utterances, found none; see mlt-ray corpus check")
-
-
-def resolve(
-    study: Study, corpus: Corpus, tools: Tools, asked: Collection[str] | None = None
+def name_contents(
+    study: Study, corpus: Corpus, pretrained: Pretrained, asked: Collection[str] | None = None
 ) -> Study:
-    """The study with what its rows leave at ``default``, and their encoders, named by content.
+    """Replace ``default`` and the names of encoders in a study's rows by ``name@digest``.
 
-    Rows that are not `asked` for (None: all are) keep their encoder's name, since it may not be at
-    hand. Raises `UserError` where the corpus cannot be split as a row asks for, or an encoder
-    cannot be found.
+    Rows that are not `asked` for (None: all are) keep their encoder's name, since the encoder may
+    not be at hand. Raises `UserError` where the corpus cannot be split as a row asks for, or an
+    encoder cannot be found.
     """
-    folds = {row.folds: _resolve_folds(row.folds, corpus) for row in study.rows}
-    features = {row.features: _resolve_features(row.features, tools) for row in study.rows}
+    folds = {row.folds: _named_folds(row.folds, corpus) for row in study.rows}
+    features = {row.features: _named_features(row.features, pretrained) for row in study.rows}
     rows = [
         replace(
             row,
             folds=folds[row.folds],
             features=features[row.features],
-            changes=(*row.changes, *tools.changes(row.model)),
-            # What trains no network has no use for the settings of training.
+            changes=(*row.changes, *pretrained.changes(row.model)),
+            # A system that is no network has no use for the settings of training.
             training=row.training if is_network(row.model) else TrainingSpec(),
             model=row.model
             if asked is not None and row.name not in asked
-            else _resolve_model(row.model, tools),
+            else _named_model(row.model, pretrained),
         )
         for row in study.rows
     ]
     return replace(study, rows=tuple(rows))
 
 
-def _resolve_folds(spec: FoldSpec, corpus: Corpus) -> FoldSpec:
+def _named_folds(spec: FoldSpec, corpus: Corpus) -> FoldSpec:
     return replace(spec, members=members_digest(make_folds(corpus, spec)))
 
 
@@ -108,15 +97,15 @@ def members_digest(folds: Sequence[Fold]) -> str:
     return digest_of([[f.train, f.dev, f.test] for f in folds])
 
 
-def _resolve_features(spec: FeatureSpec, tools: Tools) -> FeatureSpec:
-    vectors = f"{tools.vectors.name}@{tools.vectors.sha256[:16]}"
-    return replace(spec, vectors=vectors, phonemizer=tools.phonemizer.engine)
+def _named_features(spec: FeatureSpec, pretrained: Pretrained) -> FeatureSpec:
+    vectors = f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}"
+    return replace(spec, vectors=vectors, phonemizer=pretrained.phonemizer.engine)
 
 
-def _resolve_model(spec: ModelSpec, tools: Tools) -> ModelSpec:
+def _named_model(spec: ModelSpec, pretrained: Pretrained) -> ModelSpec:
     changes: dict[str, Any] = {}
     if spec.text_encoder is not None:
-        changes["encoder"] = tools.encoders.identify(spec.text_encoder)
+        changes["encoder"] = pretrained.encoders.identify(spec.text_encoder)
     if spec.speech_encoder is not None:
-        changes["speech_encoder"] = tools.speech_encoders.identify(spec.speech_encoder)
+        changes["speech_encoder"] = pretrained.speech_encoders.identify(spec.speech_encoder)
     return replace(spec, **changes)

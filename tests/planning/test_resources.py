@@ -13,10 +13,10 @@ from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.xu.values import XuSpec
 from mlt_ray.planning.plan import Plan, PlannedRow
 from mlt_ray.planning.resources import Node, Resources, check_fits
-from mlt_ray.planning.workspace import Setting
+from mlt_ray.planning.workspace import Places
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
-from mlt_ray.workflows.run import tell_packs
+from mlt_ray.workflows.run import open_workspace, tell_packs
 
 
 def ray_accepts(gpus: float) -> bool:
@@ -105,13 +105,13 @@ def test_cuda_graphs_need_a_gpu() -> None:
 def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     asked = Resources(gpus_per_run=4096)
-    setting = Setting(corpus=tmp_path / "none", store=Store(tmp_path), resources=asked)
+    places = Places(corpus=tmp_path / "none", store=Store(tmp_path), resources=asked)
     with pytest.raises(UserError, match=r"expected 1 CPU, 4096 GPU for a run, found"):
-        setting.open(Console(quiet=True))
+        open_workspace(places, Console(quiet=True))
     # What a cluster has, only the cluster knows: here the corpus is what is missing.
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
     with pytest.raises(UserError, match="no such folder"):
-        setting.open(Console(quiet=True))
+        open_workspace(places, Console(quiet=True))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_packs_are_for_gpus_and_for_who_asks(resources: Resources, most: int) ->
 def planned(model: ModelSpec) -> PlannedRow:
     spec = RunSpec(corpus="c", model=model)
     runs = tuple(Run(spec=spec, fold=1, seed=seed) for seed in (1, 2, 3))
-    return PlannedRow(name=model.system, published=None, overrides=(), runs=runs, asked=runs)
+    return PlannedRow(name=model.system, published=None, changes=(), runs=runs, asked=runs)
 
 
 @pytest.mark.parametrize(

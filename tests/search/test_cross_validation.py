@@ -9,14 +9,15 @@ import optuna
 import pytest
 
 from mlt_ray.errors import UserError
-from mlt_ray.planning.source import End, Outcome
-from mlt_ray.search.configuration import State
+from mlt_ray.planning.source import End, RunEnd
+from mlt_ray.search.configuration import ConfigurationState
 from mlt_ray.search.cross_validation import CrossValidationSearch
 from mlt_ray.search.evidence import evidence_of
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import SearchSpace, parse_space
-from tests.orchestration.conftest import FakeTune, report_of, write_report
+from tests.search.fake_tune import FakeTune
+from tests.stored import report_of, write_report
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -69,7 +70,7 @@ def test_distinct_configurations_are_proposed_and_each_cell_is_trained_once(
     tune.drive(search)
     assert len({c.spec for c in search.configurations}) == 8
     assert len(tune.trained) == len(set(tune.trained)) == 8 * 5
-    assert all(c.state is State.COMPLETE for c in search.configurations)
+    assert all(c.state is ConfigurationState.COMPLETE for c in search.configurations)
 
 
 def test_the_best_are_those_of_the_highest_mean_dev_score(
@@ -77,7 +78,7 @@ def test_the_best_are_those_of_the_highest_mean_dev_score(
 ) -> None:
     search, tune = open_search(space_of(pruner="none"), store, storage), FakeTune(store, quality)
     tune.drive(search)
-    means = {c.number: sum(quality(cell) for cell in c.cells) / 5 for c in search.configurations}
+    means = {c.number: sum(quality(cell) for cell in c.runs) / 5 for c in search.configurations}
     assert [c.number for c in search.best()] == sorted(means, key=lambda n: (-means[n], n))[:2]
     for trial in search.study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         assert trial.value == pytest.approx(means[trial.user_attrs["configuration"]])
@@ -90,11 +91,11 @@ def test_a_poor_configuration_is_pruned_on_its_partial_mean(
     space = space_of(warmup_epochs=100, sampler="random")
     search, tune = open_search(space, store, storage), FakeTune(store, quality)
     tune.drive(search)
-    pruned = [c for c in search.configurations if c.state is State.PRUNED]
+    pruned = [c for c in search.configurations if c.state is ConfigurationState.PRUNED]
     assert pruned
     assert all("mean of the first" in c.reason and len(c.found) < 5 for c in pruned)
-    best = max(quality(c.cells[0]) for c in search.configurations)
-    assert all(quality(c.cells[0]) < best for c in pruned)
+    best = max(quality(c.runs[0]) for c in search.configurations)
+    assert all(quality(c.runs[0]) < best for c in pruned)
     states = {t.user_attrs["configuration"]: t.state for t in search.study.get_trials()}
     assert all(states[c.number] is optuna.trial.TrialState.PRUNED for c in pruned)
 
@@ -106,7 +107,7 @@ def test_a_poor_learning_curve_stops_a_cell_and_prunes_its_configuration(
     search, tune = open_search(space, store, storage), FakeTune(store, quality)
     tune.drive(search)
     assert tune.stopped
-    pruned = [c for c in search.configurations if c.state is State.PRUNED]
+    pruned = [c for c in search.configurations if c.state is ConfigurationState.PRUNED]
     assert all("learning curve" in c.reason for c in pruned)
     assert not set(tune.stopped) & {d for c in search.configurations for d in c.found}
 
@@ -128,7 +129,7 @@ def test_a_pruned_cell_of_several_under_way_stops_the_others(
     curve = report_of(runs[taken[0]], 0.1).curve
     stopping = search.epochs(runs[taken[0]], curve[:3])
     assert {run.digest for run in stopping} == set(taken)
-    assert poor.state is State.PRUNED
+    assert poor.state is ConfigurationState.PRUNED
 
 
 def test_after_a_kill_no_cell_runs_twice_and_the_same_number_is_proposed(
@@ -167,14 +168,14 @@ def test_what_any_study_has_computed_costs_nothing(
         spec = RunSpec(
             corpus="c", model=space.row(values).model, training=space.row(values).training
         )
-        for fold, seed in space.cells:
+        for fold, seed in space.fold_seeds:
             run = Run(spec=spec, fold=fold, seed=seed)
             write_report(store, report_of(run, quality(run)))
     search, tune = open_search(space, store, storage), FakeTune(store, quality)
     tune.drive(search)
     assert tune.trained == []
     assert len(search.configurations) == 12
-    assert all(c.state is State.COMPLETE for c in search.configurations)
+    assert all(c.state is ConfigurationState.COMPLETE for c in search.configurations)
 
 
 def test_no_test_score_reaches_the_search(
@@ -208,10 +209,10 @@ def test_a_configuration_that_diverges_is_failed_and_the_search_goes_on(
     space = space_of(sampler="grid", trials=12, pruner="none")
     search, tune = open_search(space, store, storage), FakeTune(store, diverging)
     tune.drive(search)
-    failed = [c for c in search.configurations if c.state is State.FAILED]
+    failed = [c for c in search.configurations if c.state is ConfigurationState.FAILED]
     assert len(failed) == 3
     assert {c.reason for c in failed} == {"the loss is nan"}
-    assert all(c.state is State.COMPLETE for c in search.best())
+    assert all(c.state is ConfigurationState.COMPLETE for c in search.best())
 
 
 def test_a_stopped_cell_of_a_running_configuration_is_given_out_again(
@@ -219,7 +220,7 @@ def test_a_stopped_cell_of_a_running_configuration_is_given_out_again(
 ) -> None:
     search = open_search(space_of(), store, storage)
     [run] = search.next(one) or ()
-    search.ended(run, Outcome(end=End.STOPPED))
+    search.ended(run, RunEnd(kind=End.STOPPED))
     assert search.next(one) == (run,)
 
 
@@ -248,7 +249,7 @@ def test_every_pruner_works(
     search, tune = open_search(space_of(pruner=pruner), store, storage), FakeTune(store, quality)
     tune.drive(search)
     states = {c.state for c in search.configurations}
-    assert (State.PRUNED in states) == (pruner != "none")
+    assert (ConfigurationState.PRUNED in states) == (pruner != "none")
 
 
 def test_a_small_space_ends_when_all_is_proposed(
@@ -295,10 +296,10 @@ def test_a_pruned_configuration_whose_last_cell_ends_all_the_same_is_complete(
     [cell] = poor.cells
     report = report_of(cell, 0.1)
     assert search.epochs(cell, report.curve) == [cell]
-    assert poor.state is State.PRUNED
+    assert poor.state is ConfigurationState.PRUNED
     write_report(store, report)
-    search.ended(cell, Outcome(end=End.DONE))
-    assert (poor.state, poor.reason) == (State.COMPLETE, "")
+    search.ended(cell, RunEnd(kind=End.DONE))
+    assert (poor.state, poor.reason) == (ConfigurationState.COMPLETE, "")
     assert poor.means["dev_ua"] == pytest.approx(0.1)
     told = [t.state for t in search.study.get_trials() if t.user_attrs["configuration"] == 2]
     assert told == [optuna.trial.TrialState.COMPLETE]

@@ -4,11 +4,11 @@ import re
 import pytest
 from rich.console import Console
 
-from mlt_ray.display.run import ProgressDisplay
+from mlt_ray.display.run import RunDisplay
 from mlt_ray.models.multilevel.values import MultilevelSpec
+from mlt_ray.planning.backlog import Backlog
 from mlt_ray.planning.plan import Plan, PlannedRow
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
-from mlt_ray.storage.store import Store
 
 HEIGHT = 7
 
@@ -17,15 +17,17 @@ def row(number, seeds=(1, 2)):
     training = TrainingSpec(max_epochs=number)
     spec = RunSpec(corpus="c", model=MultilevelSpec(), training=training)
     runs = tuple(Run(spec=spec, fold=fold, seed=seed) for seed in seeds for fold in range(1, 6))
-    return PlannedRow(name=f"row {number}", published=None, overrides=(), runs=runs, asked=runs)
+    return PlannedRow(name=f"row {number}", published=None, changes=(), runs=runs, asked=runs)
 
 
 @pytest.fixture
-def display(tmp_path):
+def display():
     def make(*rows):
         plan = Plan(study="s", title="S", corpus="c", fingerprint="f", rows=rows)
+        left = tuple(run for row in rows for run in row.asked)
+        backlog = Backlog(plans=(plan,), done=frozenset(), left=left)
         console = Console(file=io.StringIO(), force_terminal=True, width=90, height=HEIGHT)
-        return ProgressDisplay([plan], Store(tmp_path), console)
+        return RunDisplay(backlog, console)
 
     return make
 

@@ -1,5 +1,6 @@
 """Plans: what a study asks for, less what is there, each run once."""
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ import pytest
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.planning.plan import Plan, distinct, make_plan, record, recorded
-from mlt_ray.planning.workspace import Setting
+from mlt_ray.planning.backlog import note_plans, take_stock
+from mlt_ray.planning.plan import Plan, RunName, make_plan
+from mlt_ray.planning.workspace import Places
 from mlt_ray.spec import Run
 from mlt_ray.storage.files import write_json
+from mlt_ray.storage.record import read_record
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, parse_study
 from mlt_ray.workflows.run import Request
@@ -55,6 +58,10 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
+def left(plan: Plan, store: Store) -> list[Run]:
+    return list(take_stock([plan], store).left)
+
+
 def mark_done(store: Store, run: Run) -> None:
     write_json(store.run_dir(run.digest) / "report.json", {})
 
@@ -78,31 +85,31 @@ def test_rows_with_the_same_values_are_the_same_runs(store: Store) -> None:
     whole, words, again = ([run.digest for run in row.runs] for row in plan.rows)
     assert whole == again
     assert not set(whole) & set(words)
-    left = [run.digest for run in plan.left(store)]
-    assert left == [*whole, *words]
+    assert [run.digest for run in left(plan, store)] == [*whole, *words]
 
 
 def test_finished_runs_are_left_out_for_every_row_that_shares_them(store: Store) -> None:
     plan = make_plan(study_of(), CORPUS)
     done = plan.rows[0].runs[4]
     mark_done(store, done)
-    left = plan.left(store)
-    assert len(left) == 19
-    assert done.digest not in {run.digest for run in left}
+    backlog = take_stock([plan], store)
+    assert len(backlog.left) == 19
+    assert done.digest not in {run.digest for run in backlog.left}
+    assert backlog.done == {done.digest}
 
 
 def test_nothing_is_left_when_all_is_done(store: Store) -> None:
     plan = make_plan(study_of(), CORPUS)
-    for run in plan.left(store):
+    for run in left(plan, store):
         mark_done(store, run)
-    assert plan.left(store) == []
+    assert left(plan, store) == []
 
 
 def test_rows_folds_and_seeds_narrow_what_is_computed_but_not_the_rows(store: Store) -> None:
     plan = make_plan(study_of(), CORPUS, rows=["words"], folds=[2, 4], seeds=[5])
     assert [len(row.runs) for row in plan.rows] == [10, 10, 10]
     assert [places(row.asked) for row in plan.rows] == [set(), {(2, 5), (4, 5)}, set()]
-    assert plan.left(store) == list(plan.rows[1].asked)
+    assert left(plan, store) == list(plan.rows[1].asked)
 
 
 def test_a_seed_beyond_the_study_is_added_to_the_rows_that_are_asked_for() -> None:
@@ -123,8 +130,8 @@ def test_a_seed_that_is_given_twice_counts_once(seeds: list[int], store: Store) 
 
 def test_an_unknown_row_is_refused_with_the_nearest() -> None:
     studies = [study_of()]
-    setting = Setting(corpus=Path(), store=Store("unused"))
-    request = Request(studies=studies, setting=setting, rows=["wrods"])
+    places = Places(corpus=Path(), store=Store("unused"))
+    request = Request(studies=studies, places=places, rows=["wrods"])
     with pytest.raises(UserError, match=r"--rows: unknown row wrods; did you mean words\?"):
         _ = request.asked_rows
 
@@ -146,9 +153,13 @@ def test_another_corpus_makes_other_runs() -> None:
 
 
 def noted(store: Store) -> dict[str, Any]:
-    values = recorded("mine", store)
-    assert values is not None
+    values: dict[str, Any] = store.read_json(store.study("mine"))
     return values
+
+
+def note(plan: Plan, store: Store) -> None:
+    [record] = note_plans([plan], store)
+    assert record == read_record(store, store.study("mine"))
 
 
 def widths(store: Store) -> dict[str, int]:
@@ -156,9 +167,9 @@ def widths(store: Store) -> dict[str, int]:
 
 
 def test_a_plan_is_recorded_with_its_rows_and_runs(store: Store) -> None:
-    assert recorded("mine", store) is None
+    assert read_record(store, store.study("mine")) is None
     plan = make_plan(study_of(), CORPUS)
-    record(plan, store)
+    note(plan, store)
     values = noted(store)
     assert (values["study"], values["title"]) == ("mine", "Mine")
     assert values["corpus"] == {"name": "spoken", "fingerprint": CORPUS.fingerprint}
@@ -174,29 +185,34 @@ def narrow(**choice: Any) -> Plan:
 
 
 def test_rows_that_were_not_asked_for_keep_what_was_recorded_before(store: Store) -> None:
-    record(make_plan(study_of(), CORPUS), store)
-    record(narrow(rows=["words"], folds=[1]), store)
+    note(make_plan(study_of(), CORPUS), store)
+    note(narrow(rows=["words"], folds=[1]), store)
     assert widths(store) == {"whole": 128, "words": 64, "same again": 128}
 
 
 def test_on_another_corpus_everything_is_recorded_anew(store: Store) -> None:
-    record(make_plan(study_of(), OTHER_CORPUS), store)
-    record(narrow(rows=["words"]), store)
+    note(make_plan(study_of(), OTHER_CORPUS), store)
+    note(narrow(rows=["words"]), store)
     assert widths(store) == {"whole": 64, "words": 64, "same again": 64}
     assert noted(store)["corpus"]["fingerprint"] == CORPUS.fingerprint
 
 
 def test_rows_that_the_study_no_longer_has_are_forgotten(store: Store) -> None:
-    record(make_plan(study_of(), CORPUS), store)
+    note(make_plan(study_of(), CORPUS), store)
     values = noted(store)
     values["rows"][0]["name"] = "old name"
     write_json(store.study("mine"), values)
-    record(narrow(rows=["words"]), store)
+    note(narrow(rows=["words"]), store)
     assert widths(store) == {"whole": 64, "words": 64, "same again": 128}
 
 
-def test_distinct_keeps_the_first_of_equal_runs_in_order() -> None:
-    rows = make_plan(study_of(), CORPUS).rows
-    runs = [*rows[1].runs[:2], *rows[0].runs[:2], *rows[2].runs[:3]]
-    found = [run.digest for run in distinct(runs)]
-    assert found == [run.digest for run in (*rows[1].runs[:2], *rows[0].runs[:3])]
+def test_several_plans_share_their_runs_and_the_first_gives_the_name(store: Store) -> None:
+    plan = make_plan(study_of(), CORPUS)
+    other = dataclasses.replace(plan, study="other", rows=plan.rows[::-1])
+    backlog = take_stock([plan, other], store)
+    whole, words, _ = plan.rows
+    assert backlog.left == (*whole.runs, *words.runs)
+    assert backlog.num_asked == 20
+    assert backlog.specs_left == {whole.spec, words.spec}
+    assert backlog.names[whole.runs[1].digest] == RunName(study="mine", row="whole", fold=2, seed=3)
+    assert str(backlog.names[words.runs[5].digest]) == "mine: words, fold 1, seed 5"

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from mlt_ray.cli.app import app, parse_numbers
+from mlt_ray.cli.app import app
+from mlt_ray.cli.run import parse_numbers
 from mlt_ray.errors import UserError
 from mlt_ray.storage.store import Store
 from mlt_ray.workflows import run as studies
@@ -29,8 +30,7 @@ def test_an_encoder_is_handed_on(
     done = CliRunner().invoke(app, arguments + given)
     assert done.exit_code == 0, done.output
     [request] = asked
-    setting = request.setting
-    found = {"encoder": setting.encoder, "speech_encoder": setting.speech_encoder}
+    found = {"encoder": request.places.encoder, "speech_encoder": request.places.speech_encoder}
     assert found.pop(option) == encoder
     assert list(found.values()) == [None]
 

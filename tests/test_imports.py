@@ -5,7 +5,9 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from tests.absent import ABSENT, GUARD
 
 PACKAGE = Path(mlt_ray.__file__).parent
 
-LAYERS = (
+FLOORS = (
     {"errors", "labels"},
     {"parsing", "metrics"},
     {"spec", "documents"},
@@ -24,28 +26,38 @@ LAYERS = (
     {"encoders"},
     {"features", "models"},
     {"training", "studies"},
-    {"reports-or-above"},
+    {"planning", "reports"},
+    {"scheduling", "tracking", "search"},
+    {"display"},
+    {"workflows"},
+    {"cli"},
 )
-"""From low to high. A part imports itself and lower layers, never a part beside it."""
+"""The rooms from the ground up. A room imports itself and lower floors, never one beside it."""
 
-LEVELS = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
-ABOVE = {
-    *("reports", "planning", "scheduling", "tracking", "search", "display", "workflows", "cli"),
+ENGINES = {
+    "ray": {"scheduling"},
+    "mlflow": {"tracking"},
+    "optuna": {"search"},
+    "transformers": {"encoders"},
+    "opensmile": {"features"},
 }
+"""Each engine, and the only rooms that import it."""
 
-ORCHESTRATORS = {"ray", "mlflow", "optuna"}
-MAY_ORCHESTRATE = {"reports-or-above"}
+ORCHESTRATION = {"ray", "mlflow", "optuna"}
+
+MOST_FILES = 16
+"""Files in a folder, besides its `__init__.py`."""
 
 
 def modules() -> list[Path]:
     return sorted(p.relative_to(PACKAGE) for p in PACKAGE.rglob("*.py") if p.name != "__init__.py")
 
 
-def part_of(module: Path) -> str:
-    """The layer's name for a module: its folder under the package, or its own name."""
-    part = module.parts[0].removesuffix(".py")
-    return "reports-or-above" if part in ABOVE else part
+def room_of(module: Path) -> str:
+    """The folder under the package that a module stands in, or its own name."""
+    return module.parts[0].removesuffix(".py")
 
 
 def imported(module: Path) -> Iterator[str]:
@@ -59,26 +71,47 @@ def imported(module: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_part_of_the_package_has_its_layer() -> None:
-    assert {part_of(m) for m in modules()} <= set(LEVELS)
+def test_every_room_has_its_floor() -> None:
+    assert {room_of(module) for module in modules()} == set(FLOOR)
 
 
 @pytest.mark.parametrize("module", modules(), ids=str)
-def test_a_module_imports_only_from_lower_layers(module: Path) -> None:
-    own = part_of(module)
+def test_a_module_imports_only_from_lower_floors(module: Path) -> None:
+    own = room_of(module)
     for name in imported(module):
         top, _, rest = name.partition(".")
         if top == "mlt_ray" and rest and rest != "__version__":
-            part = part_of(Path(*rest.split(".")))
-            allowed = part == own or LEVELS[part] < LEVELS[own]
+            room = rest.split(".")[0]
+            allowed = room == own or FLOOR[room] < FLOOR[own]
             assert allowed, f"{module} imports {name}, which is not below it"
 
 
 @pytest.mark.parametrize("module", modules(), ids=str)
-def test_below_orchestration_nothing_knows_ray_mlflow_or_optuna(module: Path) -> None:
-    if part_of(module) in MAY_ORCHESTRATE:
-        return
-    assert not ORCHESTRATORS & {name.split(".")[0] for name in imported(module)}
+def test_an_engine_is_imported_in_its_own_room_alone(module: Path) -> None:
+    for engine in {name.partition(".")[0] for name in imported(module)} & set(ENGINES):
+        rooms = ENGINES[engine]
+        assert room_of(module) in rooms, f"{module} imports {engine}, which is for {rooms} alone"
+
+
+def test_every_engine_is_imported_by_some_room() -> None:
+    """Else a rule above would hold a name that nobody uses any more."""
+    everything = {name.partition(".")[0] for module in modules() for name in imported(module)}
+    assert set(ENGINES) <= everything
+
+
+def test_a_folder_has_few_files() -> None:
+    counts = Counter(module.parent for module in modules())
+    assert {str(f): n for f, n in counts.items() if n > MOST_FILES} == {}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Not even through others, and not even inside a function."""
+    names = {f"mlt_ray.{'.'.join(m.with_suffix('').parts)}": m for m in modules()}
+    arrows = {
+        name: {m for m in (*found, *(f.rpartition(".")[0] for f in found)) if m in names}
+        for name, found in ((n, set(imported(m))) for n, m in names.items())
+    }
+    TopologicalSorter(arrows).prepare()  # raises CycleError, which names the circle
 
 
 def loaded_by(*names: str) -> set[str]:
@@ -92,7 +125,7 @@ def loaded_by(*names: str) -> set[str]:
     return set(json.loads(done.stdout))
 
 
-def test_training_loads_no_orchestration() -> None:
+def test_training_loads_no_engine_of_orchestration() -> None:
     loaded = loaded_by(
         "mlt_ray.training.loop",
         "mlt_ray.models.registry",
@@ -100,12 +133,10 @@ def test_training_loads_no_orchestration() -> None:
         "mlt_ray.corpus.readers.read",
     )
     assert {"torch", "mlt_ray"} <= loaded
-    assert not loaded & ORCHESTRATORS
+    assert not loaded & ORCHESTRATION
 
 
-BELOW_ORCHESTRATION = {
-    part for part, level in LEVELS.items() if level <= LEVELS["training"]
-} - MAY_ORCHESTRATE
+WHAT_TRAINS = {room for room, floor in FLOOR.items() if floor <= FLOOR["training"]}
 
 
 def test_what_trains_is_imported_without_what_only_makes_features_or_plans() -> None:
@@ -113,7 +144,7 @@ def test_what_trains_is_imported_without_what_only_makes_features_or_plans() -> 
     names = [
         f"mlt_ray.{'.'.join(module.with_suffix('').parts)}"
         for module in modules()
-        if part_of(module) in BELOW_ORCHESTRATION
+        if room_of(module) in WHAT_TRAINS
     ]
     assert "mlt_ray.training.loop" in names
     code = f"{GUARD}\nimport importlib\nfor name in {names!r}: importlib.import_module(name)\n"
@@ -124,12 +155,12 @@ def test_what_trains_is_imported_without_what_only_makes_features_or_plans() -> 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     loaded = loaded_by("mlt_ray.cli.app")
     assert "mlt_ray" in loaded
-    assert not loaded & (ORCHESTRATORS | {"torch", "pandas", "sklearn", "transformers"})
+    assert not loaded & (ORCHESTRATION | {"torch", "pandas", "sklearn", "transformers"})
 
 
 def test_planning_reports_and_the_driver_need_no_torch() -> None:
     loaded = loaded_by("mlt_ray.studies.study", "mlt_ray.reports.tables", "mlt_ray.workflows.run")
-    assert not loaded & (ORCHESTRATORS | {"torch", "pandas", "sklearn", "transformers"})
+    assert not loaded & (ORCHESTRATION | {"torch", "pandas", "sklearn", "transformers"})
     driver = loaded_by("mlt_ray.scheduling.execute")
     assert "ray" in driver
     assert "torch" not in driver

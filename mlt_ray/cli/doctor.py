@@ -1,0 +1,21 @@
+"""The verb ``doctor``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mlt_ray.cli.options import DEFAULT_STORE, Store, TrackingUri
+
+
+def doctor(
+    store: Store = DEFAULT_STORE,
+    tracking_uri: TrackingUri = None,
+    glove: Annotated[Path | None, typer.Option(help="Word vectors to check.")] = None,
+) -> None:
+    """Check versions, devices, Ray, MLflow and the offline resources; exit 1 if one fails."""
+    from mlt_ray.workflows.doctor import examine
+
+    if not examine(Path(store), tracking_uri, glove, Console()):
+        raise typer.Exit(1)

@@ -1,0 +1,57 @@
+"""The verb ``search``."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mlt_ray.cli.options import Training, places_of, training_options
+from mlt_ray.cli.report import print_failures, print_tables
+from mlt_ray.errors import UserError
+
+
+@training_options
+def search(
+    space: Annotated[
+        str, typer.Argument(help="Shipped search space (see mlt-ray studies) or YAML file.")
+    ],
+    training: Training,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Configurations to propose; default: as in the file.")
+    ] = None,
+    best: Annotated[
+        int | None, typer.Option(min=1, help="How many of them to train on all folds and seeds.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(help="Stop after a time such as 30m or 2h; ask again to go on.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option(help="Show the space and compute nothing.")] = False,
+) -> None:
+    """Search a space by partial cross-validation, then train the best on all folds and seeds.
+
+    Only dev scores decide. Every cell that the store has is taken from there, and what is computed
+    here is there for every other study. After a crash or Ctrl-C, ask again.
+    """
+    from mlt_ray.studies.space import load_space, with_changes
+    from mlt_ray.workflows.search import run_search, show_space
+
+    places = places_of(training)
+    loaded = with_changes(load_space(space, training.overrides or []), trials=trials, best=best)
+    timeout_s = parse_duration("--timeout", timeout) if timeout else None
+    console = Console()
+    if dry_run:
+        show_space(loaded, places, console)
+        return
+    outcome = run_search(loaded, places, console, timeout_s)
+    if outcome.studies:
+        print_tables(list(outcome.studies), places.store, training.out, console)
+    print_failures(outcome.failures)
+
+
+def parse_duration(option: str, text: str) -> float:
+    """Seconds of a text such as ``90s``, ``30m`` or ``2h``."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = text[:-1], text[-1:]
+    if unit not in units or not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+        raise UserError(f"{option}: expected a time such as 90s, 30m or 2h, got {text!r}")
+    return float(number) * units[unit]

@@ -1,0 +1,20 @@
+"""Optuna's database in a store: what a search has proposed and been told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+
+from mlt_ray.storage.store import Store
+
+
+@contextmanager
+def open_database(store: Store) -> Iterator[optuna.storages.BaseStorage]:
+    """Optuna's storage in the store's ``optuna.db``; behind a URI it is copied back at the end."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = store.root / "optuna.db"
+    store.pull(path, fresh=True)
+    try:
+        yield optuna.storages.RDBStorage(f"sqlite:///{path}")
+    finally:
+        store.push(path)

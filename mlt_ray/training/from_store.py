@@ -1,0 +1,81 @@
+"""Trains runs from a store alone, as a worker does that sees nothing else."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import torch
+
+from mlt_ray.corpus.folds import Fold, make_folds
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.errors import RunFailed, RunStopped
+from mlt_ray.features.batching import FoldData
+from mlt_ray.spec import FoldSpec, Run
+from mlt_ray.storage.report import Epoch
+from mlt_ray.storage.store import Store
+from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
+from mlt_ray.training.finish import FinishedRun
+from mlt_ray.training.fit import fit_runs
+from mlt_ray.training.group import ALONE, Group
+from mlt_ray.training.packs.replay import cuda_graphs
+
+
+def train_from_store(
+    runs: Sequence[Run],
+    store: Store,
+    *,
+    on_epoch: Callable[[Run, Epoch], None],
+    stop: Callable[[Run], bool],
+    group: Group = ALONE,
+    uses_cuda_graphs: bool = False,
+    checkpoint_interval_s: float | None = None,
+) -> Sequence[FinishedRun | RunFailed | RunStopped]:
+    """Train runs whose features the store has, on a GPU if there is one, and store what they leave.
+
+    The arguments are those of `mlt_ray.training.loop.train`; `checkpoint_interval_s` (None: the
+    default of `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. The results
+    keep the order of `runs`. Raises `UserError`, such as `StoreFull`.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    records = uses_cuda_graphs and device.type == "cuda"
+    results = fit_runs(
+        runs,
+        [fold_data(run, store) for run in runs],
+        device=device,
+        checkpoints=[_checkpoint(run, store, checkpoint_interval_s) for run in runs],
+        on_epoch=on_epoch,
+        stop=stop,
+        group=group,
+        recorder=cuda_graphs() if records else None,
+    )
+    if group.leads:
+        for result in results:
+            if isinstance(result, FinishedRun):
+                store.write_run(
+                    result.report,
+                    result.predictions,
+                    result.weights,
+                    result.inputs,
+                    result.weights_file,
+                )
+    return results
+
+
+def fold_data(run: Run, store: Store) -> FoldData:
+    """The run's fold, from the store's corpus, feature cache and encoders."""
+    corpus, folds = _folds(run.spec.corpus, run.spec.folds, store.location)
+    return FoldData.of_run(run, corpus, folds[run.fold - 1], store)
+
+
+@functools.lru_cache(maxsize=4)
+def _folds(fingerprint: str, spec: FoldSpec, location: str) -> tuple[Corpus, Sequence[Fold]]:
+    # A worker trains many runs on one corpus: it reads the corpus once.
+    store = Store(location)
+    corpus = Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
+    return corpus, make_folds(corpus, spec)
+
+
+def _checkpoint(run: Run, store: Store, interval_s: float | None) -> Checkpoint:
+    """The run's checkpoint, as the last worker left it."""
+    path = store.checkpoint(run.digest)
+    store.pull(path, fresh=True)
+    return Checkpoint(path, INTERVAL_S if interval_s is None else interval_s, written=store.push)

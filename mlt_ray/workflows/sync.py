@@ -1,0 +1,22 @@
+"""Brings MLflow up to date with a store."""
+
+from mlt_ray.errors import UserError
+from mlt_ray.storage.record import all_records
+from mlt_ray.storage.store import Store
+
+
+def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
+    """Write to MLflow whatever finished runs it lacks; returns the studies and searches.
+
+    The list is empty if MLflow cannot be written, which was said then. Raises `UserError` for a
+    store without runs.
+    """
+    from mlt_ray.tracking.location import default_uri
+    from mlt_ray.tracking.tracker import Tracker
+
+    records = all_records(store)
+    if not records:
+        raise UserError(f"{store.root}: expected a store with runs, found none; name it by --store")
+    tracker = Tracker(store, tracking_uri or default_uri(store), records)
+    tracker.sync()
+    return [] if tracker.broken else [record.study for record in records]
