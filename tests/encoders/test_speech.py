@@ -1,4 +1,4 @@
-"""Speech encoders give a recording one vector, whatever it is computed beside."""
+"""Speech encoders give each recording one vector that does not depend on other recordings."""
 
 import importlib.util
 import sys
@@ -63,7 +63,7 @@ def test_pooling_is_the_mean_and_the_deviation_over_time() -> None:
 
 
 @every_kind
-def test_a_vector_is_that_of_the_recording_alone_in_transformers_own_hands(
+def test_a_vector_is_what_transformers_gives_the_recording_alone(
     kind: str, norm: str, tmp_path: Path
 ) -> None:
     folder = write_speech_encoder(tmp_path / "tiny", kind, norm=norm)
@@ -84,7 +84,9 @@ def test_a_vector_is_that_of_the_recording_alone_in_transformers_own_hands(
 
 
 @every_kind
-def test_neither_order_nor_company_changes_a_vector(kind: str, norm: str, tmp_path: Path) -> None:
+def test_neither_the_order_nor_other_recordings_change_a_vector(
+    kind: str, norm: str, tmp_path: Path
+) -> None:
     folder = write_speech_encoder(tmp_path / "tiny", kind, norm=norm)
     paths = write(tmp_path / "audio")
     together = list(speech_vectors(folder, paths))
@@ -209,7 +211,7 @@ def test_states_and_vector_are_resemblyzer_s_own(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("length", "num_states"), [(0, 1), (1, 1), (159, 1), (160, 2), (34 * 16_000, 3401)]
 )
-def test_resemblyzer_hears_any_length(length: int, num_states: int) -> None:
+def test_resemblyzer_accepts_any_length(length: int, num_states: int) -> None:
     states = open_encoder(resemblyzer().folder, CPU)(noise(length))
     assert states.shape == (num_states, 256)
     assert bool(states.isfinite().all())

@@ -1,4 +1,4 @@
-"""Reading a corpus of whatever kind."""
+"""Reads a corpus of any known kind."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from mlt_ray.errors import UserError
 def read_corpus(path: Path, progress: Progress | None = None) -> Corpus:
     """The corpus in a folder: IEMOCAP where sessions are found, else what ``manifest.csv`` lists.
 
-    The path of a manifest itself is accepted, too. Every audio file is read once for its digest
-    and duration; `progress` hears of each. Raises `UserError` when `path` is neither.
+    `path` may also be the manifest itself. Every audio file is read for its digest and duration,
+    and `progress` is called after each. Raises `UserError` if `path` is neither.
     """
     if path.name == FILE_NAME and path.is_file():
         return read_manifest(path.parent, progress)

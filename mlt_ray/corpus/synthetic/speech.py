@@ -1,7 +1,4 @@
-"""Speech from text: espeak-ng at 16 kHz, with the time of each word.
-
-Shapes: N samples.
-"""
+"""Turns text into speech at 16 kHz with the time of each word. Shapes: N samples."""
 
 import _ctypes
 import ctypes
@@ -25,7 +22,7 @@ SAMPLE_RATE_HZ: Final = 16_000
 """Sample rate of everything that `Synthesizer` says, that of IEMOCAP."""
 
 LEVEL_RMS: Final = 0.05
-"""Root mean square of speech with a gain of 0 dB, full scale being 1."""
+"""Root mean square of speech with a gain of 0 dB; full scale is 1."""
 
 Samples = NDArray[np.float32]
 
@@ -42,10 +39,10 @@ _BY_CHARACTER, _UTF8 = 1, 1
 _BUFFER_MS: Final = 1000
 _ESPEAK_RATE_HZ: Final = 22_050
 _UP, _DOWN = 320, 441
-# What resample_poly would design anew for every utterance.
+# The filter that resample_poly would otherwise design again for every utterance.
 _LOWPASS: Final = firwin(20 * _DOWN + 1, 1 / _DOWN, window=("kaiser", 5.0)).astype(np.float32)
 
-_SILENT: Final = 0.01  # of the peak
+_SILENT: Final = 0.01  # fraction of the peak
 _SHORTEST_PAUSE_S: Final = 0.06  # closures of plosives are shorter
 
 _LOCK = Lock()
@@ -53,11 +50,12 @@ _LOCK = Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Prosody:
-    """How something is said.
+    """How a text is spoken.
 
-    `rate_wpm` in words per minute (80 to 450); `pitch` and `pitch_range` in espeak's units (0 to
-    99); `gain_db` relative to `LEVEL_RMS`; `tilt` is the coefficient of a one-zero high-pass
-    (positive, brighter: vocal effort) or a one-pole low-pass (negative, duller), within ±1.
+    `rate_wpm` is in words per minute (80 to 450), `pitch` and `pitch_range` in espeak's units (0
+    to 99), `gain_db` relative to `LEVEL_RMS`. `tilt`, within ±1, is the coefficient of a filter:
+    a one-zero high-pass if positive (brighter, more vocal effort), a one-pole low-pass if negative
+    (duller).
     """
 
     rate_wpm: float = 165.0
@@ -79,11 +77,11 @@ class Synthesizer:
         self._on_sound = _ON_SOUND(self._take)
 
     def say(self, text: str, voice: str, prosody: Prosody) -> tuple[Samples, tuple[WordTime, ...]]:
-        """The waveform (N,) of the text, mono, and when its words are spoken, in their order.
+        """The waveform (N,) of the text and the times of its words, in order.
 
-        Words are those of `words_to_say`; their spans follow each other inside the waveform, with
-        gaps where the voice pauses. A text without words gives no sample and no word. Raises
-        `ValueError` for an unknown voice (an unknown variant after ``+`` is ignored by espeak).
+        The words are those of `words_to_say`. Their spans follow each other inside the waveform,
+        with gaps at pauses. A text without words gives N = 0 and no word. Raises `ValueError` for
+        an unknown voice; espeak ignores an unknown variant (the part after ``+``).
         """
         aloud = readable(text)
         places = [match.span() for match in _WORD.finditer(aloud)]
@@ -129,7 +127,7 @@ class Synthesizer:
 
 
 def readable(text: str) -> str:
-    """What is read aloud of a text: no tags, no emoji, one space between words."""
+    """The text as it is given to espeak: no tags, no emoji, one space between words."""
     plain = unicodedata.normalize("NFKC", without_tags(text)).replace("’", "'")
     for dash in "‐‑‒–—":
         plain = plain.replace(dash, "-")
@@ -138,7 +136,7 @@ def readable(text: str) -> str:
 
 
 def words_to_say(text: str) -> list[str]:
-    """The words of a text as `Synthesizer.say` times them: ``I can't!`` has ``I``, ``can't``."""
+    """The words for which `Synthesizer.say` gives times: ``I can't!`` has ``I``, ``can't``."""
     return _WORD.findall(readable(text))
 
 
@@ -197,11 +195,11 @@ def _fresh_espeak() -> Iterator[ctypes.CDLL]:
 def _starts_s(
     places: Sequence[tuple[int, int]], events: Sequence[tuple[int, int]], duration_s: float
 ) -> list[float]:
-    """Start of each word of the text, and the end of the last one.
+    """Start of each word of the text, then the end of the last one, in seconds.
 
-    `places` are the words' characters. espeak says ``on the`` in one event and splits ``1,234``
-    into several: a word without an event of its own shares the time of the word before it, in
-    proportion to their letters.
+    `places` are the words' first character and the one after the last. espeak has one event for
+    ``on the`` and several for ``1,234``. A word without an event of its own shares the time of the
+    word before it, in proportion to their letters.
     """
     firsts = [first for first, _ in places]
     known: dict[int, float] = {}
@@ -220,7 +218,7 @@ def _starts_s(
 def _before_pauses(
     words: Sequence[str], starts_s: Sequence[float], waveform: Samples
 ) -> tuple[WordTime, ...]:
-    """Each word from its start to the next one's, or to where its sound ends before a pause."""
+    """Each word until the next one starts, or until its sound ends if a pause follows."""
     level = np.abs(waveform)
     loud = np.flatnonzero(level > _SILENT * level.max())
     ends = np.searchsorted(loud, np.multiply(starts_s[1:], SAMPLE_RATE_HZ)) - 1
@@ -235,7 +233,7 @@ def _before_pauses(
 
 
 def _voice_effort(waveform: Samples, prosody: Prosody) -> Samples:
-    """The waveform (N,) with the spectral tilt and the level of a prosody."""
+    """The waveform (N,) with the tilt and the level of the prosody."""
     tilted = lfilter([1.0, -max(prosody.tilt, 0.0)], [1.0, min(prosody.tilt, 0.0)], waveform)
     rms = float(np.sqrt(np.mean(np.square(tilted)))) or 1.0
     return (tilted * (LEVEL_RMS * 10 ** (prosody.gain_db / 20) / rms)).astype(np.float32)

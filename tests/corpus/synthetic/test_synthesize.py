@@ -1,4 +1,4 @@
-"""The corpus that is written from texts, read with soundfile, regular expressions and eyes."""
+"""A synthesized corpus has the layout, audio, labels and word times of IEMOCAP."""
 
 import csv
 import hashlib
@@ -24,7 +24,7 @@ LINES = [
     Line(speaker="Ses01F", emotion="sad", text=""),
     Line(speaker="Ses03M", emotion="neutral", text="😂 🎉"),
     Line(speaker="Ses03M", emotion="neutral", text="It starts at ten.", scripted=True),
-    Line(speaker="Ses05F", emotion="happy", text="", heard="ha ha ha"),
+    Line(speaker="Ses05F", emotion="happy", text="", sound="ha ha ha"),
 ]
 
 
@@ -138,7 +138,7 @@ def test_a_text_that_says_nothing_is_a_short_faint_noise(corpus: Path) -> None:
         assert 0 < np.abs(samples).max() < 0.02
 
 
-def test_a_sound_that_is_no_word_is_heard_and_not_aligned(corpus: Path) -> None:
+def test_a_sound_is_spoken_and_gets_no_word_times(corpus: Path) -> None:
     samples, _ = sf.read(corpus / "Session5/sentences/wav/Ses05F_impro01/Ses05F_impro01_F000.wav")
     (wdseg,) = (corpus / "Session5/sentences/ForcedAlignment").rglob("*.wdseg")
     assert np.abs(samples).max() > 0.05
@@ -237,7 +237,7 @@ def test_every_word_has_a_span_after_the_one_before(text: str) -> None:
     assert edges[-1] <= len(waveform) / 16_000
 
 
-def test_punctuation_that_stands_alone_is_heard_as_a_pause() -> None:
+def test_punctuation_that_stands_alone_is_a_pause() -> None:
     assert readable("Stop it , now 😂 !") == "Stop it, now!"
 
 
