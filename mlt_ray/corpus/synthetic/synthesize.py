@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.alignment import FRAME_S, WordTime
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
 from mlt_ray.corpus.synthetic.lines import Line
-from mlt_ray.corpus.synthetic.speech import SAMPLE_RATE_HZ, Prosody, Samples, Synthesizer
+from mlt_ray.corpus.synthetic.speech import Prosody, say
 from mlt_ray.corpus.synthetic.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
 from mlt_ray.errors import UserError
 
@@ -188,11 +189,10 @@ def _record(task: Sequence[_Recording], root: Path) -> list[float]:
     # Imported here: a machine that only trains has no soundfile.
     import soundfile as sf
 
-    synthesizer = Synthesizer()
     durations_s = []
     for recording in task:
         line, voice = recording.line, VOICES[recording.line.speaker].name
-        speech, words = synthesizer.say(line.sound or recording.text, voice, recording.prosody)
+        speech, words = say(line.sound or recording.text, voice, recording.prosody)
         waveform = _in_a_room(speech, np.random.default_rng(recording.seed))
         sf.write(root / recording.wav, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
         aligned = () if line.sound else words
