@@ -16,7 +16,7 @@ from mlt_ray.corpus.alignment import align
 from mlt_ray.corpus.folds import make_folds, session_names
 from mlt_ray.corpus.readers.iemocap import dialog_kind
 from mlt_ray.corpus.recordings import Decoded, Progress, decode_all
-from mlt_ray.corpus.texts import has_tags, spoken_words, text_key
+from mlt_ray.corpus.texts import has_tags, same_words_key, spoken_words
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES, PAPER_COUNTS, ClassCounts
@@ -167,7 +167,7 @@ def _distribution(values: Sequence[float]) -> Distribution | None:
 
 
 def _shared_texts(corpus: Corpus) -> dict[str, float]:
-    keys = [text_key(u.text) for u in corpus.utterances]
+    keys = [same_words_key(u.text) for u in corpus.utterances]
     sessions: dict[str, set[str]] = defaultdict(set)
     for u, key in zip(corpus.utterances, keys, strict=True):
         if key and u.session:

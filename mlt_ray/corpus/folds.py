@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from mlt_ray.corpus.texts import natural_key, text_key
+from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
@@ -111,7 +111,7 @@ def _kept_apart(
     if spec.by != "stratified":
         apart.append(("speaker", lambda u: u.speaker, other))
     if spec.text_disjoint and part == "train":
-        apart.append(("text", lambda u: text_key(u.text), "folds.text_disjoint: true"))
+        apart.append(("text", lambda u: same_words_key(u.text), "folds.text_disjoint: true"))
     return apart
 
 
@@ -130,8 +130,8 @@ def _check_complete(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
 
 
 def _without_texts_of(corpus: Corpus, train: list[int], held_out: list[int]) -> list[int]:
-    keys = {text_key(corpus.utterances[i].text) for i in held_out} - {""}
-    return [i for i in train if text_key(corpus.utterances[i].text) not in keys]
+    keys = {same_words_key(corpus.utterances[i].text) for i in held_out} - {""}
+    return [i for i in train if same_words_key(corpus.utterances[i].text) not in keys]
 
 
 def _session_groups(corpus: Corpus) -> list[list[int]]:

@@ -15,7 +15,7 @@ from mlt_ray.corpus.utterance import Problem, Utterance
 T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
-"""Called with the number of files done and the number of all files."""
+"""Called after each audio file with the number of files done and the number of all files."""
 
 _LOST_BYTES_ALLOWED: Final = 1024  # some programs write headers that are off by a few bytes
 _SILENT_RANGE: Final = 2.0**-15  # highest minus lowest sample: one step of 16-bit audio

@@ -60,8 +60,8 @@ def spoken_words(text: str) -> list[str]:
     return [normalise_word(word) for word in _WORD.findall(plain)]
 
 
-def text_key(text: str) -> str:
-    """What two transcripts share when they say the same; empty when nothing is said."""
+def same_words_key(text: str) -> str:
+    """The words of a transcript as one string: equal for texts with the same words."""
     return " ".join(spoken_words(text))
 
 

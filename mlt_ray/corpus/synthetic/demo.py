@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.synthetic.lines import Line
-from mlt_ray.corpus.synthetic.synthesize import Progress, write_corpus
+from mlt_ray.corpus.synthetic.synthesize import OnSpoken, write_corpus
 from mlt_ray.corpus.synthetic.voices import VOICES, draw_prosody
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
@@ -142,7 +142,7 @@ def write_demo(
     seed: int = 0,
     utterances: int = 600,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: OnSpoken | None = None,
 ) -> None:
     """Write the demo corpus into the new folder `out`, in IEMOCAP's layout.
 

@@ -50,7 +50,7 @@ _ATTRIBUTES: Final = {
 }
 
 
-Progress = Callable[[int], None]
+OnSpoken = Callable[[int], None]
 """Called with the number of utterances spoken so far."""
 
 
@@ -60,7 +60,7 @@ def write_corpus(
     *,
     seed: int = 0,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: OnSpoken | None = None,
     finish: Callable[[Path], None] | None = None,
 ) -> None:
     """Speak all lines and write them to the new folder `out`, in the layout of IEMOCAP.
@@ -150,7 +150,7 @@ def _record_all(
     recordings: Sequence[_Recording],
     root: Path,
     workers: int | None,
-    progress: Progress | None,
+    progress: OnSpoken | None,
 ) -> list[float]:
     """Write audio and alignment of all recordings; returns their durations in seconds."""
     tasks = [
