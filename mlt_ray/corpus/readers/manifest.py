@@ -27,22 +27,32 @@ class _LeftOut:
     code: str
 
 
-def read_manifest(root: Path, progress: Progress | None = None) -> Corpus:
-    """Utterances of ``root/manifest.csv``, one per line.
+def has_manifest(path: Path) -> bool:
+    """True if `path` is a ``manifest.csv`` or a folder that holds one."""
+    return _is_manifest(path) or (path / FILE_NAME).is_file()
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.name == FILE_NAME and path.is_file()
+
+
+def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
+    """Utterances of a ``manifest.csv``, one per line; `path` is the file or its folder.
 
     Columns: path, text, emotion and speaker; optionally id (default: the path without suffix),
     session, dialog and alignment (a ``.wdseg`` file); others are ignored. Paths are relative to
-    `root`. Emotions are the four classes, IEMOCAP's codes or ``excited``, in any case. A line
+    the folder. Emotions are the four classes, IEMOCAP's codes or ``excited``, in any case. A line
     that cannot be used becomes a fatal `Problem` and is left out. Raises `UserError` if the
     manifest or a column is missing.
     """
-    path = root / FILE_NAME
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected columns {', '.join(REQUIRED)}")
+    root = path.parent if _is_manifest(path) else path
+    manifest = root / FILE_NAME
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such file; expected columns {', '.join(REQUIRED)}")
     drafts: dict[str, list[tuple[int, Utterance]]] = {}
     problems: list[Problem] = []
     left_out: Counter[str] = Counter()
-    for line, cells in _rows(path):
+    for line, cells in _rows(manifest):
         result = _draft(root, cells)
         if isinstance(result, Utterance):
             drafts.setdefault(result.id, []).append((line, result))

@@ -1,12 +1,9 @@
 import hashlib
-import re
 from collections import Counter
 
 import pytest
 
 from mlt_ray.corpus.readers.iemocap import dialog_kind, read_iemocap
-from mlt_ray.corpus.readers.read import read_corpus
-from mlt_ray.errors import UserError
 
 
 def reasons(corpus):
@@ -172,33 +169,6 @@ def test_a_damaged_label_line_and_a_missing_folder_are_named(iemocap):
     line, folder = reasons(read_iemocap(iemocap.root))
     assert line.startswith("Session1/dialog/EmoEvaluation/Ses01F_impro01.txt: expected")
     assert folder == "Session2/dialog/EmoEvaluation: folder is missing"
-
-
-@pytest.mark.parametrize("place", [".", "..", "Session1"])
-def test_the_folder_above_and_a_session_are_accepted(iemocap, place):
-    iemocap.add("Ses01F_impro01_F000", "neu")
-    assert len(read_corpus(iemocap.root / place)) == 1
-
-
-def test_two_copies_below_are_refused(iemocap):
-    iemocap.add("Ses01F_impro01_F000", "neu")
-    (iemocap.root.parent / "copy" / "Session1" / "dialog" / "EmoEvaluation").mkdir(parents=True)
-    with pytest.raises(UserError, match="got IEMOCAP_full_release, copy"):
-        read_corpus(iemocap.root.parent)
-
-
-def test_a_folder_of_neither_kind_says_what_was_looked_for(tmp_path):
-    message = f"{tmp_path}: expected manifest.csv"
-    with pytest.raises(UserError, match=re.escape(message)):
-        read_corpus(tmp_path)
-    with pytest.raises(UserError, match="no such folder"):
-        read_corpus(tmp_path / "nowhere")
-
-
-def test_progress_is_called_after_every_file(whole_iemocap):
-    calls = []
-    read_corpus(whole_iemocap.root, lambda done, total: calls.append((done, total)))
-    assert calls == [(i, 50) for i in range(1, 51)]
 
 
 def test_dialogs_are_improvised_or_scripted_or_neither():
