@@ -11,13 +11,13 @@ from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import read_text
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES, IEMOCAP_CODES
+from mlt_ray.labels import EMOTION_NAMES
 
 FILE_NAME: Final = "manifest.csv"
 REQUIRED: Final = ("path", "text", "emotion", "speaker")
 OPTIONAL: Final = ("id", "session", "dialog", "alignment")
 
-_EMOTIONS: Final = {**IEMOCAP_CODES, **{name: name for name in CLASSES}, "excited": "happy"}
+_EMOTIONS: Final = {**EMOTION_NAMES, "excited": "happy"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.corpus.synthetic.voices import VOICES
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES, IEMOCAP_CODES
+from mlt_ray.labels import CLASSES, EMOTION_NAMES
 
 _COLUMNS: Final = ("session", "speaker", "emotion", "text")
 
@@ -93,8 +93,8 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
         )
     if session.strip() not in {"1", "2", "3", "4", "5"}:
         raise UserError(f"{where}: expected a session from 1 to 5, got {session!r}; number it so")
-    label = IEMOCAP_CODES.get(emotion.strip().lower(), emotion.strip().lower())
-    if label not in CLASSES:
+    label = EMOTION_NAMES.get(emotion.strip().lower())
+    if label is None:
         known = ", ".join(CLASSES)
         raise UserError(
             f"{where}: expected an emotion out of {known}, got {emotion!r}; rename it or leave "

@@ -34,21 +34,13 @@ _LINES_PER_PROCESS: Final = 100  # starting a process takes as long as speaking 
 
 _SPEAKER_STREAM, _LINE_STREAM, _SOUND_STREAM = range(3)
 
-_CODES: Final = {"angry": "ang", "happy": "hap", "neutral": "neu", "sad": "sad"}
-_CATEGORIES: Final = {
-    "angry": "Anger",
-    "happy": "Happiness",
-    "neutral": "Neutral",
-    "sad": "Sadness",
+# IEMOCAP's code and category of each emotion, then valence, activation and dominance (1 to 5).
+_LABELS: Final = {
+    "angry": ("ang", "Anger", (2, 4, 4)),
+    "happy": ("hap", "Happiness", (4, 3, 3)),
+    "neutral": ("neu", "Neutral", (3, 2, 3)),
+    "sad": ("sad", "Sadness", (2, 2, 2)),
 }
-# Valence, activation, dominance; 1 to 5.
-_ATTRIBUTES: Final = {
-    "angry": (2, 4, 4),
-    "happy": (4, 3, 3),
-    "neutral": (3, 2, 3),
-    "sad": (2, 2, 2),
-}
-
 
 OnSpoken = Callable[[int], None]
 """Called with the number of utterances spoken so far."""
@@ -257,14 +249,12 @@ def _write_dialogs(
 
 def _judgement(recording: _Recording, start_s: float, end_s: float) -> list[str]:
     """Lines of an utterance for ``EmoEvaluation``: the label, and raters who all agree."""
-    emotion = recording.line.emotion
-    valence, activation, dominance = _ATTRIBUTES[emotion]
+    code, category, (valence, activation, dominance) = _LABELS[recording.line.emotion]
     mean = f"[{valence:.4f}, {activation:.4f}, {dominance:.4f}]"
-    category = f"{_CATEGORIES[emotion]};\t()"
     attributes = f"val {valence}; act {activation}; dom {dominance};\t()"
     return [
-        f"[{start_s:.4f} - {end_s:.4f}]\t{recording.id}\t{_CODES[emotion]}\t{mean}",
-        *(f"C-E{rater}:\t{category}" for rater in (2, 3, 4)),
+        f"[{start_s:.4f} - {end_s:.4f}]\t{recording.id}\t{code}\t{mean}",
+        *(f"C-E{rater}:\t{category};\t()" for rater in (2, 3, 4)),
         *(f"A-E{rater}:\t{attributes}" for rater in (3, 4)),
         "",
     ]
