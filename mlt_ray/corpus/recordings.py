@@ -128,22 +128,22 @@ def _decode(path: Path) -> Decoded | str:
     """Format and faults of a recording; the reason as text if it cannot be decoded."""
     import soundfile as sf
 
-    decoded, lowest, highest, finite = 0, np.inf, -np.inf, True
+    num_decoded, lowest, highest, finite = 0, np.inf, -np.inf, True
     try:
         with sf.SoundFile(str(path)) as file:
             while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                decoded += len(block)
+                num_decoded += len(block)
                 finite = finite and bool(np.isfinite(block).all())
                 lowest, highest = min(lowest, block.min()), max(highest, block.max())
             promised, rate, channels = file.frames, file.samplerate, file.channels
     except (OSError, sf.LibsndfileError) as error:
         return f"audio file breaks off or is unreadable: {_reason(error)}"
     faults = []
-    if decoded < promised:
-        faults.append(f"audio file is cut short: {decoded} of {promised} samples decode")
+    if num_decoded < promised:
+        faults.append(f"audio file is cut short: {num_decoded} of {promised} samples decode")
     if not finite:
         faults.append("audio holds samples that are not finite")
-    elif decoded and highest - lowest <= _SILENT_RANGE:
+    elif num_decoded and highest - lowest <= _SILENT_RANGE:
         faults.append("audio is silent from start to end")
     return Decoded(sample_rate_hz=rate, num_channels=channels, faults=tuple(faults))
 
