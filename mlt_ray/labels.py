@@ -20,6 +20,9 @@ IEMOCAP_CODES: Final = {
 }
 """IEMOCAP's label codes; ``None`` marks a code that the four-class task leaves out."""
 
+EMOTION_NAMES: Final = {**IEMOCAP_CODES, **{name: name for name in CLASSES}}
+"""Class of each emotion name that users may write: IEMOCAP's codes and the classes themselves."""
+
 
 class ClassCounts(NamedTuple):
     """Utterances of each class, in the order of `CLASSES`."""

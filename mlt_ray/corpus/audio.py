@@ -1,4 +1,4 @@
-"""Samples of audio files, at one rate; N samples."""
+"""Reads audio files as mono samples at 16 kHz. Shapes: N samples."""
 
 import contextlib
 import os
@@ -13,25 +13,26 @@ from numpy.typing import NDArray
 from mlt_ray.errors import UserError
 
 SAMPLE_RATE_HZ: Final = 16_000
-"""Rate of IEMOCAP, to which all other audio is resampled."""
+"""Sample rate of IEMOCAP; other audio is resampled to it."""
 
 Samples = NDArray[np.float32]
+"""Mono samples (N,) in [-1, 1] at `SAMPLE_RATE_HZ`."""
 
 BLOCK: Final = 64
-"""Recordings that are computed before the first of their results is handed on."""
+"""Number of recordings that are computed before their results are yielded."""
 
 T = TypeVar("T")
 
 
-def import_torchaudio() -> None:
-    """Call it before threads read audio: two that import torchaudio at once find it half made."""
+def _import_torchaudio() -> None:
+    """Import torchaudio before threads need it; imports by two threads at once fail."""
     import torchaudio
 
     assert torchaudio.functional
 
 
 def read_audio(path: Path) -> Samples:
-    """Samples (N,) in [-1, 1] at `SAMPLE_RATE_HZ`: channels averaged, other rates resampled.
+    """The samples of a file: channels are averaged, other rates resampled.
 
     Raises `UserError` if libsndfile cannot read the file.
     """
@@ -50,12 +51,12 @@ def read_audio(path: Path) -> Samples:
 
 
 def lengthened(samples: Samples, least: int) -> Samples:
-    """Samples continued with silence to `least` of them."""
+    """Samples with zeros appended until there are at least `least`."""
     return np.pad(samples, (0, max(0, least - len(samples))))
 
 
 def _resample(samples: Samples, sample_rate_hz: int) -> Samples:
-    """Samples (N,) at `SAMPLE_RATE_HZ` by windowed sinc interpolation."""
+    """Samples at `SAMPLE_RATE_HZ`, by windowed sinc interpolation."""
     import torch
     from torchaudio.functional import resample
 
@@ -69,15 +70,15 @@ def each_recording(
     compute: Callable[[Samples], T],
     num_threads: int | None = None,
 ) -> Iterator[T]:
-    """What `compute` makes of the samples (N,) of each recording, in order.
+    """Yield `compute(samples)` for each recording, in the order of `paths`.
 
-    Recordings are read and computed by `num_threads` threads (None: one for each core). Raises
-    `UserError` for a recording that cannot be read.
+    `num_threads` threads read and compute (None: one for each core). Raises `UserError` for a
+    recording that cannot be read.
     """
-    import_torchaudio()
+    _import_torchaudio()
     with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
         for start in range(0, len(paths), BLOCK):
-            # Nothing is yielded inside: torch has one number of threads for the whole process.
+            # No yield inside: the caller would get one thread too, for torch sets it per process.
             with one_thread_each():
                 block = paths[start : start + BLOCK]
                 found = list(pool.map(lambda path: compute(read_audio(path)), block))
@@ -86,7 +87,7 @@ def each_recording(
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Torch computes with one thread inside the block, since a pool's threads share the cores."""
+    """Limit torch to one thread per operation, since the threads of a pool fill the cores."""
     import torch
 
     before = torch.get_num_threads()

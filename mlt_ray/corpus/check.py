@@ -1,4 +1,4 @@
-"""What a corpus is made of and whether a study can trust it."""
+"""Examines a corpus: counts, durations, texts, word alignments, damaged audio, possible folds."""
 
 import typing
 from collections import Counter, defaultdict
@@ -15,22 +15,23 @@ from rich.text import Text
 from mlt_ray.corpus.alignment import align
 from mlt_ray.corpus.folds import make_folds, session_names
 from mlt_ray.corpus.readers.iemocap import dialog_kind
-from mlt_ray.corpus.recordings import Progress, Samples, decode_all
-from mlt_ray.corpus.texts import has_tags, spoken_words, text_key
+from mlt_ray.corpus.recordings import Decoded, Progress, decode_all
+from mlt_ray.corpus.texts import has_tags, same_words_key, spoken_words
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES, PAPER_COUNTS, ClassCounts
 from mlt_ray.spec import FoldSpec
 
 PROTOCOLS: Final = typing.get_args(typing.get_type_hints(FoldSpec)["by"])
+"""The values of `FoldSpec.by`."""
 
 _USUAL_RATE_HZ: Final = 16_000
 _USUAL_CHANNELS: Final = 1
-_SHOWN: Final = 10  # lines of one kind in the terminal before the rest is counted
+_SHOWN: Final = 10  # lines of one kind that are printed; the others are only counted
 
 
 class Difference(NamedTuple):
-    """A session and class of IEMOCAP whose number of utterances is not the paper's."""
+    """A session and class for which the corpus and the paper have different counts."""
 
     session: int
     emotion: str
@@ -39,8 +40,8 @@ class Difference(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
-    """How a quantity is distributed over the utterances, in the unit of its field."""
+class Distribution:
+    """Mean, percentiles and maximum over the utterances, in seconds or words."""
 
     mean: float
     p50: float
@@ -51,14 +52,14 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusCheck:
-    """Findings about a corpus.
+    """Findings about a corpus; utterances are named by id.
 
-    `counts` is by session (``none`` for utterances without one). `differences` compares IEMOCAP
-    with the paper and is empty for other corpora. `durations_s` and `words` are ``None`` for an
-    empty corpus. `shared_texts` is the share in [0, 1] of utterances whose text also stands in
-    another session, by ``all``, ``impro`` and ``script``; empty without sessions. Utterances are
-    named by id. `duplicates` are groups with the same audio bytes. `protocols` holds, for each
-    protocol, why the corpus cannot be split by it, or ``None`` when it can.
+    `counts` has one entry per session (``none`` for utterances without one). `differences`
+    compares IEMOCAP with the paper and is empty for other corpora. `durations_s` and `words` are
+    ``None`` for an empty corpus. `shared_texts` is the share in [0, 1] of utterances with a text
+    that another session has too: of ``all`` utterances, of ``impro`` and of ``script`` dialogs; it
+    is empty without sessions. `duplicates` are groups with the same audio bytes. `protocols` gives
+    for each protocol the reason why it cannot split the corpus, or ``None`` if it can.
     """
 
     name: str
@@ -69,8 +70,8 @@ class CorpusCheck:
     left_out: Mapping[str, int]
     differences: tuple[Difference, ...]
     total_h: float
-    durations_s: Spread | None
-    words: Spread | None
+    durations_s: Distribution | None
+    words: Distribution | None
     num_word_types: int
     empty_texts: tuple[str, ...]
     tagged_texts: tuple[str, ...]
@@ -83,14 +84,14 @@ class CorpusCheck:
 
     @property
     def fatal(self) -> bool:
-        """Whether a problem is one that would break a run or silently change its numbers."""
+        """True if a problem would break a run or silently change its numbers."""
         return any(problem.fatal for problem in self.problems)
 
 
 def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusCheck:
-    """Examine a corpus; every recording is decoded from start to end.
+    """Examine a corpus and decode every recording from start to end.
 
-    `progress` hears of each decoded file. Findings are returned, never raised.
+    `progress` is called after each decoded file. Findings are returned, never raised.
     """
     utterances = corpus.utterances
     spoken = [spoken_words(u.text) for u in utterances]
@@ -107,8 +108,8 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
         left_out=corpus.left_out,
         differences=_differences(counts),
         total_h=sum(durations) / 3600,
-        durations_s=_spread(durations),
-        words=_spread([len(words) for words in spoken]),
+        durations_s=_distribution(durations),
+        words=_distribution([len(words) for words in spoken]),
         num_word_types=len({word for words in spoken for word in words}),
         empty_texts=tuple(u.id for u, w in zip(utterances, spoken, strict=True) if not w),
         tagged_texts=tuple(u.id for u in utterances if has_tags(u.text)),
@@ -119,7 +120,7 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
         problems=(
             *corpus.problems,
             *empty,
-            *(_no_protocol(protocols) if utterances else ()),
+            *(_no_possible_folds(protocols) if utterances else ()),
             *_audio_notes(utterances, progress),
         ),
         protocols=protocols,
@@ -127,7 +128,7 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
 
 
 def render(check: CorpusCheck) -> RenderableType:
-    """The findings for a terminal: counts as a table, then one line for each finding."""
+    """The findings for a terminal: a table of counts, then one line per finding."""
     lines = [*_content_lines(check), *_trust_lines(check)]
     return Group(_counts_table(check), *(Text(line) for line in lines))
 
@@ -152,19 +153,21 @@ def _differences(counts: Mapping[str, ClassCounts]) -> tuple[Difference, ...]:
 
 
 def has_paper_sessions(counts: Mapping[str, ClassCounts]) -> bool:
-    """Whether the sessions are called like IEMOCAP's, so that the paper's counts compare."""
+    """True if the sessions have IEMOCAP's names, so that the paper's counts can be compared."""
     return set(counts) == {str(session) for session in PAPER_COUNTS}
 
 
-def _spread(values: Sequence[float]) -> Spread | None:
+def _distribution(values: Sequence[float]) -> Distribution | None:
     if not values:
         return None
     p50, p95, p99 = np.percentile(values, [50, 95, 99]).tolist()
-    return Spread(mean=float(np.mean(values)), p50=p50, p95=p95, p99=p99, max=float(max(values)))
+    return Distribution(
+        mean=float(np.mean(values)), p50=p50, p95=p95, p99=p99, max=float(max(values))
+    )
 
 
 def _shared_texts(corpus: Corpus) -> dict[str, float]:
-    keys = [text_key(u.text) for u in corpus.utterances]
+    keys = [same_words_key(u.text) for u in corpus.utterances]
     sessions: dict[str, set[str]] = defaultdict(set)
     for u, key in zip(corpus.utterances, keys, strict=True):
         if key and u.session:
@@ -194,21 +197,21 @@ def _duplicates(utterances: Sequence[Utterance]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(same) for same in ids.values() if len(same) > 1)
 
 
-def _no_protocol(protocols: Mapping[str, str | None]) -> tuple[Problem, ...]:
+def _no_possible_folds(protocols: Mapping[str, str | None]) -> tuple[Problem, ...]:
     if all(protocols.values()):
         return (Problem(where="folds", reason="no protocol can split this corpus"),)
     return ()
 
 
 def _audio_notes(utterances: Sequence[Utterance], progress: Progress | None) -> tuple[Problem, ...]:
-    """Recordings of another rate or more channels; what is damaged was left out when read."""
+    """Notes on recordings that are not mono at 16 kHz. Reading has left out damaged ones."""
     unusual = defaultdict(list)
     found = decode_all([u.audio for u in utterances], progress)
-    for u, samples in zip(utterances, found, strict=True):
-        if isinstance(samples, Samples):
-            shape = samples.sample_rate_hz, samples.num_channels
-            if shape != (_USUAL_RATE_HZ, _USUAL_CHANNELS):
-                unusual[shape].append(u.id)
+    for u, decoded in zip(utterances, found, strict=True):
+        if isinstance(decoded, Decoded):
+            format_ = decoded.sample_rate_hz, decoded.num_channels
+            if format_ != (_USUAL_RATE_HZ, _USUAL_CHANNELS):
+                unusual[format_].append(u.id)
     notes = []
     for (rate_hz, channels), ids in sorted(unusual.items()):
         where = f"{len(ids)} recordings such as {ids[0]}"
@@ -219,6 +222,7 @@ def _audio_notes(utterances: Sequence[Utterance], progress: Progress | None) -> 
 
 
 def _obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
+    """Why the corpus cannot be split in this way; ``None`` if it can."""
     try:
         make_folds(corpus, spec)
     except UserError as error:
@@ -227,7 +231,7 @@ def _obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
 
 
 def _counts_table(check: CorpusCheck) -> Table:
-    """Utterances of each session and class; found / in the paper where the sessions compare."""
+    """Utterances per session and class; for IEMOCAP each cell is ``found / in the paper``."""
     papers = {}
     if has_paper_sessions(check.counts):
         papers = {str(session): counts for session, counts in PAPER_COUNTS.items()}
@@ -253,7 +257,7 @@ def _counts_table(check: CorpusCheck) -> Table:
 
 
 def _beside(found: int, paper: Sequence[int]) -> str:
-    """The number found, with the sum of the paper's numbers where there are any."""
+    """``found / sum of paper``, or only ``found`` if `paper` is empty."""
     return f"{found} / {sum(paper)}" if paper else str(found)
 
 
@@ -263,10 +267,11 @@ def _content_lines(check: CorpusCheck) -> list[str]:
         codes = ", ".join(f"{code} {count}" for code, count in check.left_out.items())
         lines.append(f"left out, not of the four classes: {codes}")
     if check.durations_s:
-        lines.append(f"duration: {_spread_line(check.durations_s, ' s', 2)}; {check.total_h:.2f} h")
+        seconds = _distribution_line(check.durations_s, " s", 2)
+        lines.append(f"duration: {seconds}; {check.total_h:.2f} h")
     if check.words:
-        spread = _spread_line(check.words, "", 1)
-        lines.append(f"words per text: {spread}; {check.num_word_types} different words")
+        words = _distribution_line(check.words, "", 1)
+        lines.append(f"words per text: {words}; {check.num_word_types} different words")
     lines.append(f"texts: {len(check.empty_texts)} empty, {len(check.tagged_texts)} with tags")
     if check.shared_texts:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in check.shared_texts.items())
@@ -279,12 +284,12 @@ def _content_lines(check: CorpusCheck) -> list[str]:
 
 def _trust_lines(check: CorpusCheck) -> list[str]:
     lines = _difference_lines(check)
-    lines += _first([f"same audio: {', '.join(ids)}" for ids in check.duplicates], "duplicates")
+    lines += _shortened([f"same audio: {', '.join(ids)}" for ids in check.duplicates], "duplicates")
     for by, obstacle in check.protocols.items():
         verdict = f"impossible: {obstacle}" if obstacle else "possible"
         lines.append(f"folds by {by}: {verdict}")
-    lines += _first([f"note: {p}" for p in check.problems if not p.fatal], "notes")
-    lines += _first([f"problem: {p}" for p in check.problems if p.fatal], "problems")
+    lines += _shortened([f"note: {p}" for p in check.problems if not p.fatal], "notes")
+    lines += _shortened([f"problem: {p}" for p in check.problems if p.fatal], "problems")
     return lines
 
 
@@ -301,17 +306,18 @@ def _difference_lines(check: CorpusCheck) -> list[str]:
     ]
 
 
-def _first(lines: list[str], noun: str) -> list[str]:
+def _shortened(lines: list[str], noun: str) -> list[str]:
+    """The first lines, then one that counts the others."""
     hidden = len(lines) - _SHOWN
     return [*lines[:_SHOWN], f"… and {hidden} more {noun}"] if hidden > 0 else lines
 
 
-def _spread_line(spread: Spread, unit: str, digits: int) -> str:
+def _distribution_line(found: Distribution, unit: str, digits: int) -> str:
     numbers = {
-        "mean": spread.mean,
-        "p50": spread.p50,
-        "p95": spread.p95,
-        "p99": spread.p99,
-        "max": spread.max,
+        "mean": found.mean,
+        "p50": found.p50,
+        "p95": found.p95,
+        "p99": found.p99,
+        "max": found.max,
     }
     return ", ".join(f"{name} {value:.{digits}f}{unit}" for name, value in numbers.items())

@@ -1,4 +1,4 @@
-"""Who is in train, dev and test: five folds of 3/1/1 parts, and the proof that nothing leaks."""
+"""Splits a corpus into train, dev and test of five folds, and checks that nothing leaks."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
-from mlt_ray.corpus.texts import natural_key, text_key
+from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
@@ -19,7 +19,10 @@ _STRATIFIED_SEED: Final = 0
 
 @dataclass(frozen=True)
 class Fold:
-    """Indices into `Corpus.utterances`, ascending; `number` counts from 1."""
+    """The parts train, dev and test: ascending indices into `Corpus.utterances`.
+
+    `number` is 1 to 5.
+    """
 
     number: int
     train: tuple[int, ...]
@@ -27,30 +30,35 @@ class Fold:
     test: tuple[int, ...]
 
     def parts(self) -> dict[str, tuple[int, ...]]:
-        """The three parts by name."""
+        """``train``, ``dev`` and ``test`` by name."""
         return {"train": self.train, "dev": self.dev, "test": self.test}
 
 
 def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
-    """Five folds: fold i is tested on part i, dev is part i + 1 (the first after the last).
+    """Split the corpus into five groups and make five folds of them.
 
-    A part is a session in natural order (``session``), a group of speakers balanced by class
-    (``speaker``), or a random share of each class in which exact copies of a recording stay
-    together (``stratified``, as Yoon et al. split). With `text_disjoint`, training utterances
-    whose text stands in dev or test are dropped; an empty text is no text. Only for ``stratified``
-    may a speaker be in several parts. The same corpus and spec give the same folds.
+    In fold i, test is group i, dev is group i + 1 (group 1 after group 5), and train is the other
+    three. `spec.by` says what a group is:
 
-    Raises `UserError` when the corpus does not allow it, when a part is empty, when a class is
-    missing in train, or when anything leaks (see `check_leaks`).
+    - ``session``: a session, in natural order;
+    - ``speaker``: some of the speakers, balanced by class;
+    - ``stratified``: a random fifth of each class, with exact copies of a recording together (as
+      Yoon et al. split). Only here may a speaker be in several parts.
+
+    With `text_disjoint`, train loses the utterances with a text that dev or test has too; empty
+    texts do not count. The same corpus and spec give the same folds.
+
+    Raises `UserError` if the corpus cannot be split so, if a part is empty, if train lacks a
+    class, or if anything leaks (see `check_leaks`).
     """
-    parts = _PARTS[spec.by](corpus)
+    groups = _GROUPED_BY[spec.by](corpus)
     folds = []
     for i in range(NUM_FOLDS):
         dev = (i + 1) % NUM_FOLDS
-        train = sorted(k for p in range(NUM_FOLDS) if p not in (i, dev) for k in parts[p])
+        train = sorted(k for g in range(NUM_FOLDS) if g not in (i, dev) for k in groups[g])
         if spec.text_disjoint:
-            train = _without_texts_of(corpus, train, [*parts[dev], *parts[i]])
-        fold = Fold(i + 1, tuple(train), tuple(sorted(parts[dev])), tuple(sorted(parts[i])))
+            train = _without_texts_of(corpus, train, [*groups[dev], *groups[i]])
+        fold = Fold(i + 1, tuple(train), tuple(sorted(groups[dev])), tuple(sorted(groups[i])))
         _check_complete(corpus, fold, spec)
         check_leaks(corpus, fold, spec)
         folds.append(fold)
@@ -58,10 +66,11 @@ def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
 
 
 def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
-    """Raise `UserError` naming what stands in two parts of a fold.
+    """Raise `UserError` if two parts of a fold share something that they must not share.
 
-    Never in two parts: an utterance, the same audio bytes. Nor a speaker (``session``,
-    ``speaker``), a session (``session``), a text of train in dev or test (`text_disjoint`).
+    Always forbidden: the same utterance or the same audio bytes. By ``session`` or ``speaker``:
+    the same speaker. By ``session``: the same session. With `text_disjoint`: a text of train in
+    dev or test.
     """
     utterances = corpus.utterances
     for (one, first), (other, second) in combinations(fold.parts().items(), 2):
@@ -76,7 +85,7 @@ def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
 
 
 def session_names(corpus: Corpus) -> tuple[str, ...]:
-    """The sessions in natural order; utterances without one do not count."""
+    """Names of the sessions in natural order (9 before 10)."""
     return tuple(sorted({u.session for u in corpus.utterances if u.session}, key=natural_key))
 
 
@@ -94,7 +103,7 @@ def _check_audio(
 def _kept_apart(
     spec: FoldSpec, part: str
 ) -> list[tuple[str, Callable[[Utterance], str | None], str]]:
-    """What may not be shared between `part` and a later one, where it is read, and a remedy."""
+    """What `part` must not share with the parts after it: a noun, its value, and a remedy."""
     apart: list[tuple[str, Callable[[Utterance], str | None], str]] = []
     other = "folds.by: speaker" if spec.by == "session" else "folds.by: session"
     if spec.by == "session":
@@ -102,13 +111,13 @@ def _kept_apart(
     if spec.by != "stratified":
         apart.append(("speaker", lambda u: u.speaker, other))
     if spec.text_disjoint and part == "train":
-        apart.append(("text", lambda u: text_key(u.text), "folds.text_disjoint: true"))
+        apart.append(("text", lambda u: same_words_key(u.text), "folds.text_disjoint: true"))
     return apart
 
 
 def _check_complete(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
-    for name, part in fold.parts().items():
-        if not part:
+    for name, indices in fold.parts().items():
+        if not indices:
             reason = f"{name} is empty with folds.by: {spec.by}"
             raise UserError(f"fold {fold.number}: {reason}; choose another folds.by")
     present = {corpus.utterances[i].emotion for i in fold.train}
@@ -121,11 +130,11 @@ def _check_complete(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
 
 
 def _without_texts_of(corpus: Corpus, train: list[int], held_out: list[int]) -> list[int]:
-    keys = {text_key(corpus.utterances[i].text) for i in held_out} - {""}
-    return [i for i in train if text_key(corpus.utterances[i].text) not in keys]
+    keys = {same_words_key(corpus.utterances[i].text) for i in held_out} - {""}
+    return [i for i in train if same_words_key(corpus.utterances[i].text) not in keys]
 
 
-def _session_parts(corpus: Corpus) -> list[list[int]]:
+def _session_groups(corpus: Corpus) -> list[list[int]]:
     sessions = session_names(corpus)
     without = sum(not u.session for u in corpus.utterances)
     if len(sessions) != NUM_FOLDS or without:
@@ -137,23 +146,26 @@ def _session_parts(corpus: Corpus) -> list[list[int]]:
     return [[i for i, u in enumerate(corpus.utterances) if u.session == s] for s in sessions]
 
 
-def _speaker_parts(corpus: Corpus) -> list[list[int]]:
+def _speaker_groups(corpus: Corpus) -> list[list[int]]:
     speakers = [u.speaker for u in corpus.utterances]
     if len(set(speakers)) < NUM_FOLDS:
         raise UserError(
             f"corpus {corpus.name}: folds.by: speaker needs at least {NUM_FOLDS} speakers, "
             f"got {len(set(speakers))}; use --set folds.by=stratified"
         )
-    return _balanced_parts(corpus, speakers, seed=None)
+    return _balanced_groups(corpus, speakers, seed=None)
 
 
-def _stratified_parts(corpus: Corpus) -> list[list[int]]:
-    return _balanced_parts(corpus, [u.audio_sha256 for u in corpus.utterances], _STRATIFIED_SEED)
+def _stratified_groups(corpus: Corpus) -> list[list[int]]:
+    return _balanced_groups(corpus, [u.audio_sha256 for u in corpus.utterances], _STRATIFIED_SEED)
 
 
-def _balanced_parts(corpus: Corpus, groups: list[str], seed: int | None) -> list[list[int]]:
-    """Five parts with similar class shares and no group in two; shuffled when a seed is given."""
-    # Imported here: scikit-learn takes a second, and session folds do not need it.
+def _balanced_groups(corpus: Corpus, together: list[str], seed: int | None) -> list[list[int]]:
+    """Five groups with similar class shares; shuffled if a seed is given.
+
+    Utterances with the same value in `together` come into the same group.
+    """
+    # Imported here: importing scikit-learn takes a second, and session folds do not need it.
     from sklearn.model_selection import StratifiedGroupKFold
 
     counts = Counter(u.emotion for u in corpus.utterances)
@@ -165,11 +177,11 @@ def _balanced_parts(corpus: Corpus, groups: list[str], seed: int | None) -> list
             )
     labels = [u.label for u in corpus.utterances]
     split = StratifiedGroupKFold(NUM_FOLDS, shuffle=seed is not None, random_state=seed)
-    return [test.tolist() for _, test in split.split(labels, labels, groups)]
+    return [test.tolist() for _, test in split.split(labels, labels, together)]
 
 
-_PARTS: Final = {
-    "session": _session_parts,
-    "speaker": _speaker_parts,
-    "stratified": _stratified_parts,
+_GROUPED_BY: Final = {
+    "session": _session_groups,
+    "speaker": _speaker_groups,
+    "stratified": _stratified_groups,
 }

@@ -1,4 +1,4 @@
-"""Audio files of a corpus: digest and duration of each, and what is wrong with their samples."""
+"""Reads digest and duration of a corpus's audio files, and finds the damaged ones."""
 
 import hashlib
 import os
@@ -15,31 +15,31 @@ from mlt_ray.corpus.utterance import Problem, Utterance
 T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
-"""Called with the number of files done and the number of all files."""
+"""Called after each audio file with the number of files done and the number of all files."""
 
-_LOST_BYTES: Final = 1024  # the headers of sloppy writers are off by a few bytes
-_SILENCE: Final = 2.0**-15  # one step of 16 bits between the lowest and the highest sample
-_BLOCK: Final = 1 << 19  # samples decoded at once
+_LOST_BYTES_ALLOWED: Final = 1024  # some programs write headers that are off by a few bytes
+_SILENT_RANGE: Final = 2.0**-15  # highest minus lowest sample: one step of 16-bit audio
+_BLOCK: Final = 1 << 19  # samples that are decoded at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Samples:
-    """What decoding a whole recording found; `faults` is empty for a usable one."""
+class Decoded:
+    """Result of decoding a whole recording; `faults` is empty if it can be used."""
 
     sample_rate_hz: int
     num_channels: int
     faults: tuple[str, ...] = ()
 
 
-def hear(
+def read_recordings(
     drafts: Sequence[Utterance], progress: Progress | None = None
 ) -> tuple[list[Utterance], list[Problem]]:
-    """Fill in the digests and `duration_s` of utterances whose values are placeholders.
+    """Read the files of each draft and fill in `duration_s` and the digests, in the same order.
 
-    A recording that is missing, unreadable, empty or cut short becomes a fatal `Problem`, and
-    its utterance is left out. The order is kept.
+    A draft is an utterance with placeholders for those values. A recording that is missing,
+    unreadable, empty, cut short or silent becomes a fatal `Problem`; its utterance is left out.
     """
-    heard, problems = [], []
+    utterances, problems = [], []
     found = _each(_digest_and_duration, [u.audio for u in drafts], progress)
     for draft, result in zip(drafts, found, strict=True):
         if isinstance(result, str):
@@ -47,7 +47,7 @@ def hear(
             problems.append(Problem(where=where, reason=result))
         else:
             sha256, duration_s = result
-            heard.append(
+            utterances.append(
                 replace(
                     draft,
                     audio_sha256=sha256,
@@ -55,21 +55,22 @@ def hear(
                     alignment_sha256=_digest(draft.alignment) if draft.alignment else None,
                 )
             )
-    return heard, problems
+    return utterances, problems
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def decode_all(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Samples | str]:
-    """Decode every sample of each file, in the order given; a reason where that is impossible."""
+def decode_all(paths: Sequence[Path], progress: Progress | None = None) -> Iterator[Decoded | str]:
+    """Decode each file from start to end, in order; the reason as text where that fails."""
     return _each(_decode, paths, progress)
 
 
 def _each(
     work: Callable[[Path], T], paths: Sequence[Path], progress: Progress | None
 ) -> Iterator[T]:
+    """Yield `work(path)` for each path, in order."""
     # Threads suffice: hashing, decoding and waiting for a disk all release the interpreter lock.
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 4) as pool:
         for done, result in enumerate(pool.map(work, paths), start=1):
@@ -79,8 +80,8 @@ def _each(
 
 
 def _digest_and_duration(path: Path) -> tuple[str, float] | str:
-    """SHA-256 of the bytes and duration in seconds, or the reason why there is none."""
-    # Imported where sound is read: a corpus's table can be read without.
+    """SHA-256 of the bytes and duration in seconds; the reason as text if the file is unusable."""
+    # Imported here: a machine that only trains has no soundfile.
     import soundfile as sf
 
     try:
@@ -88,27 +89,27 @@ def _digest_and_duration(path: Path) -> tuple[str, float] | str:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             lost = _bytes_lost(file)
         info = sf.info(str(path))
-        samples = _decode(path)
+        decoded = _decode(path)
     except FileNotFoundError:
         return "audio file is missing"
     except (OSError, sf.LibsndfileError) as error:
         return f"audio file is unreadable: {_reason(error)}"
-    if lost > _LOST_BYTES:
+    if lost > _LOST_BYTES_ALLOWED:
         return f"audio file is cut short: {lost} bytes less than its header says"
     if info.frames == 0:
         return "audio file holds no samples"
     if info.frames >= 2**62:  # how libsndfile says that a stream does not know its length
         return "audio file does not say how long it is; encode it again"
-    faults = samples.faults if isinstance(samples, Samples) else (samples,)
+    faults = decoded.faults if isinstance(decoded, Decoded) else (decoded,)
     if faults:
         return "; ".join(faults)
     return sha256, info.frames / info.samplerate
 
 
 def _bytes_lost(file: BinaryIO) -> int:
-    """Bytes of samples that a RIFF header promises beyond the file's end; 0 for other formats.
+    """Bytes of samples that a RIFF header promises but the file lacks; 0 for other formats.
 
-    libsndfile reads such a file without a word, as a shorter recording.
+    libsndfile reads such a file without an error, as a shorter recording.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -123,31 +124,32 @@ def _bytes_lost(file: BinaryIO) -> int:
     return 0
 
 
-def _decode(path: Path) -> Samples | str:
+def _decode(path: Path) -> Decoded | str:
+    """Format and faults of a recording; the reason as text if it cannot be decoded."""
     import soundfile as sf
 
-    decoded, lowest, highest, finite = 0, np.inf, -np.inf, True
+    num_decoded, lowest, highest, finite = 0, np.inf, -np.inf, True
     try:
         with sf.SoundFile(str(path)) as file:
             while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                decoded += len(block)
+                num_decoded += len(block)
                 finite = finite and bool(np.isfinite(block).all())
                 lowest, highest = min(lowest, block.min()), max(highest, block.max())
             promised, rate, channels = file.frames, file.samplerate, file.channels
     except (OSError, sf.LibsndfileError) as error:
         return f"audio file breaks off or is unreadable: {_reason(error)}"
     faults = []
-    if decoded < promised:
-        faults.append(f"audio file is cut short: {decoded} of {promised} samples decode")
+    if num_decoded < promised:
+        faults.append(f"audio file is cut short: {num_decoded} of {promised} samples decode")
     if not finite:
         faults.append("audio holds samples that are not finite")
-    elif decoded and highest - lowest <= _SILENCE:
+    elif num_decoded and highest - lowest <= _SILENT_RANGE:
         faults.append("audio is silent from start to end")
-    return Samples(sample_rate_hz=rate, num_channels=channels, faults=tuple(faults))
+    return Decoded(sample_rate_hz=rate, num_channels=channels, faults=tuple(faults))
 
 
 def _reason(error: Exception) -> str:
-    """The error without the file's location, which the caller names in its own way."""
+    """Text of the error without the file's path, since the caller names the file."""
     if (of_libsndfile := getattr(error, "error_string", None)) is not None:
         return str(of_libsndfile).rstrip(" .")
     return getattr(error, "strerror", None) or str(error)

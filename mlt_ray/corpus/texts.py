@@ -1,4 +1,4 @@
-"""Transcripts as written: their encoding, their tags, and when two of them say the same."""
+"""Reads transcripts, removes their tags and normalises their words."""
 
 import io
 import re
@@ -22,7 +22,7 @@ def read_text(path: Path) -> str:
 
 
 def _windows_character(byte: int) -> str:
-    """A byte as Windows-1252 reads it, or as Latin-1 does where Windows leaves it undefined."""
+    """Decode a byte as Windows-1252, or as Latin-1 if Windows-1252 does not define it."""
     try:
         return bytes([byte]).decode("cp1252")
     except UnicodeDecodeError:
@@ -44,12 +44,12 @@ def without_tags(text: str) -> str:
 
 
 def has_tags(text: str) -> bool:
-    """Whether the text holds a tag such as ``[LAUGHTER]``."""
+    """True if the text holds a tag such as ``[LAUGHTER]``."""
     return _TAG.search(text) is not None
 
 
 def normalise_word(word: str) -> str:
-    """Letters and digits of a word in one case; empty for punctuation."""
+    """The letters and digits of a word in lower case (NFKC, casefold); empty for punctuation."""
     folded = unicodedata.normalize("NFKC", word).casefold()
     return "".join(c for c in folded if c.isalnum())
 
@@ -60,11 +60,11 @@ def spoken_words(text: str) -> list[str]:
     return [normalise_word(word) for word in _WORD.findall(plain)]
 
 
-def text_key(text: str) -> str:
-    """What two transcripts share when they say the same; empty when nothing is said."""
+def same_words_key(text: str) -> str:
+    """The words of a transcript as one string: equal for texts with the same words."""
     return " ".join(spoken_words(text))
 
 
 def natural_key(name: str) -> list[str | int]:
-    """Sort key under which ``10`` comes after ``9``, alone or inside a name."""
+    """Sort key that puts ``10`` after ``9``, alone or inside a name."""
     return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)]

@@ -1,4 +1,4 @@
-"""What a corpus is: utterances, a fingerprint of their content, and what is wrong with them."""
+"""The types `Utterance`, `Problem` and `Corpus`."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,11 @@ from mlt_ray.labels import CLASSES
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One recorded sentence; the digests are those of the files' bytes (None: no alignment)."""
+    """One recorded sentence, its text and its emotion (one of `CLASSES`).
+
+    `alignment` is a file of Sphinx word times, ``None`` if there is none. `audio_sha256` and
+    `alignment_sha256` are digests of the files' bytes.
+    """
 
     id: str
     audio: Path
@@ -36,7 +40,7 @@ class Utterance:
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something wrong with a corpus: where, and why. A `fatal` one would break a run."""
+    """A fault in a corpus: its place and its reason. A `fatal` one would break a run."""
 
     where: str
     reason: str
@@ -48,9 +52,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """Utterances sorted by id, and the problems met while reading them.
+    """Utterances sorted by id, and the problems found while reading them.
 
-    `left_out` counts labels that the four classes leave out (IEMOCAP's ``fru``, ``xxx``, …).
+    `left_out` counts the utterances with a label outside the four classes, by label (IEMOCAP's
+    ``fru``, ``xxx``, …).
     """
 
     name: str
@@ -60,7 +65,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits over everything that can change a number, independent of the location."""
+        """16 hex digits of a SHA-256 over everything that can change a result; paths cannot."""
         digest = hashlib.sha256()
         for u in self.utterances:
             row = [u.id, u.audio_sha256, u.text, u.emotion, u.speaker, u.session, u.dialog]
@@ -71,7 +76,7 @@ class Corpus:
         return len(self.utterances)
 
     def as_dict(self) -> dict[str, Any]:
-        """Name and utterances as plain values, for JSON; problems stay behind."""
+        """Name and utterances as plain values for JSON, without `problems` and `left_out`."""
         rows = [dataclasses.asdict(u) for u in self.utterances]
         for row in rows:
             row["audio"] = str(row["audio"])
@@ -80,7 +85,7 @@ class Corpus:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Corpus":
-        """The corpus that `as_dict` described."""
+        """The corpus from the values of `as_dict`."""
         utterances = []
         for row in values["utterances"]:
             alignment = Path(row["alignment"]) if row["alignment"] else None

@@ -1,31 +1,28 @@
-"""What a pre-trained encoder of text or of speech is made of, and which come in packages."""
+"""Files and families of pre-trained text and speech encoders, and the packaged ones."""
 
 from dataclasses import dataclass
 from typing import Final
 
 FAMILY: Final = ("bert", "roberta", "electra", "distilbert")
-"""Kinds of text encoder whose first output is the CLS vector, and whose dropout we can key."""
-
+"""Supported text encoders (model_type): CLS is their first output, and our dropout fits them."""
 
 SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
-"""Kinds of speech encoder that turn a waveform of 16 kHz into hidden states."""
-
+"""Supported speech encoders (model_type): a waveform at 16 kHz gives hidden states."""
 
 RESEMBLYZER_WEIGHTS: Final = "pretrained.pt"
-
-
-_CONFIG: Final = "config.json"
-
-
-_PREPROCESSOR: Final = "preprocessor_config.json"
-
-
-_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+CONFIG: Final = "config.json"
+PREPROCESSOR: Final = "preprocessor_config.json"
+WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+"""Files of a folder in the layout of transformers; of the weights, the first that is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Package:
-    """An installable package with an encoder in its `folder`; `files`, if not transformers'."""
+    """An encoder that pip can install.
+
+    It lies in the subfolder `folder` of `module`. `files` names its files if they are not in the
+    layout of transformers.
+    """
 
     name: str
     module: str
@@ -36,37 +33,38 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
-    """What an encoder of text or of speech is made of, and how users name one.
+    """Text or speech: the files of its encoders, and the option that names one.
 
-    A folder has one of `readers` at least, and may have `others`.
+    A folder must have one of `input_files` (tokenizer or preprocessor) and may have `more_files`.
+    `noun` is the word for such an encoder in messages.
     """
 
-    what: str
+    noun: str
     option: str
     family: tuple[str, ...]
-    readers: tuple[str, ...]
-    others: tuple[str, ...]
+    input_files: tuple[str, ...]
+    more_files: tuple[str, ...]
     packaged: Package
 
     @property
     def remedy(self) -> str:
-        """What a user does who named an encoder that there is not."""
+        """Last part of a message about an encoder that cannot be used."""
         option, name = self.option, self.packaged.name
         return f"give a folder with {option} FOLDER, or {option} {name} for the packaged one"
 
     @property
     def layout(self) -> str:
-        """The files of a folder, in words."""
-        weights, readers = " or ".join(_WEIGHTS), " or ".join(self.readers)
-        return f"{_CONFIG}, {weights}, and {readers}"
+        """The files that a folder must have, in words."""
+        weights, input_files = " or ".join(WEIGHTS), " or ".join(self.input_files)
+        return f"{CONFIG}, {weights}, and {input_files}"
 
 
 TEXT: Final = Modality(
-    what="encoder",
+    noun="encoder",
     option="--encoder",
     family=FAMILY,
-    readers=("tokenizer.json", "vocab.txt", "vocab.json"),
-    others=(
+    input_files=("tokenizer.json", "vocab.txt", "vocab.json"),
+    more_files=(
         "tokenizer_config.json",
         "special_tokens_map.json",
         "added_tokens.json",
@@ -80,14 +78,13 @@ TEXT: Final = Modality(
     ),
 )
 
-
 SPEECH: Final = Modality(
-    what="speech encoder",
+    noun="speech encoder",
     option="--speech-encoder",
     family=SPEECH_FAMILY,
-    readers=(_PREPROCESSOR,),
-    others=(),
-    # Its dependencies want a compiler, and only its weights are read.
+    input_files=(PREPROCESSOR,),
+    more_files=(),
+    # Without its dependencies: they need a compiler, and only the weights are read.
     packaged=Package(
         name="resemblyzer",
         module="resemblyzer",

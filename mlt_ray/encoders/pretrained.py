@@ -1,6 +1,6 @@
-"""Loads what the folder of a pre-trained encoder holds: offline, without a word, in float32.
+"""Loads the model, configuration and tokenizer of an encoder's folder: offline, silent, float32.
 
-No other file imports transformers, which takes seconds; so the functions here import it.
+Importing transformers takes seconds, so only the functions here import it.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 ATTENTION = "mlt_ray"
-"""The name under which transformers finds an attention of ours."""
+"""Name under which our attention function is registered with transformers."""
 
 
 def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any:
-    """The encoder's module.
+    """The encoder as a torch module.
 
-    `attention`, where given, computes attention in place of transformers' own; it is called as
-    functions of `transformers.AttentionInterface` are.
+    `attention`, if given, replaces transformers' own attention; it has the signature of the
+    functions in `transformers.AttentionInterface`.
     """
     from transformers import AttentionInterface, AttentionMaskInterface, AutoModel
     from transformers.masking_utils import eager_mask
@@ -41,14 +41,14 @@ def load_config(folder: Path) -> Any:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """What cuts texts into the word pieces of a text encoder."""
+    """The tokenizer of a text encoder: texts to word pieces."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def load_feature_extractor(folder: Path) -> Any:
-    """What prepares samples for a speech encoder."""
+    """The preprocessor of a speech encoder: samples to input values."""
     from transformers import AutoFeatureExtractor
 
     return AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)

@@ -1,4 +1,4 @@
-"""Resemblyzer's speaker encoder: its mel spectrogram, and the states of its LSTM layers."""
+"""Resemblyzer's speaker encoder: its mel spectrogram and its LSTM. Shapes: N samples, T states."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, lengthened
 from mlt_ray.encoders.catalogue import RESEMBLYZER_WEIGHTS
 
-# Resemblyzer's own values.
+# Values of Resemblyzer 0.1.4.
 _MEL_BINS: Final = 40
 _WINDOW: Final = 400
 _HOP: Final = 160
@@ -22,10 +22,10 @@ _LEAST_VOLUME_DBFS: Final = -30.0
 
 
 def open_resemblyzer(folder: Path, device: torch.device) -> Callable[[Samples], Tensor]:
-    """States of the last LSTM layer over the whole recording.
+    """A function from samples (N,) to the states (T, 256) of the last LSTM layer.
 
-    Resemblyzer cuts a recording into pieces of 1.6 s, and reads the last state of each for the
-    speaker's sake; what changes in between is of interest here (*assumed*).
+    All states of the whole recording are kept, since emotion changes over time (*assumed*).
+    Resemblyzer itself cuts it into pieces of 1.6 s and keeps the last state of each.
     """
     lstm = nn.LSTM(_MEL_BINS, _LSTM_WIDTH, _LSTM_LAYERS, batch_first=True)
     stored = torch.load(folder / RESEMBLYZER_WEIGHTS, map_location="cpu", weights_only=True)
@@ -42,10 +42,10 @@ def open_resemblyzer(folder: Path, device: torch.device) -> Callable[[Samples], 
 
 
 def resemblyzer_mel(samples: Samples) -> Tensor:
-    """Mel power spectrum (1 + N // 160, 40) as Resemblyzer computes it: no logarithm.
+    """Mel power spectrum (1 + N // 160, 40) as Resemblyzer computes it, without logarithm.
 
-    Quiet recordings are raised to -30 dBFS first, as there. Long silences stay in: Resemblyzer
-    cuts them out by WebRTC's voice detector, but a pause may be part of an emotion (*assumed*).
+    As in Resemblyzer, quiet recordings are raised to -30 dBFS first. Long silences are kept,
+    since a pause may be part of an emotion (*assumed*); Resemblyzer cuts them out.
     """
     power = _mel_spectrogram()(torch.from_numpy(louder(lengthened(samples, 1))))
     mel: Tensor = power.T.contiguous()
@@ -53,7 +53,7 @@ def resemblyzer_mel(samples: Samples) -> Tensor:
 
 
 def louder(samples: Samples) -> Samples:
-    """Samples of at least -30 dBFS (root mean square); silence stays silence."""
+    """The samples, amplified to a root mean square of -30 dBFS if below; silence stays silence."""
     volume = float(np.sqrt(np.mean(np.square(samples.astype(np.float64)))))
     least = 10 ** (_LEAST_VOLUME_DBFS / 20)
     if not 0 < volume < least:
@@ -63,7 +63,7 @@ def louder(samples: Samples) -> Samples:
 
 @functools.cache
 def _mel_spectrogram() -> Any:
-    """librosa's mel spectrogram by its defaults (Slaney's mel scale and norm), by torchaudio."""
+    """torchaudio's mel spectrogram with librosa's defaults (Slaney's mel scale and norm)."""
     from torchaudio.transforms import MelSpectrogram
 
     return MelSpectrogram(

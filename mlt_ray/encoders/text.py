@@ -1,6 +1,6 @@
-"""Texts as a pre-trained encoder reads them: word pieces, and the vectors that it gives a text.
+"""Text encoders: the word pieces of a text, and one frozen vector per text.
 
-Shapes: B utterances, L pieces, E values of a vector. `folder` holds an encoder (see
+Shapes: B texts, L word pieces, E values of a vector. `folder` holds an encoder (see
 `mlt_ray.encoders.folder`).
 """
 
@@ -17,53 +17,53 @@ from torch import Tensor
 from mlt_ray.encoders.pretrained import load_config, load_model, load_tokenizer
 
 BLOCK, BATCH = 256, 32
-"""Texts that are sorted by length together, and that the encoder reads together."""
+"""Number of texts that are sorted by length together, and that are encoded together."""
 
 
 def padding_id(folder: Path) -> int:
-    """The piece that stands where a text has ended; real pieces have other ids."""
+    """Id that pads short texts; no word piece has it."""
     padding: int = load_config(folder).pad_token_id
     return padding
 
 
 def word_pieces(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """(L,) int32 ids of each text, CLS first; what the encoder has no position for is cut off."""
+    """Yield (L,) int32 ids of each text, CLS first; texts are cut to the encoder's positions."""
     config, tokenizer = load_config(folder), load_tokenizer(folder)
-    longest = min(tokenizer.model_max_length, num_positions(config))
+    max_pieces = min(tokenizer.model_max_length, num_positions(config))
     for start in range(0, len(texts), BLOCK):
         block = list(texts[start : start + BLOCK])
-        for ids in tokenizer(block, truncation=True, max_length=longest)["input_ids"]:
+        for ids in tokenizer(block, truncation=True, max_length=max_pieces)["input_ids"]:
             yield np.asarray(ids, np.int32)
 
 
 def num_positions(config: Any) -> int:
-    """Pieces that an encoder has positions for; RoBERTa counts from behind the padding's id."""
+    """Longest text in word pieces; RoBERTa's positions begin after the id of padding."""
     positions: int = config.max_position_embeddings
     return positions - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
 
 
 def cls_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """(1, E) float32 of each text: the frozen encoder's last output at CLS (section 3.2.2)."""
+    """Yield (1, E) float32 for each text: the last hidden state at CLS (section 3.2.2)."""
     return _vectors(folder, texts, lambda outputs, mask: outputs[:, 0])
 
 
 def sentence_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """(1, E) float32 of each text: the mean of the frozen encoder's last outputs, of length 1.
+    """Yield (1, E) float32 for each text: the mean of the last hidden states, scaled to norm 1.
 
-    CLS and SEP count like the other pieces, as in the models of sentence-transformers.
+    CLS and SEP are part of the mean, as in sentence-transformers.
     """
     return _vectors(folder, texts, mean_direction)
 
 
 def mean_direction(outputs: Tensor, mask: Tensor) -> Tensor:
-    """(B, L, E) outputs, (B, L) mask → (B, E): the mean where the mask is 1, of length 1."""
+    """(B, L, E) outputs, (B, L) mask → (B, E): the mean where the mask is 1, scaled to norm 1."""
     return F.normalize((outputs * mask[..., None]).sum(dim=1), dim=1)
 
 
 def _vectors(
     folder: Path, texts: Sequence[str], pool: Callable[[Tensor, Tensor], Tensor]
 ) -> Iterator[np.ndarray]:
-    """(1, E) float32 of each text: what `pool` makes of (B, L, E) outputs and their (B, L) mask."""
+    """Yield (1, E) float32 for each text: `pool` of the (B, L, E) outputs and their (B, L) mask."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(folder).to(device).eval()
     pieces = word_pieces(folder, texts)
@@ -81,7 +81,7 @@ def _vectors(
 
 
 def padded(arrays: Sequence[np.ndarray], padding: int) -> Tensor:
-    """(B, L) int64 of B arrays of ids, `padding` behind the shorter ones."""
+    """(B, L) int64 ids; shorter arrays are padded with `padding` at the end."""
     ids = np.full((len(arrays), max(map(len, arrays))), padding, np.int64)
     for row, array in zip(ids, arrays, strict=True):
         row[: len(array)] = array

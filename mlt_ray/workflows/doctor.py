@@ -152,7 +152,7 @@ def _egemaps() -> str:
 
 
 def _speech() -> str:
-    from mlt_ray.corpus.synthetic.speech import Prosody, Synthesizer
+    from mlt_ray.corpus.synthetic.speech import Prosody, say
 
-    waveform, words = Synthesizer().say("hello there", "en-us+f1", Prosody())
+    waveform, words = say("hello there", "en-us+f1", Prosody())
     return f"hello there: {len(waveform) / 16_000:.1f} s, {len(words)} word times"

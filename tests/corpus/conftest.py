@@ -1,4 +1,4 @@
-"""Small corpora that the tests write themselves: an IEMOCAP-shaped tree, and corpora in memory."""
+"""Small corpora for tests: a folder in IEMOCAP's layout, and corpora in memory."""
 
 import hashlib
 import random
@@ -24,7 +24,7 @@ def write_noise(path: Path, seed: int, num_samples: int = 1600) -> None:
 
 
 class Iemocap:
-    """An IEMOCAP-shaped tree on disk to which utterances are added one by one."""
+    """A folder in IEMOCAP's layout; tests add utterances one by one."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

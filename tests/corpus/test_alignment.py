@@ -75,13 +75,13 @@ def test_words_get_their_own_times_and_punctuation_that_of_the_word_before(utter
     ]
 
 
-def test_words_written_otherwise_share_the_span_of_what_was_heard(utterance):
+def test_words_with_another_spelling_share_the_span_of_the_aligned_words(utterance):
     sentence = utterance((10, 29, "I"), (30, 69, "DON'T"), (70, 99, "KNOW"))
     times = word_times(sentence, ["I", "do", "n't", "know"])
     assert spans(times)[1:3] == [("do", 0.3, 0.5), ("n't", 0.5, 0.7)]
 
 
-def test_words_that_were_not_heard_stand_between_their_neighbours(utterance):
+def test_words_missing_in_the_alignment_lie_between_their_neighbours(utterance):
     sentence = utterance((10, 29, "ONE"), (70, 99, "FOUR"))
     times = word_times(sentence, ["one", "two", "three", "four"])
     assert spans(times)[1:3] == [("two", 0.3, 0.5), ("three", 0.5, 0.7)]
@@ -92,14 +92,14 @@ def test_words_without_room_share_the_span_of_the_word_before(utterance):
     assert spans(word_times(sentence, ["one", "two", "three"]))[1] == ("two", 0.1, 0.3)
 
 
-def test_unheard_words_at_the_edges_reach_to_the_edges(utterance):
+def test_missing_words_at_the_edges_reach_to_the_edges(utterance):
     sentence = utterance((50, 99, "B"), (100, 149, "C"))
     times = word_times(sentence, ["a", "b", "c", "d"])
     assert spans(times)[0] == ("a", 0.0, 0.5)
     assert spans(times)[3] == ("d", 1.5, 2.0)
 
 
-def test_heard_words_that_nobody_wrote_are_passed_over(utterance):
+def test_aligned_words_that_the_text_lacks_are_ignored(utterance):
     sentence = utterance((0, 9, "UH"), (10, 19, "A"), (20, 29, "UM"), (30, 39, "B"))
     assert spans(word_times(sentence, ["a", "b"])) == [("a", 0.1, 0.2), ("b", 0.3, 0.4)]
 

@@ -138,7 +138,7 @@ def test_another_rate_or_number_of_channels_is_a_note(tmp_path, listed):
     assert str(note) == f"2 recordings such as audio/a: {expected}"
 
 
-def test_problems_of_reading_are_kept_and_long_lists_are_cut_when_shown(iemocap):
+def test_problems_found_while_reading_are_kept_and_long_lists_are_cut_when_printed(iemocap):
     for i in range(13):
         iemocap.add(f"Ses01F_impro01_F{i:03d}", "neu")
         iemocap.audio(f"Ses01F_impro01_F{i:03d}").unlink()
@@ -149,8 +149,8 @@ def test_problems_of_reading_are_kept_and_long_lists_are_cut_when_shown(iemocap)
     assert check.durations_s is None
 
 
-def test_progress_hears_of_every_decoded_file(whole_iemocap):
-    heard = []
+def test_progress_is_called_after_every_decoded_file(whole_iemocap):
+    calls = []
     corpus = read_iemocap(whole_iemocap.root)
-    check_corpus(corpus, progress=lambda done, total: heard.append((done, total)))
-    assert heard == [(i, 50) for i in range(1, 51)]
+    check_corpus(corpus, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(i, 50) for i in range(1, 51)]

@@ -12,7 +12,7 @@ from mlt_ray.spec import FoldSpec
 
 
 def five_sessions(per_class=1):
-    """Rows of five sessions with two speakers each; every text and recording is its own."""
+    """Rows of five sessions with two speakers each; every text and recording is different."""
     for session in "12345":
         for speaker in "FM":
             for emotion in CLASSES:
@@ -22,7 +22,7 @@ def five_sessions(per_class=1):
 
 
 def changed(rows, name, **changes):
-    """The rows with other values in one of them."""
+    """The rows, with `changes` in the one called `name`."""
     columns = ("id", "emotion", "speaker", "session", "text", "audio")
     for row in rows:
         values = dict(zip(columns, row, strict=True))
@@ -139,7 +139,7 @@ def test_a_speaker_in_two_sessions_is_a_leak(in_memory):
     assert len(make_folds(corpus, FoldSpec(by="speaker"))) == 5
     with pytest.raises(UserError) as error:
         make_folds(corpus, FoldSpec())
-    # Sessions 3 and 4 are both in train of fold 1; fold 2 is the first that parts them.
+    # Sessions 3 and 4 are both in train of fold 1; fold 2 is the first that separates them.
     assert str(error.value) == "fold 2: speaker Ses04F is in train and dev; set folds.by: speaker"
 
 

@@ -1,4 +1,4 @@
-"""Text encoders are found offline, named by their content and copied once."""
+"""Encoders are found offline, named by their content and copied once."""
 
 import shutil
 import socket
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens a connection fails the test."""
+    """Opening a connection fails the test."""
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
         pytest.fail("the network was asked")
@@ -37,7 +37,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hub(monkeypatch: pytest.MonkeyPatch, **answers: Path | Exception) -> list[str]:
-    """The hub's client answers `cached` without the network and `online` with it."""
+    """Replace the hub's client by one with answers for `cached` (offline) and `online` calls."""
     asked: list[str] = []
 
     def snapshot_download(name: str, *, allow_patterns: list[str], local_files_only: bool) -> str:
@@ -98,7 +98,7 @@ def test_the_digest_follows_content_and_nothing_else(folder: Path, tmp_path: Pat
     assert find_encoder(str(moved)).digest != digest
     for name in ("model.safetensors", "tokenizer.json"):
         other = Path(shutil.copytree(folder, tmp_path / name))
-        # The last byte is a weight's, or white space.
+        # The last byte belongs to a weight, or is white space.
         content = (other / name).read_bytes()
         (other / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         assert find_encoder(str(other)).digest != digest
@@ -162,7 +162,7 @@ def test_a_hub_name_whose_cache_is_incomplete_is_downloaded(
     assert asked == ["cached", "online"]
 
 
-def test_a_hub_name_that_cannot_be_had_is_one_line_with_a_remedy(
+def test_a_hub_name_that_cannot_be_downloaded_is_one_line_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failure = LocalEntryNotFoundError("Cannot find an appropriate snapshot\nand more lines")
@@ -219,7 +219,7 @@ def test_a_packaged_encoder_of_the_other_modality_is_refused_with_its_option() -
         find_encoder("minilm", SPEECH)
 
 
-def test_what_a_speech_encoder_hears_with_is_part_of_its_name(tmp_path: Path) -> None:
+def test_the_preprocessor_of_a_speech_encoder_is_part_of_its_digest(tmp_path: Path) -> None:
     digests = {
         find_encoder(str(write_speech_encoder(tmp_path / name, **values)), SPEECH).digest
         for name, values in (
@@ -278,6 +278,6 @@ def test_a_damaged_folder_is_one_line_that_names_the_file(tmp_path: Path) -> Non
         find_encoder(str(folder))
 
 
-def test_a_path_that_is_no_folder_is_not_asked_of_the_hub(tmp_path: Path) -> None:
+def test_a_path_that_is_no_folder_is_not_looked_up_on_the_hub(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         find_encoder(str(tmp_path / "none"))

@@ -1,7 +1,5 @@
-"""Speech encoders give a recording one vector, whatever it is computed beside."""
+"""Speech encoders give each recording one vector that does not depend on other recordings."""
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,21 +10,16 @@ import torch
 from transformers import AutoModel
 
 from mlt_ray.encoders.catalogue import SPEECH, SPEECH_FAMILY
-from mlt_ray.encoders.folder import Encoder, find_encoder
-from mlt_ray.encoders.resemblyzer import louder, resemblyzer_mel
+from mlt_ray.encoders.folder import find_encoder
 from mlt_ray.encoders.speech import open_encoder, pooled, receptive_field, speech_vectors
 from mlt_ray.errors import UserError
+from tests.encoders.noise import noise
 from tests.tiny_encoder import change_config
 from tests.tiny_speech_encoder import SHORTEST, WIDTH, write_speech_encoder
 
-REFERENCE = Path(__file__).parents[1] / "reference" / "resemblyzer_0_1_4.npz"
 CPU = torch.device("cpu")
 LENGTHS = (1601, 7, 4003, 1601, SHORTEST, 0, 2503)
 
-needs_resemblyzer = pytest.mark.skipif(
-    importlib.util.find_spec("resemblyzer") is None,
-    reason="Resemblyzer is not installed: pip install --no-deps Resemblyzer==0.1.4",
-)
 every_kind = pytest.mark.parametrize(
     ("kind", "norm"),
     [
@@ -36,21 +29,12 @@ every_kind = pytest.mark.parametrize(
 )
 
 
-def noise(length: int, seed: int = 0) -> np.ndarray:
-    found = np.random.default_rng(seed).normal(size=length).cumsum() * 0.003
-    return np.clip(found, -1, 1).astype(np.float32)
-
-
 def write(folder: Path, lengths: Sequence[int] = LENGTHS) -> list[Path]:
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{n}.wav" for n in range(len(lengths))]
     for n, (path, length) in enumerate(zip(paths, lengths, strict=True)):
         soundfile.write(path, noise(length, seed=n), 16_000, subtype="FLOAT")
     return paths
-
-
-def resemblyzer() -> Encoder:
-    return find_encoder("resemblyzer", SPEECH)
 
 
 def test_pooling_is_the_mean_and_the_deviation_over_time() -> None:
@@ -63,7 +47,7 @@ def test_pooling_is_the_mean_and_the_deviation_over_time() -> None:
 
 
 @every_kind
-def test_a_vector_is_that_of_the_recording_alone_in_transformers_own_hands(
+def test_a_vector_is_what_transformers_gives_the_recording_alone(
     kind: str, norm: str, tmp_path: Path
 ) -> None:
     folder = write_speech_encoder(tmp_path / "tiny", kind, norm=norm)
@@ -84,7 +68,9 @@ def test_a_vector_is_that_of_the_recording_alone_in_transformers_own_hands(
 
 
 @every_kind
-def test_neither_order_nor_company_changes_a_vector(kind: str, norm: str, tmp_path: Path) -> None:
+def test_neither_the_order_nor_other_recordings_change_a_vector(
+    kind: str, norm: str, tmp_path: Path
+) -> None:
     folder = write_speech_encoder(tmp_path / "tiny", kind, norm=norm)
     paths = write(tmp_path / "audio")
     together = list(speech_vectors(folder, paths))
@@ -174,62 +160,3 @@ def test_recordings_are_read_block_by_block(
     found = list(speech_vectors(folder, paths))
     assert len(found) == len(paths)
     np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("name", ["loud", "quiet"])
-def test_mel_frames_are_resemblyzer_s_own(name: str) -> None:
-    stored = np.load(REFERENCE)
-    mel = resemblyzer_mel(stored[f"{name}_samples"].astype(np.float32) / 32768).numpy()
-    expected = stored[f"{name}_mel"]
-    assert mel.shape == expected.shape == (74, 40)
-    # The largest energies are about 1; librosa sums in another order.
-    np.testing.assert_allclose(mel, expected, rtol=1e-4, atol=1e-6)
-
-
-@needs_resemblyzer
-@pytest.mark.parametrize("name", ["loud", "quiet"])
-def test_states_and_vector_are_resemblyzer_s_own(name: str, tmp_path: Path) -> None:
-    stored = np.load(REFERENCE)
-    samples = stored[f"{name}_samples"]
-    states = open_encoder(resemblyzer().folder, CPU)(samples.astype(np.float32) / 32768)
-    assert states.shape == (74, 256)
-    path = tmp_path / "voice.wav"
-    soundfile.write(path, samples, 16_000)
-    [[vector]] = speech_vectors(resemblyzer().folder, [path])
-    np.testing.assert_allclose(vector, stored[f"{name}_vector"], rtol=0, atol=1e-4)
-    # Its speaker embedding is the last state through one more layer, of length 1.
-    stored_weights = resemblyzer().folder / "pretrained.pt"
-    weights = torch.load(stored_weights, map_location="cpu", weights_only=True)["model_state"]
-    embedding = (weights["linear.weight"] @ states[-1] + weights["linear.bias"]).relu()
-    embedding = embedding / embedding.norm()
-    np.testing.assert_allclose(embedding.numpy(), stored[f"{name}_embedding"], rtol=0, atol=1e-4)
-
-
-@needs_resemblyzer
-@pytest.mark.parametrize(
-    ("length", "num_states"), [(0, 1), (1, 1), (159, 1), (160, 2), (34 * 16_000, 3401)]
-)
-def test_resemblyzer_hears_any_length(length: int, num_states: int) -> None:
-    states = open_encoder(resemblyzer().folder, CPU)(noise(length))
-    assert states.shape == (num_states, 256)
-    assert bool(states.isfinite().all())
-
-
-@needs_resemblyzer
-def test_resemblyzer_is_named_by_its_weights_and_never_imported() -> None:
-    encoder = resemblyzer()
-    assert (encoder.name, encoder.files) == ("resemblyzer", ("pretrained.pt",))
-    assert encoder.identity == f"resemblyzer@{encoder.digest}"
-    open_encoder(encoder.folder, CPU)
-    assert "resemblyzer" not in sys.modules
-
-
-def test_only_quiet_recordings_are_made_louder() -> None:
-    tone = np.sin(np.arange(1600) / 7).astype(np.float32)
-    loud, quiet, silent = 0.5 * tone, 0.01 * tone, 0 * tone
-    np.testing.assert_array_equal(louder(loud), loud)
-    np.testing.assert_array_equal(louder(silent), silent)
-    raised = louder(quiet)
-    volume_dbfs = 20 * np.log10(np.sqrt(np.mean(raised.astype(np.float64) ** 2)))
-    assert volume_dbfs == pytest.approx(-30, abs=1e-3)
-    assert raised.dtype == np.float32

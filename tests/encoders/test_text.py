@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def identity(folder: Path, tmp_path: Path) -> str:
-    """The tiny encoder's, after it was copied to the store."""
+    """``name@digest`` of the tiny encoder, which is copied to the store."""
     encoders = Encoders()
     identity = encoders.identify(str(folder))
     encoders.copy(identity, Store(tmp_path / "store"))

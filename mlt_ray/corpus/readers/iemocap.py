@@ -1,4 +1,4 @@
-"""Reader of the IEMOCAP release: four classes, ten speakers, five sessions."""
+"""Reads the IEMOCAP release: four classes, ten speakers, five sessions."""
 
 import re
 from collections import Counter, defaultdict
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from mlt_ray.corpus.recordings import Progress, hear
+from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import read_lines
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
@@ -21,7 +21,7 @@ _ID = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_\w+)_(?P<letter>[FM])\d
 
 @dataclass(frozen=True)
 class _Sources:
-    """Everything that the text files say, by utterance; two values of one id are a conflict."""
+    """Contents of the text files by utterance id; two values for one id are a conflict."""
 
     root: Path
     labels: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -32,11 +32,11 @@ class _Sources:
 
 
 def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
-    """Utterances of the four classes from a folder that holds ``Session1`` and so on.
+    """Utterances of the four classes from a folder that holds ``Session1`` to ``Session5``.
 
-    The folder above (when a session is given) or a single folder below is accepted, too. Whatever
-    has a label of the four classes but cannot be used becomes a fatal `Problem` and is left out.
-    Raises `UserError` when there is no session.
+    `root` may also be one of the sessions, or the folder above the one that holds them. An
+    utterance of the four classes that cannot be used becomes a fatal `Problem` and is left out.
+    Raises `UserError` if there is no session.
     """
     top = find_iemocap(root)
     if top is None:
@@ -53,19 +53,19 @@ def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
             sources.problems.append(result)
         else:
             left_out[result] += 1
-    utterances, unheard = hear(drafts, progress)
+    utterances, unusable = read_recordings(drafts, progress)
     return Corpus(
         name=root.resolve().name,
         utterances=tuple(utterances),
-        problems=(*sources.problems, *unheard),
+        problems=(*sources.problems, *unusable),
         left_out=dict(sorted(left_out.items())),
     )
 
 
 def find_iemocap(path: Path) -> Path | None:
-    """The folder of the sessions: `path`, the one above a session, or the only one below.
+    """The folder that holds the sessions: `path`, its parent, or its only such subfolder.
 
-    Raises `UserError` when several folders below hold sessions.
+    ``None`` if there is none. Raises `UserError` if several subfolders hold sessions.
     """
     if not path.is_dir():
         return None
@@ -81,12 +81,12 @@ def find_iemocap(path: Path) -> Path | None:
 
 
 def has_sessions(path: Path) -> bool:
-    """Whether `path` itself is the folder of the sessions."""
+    """True if `path` itself holds the sessions."""
     return any((path / f"Session{i}" / "dialog" / "EmoEvaluation").is_dir() for i in range(1, 6))
 
 
 def dialog_kind(dialog: str | None) -> Literal["impro", "script"] | None:
-    """Whether a dialog of IEMOCAP is improvised or scripted; ``None`` for other dialogs."""
+    """``impro`` or ``script`` for a dialog of IEMOCAP (improvised or scripted), else ``None``."""
     if dialog is None:
         return None
     return "impro" if "_impro" in dialog else "script" if "_script" in dialog else None
@@ -100,7 +100,7 @@ def _read_session(session: Path, sources: _Sources) -> None:
             where = folder.relative_to(sources.root).as_posix()
             sources.problems.append(Problem(where=where, reason="folder is missing"))
     for file, line in _lines(evaluations):
-        # Other lines are the header and the judgements of single raters.
+        # Other lines are the header and the labels of single raters.
         if line.startswith("["):
             _read_label(line, file, session, sources)
     for _, line in _lines(transcriptions):
@@ -110,7 +110,7 @@ def _read_session(session: Path, sources: _Sources) -> None:
 
 
 def _lines(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Lines of the ``.txt`` files of a folder in sorted order, without macOS's ``._`` files."""
+    """Each line of the folder's ``.txt`` files, sorted by file, without macOS's ``._`` files."""
     for file in sorted(folder.glob("*.txt")):
         if file.is_file() and not file.name.startswith("."):
             for line in read_lines(file):
@@ -130,7 +130,7 @@ def _read_label(line: str, file: Path, session: Path, sources: _Sources) -> None
 
 
 def _draft(name: str, sources: _Sources) -> Utterance | Problem | str:
-    """The utterance before its audio is opened, what is wrong with it, or a left-out code."""
+    """The utterance without what its audio tells, a `Problem`, or the code of another class."""
     where = f"{name} ({sources.origins[name]})"
     codes, texts = sorted(sources.labels[name]), sorted(sources.texts.get(name, ()))
     if unknown := [code for code in codes if code not in IEMOCAP_CODES]:
@@ -141,23 +141,23 @@ def _draft(name: str, sources: _Sources) -> Utterance | Problem | str:
     emotion = IEMOCAP_CODES[codes[0]]
     if emotion is None:
         return codes[0]
-    parts = _ID.fullmatch(name)
-    if parts is None:
+    match = _ID.fullmatch(name)
+    if match is None:
         return Problem(where=where, reason="expected an id such as Ses01F_impro01_M003")
     if len(texts) != 1:
         reason = "has no transcript" if not texts else f"has {len(texts)} different transcripts"
         return Problem(where=where, reason=reason)
     sentences = sources.sessions[name] / "sentences"
-    alignment = sentences / "ForcedAlignment" / parts["dialog"] / f"{name}.wdseg"
+    alignment = sentences / "ForcedAlignment" / match["dialog"] / f"{name}.wdseg"
     return Utterance(
         id=name,
-        audio=sentences / "wav" / parts["dialog"] / f"{name}.wav",
+        audio=sentences / "wav" / match["dialog"] / f"{name}.wav",
         text=texts[0],
         emotion=emotion,
-        # The letter after the session's number says who wore the markers, not who speaks.
-        speaker=f"Ses0{parts['session']}{parts['letter']}",
-        session=parts["session"],
-        dialog=parts["dialog"],
+        # The letter after the session's number names the wearer of the markers, not the speaker.
+        speaker=f"Ses0{match['session']}{match['letter']}",
+        session=match["session"],
+        dialog=match["dialog"],
         alignment=alignment if alignment.is_file() else None,
         duration_s=0.0,
         audio_sha256="",

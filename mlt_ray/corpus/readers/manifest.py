@@ -1,4 +1,4 @@
-"""Reader of any corpus that a ``manifest.csv`` describes."""
+"""Reads a corpus that is listed in a ``manifest.csv``."""
 
 import csv
 import io
@@ -7,40 +7,52 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from mlt_ray.corpus.recordings import Progress, hear
+from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import read_text
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES, IEMOCAP_CODES
+from mlt_ray.labels import EMOTION_NAMES
 
 FILE_NAME: Final = "manifest.csv"
 REQUIRED: Final = ("path", "text", "emotion", "speaker")
 OPTIONAL: Final = ("id", "session", "dialog", "alignment")
 
-_EMOTIONS: Final = {**IEMOCAP_CODES, **{name: name for name in CLASSES}, "excited": "happy"}
+_EMOTIONS: Final = {**EMOTION_NAMES, "excited": "happy"}
 
 
 @dataclass(frozen=True)
 class _LeftOut:
+    """Emotion code of a row that is not of the four classes."""
+
     code: str
 
 
-def read_manifest(root: Path, progress: Progress | None = None) -> Corpus:
-    """Utterances listed in ``root/manifest.csv``, one a line.
+def has_manifest(path: Path) -> bool:
+    """True if `path` is a ``manifest.csv`` or a folder that holds one."""
+    return _is_manifest(path) or (path / FILE_NAME).is_file()
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.name == FILE_NAME and path.is_file()
+
+
+def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
+    """Utterances of a ``manifest.csv``, one per line; `path` is the file or its folder.
 
     Columns: path, text, emotion and speaker; optionally id (default: the path without suffix),
     session, dialog and alignment (a ``.wdseg`` file); others are ignored. Paths are relative to
-    `root`. Emotions are the four classes, IEMOCAP's codes or ``excited``, in any case. A line
-    that cannot be used becomes a fatal `Problem` and is left out. Raises `UserError` when the
+    the folder. Emotions are the four classes, IEMOCAP's codes or ``excited``, in any case. A line
+    that cannot be used becomes a fatal `Problem` and is left out. Raises `UserError` if the
     manifest or a column is missing.
     """
-    path = root / FILE_NAME
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected columns {', '.join(REQUIRED)}")
+    root = path.parent if _is_manifest(path) else path
+    manifest = root / FILE_NAME
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such file; expected columns {', '.join(REQUIRED)}")
     drafts: dict[str, list[tuple[int, Utterance]]] = {}
     problems: list[Problem] = []
     left_out: Counter[str] = Counter()
-    for line, cells in _rows(path):
+    for line, cells in _rows(manifest):
         result = _draft(root, cells)
         if isinstance(result, Utterance):
             drafts.setdefault(result.id, []).append((line, result))
@@ -50,17 +62,17 @@ def read_manifest(root: Path, progress: Progress | None = None) -> Corpus:
             problems.append(Problem(where=f"{FILE_NAME}, line {line}", reason=result))
     problems += [_repeated(name, found) for name, found in drafts.items() if len(found) > 1]
     unique = [found[0][1] for _, found in sorted(drafts.items()) if len(found) == 1]
-    utterances, unheard = hear(unique, progress)
+    utterances, unusable = read_recordings(unique, progress)
     return Corpus(
         name=root.resolve().name,
         utterances=tuple(utterances),
-        problems=(*problems, *unheard),
+        problems=(*problems, *unusable),
         left_out=dict(sorted(left_out.items())),
     )
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str] | None]]:
-    """Line number and cells by column; ``None`` for a line of another number of cells."""
+    """Line number and cells by column; ``None`` for a line with another number of cells."""
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     rows: list[tuple[int, dict[str, str] | None]] = []
     try:
@@ -87,7 +99,7 @@ def _check_columns(path: Path, header: list[str]) -> None:
 
 
 def _draft(root: Path, cells: dict[str, str] | None) -> Utterance | _LeftOut | str:
-    """The utterance before its audio is opened, a left-out code, or what is wrong with it."""
+    """The utterance without what its audio tells, a left-out code, or the reason of a problem."""
     if cells is None:
         return "has another number of cells than the first line; quote texts that hold commas"
     cells = {name: cell.strip() for name, cell in cells.items()}

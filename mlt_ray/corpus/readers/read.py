@@ -1,28 +1,62 @@
-"""Reading a corpus of whatever kind."""
+"""Reads a corpus of any known kind; `READERS` lists the kinds.
 
+To add a kind, write ``mlt_ray/corpus/readers/<kind>.py`` with two functions, add one row to
+`READERS` and name what it expects in the message of `read_corpus`.
+
+``recognises(path) -> bool``
+    True if `path` holds such a corpus. False, not an error, for any other path, which may be a
+    file or not exist.
+
+``read(path, progress) -> Corpus``
+    Makes a draft `Utterance` of each utterance with an emotion of `CLASSES` (see
+    `mlt_ray.labels`), with ``duration_s=0.0`` and ``audio_sha256=""``. `read_recordings` turns the
+    drafts, sorted by id, into the utterances and problems of the `Corpus`; pass `progress` on to
+    it. Ids must be unique and must not depend on where the corpus lies. Utterances of other
+    emotions are counted in `Corpus.left_out`. An utterance that cannot be used is left out and
+    becomes a `Problem`. Raise `UserError` only if the corpus as a whole cannot be read.
+
+``readers/manifest.py`` is an example.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from mlt_ray.corpus.readers.iemocap import find_iemocap, has_sessions, read_iemocap
-from mlt_ray.corpus.readers.manifest import FILE_NAME, read_manifest
+from mlt_ray.corpus.readers.manifest import FILE_NAME, has_manifest, read_manifest
 from mlt_ray.corpus.recordings import Progress
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 
 
-def read_corpus(path: Path, progress: Progress | None = None) -> Corpus:
-    """The corpus in a folder: IEMOCAP where sessions are found, else what ``manifest.csv`` lists.
+class Reader(NamedTuple):
+    """How a kind of corpus is recognised and read; see the top of this file."""
 
-    The path of a manifest itself is accepted, too. Every audio file is read once for its digest
-    and duration; `progress` hears of each. Raises `UserError` when `path` is neither.
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, Progress | None], Corpus]
+
+
+READERS: Final = (
+    Reader(has_sessions, read_iemocap),
+    Reader(has_manifest, read_manifest),
+    # A manifest in the folder itself goes before an IEMOCAP above or below it.
+    Reader(lambda path: find_iemocap(path) is not None, read_iemocap),
+)
+"""The first reader that recognises a path reads it."""
+
+
+def read_corpus(path: Path, progress: Progress | None = None) -> Corpus:
+    """The corpus at `path`, read by the first of `READERS` that recognises it.
+
+    `path` is a folder, or a ``manifest.csv``. Every audio file is read for its digest and
+    duration, and `progress` is called after each. Raises `UserError` if no reader recognises
+    `path`.
     """
-    if path.name == FILE_NAME and path.is_file():
-        return read_manifest(path.parent, progress)
+    for reader in READERS:
+        if reader.recognises(path):
+            return reader.read(path, progress)
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; name the folder of a corpus")
-    if not has_sessions(path) and (path / FILE_NAME).is_file():
-        return read_manifest(path, progress)
-    if find_iemocap(path) is not None:
-        return read_iemocap(path, progress)
     raise UserError(
         f"{path}: expected {FILE_NAME} (columns path, text, emotion, speaker) or IEMOCAP's "
         "Session1/dialog/EmoEvaluation, got neither; name the folder that holds one of them"

@@ -1,6 +1,6 @@
-"""A corpus of our own that behaves like the real problem: voice and words each tell a part.
+"""Writes the demo corpus: synthetic speech in which voice and words each show the emotion.
 
-Whoever uses both the voice and the words recognises the emotions better than with either alone.
+Neither shows it in every utterance, so a model that uses both beats a model that uses one.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.synthetic.lines import Line
-from mlt_ray.corpus.synthetic.synthesize import Progress, write_corpus
+from mlt_ray.corpus.synthetic.synthesize import OnSpoken, write_corpus
 from mlt_ray.corpus.synthetic.voices import VOICES, draw_prosody
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
@@ -20,27 +20,27 @@ CLASS_SHARES: Final = {"angry": 0.20, "happy": 0.30, "neutral": 0.30, "sad": 0.2
 """Shares of the classes in every session."""
 
 SHARE_OWN_TEXT: Final = 0.62
-"""Share of the emotional utterances whose words are of their own emotion."""
+"""Share of the utterances with words that fit their own emotion."""
 
 SHARE_ANY_TEXT: Final = 0.08
-"""Share of those whose words are of an emotion drawn at random; the rest says something neutral."""
+"""Share of the utterances with words for an emotion drawn at random; the rest is neutral."""
 
 SHARE_WORDLESS: Final = 0.01
-"""Share of the utterances of all classes in which nothing is said, as in IEMOCAP (31 of 5531)."""
+"""Share of the utterances without words, as in IEMOCAP (31 of 5531)."""
 
 SHARE_TAGGED: Final = 0.06
 """Share of the happy and sad utterances with a tag, as in IEMOCAP (172 of 5531 in all)."""
 
 TAGS: Final = {"happy": "[LAUGHTER]", "sad": "[BREATHING]"}
-"""What is heard beside the words; transcribed, but no word."""
+"""Tag of a sound in the transcript. It is not a word and is not spoken."""
 
 WORDLESS: Final = {"angry": "argh", "happy": "ha ha ha ha", "neutral": "hmm", "sad": "oh haah"}
-"""Sounds that are uttered where nothing is said, spelt for the synthesiser."""
+"""Sounds of utterances without words, spelt for the synthesiser."""
 
 
 @dataclass(frozen=True)
 class Phrases:
-    """Sentences with the slots ``{adj}``, ``{verb}`` and those of `SLOTS`, and their fillers."""
+    """Sentences with slots, and words for ``{adj}`` and ``{verb}``; `SLOTS` has the others."""
 
     sentences: tuple[str, ...]
     adj: tuple[str, ...] = ("",)
@@ -101,7 +101,7 @@ PHRASES: Final = {
         verb=("lost", "missed", "buried", "mourned", "abandoned", "forgot"),
     ),
 }
-"""What is said in each emotion; the frames of the sentences are shared, some words tell."""
+"""Phrases of each emotion. Some words show the emotion; some sentence patterns are shared."""
 
 _NOUNS: Final = (
     "house",
@@ -128,10 +128,10 @@ SLOTS: Final = {
     "day": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
     "number": ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve"),
 }
-"""Fillers that say nothing about the emotion."""
+"""Words for the slots that do not depend on the emotion."""
 
 _NUM_SESSIONS: Final = 5
-_FEWEST: Final = 20  # an utterance per class and session
+_MIN_UTTERANCES: Final = 20  # one per class and session
 _SHARE_SCRIPTED: Final = 0.47
 _UNALIGNED_SESSION: Final = "Session3"
 
@@ -142,16 +142,19 @@ def write_demo(
     seed: int = 0,
     utterances: int = 600,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: OnSpoken | None = None,
 ) -> None:
-    """Write the demo corpus into the new folder `out`, in IEMOCAP's layout and with its flaws.
+    """Write the demo corpus into the new folder `out`, in IEMOCAP's layout.
 
-    Five sessions of a woman and a man with `CLASS_SHARES` each. A few utterances are without
-    words or with tags, one has no alignment, and macOS has left its litter. The same arguments
-    give the same bytes. Raises `UserError` as `write_corpus` does, and below 20 utterances.
+    Each of the five sessions has a woman, a man and `CLASS_SHARES`. Some flaws of IEMOCAP are
+    copied: a few utterances have no words or have tags, one has no alignment, and there are stray
+    files of macOS. The same arguments give the same bytes. Raises `UserError` as `write_corpus`
+    does, and for fewer than 20 utterances.
     """
-    if utterances < _FEWEST:
-        raise UserError(f"demo corpus: expected at least {_FEWEST} utterances, got {utterances}")
+    if utterances < _MIN_UTTERANCES:
+        raise UserError(
+            f"demo corpus: expected at least {_MIN_UTTERANCES} utterances, got {utterances}"
+        )
     write_corpus(
         demo_lines(seed=seed, utterances=utterances),
         out,
@@ -163,7 +166,7 @@ def write_demo(
 
 
 def demo_lines(*, seed: int, utterances: int) -> list[Line]:
-    """What is said in the demo corpus, session by session, its speakers in turns."""
+    """The lines of the demo corpus, session by session; its two speakers take turns."""
     rng = np.random.default_rng(seed)
     speakers = list(VOICES)
     lines = []
@@ -184,17 +187,17 @@ def demo_lines(*, seed: int, utterances: int) -> list[Line]:
 
 
 def _wordless(line: Line, rng: np.random.Generator) -> Line:
-    """The line as a sound instead of words, in a neutral voice."""
+    """The line with a sound instead of words, in a neutral voice."""
     return replace(
         line,
         text=TAGS.get(line.emotion, ""),
-        heard=WORDLESS[line.emotion],
+        sound=WORDLESS[line.emotion],
         prosody=draw_prosody("neutral", VOICES[line.speaker], rng),
     )
 
 
 def _emotions(count: int) -> list[str]:
-    """`count` emotions in the `CLASS_SHARES`, rounded by largest remainder."""
+    """`count` emotions with `CLASS_SHARES`, rounded by the largest-remainder method."""
     exact = {emotion: share * count for emotion, share in CLASS_SHARES.items()}
     counts = {emotion: int(quota) for emotion, quota in exact.items()}
     by_remainder = sorted(exact, key=lambda emotion: counts[emotion] - exact[emotion])
@@ -204,7 +207,7 @@ def _emotions(count: int) -> list[str]:
 
 
 def _topic(emotion: str, rng: np.random.Generator) -> str:
-    """The emotion that the words speak of."""
+    """The emotion that the words express."""
     drawn = rng.random()
     if drawn < SHARE_OWN_TEXT:
         return emotion
@@ -212,6 +215,7 @@ def _topic(emotion: str, rng: np.random.Generator) -> str:
 
 
 def _text(topic: str, rng: np.random.Generator) -> str:
+    """A sentence of the topic with random words in its slots."""
     phrases = PHRASES[topic]
     fillers = {"adj": phrases.adj, "verb": phrases.verb, **SLOTS}
     sentence = _pick(phrases.sentences, rng)
@@ -223,7 +227,7 @@ def _pick(items: Sequence[str], rng: np.random.Generator) -> str:
 
 
 def _add_flaws(root: Path) -> None:
-    """What every copy of IEMOCAP has: an alignment is missing, and macOS was here."""
+    """Remove an alignment and add files that macOS leaves, as in copies of IEMOCAP."""
     session = root / _UNALIGNED_SESSION
     min(session.glob("sentences/ForcedAlignment/*/*.wdseg")).unlink()
     transcript = min(session.glob("dialog/transcriptions/*.txt"))

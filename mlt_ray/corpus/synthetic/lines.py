@@ -1,4 +1,4 @@
-"""Lines that a synthetic corpus is spoken from, and the CSV files that hold them."""
+"""The type `Line`, an utterance to be spoken, and the reader of CSV files of lines."""
 
 import csv
 from collections.abc import Iterator, Sequence
@@ -9,25 +9,25 @@ from typing import Final, NamedTuple
 from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.corpus.synthetic.voices import VOICES
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES, IEMOCAP_CODES
+from mlt_ray.labels import CLASSES, EMOTION_NAMES
 
 _COLUMNS: Final = ("session", "speaker", "emotion", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What one of `VOICES` says, and as which of `CLASSES` it is labelled.
+    """An utterance to be spoken: a speaker of `VOICES`, an emotion of `CLASSES` and a text.
 
-    Without a prosody, `write_corpus` draws one that suits the emotion more often than not.
-    `heard` is uttered instead of the text, but is no word and not aligned: a laugh spelt
-    ``ha ha``. Scripted lines make up dialogs of their own, as in IEMOCAP.
+    Without a prosody, `write_corpus` draws one, mostly of the same emotion. `sound`, if given, is
+    spoken instead of the text and gets no word times, such as a laugh spelt ``ha ha``. Scripted
+    lines form dialogs of their own, as in IEMOCAP.
     """
 
     speaker: str
     emotion: str
     text: str
     prosody: Prosody | None = None
-    heard: str | None = None
+    sound: str | None = None
     scripted: bool = False
 
     @property
@@ -37,11 +37,12 @@ class Line:
 
 
 def read_texts(path: Path) -> list[Line]:
-    """Lines of a CSV file with the columns session, speaker, emotion and text; others are ignored.
+    """Lines of a CSV file with the columns session, speaker, emotion and text.
 
-    The session is 1 to 5, the emotion a class or one of IEMOCAP's codes for it. Speakers are
-    called as in ``Ses01F``; in a session where one is not, the at most two of them become F and M
-    in the order of their names. Raises `UserError` with file and line for anything else.
+    Other columns are ignored. The session is 1 to 5, the emotion a class or IEMOCAP's code of one.
+    A session has one or two speakers with names as ``Ses01F`` and ``Ses01M``. If one has another
+    name, the speakers of that session become F and M in the order of their names. Raises
+    `UserError` with file and line for anything else.
     """
     rows = list(_rows(path))
     if not rows:
@@ -92,8 +93,8 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
         )
     if session.strip() not in {"1", "2", "3", "4", "5"}:
         raise UserError(f"{where}: expected a session from 1 to 5, got {session!r}; number it so")
-    label = IEMOCAP_CODES.get(emotion.strip().lower(), emotion.strip().lower())
-    if label not in CLASSES:
+    label = EMOTION_NAMES.get(emotion.strip().lower())
+    if label is None:
         known = ", ".join(CLASSES)
         raise UserError(
             f"{where}: expected an emotion out of {known}, got {emotion!r}; rename it or leave "
@@ -105,7 +106,7 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
 
 
 def _speakers(path: Path, rows: Sequence[_Row]) -> dict[tuple[int, str], str]:
-    """Name in `VOICES` of each session and speaker."""
+    """Name in `VOICES` for each session and speaker name of the file."""
     names: dict[tuple[int, str], str] = {}
     for session in sorted({row.session for row in rows}):
         found = sorted({row.speaker for row in rows if row.session == session})
@@ -121,6 +122,6 @@ def _speakers(path: Path, rows: Sequence[_Row]) -> dict[tuple[int, str], str]:
                 f"{path}: expected at most two speakers in session {session}, got {len(found)} "
                 f"({', '.join(found[:3])}, …); give each pair of speakers a session of its own"
             )
-        canonical = found if set(found) <= set(own) else own
-        names |= {(session, name): new for name, new in zip(found, canonical, strict=False)}
+        voices = found if set(found) <= set(own) else own
+        names |= {(session, name): voice for name, voice in zip(found, voices, strict=False)}
     return names

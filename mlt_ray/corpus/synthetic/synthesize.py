@@ -1,4 +1,4 @@
-"""A corpus in IEMOCAP's own layout from lines of text, spoken by ten synthetic voices."""
+"""Writes a corpus in IEMOCAP's layout from lines of text, spoken by ten synthetic voices."""
 
 import os
 import shutil
@@ -16,8 +16,9 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.alignment import FRAME_S, WordTime
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
 from mlt_ray.corpus.synthetic.lines import Line
-from mlt_ray.corpus.synthetic.speech import SAMPLE_RATE_HZ, Prosody, Samples, Synthesizer
+from mlt_ray.corpus.synthetic.speech import Prosody, say
 from mlt_ray.corpus.synthetic.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
 from mlt_ray.errors import UserError
 
@@ -29,28 +30,20 @@ _UNSPOKEN_S: Final = 0.3
 _TURN_GAP_S: Final = 0.5
 _DIALOG_LENGTH: Final = 40
 _LINES_PER_TASK: Final = 16
-_LINES_PER_PROCESS: Final = 100  # starting one takes as long as speaking about as many
+_LINES_PER_PROCESS: Final = 100  # starting a process takes as long as speaking about 100 lines
 
 _SPEAKER_STREAM, _LINE_STREAM, _SOUND_STREAM = range(3)
 
-_CODES: Final = {"angry": "ang", "happy": "hap", "neutral": "neu", "sad": "sad"}
-_CATEGORIES: Final = {
-    "angry": "Anger",
-    "happy": "Happiness",
-    "neutral": "Neutral",
-    "sad": "Sadness",
-}
-# Valence, activation, dominance; 1 to 5.
-_ATTRIBUTES: Final = {
-    "angry": (2, 4, 4),
-    "happy": (4, 3, 3),
-    "neutral": (3, 2, 3),
-    "sad": (2, 2, 2),
+# IEMOCAP's code and category of each emotion, then valence, activation and dominance (1 to 5).
+_LABELS: Final = {
+    "angry": ("ang", "Anger", (2, 4, 4)),
+    "happy": ("hap", "Happiness", (4, 3, 3)),
+    "neutral": ("neu", "Neutral", (3, 2, 3)),
+    "sad": ("sad", "Sadness", (2, 2, 2)),
 }
 
-
-Progress = Callable[[int], None]
-"""Called with the number of utterances that have been spoken so far."""
+OnSpoken = Callable[[int], None]
+"""Called with the number of utterances spoken so far."""
 
 
 def write_corpus(
@@ -59,15 +52,15 @@ def write_corpus(
     *,
     seed: int = 0,
     workers: int | None = None,
-    progress: Progress | None = None,
+    progress: OnSpoken | None = None,
     finish: Callable[[Path], None] | None = None,
 ) -> None:
-    """Speak all lines into the new folder `out`, which then looks like an IEMOCAP release.
+    """Speak all lines and write them to the new folder `out`, in the layout of IEMOCAP.
 
-    The bytes depend on lines and seed (not negative) alone, not on the number of `workers`
-    (processes; by default one per CPU, fewer for a few lines). `finish` may change the folder
-    that it is given before that becomes `out`. Raises `UserError` when `out` holds something
-    already or cannot be written; on any error or interruption there is no `out`.
+    The bytes depend only on the lines and the seed (not negative), not on `workers`, the number
+    of processes (default: one per CPU, fewer for a few lines). `finish` is called with the
+    complete folder and may change it before it is renamed to `out`. Raises `UserError` if `out`
+    has content or cannot be written. After an error or interruption there is no `out`.
     """
     with _staged(out) as root:
         recordings = _plan(lines, seed)
@@ -81,7 +74,7 @@ def write_corpus(
 
 @dataclass(frozen=True, kw_only=True)
 class _Recording:
-    """An utterance to be spoken; its files are relative to the corpus."""
+    """An utterance to be spoken; the paths of its files are relative to the corpus."""
 
     id: str
     dialog: str
@@ -104,18 +97,18 @@ class _Recording:
 
 
 def _plan(lines: Sequence[Line], seed: int) -> list[_Recording]:
-    """The recordings in the order of the lines."""
+    """Id, dialog, prosody and seed of each line's recording, in the order of the lines."""
     rates_wpm = {
         speaker: np.random.default_rng((seed, _SPEAKER_STREAM, i)).normal(0, SPEAKER_RATE_WPM)
         for i, speaker in enumerate(VOICES)
     }
-    taken: dict[tuple[int, bool], int] = {}
+    num_lines: dict[tuple[int, bool], int] = {}
     turns: dict[tuple[str, str], int] = {}
     recordings = []
     for i, line in enumerate(lines):
         kind = line.session, line.scripted
-        dialog = _dialog(line, taken.setdefault(kind, 0) // _DIALOG_LENGTH)
-        taken[kind] += 1
+        dialog = _dialog(line, num_lines.setdefault(kind, 0) // _DIALOG_LENGTH)
+        num_lines[kind] += 1
         speaker = line.speaker[-1]
         turn = turns.setdefault((dialog, speaker), 0)
         turns[dialog, speaker] += 1
@@ -139,7 +132,7 @@ def _plan(lines: Sequence[Line], seed: int) -> list[_Recording]:
 
 
 def _dialog(line: Line, index: int) -> str:
-    """Name of a session's dialog; in turns, each speaker wears the motion-capture markers."""
+    """Name of the session's dialog; its F or M names the wearer of the markers, in turns."""
     number, wearer = index // 2 + 1, "FM"[index % 2]
     scene = f"script{number:02d}_1" if line.scripted else f"impro{number:02d}"
     return f"Ses0{line.session}{wearer}_{scene}"
@@ -149,9 +142,9 @@ def _record_all(
     recordings: Sequence[_Recording],
     root: Path,
     workers: int | None,
-    progress: Progress | None,
+    progress: OnSpoken | None,
 ) -> list[float]:
-    """Write the audio and alignment of all recordings; their durations in seconds."""
+    """Write audio and alignment of all recordings; returns their durations in seconds."""
     tasks = [
         recordings[i : i + _LINES_PER_TASK] for i in range(0, len(recordings), _LINES_PER_TASK)
     ]
@@ -169,6 +162,7 @@ def _record_all(
 def _perform(
     tasks: Sequence[Sequence[_Recording]], root: Path, workers: int
 ) -> Generator[list[float]]:
+    """Yield the durations of each task, in order, from `workers` processes."""
     if workers <= 1:
         yield from (_record(task, root) for task in tasks)
         return
@@ -178,23 +172,22 @@ def _perform(
     try:
         yield from pool.map(_record, tasks, [root] * len(tasks))
     finally:
-        # An interrupt waits for the tasks that have begun, not for all.
+        # An interruption waits only for the tasks that have begun.
         pool.shutdown(cancel_futures=True)
 
 
 def _record(task: Sequence[_Recording], root: Path) -> list[float]:
-    """Write audio and alignment of some recordings; their durations in seconds."""
-    # Imported here: who reads corpora need not be able to write sound.
+    """Write audio and alignment of some recordings; returns their durations in seconds."""
+    # Imported here: a machine that only trains has no soundfile.
     import soundfile as sf
 
-    synthesizer = Synthesizer()
     durations_s = []
     for recording in task:
         line, voice = recording.line, VOICES[recording.line.speaker].name
-        speech, words = synthesizer.say(line.heard or recording.text, voice, recording.prosody)
+        speech, words = say(line.sound or recording.text, voice, recording.prosody)
         waveform = _in_a_room(speech, np.random.default_rng(recording.seed))
         sf.write(root / recording.wav, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
-        aligned = () if line.heard else words
+        aligned = () if line.sound else words
         alignment = _wdseg(aligned, num_frames=len(waveform) // _FRAME_SAMPLES)
         (root / recording.wdseg).write_text(alignment, encoding="utf-8")
         durations_s.append(len(waveform) / SAMPLE_RATE_HZ)
@@ -202,7 +195,7 @@ def _record(task: Sequence[_Recording], root: Path) -> list[float]:
 
 
 def _in_a_room(speech: Samples, rng: np.random.Generator) -> Samples:
-    """The speech (N,) with faint noise around and below; of nothing, a short noise."""
+    """The speech (N,) with silence before and after it and faint noise; noise alone if N is 0."""
     silence_s = (_LEAD_S, _TAIL_S) if len(speech) else (_UNSPOKEN_S, 0.0)
     padded = np.pad(speech, [round(s * SAMPLE_RATE_HZ) for s in silence_s])
     noise = rng.standard_normal(len(padded), dtype=np.float32) * np.float32(_ROOM_RMS)
@@ -210,10 +203,10 @@ def _in_a_room(speech: Samples, rng: np.random.Generator) -> Samples:
 
 
 def _wdseg(words: Sequence[WordTime], num_frames: int) -> str:
-    """Sphinx's word segmentation of a recording whose speech begins after the lead.
+    """A Sphinx word segmentation; the times of `words` count from the end of the lead.
 
-    Frames are counted from 0, and the last one of a word is its own. No recogniser has scored
-    them: the scores are 0.
+    Frames are counted from 0, and a word's last frame belongs to it. There is no recogniser, so
+    all scores are 0.
     """
     rows: list[tuple[int, int, str]] = []
     frame = 0
@@ -235,7 +228,7 @@ def _wdseg(words: Sequence[WordTime], num_frames: int) -> str:
 def _write_dialogs(
     recordings: Sequence[_Recording], durations_s: Sequence[float], root: Path
 ) -> None:
-    """Write the transcript and the judgements of every dialog."""
+    """Write the transcript and the emotion labels of every dialog."""
     pairs = sorted(zip(recordings, durations_s, strict=True), key=lambda pair: pair[0].dialog)
     for dialog, group in groupby(pairs, key=lambda pair: pair[0].dialog):
         evaluation = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
@@ -255,15 +248,13 @@ def _write_dialogs(
 
 
 def _judgement(recording: _Recording, start_s: float, end_s: float) -> list[str]:
-    """What stands in ``EmoEvaluation``: the label, and the raters, who all agree."""
-    emotion = recording.line.emotion
-    valence, activation, dominance = _ATTRIBUTES[emotion]
+    """Lines of an utterance for ``EmoEvaluation``: the label, and raters who all agree."""
+    code, category, (valence, activation, dominance) = _LABELS[recording.line.emotion]
     mean = f"[{valence:.4f}, {activation:.4f}, {dominance:.4f}]"
-    category = f"{_CATEGORIES[emotion]};\t()"
     attributes = f"val {valence}; act {activation}; dom {dominance};\t()"
     return [
-        f"[{start_s:.4f} - {end_s:.4f}]\t{recording.id}\t{_CODES[emotion]}\t{mean}",
-        *(f"C-E{rater}:\t{category}" for rater in (2, 3, 4)),
+        f"[{start_s:.4f} - {end_s:.4f}]\t{recording.id}\t{code}\t{mean}",
+        *(f"C-E{rater}:\t{category};\t()" for rater in (2, 3, 4)),
         *(f"A-E{rater}:\t{attributes}" for rater in (3, 4)),
         "",
     ]
@@ -271,7 +262,7 @@ def _judgement(recording: _Recording, start_s: float, end_s: float) -> list[str]
 
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that becomes `out` when all went well, and else is removed."""
+    """A folder beside `out`: renamed to `out` at the end, removed after an error."""
     out = out.resolve()
     stage = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
     try:

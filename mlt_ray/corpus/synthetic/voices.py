@@ -1,4 +1,4 @@
-"""Ten synthetic speakers, and how they sound when they are angry, happy, neutral or sad."""
+"""Ten synthetic speakers, and their prosody for each emotion."""
 
 from typing import Final, NamedTuple
 
@@ -9,7 +9,7 @@ from mlt_ray.labels import CLASSES
 
 
 class Voice(NamedTuple):
-    """An espeak-ng voice and the pitch (0 to 99) at which it is neutral."""
+    """An espeak-ng voice and the pitch (0 to 99) of its neutral speech."""
 
     name: str
     pitch: float
@@ -46,25 +46,25 @@ EMOTION_SHIFTS: Final = {
     "neutral": Shift(0, 0, 0, 0.0, 0.0),
     "sad": Shift(-32, -9, -24, -5.0, -0.25),
 }
-"""How each emotion is said, relative to the neutral voice of a speaker."""
+"""Change of prosody for each emotion, relative to the speaker's neutral speech."""
 
 OVERLAP: Final = Shift(9, 4, 9, 1.8, 0.10)
-"""Standard deviations of what is random in every utterance: the classes overlap."""
+"""Standard deviations of random changes in every utterance, so that the classes overlap."""
 
 SHARE_OWN: Final = 0.85
-"""Share of the utterances that are said in the way of their own emotion."""
+"""Share of the utterances with the prosody of their own emotion."""
 
 SHARE_ANY: Final = 0.07
-"""Share of those that are said in the way of an emotion drawn at random; the rest is neutral."""
+"""Share of the utterances with the prosody of an emotion drawn at random; the rest is neutral."""
 
 STRENGTH: Final = (0.65, 1.69)
-"""Lowest and highest factor of a shift; uniform between utterances."""
+"""Lowest and highest factor of a shift; it is drawn uniformly for each utterance."""
 
 SPEAKER_RATE_WPM: Final = 8.0
 """Standard deviation of the speaking rate between speakers."""
 
 _RATE_WPM: Final = 165.0
-_LIMITS: Final = {  # of espeak-ng, and of what is still understood
+_LIMITS: Final = {  # where espeak-ng is still intelligible
     "rate_wpm": (90, 260),
     "pitch": (5, 95),
     "pitch_range": (0, 99),
@@ -76,13 +76,13 @@ _LIMITS: Final = {  # of espeak-ng, and of what is still understood
 def draw_prosody(
     emotion: str, voice: Voice, rng: np.random.Generator, rate_wpm: float = 0.0
 ) -> Prosody:
-    """How a speaker who is `rate_wpm` faster than the average may say something of an emotion."""
+    """A random prosody for the emotion, by a speaker `rate_wpm` faster than the average."""
     drawn = rng.random()
     if drawn < SHARE_OWN:
-        heard = emotion
+        shown = emotion
     else:
-        heard = str(rng.choice(CLASSES)) if drawn < SHARE_OWN + SHARE_ANY else "neutral"
-    shift = np.multiply(EMOTION_SHIFTS[heard], rng.uniform(*STRENGTH))
+        shown = str(rng.choice(CLASSES)) if drawn < SHARE_OWN + SHARE_ANY else "neutral"
+    shift = np.multiply(EMOTION_SHIFTS[shown], rng.uniform(*STRENGTH))
     shift += rng.normal(size=len(OVERLAP)) * OVERLAP
     base = (_RATE_WPM + rate_wpm, voice.pitch, 50.0, 0.0, 0.0)
     values = zip(_LIMITS.items(), base, shift.tolist(), strict=True)

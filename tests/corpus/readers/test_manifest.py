@@ -44,7 +44,7 @@ def test_optional_columns_are_read_and_others_ignored(write):
     assert (second.session, second.dialog, second.alignment) == (None, None, None)
 
 
-def test_an_alignment_that_nobody_names_is_not_guessed(write):
+def test_an_alignment_that_the_manifest_does_not_name_is_not_used(write):
     root = write(HEADER, "audio/a.wav,Hm.,sad,s1")
     (root / "audio" / "a.wdseg").touch()
     assert read_manifest(root).utterances[0].alignment is None
@@ -101,7 +101,7 @@ def test_a_missing_recording_and_a_missing_alignment_are_fatal_problems(write):
     assert len(corpus) == 0
 
 
-def test_an_id_that_stands_there_twice_is_a_fatal_problem(write, noise):
+def test_an_id_that_occurs_twice_is_a_fatal_problem(write, noise):
     root = write(HEADER, "audio/a.wav,Hm.,sad,s1", "audio/c.wav,Hm.,sad,s1", "audio/a.wav,,sad,s1")
     corpus = read_manifest(root)
     assert [str(p) for p in corpus.problems] == [

@@ -1,4 +1,4 @@
-"""The demo corpus: its shares, its flaws, and that both modalities tell something."""
+"""The demo corpus has its class shares, its flaws and emotion in the voices."""
 
 import hashlib
 import re
@@ -48,7 +48,7 @@ def test_classes_have_their_shares_in_every_session() -> None:
 
 
 @pytest.mark.parametrize("utterances", [20, 21, 60, 601, 5531])
-def test_as_many_utterances_are_planned_as_are_wanted(utterances: int) -> None:
+def test_there_are_as_many_lines_as_were_asked_for(utterances: int) -> None:
     lines = demo_lines(seed=0, utterances=utterances)
     assert len(lines) == utterances
     assert {(x.session, x.emotion) for x in lines} == {(s, e) for s in range(1, 6) for e in CLASSES}
@@ -68,7 +68,7 @@ def test_it_is_read_as_iemocap_in_spite_of_its_flaws(demo: Path) -> None:
     assert [u.session for u in corpus.utterances if u.alignment is None] == ["3"]
 
 
-def test_it_has_the_litter_of_macos(demo: Path) -> None:
+def test_it_has_stray_files_of_macos(demo: Path) -> None:
     names = {path.name[:2] for path in demo.rglob(".*")}
     assert names == {"._", ".D"}
 

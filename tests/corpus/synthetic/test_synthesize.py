@@ -1,6 +1,5 @@
-"""The corpus that is written from texts, read with soundfile, regular expressions and eyes."""
+"""A synthesized corpus has the layout, audio, labels and word times of IEMOCAP."""
 
-import csv
 import hashlib
 import re
 from collections import Counter
@@ -12,10 +11,9 @@ import pytest
 import soundfile as sf
 
 from mlt_ray.corpus.readers.iemocap import read_iemocap
-from mlt_ray.corpus.synthetic.lines import Line, read_texts
-from mlt_ray.corpus.synthetic.speech import Prosody, Synthesizer, readable, words_to_say
+from mlt_ray.corpus.synthetic.lines import Line
+from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.corpus.synthetic.synthesize import write_corpus
-from mlt_ray.corpus.texts import normalise_word, spoken_words
 from mlt_ray.errors import UserError
 
 LINES = [
@@ -24,7 +22,7 @@ LINES = [
     Line(speaker="Ses01F", emotion="sad", text=""),
     Line(speaker="Ses03M", emotion="neutral", text="😂 🎉"),
     Line(speaker="Ses03M", emotion="neutral", text="It starts at ten.", scripted=True),
-    Line(speaker="Ses05F", emotion="happy", text="", heard="ha ha ha"),
+    Line(speaker="Ses05F", emotion="happy", text="", sound="ha ha ha"),
 ]
 
 
@@ -49,12 +47,6 @@ def segments(wdseg: Path) -> list[tuple[int, int, str]]:
     assert footer.startswith("Total score:")
     cells = [row.split() for row in rows]
     return [(int(first), int(last), word) for first, last, _, word in cells]
-
-
-def write_csv(path: Path, *rows: tuple[str, ...]) -> Path:
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("session", "speaker", "emotion", "text"), *rows])
-    return path
 
 
 def test_audio_is_16_khz_mono_16_bit(corpus: Path) -> None:
@@ -138,7 +130,7 @@ def test_a_text_that_says_nothing_is_a_short_faint_noise(corpus: Path) -> None:
         assert 0 < np.abs(samples).max() < 0.02
 
 
-def test_a_sound_that_is_no_word_is_heard_and_not_aligned(corpus: Path) -> None:
+def test_a_sound_is_spoken_and_gets_no_word_times(corpus: Path) -> None:
     samples, _ = sf.read(corpus / "Session5/sentences/wav/Ses05F_impro01/Ses05F_impro01_F000.wav")
     (wdseg,) = (corpus / "Session5/sentences/ForcedAlignment").rglob("*.wdseg")
     assert np.abs(samples).max() > 0.05
@@ -201,109 +193,3 @@ def test_an_interrupted_synthesis_leaves_nothing(tmp_path: Path, workers: int) -
     with pytest.raises(KeyboardInterrupt):
         write_corpus(LINES * 6, tmp_path / "out", workers=workers, progress=interrupt)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_speech_does_not_depend_on_what_was_said_before() -> None:
-    prosody = Prosody()
-    first, _ = Synthesizer().say("Who are you?", "en-us+f1", prosody)
-    synthesizer = Synthesizer()
-    synthesizer.say("Something else, and faster.", "en-us+m7", Prosody(rate_wpm=250, pitch=90))
-    second, _ = synthesizer.say("Who are you?", "en-us+f1", prosody)
-    np.testing.assert_array_equal(first, second)
-
-
-def test_an_unknown_voice_is_an_error() -> None:
-    with pytest.raises(ValueError, match="no voice 'xx-nobody'"):
-        Synthesizer().say("Hello.", "xx-nobody", Prosody())
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Put it on the table, at the end of the day.",
-        "They're sure we've lost; I'd've known that—wouldn't you?",
-        "It’s 50% off at 10:30 a.m. … [BREATHING] naïve café 你好 ok",
-        "<b>well-known</b> u/foo www.example.com :) #1 _under_score_",
-        "NO! " * 40,
-    ],
-)
-def test_every_word_has_a_span_after_the_one_before(text: str) -> None:
-    waveform, times = Synthesizer().say(text, "en-us+m3", Prosody())
-    assert [time.word for time in times] == words_to_say(text)
-    assert [normalise_word(time.word) for time in times] == spoken_words(text)
-    edges = [edge for time in times for edge in (time.start_s, time.end_s)]
-    assert edges == sorted(edges)
-    assert all(time.start_s < time.end_s for time in times)
-    assert edges[-1] <= len(waveform) / 16_000
-
-
-def test_punctuation_that_stands_alone_is_heard_as_a_pause() -> None:
-    assert readable("Stop it , now 😂 !") == "Stop it, now!"
-
-
-def test_texts_are_read_with_other_columns_ignored(tmp_path: Path) -> None:
-    path = tmp_path / "texts.csv"
-    path.write_text(
-        '\ufeffid,session,speaker,emotion,text\na,1,Ses01M,angry,"Well, no."\nb,2,Ses02F,exc,Yes\n',
-        encoding="utf-8",
-    )
-    assert read_texts(path) == [
-        Line(speaker="Ses01M", emotion="angry", text="Well, no."),
-        Line(speaker="Ses02F", emotion="happy", text="Yes"),
-    ]
-
-
-def test_other_names_of_speakers_become_f_and_m_in_their_order(tmp_path: Path) -> None:
-    path = write_csv(
-        tmp_path / "texts.csv",
-        ("4", "zoe", "sad", "no"),
-        ("4", "adam", "sad", "no"),
-        ("5", "adam", "sad", "no"),
-    )
-    assert [line.speaker for line in read_texts(path)] == ["Ses04M", "Ses04F", "Ses05F"]
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (("6", "Ses06F", "sad", "x"), r"texts\.csv:3: expected a session from 1 to 5, got '6'"),
-        (("1", "Ses01F", "bored", "x"), r"texts\.csv:3: expected an emotion out of .*got 'bored'"),
-        (("1", "Ses01F", "fru", "x"), r"texts\.csv:3: expected an emotion .*got 'fru'"),
-        (("1", "", "sad", "x"), r"texts\.csv:3: expected a speaker such as Ses01F"),
-        (("1", "Ses02F", "sad", "x"), r"texts\.csv:3: expected a speaker of session 1, got Ses02F"),
-        (("1", "Ses01F", "sad"), r"texts\.csv:3: expected as many cells"),
-        (("1", "Ses01F", "sad", "x", "y"), r"texts\.csv:3: expected as many cells"),
-    ],
-)
-def test_a_bad_row_is_named_by_its_line(tmp_path: Path, row: tuple[str, ...], message: str) -> None:
-    path = write_csv(tmp_path / "texts.csv", ("1", "Ses01M", "sad", "fine"), row)
-    with pytest.raises(UserError, match=message) as caught:
-        read_texts(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_third_speaker_in_a_session_is_refused(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "texts.csv", *(("2", name, "sad", "x") for name in "abc"))
-    with pytest.raises(UserError, match=r"at most two speakers in session 2, got 3 \(a, b, c"):
-        read_texts(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"expected the columns .*got an empty file"),
-        (b"session,text\n1,x\n", r"texts\.csv:1: .*add speaker, emotion"),
-        (b"session,speaker,emotion,text\n", "at least one row"),
-        (b"session,speaker,emotion,text\n1,Ses01F,sad,\xff\xfe\n", "expected UTF-8"),
-        (b'session,speaker,emotion,text\n1,Ses01F,sad,"a"b\n', "expected CSV"),
-        (None, "No such file"),
-    ],
-)
-def test_a_file_that_is_no_table_of_texts_is_refused(
-    tmp_path: Path, content: bytes | None, message: str
-) -> None:
-    path = tmp_path / "texts.csv"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        read_texts(path)

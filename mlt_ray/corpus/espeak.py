@@ -1,0 +1,121 @@
+"""Binding of the C library espeak-ng: speaks a text and tells when it reaches each word."""
+
+import _ctypes
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ESPEAK_RATE_HZ: Final = 22_050
+"""Sample rate of espeak's sound."""
+
+_BUFFER_MS: Final = 1000
+
+# Constants of espeak-ng's speak_lib.h.
+_SYNCHRONOUS, _DONT_EXIT = 2, 0x8000
+_END_OF_EVENTS, _WORD_EVENT = 0, 1
+_RATE, _PITCH, _RANGE = 1, 3, 4
+_BY_CHARACTER, _UTF8 = 1, 1
+
+_LOCK = Lock()
+
+
+class WordEvent(NamedTuple):
+    """A place in the text that espeak reaches: index of a character, and time in the sound."""
+
+    character: int
+    time_ms: int
+
+
+def speak(
+    text: str, voice: str, *, rate_wpm: float, pitch: float, pitch_range: float
+) -> tuple[NDArray[np.int16], list[WordEvent]]:
+    """The sound of a text, 16-bit samples (N,) at `ESPEAK_RATE_HZ`, and its word events in order.
+
+    `rate_wpm` is in words per minute (80 to 450), `pitch` and `pitch_range` are 0 to 99; all are
+    rounded. The result depends on the arguments only. A process speaks one text at a time; other
+    threads wait. Raises `ValueError` for an unknown voice; espeak ignores an unknown variant (the
+    part after ``+``).
+    """
+    chunks: list[bytes] = []
+    words: list[WordEvent] = []
+
+    def take(samples: int | None, count: int, events: Any) -> int:
+        if samples and count > 0:
+            chunks.append(ctypes.string_at(samples, 2 * count))
+        i = 0
+        while events[i].type != _END_OF_EVENTS:
+            if events[i].type == _WORD_EVENT:
+                # espeak counts characters from 1.
+                words.append(WordEvent(events[i].text_position - 1, events[i].audio_position_ms))
+            i += 1
+        return 0
+
+    callback = _CALLBACK(take)
+    with _LOCK, _fresh_library() as library:
+        library.espeak_SetSynthCallback(callback)
+        if library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise ValueError(f"espeak-ng has no voice {voice!r}")
+        for parameter, value in ((_RATE, rate_wpm), (_PITCH, pitch), (_RANGE, pitch_range)):
+            library.espeak_SetParameter(parameter, round(value), 0)
+        data = text.encode()
+        library.espeak_Synth(data, len(data) + 1, 0, _BY_CHARACTER, 0, _UTF8, None, None)
+    return np.frombuffer(b"".join(chunks), np.int16), words
+
+
+class _EventId(ctypes.Union):
+    """The union ``id`` in espeak-ng's ``espeak_EVENT``."""
+
+    _fields_: ClassVar = [
+        ("number", ctypes.c_int),
+        ("name", ctypes.c_char_p),
+        ("string", ctypes.c_char * 8),
+    ]
+
+
+class _Event(ctypes.Structure):
+    """espeak-ng's ``espeak_EVENT``."""
+
+    _fields_: ClassVar = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position_ms", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", _EventId),
+    ]
+
+
+_CALLBACK: Final[Callable[..., Any]] = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event)
+)
+
+
+@contextmanager
+def _fresh_library() -> Iterator[ctypes.CDLL]:
+    """The library in the state of a new process, random numbers included.
+
+    espeak keeps the phases of flutter and echo in static variables that nothing resets. Without
+    a fresh copy, an utterance would depend on those before it. Loading takes half a millisecond.
+    """
+    # Imported here: a machine that only trains has no espeakng_loader.
+    import espeakng_loader
+
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    try:
+        data = espeakng_loader.get_data_path().encode()
+        rate_hz = library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, data, _DONT_EXIT)
+        if rate_hz != ESPEAK_RATE_HZ:
+            raise RuntimeError(f"espeak-ng: expected {ESPEAK_RATE_HZ} Hz, got {rate_hz}")
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        ctypes.CDLL(None).srand(1)
+        yield library
+        library.espeak_Terminate()
+    finally:
+        _ctypes.dlclose(library._handle)
