@@ -110,7 +110,7 @@ def test_equal_runs_have_equal_digests() -> None:
 
 def test_a_digest_is_16_hex_digits_and_the_same_in_every_process() -> None:
     code = (
-        "from mlt_ray.models.specs import MultilevelSpec\n"
+        "from mlt_ray.models.multilevel.values import MultilevelSpec\n"
         "from mlt_ray.spec import Run, RunSpec\n"
         "spec = RunSpec(corpus='c0ffee', model=MultilevelSpec())\n"
         "print(Run(spec=spec, fold=2, seed=3).digest)\n"
