@@ -11,7 +11,7 @@ import pytest
 
 from mlt_ray.storage import claim as claim_module
 from mlt_ray.storage import holder as holder_module
-from mlt_ray.storage.claim import Claim, ClaimHold, listed
+from mlt_ray.storage.claim import Claim, ClaimHold, list_claims
 from mlt_ray.storage.holder import Holder
 from mlt_ray.storage.remote import Remote, RemoteFile
 from tests.storage.contenders import alone_inside
@@ -28,7 +28,7 @@ def there(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def remote(there: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
-    monkeypatch.setattr(claim_module, "POLL_S", 0.01)
+    monkeypatch.setattr(claim_module, "LISTING_INTERVAL_S", 0.01)
     return Remote(f"local://{there}")
 
 
@@ -49,7 +49,7 @@ def age(there: Path, seconds: float) -> None:
 
 def contend(pipe: Connection, uri: str, mark: Path, rounds: int) -> None:
     """Takes and leaves the lease; holders leave traces that must not overlap."""
-    claim_module.POLL_S = 0.002
+    claim_module.LISTING_INTERVAL_S = 0.002
     remote, held, crowded = Remote(uri), 0, 0
     pipe.recv()
     for _ in range(rounds):
@@ -58,7 +58,7 @@ def contend(pipe: Connection, uri: str, mark: Path, rounds: int) -> None:
             continue
         alone = alone_inside(mark)
         held, crowded = held + alone, crowded + (not alone)
-        hold.leave()
+        hold.release()
     pipe.send((held, crowded))
 
 
@@ -77,7 +77,7 @@ def test_only_one_owner_holds_a_claim(remote: Remote, there: Path) -> None:
     [name] = files(there)
     assert name.endswith(".held")
     assert first.beat()
-    first.leave()
+    first.release()
     assert files(there) == []
     second = take(remote, "b")
     assert second is not None
@@ -90,7 +90,7 @@ def test_an_owner_retakes_its_own_claim_and_the_older_holder_has_lost_it(
     assert first is not None
     assert second is not None
     assert not first.beat()
-    first.leave()
+    first.release()
     assert second.beat()
     assert take(remote, "b") is None
 
@@ -140,7 +140,7 @@ def test_a_heartbeat_that_revives_a_removed_claim_gives_way_to_the_later_one(
     assert later is not None
     assert later.beat()
     assert not first.beat()
-    first.leave()
+    first.release()
     assert later.beat()
     assert len(files(there)) == 1
 
@@ -149,16 +149,16 @@ def test_a_contender_that_is_taken_for_dead_while_it_decides_does_not_win(
     remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was alone when it looked, stood still, and was overtaken before it wrote `held`."""
-    wins, others = ClaimHold._wins, []
+    wins, others = ClaimHold._becomes_alone, []
 
     def pausing(hold: ClaimHold, stale_s: float) -> bool:
-        monkeypatch.setattr(ClaimHold, "_wins", wins)
+        monkeypatch.setattr(ClaimHold, "_becomes_alone", wins)
         found = wins(hold, stale_s)
         age(there, 60)
         others.append(take(remote, "b", 30))
         return found
 
-    monkeypatch.setattr(ClaimHold, "_wins", pausing)
+    monkeypatch.setattr(ClaimHold, "_becomes_alone", pausing)
     assert take(remote, "a", 30) is None
     [other] = others
     assert other is not None
@@ -178,7 +178,7 @@ def test_the_lowest_of_several_waits_for_the_others_to_withdraw(
 
     higher = rival(there, "000009.z.claim")
     monkeypatch.setattr(claim_module.time, "sleep", nap)
-    monkeypatch.setattr(claim_module, "listed", lambda *where: lower(listed(*where)))
+    monkeypatch.setattr(claim_module, "list_claims", lambda *where: lower(list_claims(*where)))
 
     def lower(found: dict) -> dict:
         # As if the rival's claim had come between the first listing and ours.
@@ -241,7 +241,7 @@ def test_a_contender_that_fails_leaves_no_claim(
     def failing(hold: ClaimHold) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ClaimHold, "_confirm", failing)
+    monkeypatch.setattr(ClaimHold, "_turn_into_lease", failing)
     with pytest.raises(KeyboardInterrupt):
         take(remote, "a")
     assert files(there) == []
@@ -257,7 +257,7 @@ def test_claims_are_listed_in_order_and_a_held_one_as_held(
         def files(self, folder: str) -> dict[str, RemoteFile]:
             return {name: RemoteFile(size=1, written_s=None) for name in names}
 
-    found = listed(Listing(), FOLDER)  # type: ignore[arg-type]
+    found = list_claims(Listing(), FOLDER)  # type: ignore[arg-type]
     assert list(found) == [Claim(9, "a"), Claim(10, "a"), Claim(10, "b")]
     assert [seen.is_held for seen in found.values()] == [True, True, False]
 

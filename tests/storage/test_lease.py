@@ -339,7 +339,7 @@ def test_a_store_that_is_away_does_not_spoil_the_end_of_the_work(
     def away(hold: FileHold) -> None:
         raise StoreUnreachable("the network is gone")
 
-    monkeypatch.setattr(FileHold, "leave", away)
+    monkeypatch.setattr(FileHold, "release", away)
     lease = acquire(store, DIGEST, "a")
     assert lease is not None
     with lease:
