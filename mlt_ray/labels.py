@@ -1,4 +1,4 @@
-"""The four emotion classes of the paper (section 4.1), their order and what is merged into them."""
+"""The four emotion classes of the paper (section 4.1), and IEMOCAP's codes for them."""
 
 from typing import Final, NamedTuple
 
@@ -18,11 +18,11 @@ IEMOCAP_CODES: Final = {
     "oth": None,
     "xxx": None,
 }
-"""IEMOCAP's label codes; ``None`` marks a code that the four-class task leaves out."""
+"""IEMOCAP's code of an emotion → class; None if utterances with that code are left out."""
 
 
 class ClassCounts(NamedTuple):
-    """Utterances of each class, in the order of `CLASSES`."""
+    """Number of utterances per class, in the order of `CLASSES`."""
 
     angry: int
     happy: int
@@ -37,4 +37,4 @@ PAPER_COUNTS: Final = {
     4: ClassCounts(327, 303, 258, 143),
     5: ClassCounts(170, 442, 384, 245),
 }
-"""Utterances per IEMOCAP session and class; the sums are those of the paper (5531 in all)."""
+"""IEMOCAP's session → utterances per class. The sums are the paper's, 5531 in all."""

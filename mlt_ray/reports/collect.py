@@ -1,4 +1,4 @@
-"""A study's measured rows beside its published ones, read from the store."""
+"""Collects a study's measured and published scores from the store."""
 
 import difflib
 from collections.abc import Mapping
@@ -11,27 +11,28 @@ from mlt_ray.reports.statistics import Aggregate, aggregate
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.files import file_names
 
-Scores = Mapping[str, tuple[float, float | None]]
+PublishedScores = Mapping[str, tuple[float, float | None]]
+"""wa and ua → mean and deviation, shares in 0–1; None if the paper prints no deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """`published` maps wa and ua to (mean, deviation or None); `measured` is None without runs.
+    """A row of a table. `measured` is None while no run is finished.
 
-    `overrides` are settings in which the row, as measured, differs from the study's file.
+    `changes` are the settings in which the measured row differs from the study's file.
     """
 
     name: str
-    published: Scores | None
+    published: PublishedScores | None
     measured: Aggregate | None
     runs_done: int
     runs_planned: int
-    overrides: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study as a table, and what its numbers were measured on."""
+    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split."""
 
     study: str
     title: str
@@ -43,7 +44,7 @@ class Table:
 def collect(study: str, store: Store) -> Table:
     """The table of a study as it was last run in this store.
 
-    Raises `UserError` where the store knows no such study.
+    Raises `UserError` if the study was never run in it.
     """
     plan = store.read_json(store.study(study))
     if plan is None:
@@ -59,23 +60,23 @@ def collect(study: str, store: Store) -> Table:
 
 
 MISSPELT = 0.75
-"""How alike a name must be to one that there is, to be taken for that one misspelt."""
+"""Similarity (0–1, of `difflib`) from which an unknown name counts as a misspelt known one."""
 
 
 def never_run(study: str, store: Store) -> UserError:
-    """The error for a study of which nothing was ever run in the store."""
-    here, shipped = store.studies(), file_names()
-    if study not in shipped and difflib.get_close_matches(study, [*here, *shipped], 1, MISSPELT):
-        return unknown_key(str(store), study, [*here, *shipped], "study")
+    """The error for a study that was never run in the store."""
+    stored, shipped = store.studies(), file_names()
+    if study not in shipped and difflib.get_close_matches(study, [*stored, *shipped], 1, MISSPELT):
+        return unknown_key(str(store), study, [*stored, *shipped], "study")
     return UserError(
-        f"{store}: expected runs of study {study}, found those of: {', '.join(here) or 'none'}; "
+        f"{store}: expected runs of study {study}, found those of: {', '.join(stored) or 'none'}; "
         f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
     )
 
 
 def _row(row: Mapping[str, Any], store: Store) -> TableRow:
     planned = row["runs"]
-    done = store.reports(cell["digest"] for cell in planned)
+    done = store.reports(run["digest"] for run in planned)
     published = row["published"]
     return TableRow(
         name=row["name"],
@@ -83,5 +84,5 @@ def _row(row: Mapping[str, Any], store: Store) -> TableRow:
         measured=aggregate(done, len(planned)) if done else None,
         runs_done=len(done),
         runs_planned=len(planned),
-        overrides=tuple(row["overrides"]),
+        changes=tuple(row["overrides"]),
     )

@@ -250,9 +250,9 @@ def test_every_format_says_what_was_changed_and_where() -> None:
     """What all measured rows share once, the rest by row; a row without runs changed nothing."""
     frames, encoder = "features.frames_per_step=8", "--encoder minilm"
     rows = (
-        replace(BOTH, overrides=(frames, encoder)),
-        replace(ONLY_MEASURED, overrides=(frames,)),
-        replace(ONLY_PUBLISHED, overrides=("training.max_epochs=1",)),
+        replace(BOTH, changes=(frames, encoder)),
+        replace(ONLY_MEASURED, changes=(frames,)),
+        replace(ONLY_PUBLISHED, changes=("training.max_epochs=1",)),
     )
     table = replace(TABLE, rows=rows)
     said = f"Changed from the study: {frames}; both: {encoder}."
