@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from mlt_ray.display import duration
 from mlt_ray.orchestration.progress import LINE_INTERVAL_S, MARKS
 from mlt_ray.orchestration.search import Configuration, CrossValidationSearch, State
 from mlt_ray.spec import Run
-from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.files import write_bytes, write_json
 from mlt_ray.storage.report import Epoch
 
 if TYPE_CHECKING:
@@ -177,5 +176,5 @@ def write_search(search: CrossValidationSearch, folder: Path) -> str:
         writer.writerows(rows)
     values = {"search": search.space.name, "title": search.space.title, "configurations": rows}
     write_bytes(folder / "search.csv", output.getvalue().encode())
-    write_bytes(folder / "search.json", (json.dumps(values, indent=1) + "\n").encode())
+    write_json(folder / "search.json", values)
     return f"search.csv, search.json in {folder}"
