@@ -1,4 +1,4 @@
-"""YAML files, read strictly: studies and cluster profiles."""
+"""Finds and reads YAML files: studies, search spaces and cluster profiles."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,11 @@ from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 
 MERGE = "tag:yaml.org,2002:merge"
+"""YAML's tag of the key ``<<``."""
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-5 is a number (YAML 1.1 asks for a point) and no key stands twice."""
+    """Safe loader that reads 1e-5 as a number (YAML 1.1 wants 1.0e-5) and refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != MERGE]
@@ -31,7 +32,7 @@ Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path) -> Any:
-    """The values of a YAML file; `UserError` where it is not YAML in UTF-8."""
+    """The values of a YAML file; `UserError` if it is not valid YAML in UTF-8."""
     try:
         return yaml.load(path.read_text("utf-8"), Loader=Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -48,15 +49,15 @@ def shipped_folder(name: str) -> Path:
 
 
 def shipped_names(folder: str) -> list[str]:
-    """Names of the YAML files in a folder of shipped files."""
+    """Names, without ``.yaml``, of the files in a shipped folder."""
     return sorted(path.stem for path in shipped_folder(folder).glob("*.yaml"))
 
 
 def find_file(name_or_path: str, folder: str, noun: str, what: str) -> Path:
-    """The file of that name in a folder of shipped files, or the YAML file at that path.
+    """The YAML file at that path, or the shipped file of that name in `folder`.
 
-    Errors call it `noun`, such as ``study``, or at more length `what`, such as ``study file``.
-    Raises `UserError` where there is no such file.
+    Raises `UserError` if there is none. Its text calls the file `noun` (``study``) or `what`
+    (``study file``).
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):

@@ -1,33 +1,33 @@
-"""The ways in which work can end early without a bug of ours."""
+"""Errors that end a command or a run early and are no bug of this package."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
 
 class UserError(Exception):
-    """Input that cannot be used: one line saying where, expected, got and remedy.
+    """A mistake in the user's input. Its one-line text says where, expected, got and remedy.
 
     The command line prints the line and exits with code 2.
     """
 
 
 class RunFailed(Exception):
-    """A run whose numbers cannot be trusted, such as one whose loss is not finite.
+    """A run that cannot give a valid result, for example because its loss is not finite.
 
-    It leaves no report behind; the other runs go on.
+    No report is written. The other runs go on.
     """
 
 
 class RunStopped(Exception):
-    """A run that was asked to stop between two epochs; its checkpoint holds what it has learnt.
+    """A run that stopped between two epochs because it was asked to.
 
-    It leaves no report behind. Training the same run again goes on from the checkpoint.
+    No report is written. Training the same run again continues from its checkpoint.
     """
 
 
 class StoreFull(UserError):
-    """No space is left where a file of the store was to be written; no half of it is left."""
+    """The disk of the store is full. No incomplete file is left."""
 
 
 class StoreUnreachable(UserError):
-    """A store behind a network that does not answer, or does not let us in."""
+    """A store behind a URI that does not answer or refuses access."""

@@ -1,4 +1,4 @@
-"""The four emotion classes of the paper (section 4.1), their order and what is merged into them."""
+"""The four emotion classes of the paper (section 4.1), and IEMOCAP's codes for them."""
 
 from typing import Final, NamedTuple
 
@@ -18,14 +18,14 @@ IEMOCAP_CODES: Final = {
     "oth": None,
     "xxx": None,
 }
-"""IEMOCAP's label codes; ``None`` marks a code that the four-class task leaves out."""
+"""IEMOCAP's code of an emotion → class; None if utterances with that code are left out."""
 
 EMOTION_NAMES: Final = {**IEMOCAP_CODES, **{name: name for name in CLASSES}}
 """Class of each emotion name that users may write: IEMOCAP's codes and the classes themselves."""
 
 
 class ClassCounts(NamedTuple):
-    """Utterances of each class, in the order of `CLASSES`."""
+    """Number of utterances per class, in the order of `CLASSES`."""
 
     angry: int
     happy: int
@@ -40,4 +40,4 @@ PAPER_COUNTS: Final = {
     4: ClassCounts(327, 303, 258, 143),
     5: ClassCounts(170, 442, 384, 245),
 }
-"""Utterances per IEMOCAP session and class; the sums are those of the paper (5531 in all)."""
+"""IEMOCAP's session → utterances per class. The sums are the paper's, 5531 in all."""

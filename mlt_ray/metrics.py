@@ -1,4 +1,4 @@
-"""Scores of a set of predictions.
+"""WA, UA, F1 and confusion matrix of a set of predictions.
 
 WA = correct / all; UA = mean over classes of recall. Some papers swap the two names.
 """
@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Shares in 0–1. `confusion[i][j]` counts utterances of class i predicted as class j.
+    """Scores of a set of predictions, shares in 0–1.
 
-    Classes without an utterance are left out of the means over classes.
+    `confusion[i][j]` counts utterances of class i that were predicted as class j. UA and macro F1
+    are means over the classes that have an utterance.
     """
 
     wa: float
@@ -23,7 +24,7 @@ class Scores:
 
 
 def score(labels: ArrayLike, predictions: ArrayLike, num_classes: int) -> Scores:
-    """Scores of (N,) predicted class indices; `ValueError` for N = 0."""
+    """Scores of (N,) predicted class indices against (N,) labels; `ValueError` for N = 0."""
     if np.size(labels) == 0:
         raise ValueError("no predictions to score")
     confusion = np.zeros((num_classes, num_classes), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Plain values, as YAML has them, parsed strictly into dataclasses; bounds of their numbers."""
+"""Turns values of YAML files into dataclasses, strictly, and checks the bounds of numbers."""
 
 import dataclasses
 import difflib
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class Bound(NamedTuple):
-    """A condition on a number, and how to say it."""
+    """A condition on a number, and its text for messages."""
 
     holds: Callable[[float], bool]
     text: str
 
 
 def at_least(least: float) -> Bound:
-    """A finite number that is not below `least`."""
+    """Bound of finite numbers ≥ `least`."""
     return Bound(lambda value: least <= value < math.inf, f"at least {least}")
 
 
@@ -32,7 +32,7 @@ SHARE = Bound(lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 
 def require(values: object, bound: Bound, *names: str) -> None:
-    """`ValueError` naming the first field of `values` that is out of bounds; None is allowed."""
+    """`ValueError` for the first of the named fields that is out of bounds. None is in bounds."""
     for name in names:
         value = getattr(values, name)
         if value is not None and not bound.holds(value):
@@ -40,10 +40,11 @@ def require(values: object, bound: Bound, *names: str) -> None:
 
 
 def parse(kind: type[T], values: Any, where: str) -> T:
-    """Build the dataclass `kind` from nested plain values, refusing what it does not know.
+    """Build the dataclass `kind` from a mapping, with nested dataclasses from nested mappings.
 
-    Raises `UserError` naming `where` for an unknown key (with the nearest known one), a missing
-    key, a value of another type or a number out of bounds. Whole numbers are accepted for floats.
+    Raises `UserError` for an unknown key (naming the nearest known one), a missing key, a value of
+    another type or a number out of bounds. The text begins with `where`. An int is accepted for a
+    float.
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
@@ -66,7 +67,7 @@ def parse(kind: type[T], values: Any, where: str) -> T:
 def unknown_key(
     where: str, key: object, known: typing.Iterable[str], what: str = "key"
 ) -> UserError:
-    """The error for a name that nobody knows, with the nearest known one as remedy."""
+    """The error for an unknown name. It suggests the nearest known name, or else lists all."""
     known = list(known)
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
@@ -93,7 +94,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
 
 
 def check_keys(where: str, values: Any, known: Iterable[str]) -> None:
-    """`UserError` where `values` is no mapping or has a key that is not known."""
+    """`UserError` if `values` is no mapping or has an unknown key."""
     known = list(known)
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: expected a mapping of keys, got {values!r}")

@@ -1,7 +1,7 @@
-"""What decides a number: the frozen parts of a run, their strict parsing and their digest.
+"""The specification of a run, with everything that its scores depend on, and the run's digest.
 
-Everything here is free of torch and Ray. What only decides where and how fast a run is computed
-(processors, workers, concurrency) is not here and never in a digest.
+Settings that only decide where and how fast a run is computed (CPUs, GPUs, workers) are not part
+of it and never of a digest. This file imports neither torch nor Ray.
 """
 
 import dataclasses
@@ -14,25 +14,26 @@ from typing import Any, Final, Literal, NamedTuple
 from mlt_ray.parsing import ABOVE_0, at_least, require
 
 SECTIONS: Final = ("folds", "features", "model", "training")
-"""Parts of a run's specification that a study sets."""
+"""Keys of a study file for the parts of a `RunSpec`."""
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 or bfloat16"
-"""What is said where there is none: it would be float32 that bears another name."""
+"""Text of the error for tf32 without a GPU: a CPU would compute in float32."""
 
 DEFAULT: Final = "default"
-"""What a study leaves to planning, which puts the name of a content in its place."""
+"""Placeholder in a study; planning replaces it by name@digest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSpec:
-    """Who is in train, dev and test: five folds of 3/1/1 parts (section 4.1).
+    """How utterances are divided into five folds of train, dev and test, 3/1/1 (section 4.1).
 
-    `by` is *assumed* to be ``session``: the only 3/1/1 split of IEMOCAP without a speaker in two
-    parts. `text_disjoint` drops training utterances whose text stands in the dev or test part.
-    `members` is the digest of who is where; a study leaves it at ``default``, and planning fills
-    it in, so that a library that splits otherwise can never mix its numbers with older ones.
+    `by`: *assumed* to be ``session``, the only 3/1/1 split of IEMOCAP in which each speaker is in
+    one part; `mlt_ray.corpus.folds.make_folds` explains all three. `text_disjoint`: drop training
+    utterances if an utterance of dev or test has the same text. `members`: digest of the utterances
+    in each part. A study leaves it at ``default`` and planning fills it in: if a new version of a
+    library splits differently, the runs get other digests and are not mixed with older ones.
     """
 
     by: Literal["session", "speaker", "stratified"] = "session"
@@ -42,10 +43,10 @@ class FoldSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FramesSpec:
-    """Acoustic frames: a log-mel filter bank of 128 bins, 25 ms window, 12 ms hop (section 4.2).
+    """Acoustic frames: log-mel filter bank with 128 bins, 25 ms window and 12 ms hop (section 4.2).
 
-    The compared systems have others: ``mfcc`` (a third of `num_bins` coefficients with their first
-    and second differences) and ``spectrogram`` (log power, `num_bins` = half the FFT + 1).
+    Compared systems use other kinds: ``mfcc`` (`num_bins` / 3 coefficients, and their first and
+    second differences) and ``spectrogram`` (log power, `num_bins` = FFT size / 2 + 1).
     """
 
     kind: Literal["log_mel", "mfcc", "spectrogram"] = "log_mel"
@@ -59,13 +60,13 @@ class FramesSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """What a model is given.
+    """The features of an utterance: frames, words and phonemes.
 
-    `frames_per_step` consecutive frames are averaged into one step (the reduction factor of
-    Transformer TTS; 1 in the paper). `max_steps` and `max_words` cut off what comes later; None
-    cuts nothing. `vectors` names the word vectors by content:
-    ``name@digest``, `phonemizer` the engine that spelt the words; a study leaves both at
-    ``default``, and planning fills them in.
+    `frames_per_step`: number of consecutive frames that are averaged into one step (the reduction
+    factor of Transformer TTS; 1 in the paper). `max_steps`, `max_words`: longer utterances are cut;
+    None cuts nothing. `vectors`: word vectors, as ``name@digest``. `phonemizer`: the program that
+    turns words into phonemes. A study leaves the last two at ``default`` and planning fills them
+    in.
     """
 
     frames: FramesSpec = FramesSpec()
@@ -81,14 +82,15 @@ class FeatureSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """Optimisation (section 4.2): Adam, learning rate 1e-5, batches of 4, dev WA stops early.
+    """Optimisation: Adam, learning rate 1e-5, batches of 4, early stopping by dev WA (section 4.2).
 
-    *Assumed*: `max_epochs`, `patience` (epochs without a better dev WA), `bucket_batches`
-    (batches that are sorted by length together), no gradient clipping and float32 throughout.
+    *Assumed*: `max_epochs`; `patience`, the epochs without a better dev WA after which training
+    stops; `bucket_batches`, the number of batches that are sorted by length together; no gradient
+    clipping; float32.
 
-    `precision` is that of matrix products and convolutions: ``float32``, ``tf32`` (a GPU's
-    alone) or ``bfloat16`` (both, by torch's autocast). Weights, gradients and
-    the optimiser are float32 in every case.
+    `precision` of matrix products and convolutions: ``float32``, ``tf32`` (GPU only) or
+    ``bfloat16`` (GPU or CPU, by torch's autocast). Weights, gradients and Adam's state are always
+    float32.
     """
 
     learning_rate: float = 1e-5
@@ -119,7 +121,7 @@ class ExtraInput(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Base of every system's configuration; `system` is its name in study files."""
+    """Base class of every system's configuration. `system` is the system's name in study files."""
 
     system: str
 
@@ -130,30 +132,30 @@ class ModelSpec:
 
     @property
     def can_be_packed(self) -> bool:
-        """Whether runs of this configuration are stepped by one call where they are a pack.
+        """True if several runs of this system can be trained together, as one vectorised pack.
 
-        Such a system runs under `torch.vmap`, all its weights are trained, and its loss leaves
-        out utterances that bear `mlt_ray.batch.NO_LABEL`.
+        The system must run under `torch.vmap`, train all its weights, and leave utterances with the
+        label `mlt_ray.batch.NO_LABEL` out of its loss.
         """
         return False
 
     @property
     def text_encoder(self) -> str | None:
-        """What the field `encoder` names, where this configuration reads a text encoder."""
+        """Name of the pre-trained text encoder; None if this configuration uses none."""
         return None
 
     @property
     def speech_encoder(self) -> str | None:
-        """What the field of this name says, where a configuration has it."""
+        """Name of the pre-trained speech encoder; None if this configuration uses none."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """Everything that decides a row's numbers, apart from fold and seed.
+    """Everything that the scores of a row depend on, apart from fold and seed.
 
-    `corpus` is the corpus's fingerprint. `recipe` counts changes of the code that alter numbers
-    under the same values; raising it retires every stored run.
+    `corpus` is the corpus's fingerprint. `recipe` is raised when a change of the code changes
+    scores; no run that was stored before is then used again.
     """
 
     corpus: str
@@ -164,7 +166,7 @@ class RunSpec:
     recipe: int = field(default=6)
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested plain values, as stored in a report and logged to MLflow."""
+        """All values as nested dicts, as stored in a report and logged to MLflow."""
         return dataclasses.asdict(self)
 
 
@@ -187,7 +189,7 @@ class Run:
 
 
 def digest_of(values: Any) -> str:
-    """16 hex digits of SHA-256 over canonical JSON; dataclasses count as their fields."""
+    """16 hex digits of SHA-256 over the values as JSON with sorted keys; dataclasses as dicts."""
     if dataclasses.is_dataclass(values) and not isinstance(values, type):
         values = dataclasses.asdict(values)
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))

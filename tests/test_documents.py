@@ -1,4 +1,4 @@
-"""YAML read strictly."""
+"""YAML files are read strictly."""
 
 from pathlib import Path
 
@@ -19,18 +19,18 @@ def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, text: str, value:
     assert read(tmp_path, f"rate: {text}".encode()) == {"rate": value}
 
 
-def test_letters_around_an_exponent_stay_a_text(tmp_path: Path) -> None:
+def test_a_text_that_contains_an_exponent_is_a_text(tmp_path: Path) -> None:
     assert read(tmp_path, b"name: 1e5a") == {"name": "1e5a"}
 
 
-def test_merged_keys_may_be_overridden_but_no_key_stands_twice(tmp_path: Path) -> None:
+def test_merged_keys_may_be_overridden_and_repeated_keys_are_refused(tmp_path: Path) -> None:
     merging = b"a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}"
     assert read(tmp_path, merging) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}
     with pytest.raises(UserError, match="key x stands twice"):
         read(tmp_path, b"b:\n  x: 1\n  x: 1\n")
 
 
-def test_texts_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+def test_files_are_read_as_utf_8_in_any_locale(tmp_path: Path) -> None:
     assert read(tmp_path, "title: é".encode()) == {"title": "é"}
     with pytest.raises(UserError, match=r"some\.yaml: expected YAML in UTF-8, got: "):
         read(tmp_path, "title: é".encode("latin-1"))

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn."""
+"""Scores equal scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ CLASSES = range(4)
 
 
 def draw(num: int, present: list[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels among `present`, and predictions that are right in about half of the cases."""
+    """Labels from the classes `present`, and predictions that are right about half of the time."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(present, num)
     guesses = rng.integers(0, 4, num)
@@ -20,7 +20,7 @@ def draw(num: int, present: list[int], seed: int) -> tuple[np.ndarray, np.ndarra
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("present", [[0, 1, 2, 3], [0, 2, 3], [1], [3, 1]])
 @pytest.mark.parametrize("num", [1, 7, 101])
-# scikit-learn warns of predicted classes without an utterance; leaving them out is what we want.
+# scikit-learn warns of predicted classes without an utterance; we leave them out on purpose.
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 @pytest.mark.filterwarnings("ignore:A single label was found")
 def test_scores_equal_those_of_scikit_learn(num: int, present: list[int], seed: int) -> None:
@@ -35,12 +35,12 @@ def test_scores_equal_those_of_scikit_learn(num: int, present: list[int], seed: 
     assert np.array(scores.confusion).tolist() == confusion.tolist()
 
 
-def test_unweighted_accuracy_counts_every_class_alike() -> None:
+def test_unweighted_accuracy_gives_every_class_the_same_weight() -> None:
     scores = score([0, 0, 0, 1], [0, 0, 0, 2], 4)
     assert (scores.wa, scores.ua) == (0.75, 0.5)
 
 
-def test_a_confusion_row_is_the_true_class() -> None:
+def test_a_row_of_the_confusion_matrix_is_a_true_class() -> None:
     assert score([1], [2], 3).confusion == ((0, 0, 0), (0, 0, 1), (0, 0, 0))
 
 

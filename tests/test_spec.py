@@ -1,4 +1,4 @@
-"""Run specifications: strict to read, and named by a digest of every value."""
+"""Run specifications are parsed strictly, and their digest depends on every value."""
 
 import dataclasses
 import math
@@ -34,7 +34,7 @@ class Outer:
     is_on: bool = False
 
 
-def test_values_are_read_with_defaults_in_place_of_what_is_left_out() -> None:
+def test_keys_that_are_left_out_get_their_defaults() -> None:
     found = parse(Outer, {"name": "a", "inner": {"size": 3}, "limit": 2.5}, "study")
     assert found == Outer(name="a", inner=Inner(size=3, share=0.5), limit=2.5)
 
@@ -45,7 +45,7 @@ def test_whole_numbers_are_read_as_floats_where_floats_are_expected() -> None:
     assert type(found.inner.share) is float
 
 
-def test_null_is_read_where_a_value_may_be_missing() -> None:
+def test_null_is_read_as_none_if_the_field_allows_it() -> None:
     assert parse(Outer, {"name": "a", "limit": None}, "study").limit is None
 
 
@@ -71,7 +71,7 @@ def test_null_is_read_where_a_value_may_be_missing() -> None:
         (None, "study: expected a mapping of keys, got None"),
     ],
 )
-def test_what_cannot_be_used_is_named_with_its_place(values: Any, message: str) -> None:
+def test_an_error_names_the_place_and_the_value(values: Any, message: str) -> None:
     with pytest.raises(UserError) as raised:
         parse(Outer, values, "study")
     assert str(raised.value) == message
@@ -88,9 +88,9 @@ def changes(value: Any) -> Iterator[Any]:
         elif isinstance(old, str):
             new = [old + "x"]
         elif old == 0.0:
-            new = [0.5]  # a rate of dropout is below 1
+            new = [0.5]  # rates of dropout must be below 1
         else:
-            new = [(old or 1) * 2]  # keeps widths multiples of the number of heads
+            new = [(old or 1) * 2]  # so that widths stay multiples of the number of heads
         for changed in new:
             yield replace(value, **{field.name: changed})
 
@@ -98,7 +98,7 @@ def changes(value: Any) -> Iterator[Any]:
 def test_a_change_of_any_field_changes_the_digest() -> None:
     digests = [RUN.digest, *(run.digest for run in changes(RUN))]
     counted = [FoldSpec(), TrainingSpec(), MultilevelSpec(), FeatureSpec().frames]
-    # Besides those: five of the features, and corpus, recipe, fold and seed.
+    # Also five fields of the features, and corpus, recipe, fold and seed.
     assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 5 + 4
     assert len(set(digests)) == len(digests)
 
@@ -123,7 +123,7 @@ def test_a_digest_is_16_hex_digits_and_the_same_in_every_process() -> None:
     assert len(RUN.digest) == len(f"{int(RUN.digest, 16):016x}") == 16
 
 
-def test_the_order_of_keys_does_not_matter_to_a_digest() -> None:
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest_of({"a": 1, "b": {"c": 2, "d": 3}}) == digest_of({"b": {"d": 3, "c": 2}, "a": 1})
 
 

@@ -1,4 +1,4 @@
-"""A study's measured rows beside its published ones, read from the store."""
+"""Collects a study's measured and published scores from the store."""
 
 import difflib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from mlt_ray.studies.files import file_names
 
 @dataclass(frozen=True, kw_only=True)
 class TableRow:
-    """`published` maps wa and ua to (mean, deviation or None); `measured` is None without runs.
+    """A row of a table. `measured` is None while no run is finished.
 
     `changes` are settings in which the row, as measured, differs from the study's file.
     """
@@ -28,7 +28,7 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study as a table, and what its numbers were measured on."""
+    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split."""
 
     study: str
     title: str
@@ -40,7 +40,7 @@ class Table:
 def collect(study: str, store: Store) -> Table:
     """The table of a study as it was last run in this store.
 
-    Raises `UserError` where the store knows no such study.
+    Raises `UserError` if the study was never run in it.
     """
     record = read_record(store, store.study(study))
     if record is None:
@@ -56,16 +56,16 @@ def collect(study: str, store: Store) -> Table:
 
 
 MISSPELT = 0.75
-"""How alike a name must be to one that there is, to be taken for that one misspelt."""
+"""Similarity (0–1, of `difflib`) from which an unknown name counts as a misspelt known one."""
 
 
 def never_run(study: str, store: Store) -> UserError:
-    """The error for a study of which nothing was ever run in the store."""
-    here, shipped = store.studies(), file_names()
-    if study not in shipped and difflib.get_close_matches(study, [*here, *shipped], 1, MISSPELT):
-        return unknown_key(str(store), study, [*here, *shipped], "study")
+    """The error for a study that was never run in the store."""
+    stored, shipped = store.studies(), file_names()
+    if study not in shipped and difflib.get_close_matches(study, [*stored, *shipped], 1, MISSPELT):
+        return unknown_key(str(store), study, [*stored, *shipped], "study")
     return UserError(
-        f"{store}: expected runs of study {study}, found those of: {', '.join(here) or 'none'}; "
+        f"{store}: expected runs of study {study}, found those of: {', '.join(stored) or 'none'}; "
         f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
     )
 

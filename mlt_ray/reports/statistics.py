@@ -1,4 +1,4 @@
-"""How the scores of fold-seed runs become a row's numbers, and which deviation is which."""
+"""Computes a row's means and deviations from the test scores of its runs."""
 
 import statistics
 from collections import defaultdict
@@ -15,12 +15,13 @@ from mlt_ray.storage.report import RunReport
 
 @dataclass(frozen=True, kw_only=True)
 class Statistic:
-    """One score of a row, shares in 0–1.
+    """WA or UA of a row, shares in 0–1.
 
-    `mean`: over all finished runs. `std_repeats`: sample deviation, over the repeats (seeds), of
-    the mean over folds; the paper's ± is taken to be this one (*assumed*). Only repeats with all
-    five folds count; None below two of them. `std_runs`: sample deviation over the runs; None
-    below two. `pooled`: the score of all test predictions together.
+    `mean`: over all finished runs. `std_repeats`: for each repeat (seed) the mean over its folds,
+    then the sample standard deviation of these means. The paper's ± is *assumed* to be this one.
+    Only repeats with all five folds count; None if fewer than two have them. `std_runs`: sample
+    standard deviation over all runs; None for one run. `pooled`: the score of the test predictions
+    of all runs taken together.
     """
 
     mean: float
@@ -31,7 +32,7 @@ class Statistic:
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """A row's scores over its finished runs."""
+    """WA and UA of a row, with the number of finished and planned runs."""
 
     wa: Statistic
     ua: Statistic
@@ -40,7 +41,7 @@ class Aggregate:
 
 
 def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
-    """Aggregate the test scores of one row's runs; `ValueError` for none."""
+    """Aggregate the test scores of a row's finished runs; `ValueError` if there are none."""
     if not reports:
         raise ValueError("no finished run to aggregate")
     confusion = np.sum([r.scores["test"]["confusion"] for r in reports], axis=0)
@@ -56,8 +57,8 @@ def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
     )
 
 
-def _statistic(reports: Sequence[RunReport], name: str, pooled: float) -> Statistic:
-    values = [r.scores["test"][name] for r in reports]
+def _statistic(reports: Sequence[RunReport], score_name: str, pooled: float) -> Statistic:
+    values = [r.scores["test"][score_name] for r in reports]
     repeats: dict[int, dict[int, float]] = defaultdict(dict)
     for report, value in zip(reports, values, strict=True):
         repeats[report.seed][report.fold] = value

@@ -1,8 +1,10 @@
-"""Tables of published and measured scores: terminal, Markdown, LaTeX, CSV and JSON."""
+"""Formats tables of published and measured scores: terminal, Markdown, LaTeX, CSV and JSON.
+
+To add a file format, write a function that turns the tables into text and add it to `FILES`.
+"""
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,14 @@ from rich.table import Table as RichTable
 
 from mlt_ray.reports.collect import Table, TableRow
 from mlt_ray.reports.statistics import Statistic
-from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.files import json_bytes, write_bytes
 
-SCORES = ("wa", "ua")
+SHOWN_SCORES = ("wa", "ua")
+"""Attributes of `Aggregate`, and keys of the published scores, that have columns."""
+
 HEADINGS = ("published WA", "published UA", "measured WA", "measured UA", "runs")
+"""Headings of the cells that `row_cells` returns."""
+
 LEGEND = (
     "WA = correct / all; UA = mean over classes of recall.",
     "± is the sample standard deviation, over the repeats (seeds), of the mean over five folds; "
@@ -25,27 +31,27 @@ LEGEND = (
 
 
 def as_terminal(table: Table) -> RichTable:
-    """A table for `rich`."""
+    """A table that `rich` prints."""
     title, below = escape(table.title), escape(caption(table))
     shown = RichTable(title=title, caption=below, box=box.HORIZONTALS, padding=0)
-    # A long name is broken over lines; a number never is.
+    # Long names are broken into lines, numbers are not.
     shown.add_column("row", overflow="fold")
     for heading in HEADINGS:
         shown.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
-        # Without spaces, five columns and a long name fit into 80 characters.
-        shown.add_row(escape(row.name), *(cell.replace(" ", "") for cell in cells(row)))
+        # Without blanks, the row fits into a terminal of 80 characters.
+        shown.add_row(escape(row.name), *(cell.replace(" ", "") for cell in row_cells(row)))
     return shown
 
 
 def as_markdown(tables: Sequence[Table]) -> str:
-    """Markdown, one section a table, with both deviations and the pooled scores."""
+    """Markdown, one section per table, with both deviations and the pooled scores."""
     parts = []
     for table in tables:
         head = ["row", *HEADINGS, "WA ± over runs", "UA ± over runs", "pooled WA", "pooled UA"]
         lines = [f"## {table.title}", "", caption(table), "", _pipes(head)]
         lines.append(_pipes(["---"] + ["---:"] * (len(head) - 1)))
-        lines += [_pipes([row.name, *cells(row), *_more(row)]) for row in table.rows]
+        lines += [_pipes([row.name, *row_cells(row), *_extra_cells(row)]) for row in table.rows]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, *LEGEND]) + "\n"
 
@@ -55,7 +61,8 @@ def as_latex(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         body = [
-            " & ".join(_latex(c) for c in [row.name, *cells(row)]) + r" \\" for row in table.rows
+            " & ".join(_latex(c) for c in [row.name, *row_cells(row)]) + r" \\"
+            for row in table.rows
         ]
         head = " & ".join(_latex(h) for h in ["row", *HEADINGS]) + r" \\"
         lines = [
@@ -77,30 +84,32 @@ def as_latex(tables: Sequence[Table]) -> str:
 
 
 def as_csv(tables: Sequence[Table]) -> str:
-    """One line a row, shares in 0–1; cells without a value are empty."""
+    """CSV, one line per row, shares in 0–1. Cells without a value are empty."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     fields = ("mean", "std_repeats", "std_runs", "pooled")
     head = ["study", "row"]
-    head += [f"published_{s}_{k}" for s in SCORES for k in ("mean", "std")]
-    head += [f"measured_{s}_{k}" for s in SCORES for k in fields]
+    head += [f"published_{s}_{k}" for s in SHOWN_SCORES for k in ("mean", "std")]
+    head += [f"measured_{s}_{k}" for s in SHOWN_SCORES for k in fields]
     writer.writerow([*head, "runs_done", "runs_planned", "changed"])
     for table in tables:
         for row in table.rows:
-            published = [v for s in SCORES for v in (row.published or {}).get(s, (None, None))]
-            measured = [getattr(_statistic(row, s), k, None) for s in SCORES for k in fields]
+            published = [
+                v for s in SHOWN_SCORES for v in (row.published or {}).get(s, (None, None))
+            ]
+            measured = [getattr(_statistic(row, s), k, None) for s in SHOWN_SCORES for k in fields]
             values = [table.study, row.name, *published, *measured]
             writer.writerow([*values, row.runs_done, row.runs_planned, ", ".join(row.changes)])
     return output.getvalue()
 
 
 def as_json(tables: Sequence[Table]) -> str:
-    """The same numbers for programs, with every digit; deviations are over the repeats."""
+    """JSON with all digits. Deviations are over the repeats (`Statistic.std_repeats`)."""
     values = [
         {"study": t.study, "title": t.title, "rows": [_json_row(row) for row in t.rows]}
         for t in tables
     ]
-    return json.dumps({"tables": values}, indent=1) + "\n"
+    return json_bytes({"tables": values}).decode()
 
 
 FILES: dict[str, Callable[[Sequence[Table]], str]] = {
@@ -109,24 +118,28 @@ FILES: dict[str, Callable[[Sequence[Table]], str]] = {
     "tables.csv": as_csv,
     "tables.json": as_json,
 }
+"""Name of a file in the report's folder → function that returns its text for some tables.
+
+A new format needs its function and a line here: `write_tables` writes every file of this table.
+"""
 
 
 def write_tables(tables: Sequence[Table], out: Path) -> list[Path]:
-    """Write every format into the folder `out`; returns the files."""
+    """Write all `FILES` into the folder `out`; returns their paths."""
     for name, render in FILES.items():
         write_bytes(out / name, render(tables).encode())
     return [out / name for name in FILES]
 
 
 def caption(table: Table) -> str:
-    """What the measured numbers were measured on."""
+    """Line below a table: corpus and folds of the measured numbers, and changes from the study."""
     protocol = " and ".join(table.fold_by)
     text = f"Published: on IEMOCAP. Measured: on {table.corpus}, five folds by {protocol}, 3/1/1."
-    return text + changed(table)
+    return text + changes_text(table)
 
 
-def changed(table: Table) -> str:
-    """In what the rows, as measured, differ from the study's file: all of them, then some."""
+def changes_text(table: Table) -> str:
+    """Changes from the study's file: first those of all measured rows, then those of some rows."""
     measured = [row for row in table.rows if row.measured is not None]
     if not measured:
         return ""
@@ -140,18 +153,20 @@ def changed(table: Table) -> str:
     return f" Changed from the study: {'; '.join(parts)}." if parts else ""
 
 
-def cells(row: TableRow) -> list[str]:
-    """The row's cells under `HEADINGS`."""
-    published = [number(*row.published[s]) if row.published else "" for s in SCORES]
+def row_cells(row: TableRow) -> list[str]:
+    """The row's cells, one for each of `HEADINGS`."""
+    published = [
+        mean_and_deviation(*row.published[s]) if row.published else "" for s in SHOWN_SCORES
+    ]
     measured = []
-    for name in SCORES:
+    for name in SHOWN_SCORES:
         found = _statistic(row, name)
-        measured.append(number(found.mean, found.std_repeats) if found else "")
+        measured.append(mean_and_deviation(found.mean, found.std_repeats) if found else "")
     return [*published, *measured, f"{row.runs_done}/{row.runs_planned}"]
 
 
-def number(mean: float, std: float | None) -> str:
-    """A share with its deviation, where there is one: 0.730 ± 0.003."""
+def mean_and_deviation(mean: float, std: float | None) -> str:
+    """Mean and deviation as text, such as 0.730 ± 0.003; without ± if there is no deviation."""
     return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
 
 
@@ -159,8 +174,8 @@ def _statistic(row: TableRow, score: str) -> Statistic | None:
     return getattr(row.measured, score) if row.measured else None
 
 
-def _more(row: TableRow) -> list[str]:
-    found = [s for s in (_statistic(row, name) for name in SCORES) if s is not None]
+def _extra_cells(row: TableRow) -> list[str]:
+    found = [s for s in (_statistic(row, name) for name in SHOWN_SCORES) if s is not None]
     if not found:
         return [""] * 4
     deviations = ["" if s.std_runs is None else f"{s.std_runs:.3f}" for s in found]
@@ -171,7 +186,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
     measured = None
     if row.measured is not None:
         measured = {}
-        for name in SCORES:
+        for name in SHOWN_SCORES:
             found = getattr(row.measured, name)
             measured[f"{name}_mean"] = found.mean
             measured[f"{name}_std"] = found.std_repeats

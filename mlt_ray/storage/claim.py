@@ -1,45 +1,66 @@
-"""Leases where files can only be written, listed and removed, as in an object store.
+"""Leases in a store behind a URI, where files can only be written, listed and removed.
 
-    leases/<digest>/<number>.<token>.claim   somebody wants the lease
-    leases/<digest>/<number>.<token>.held    somebody has it; rewritten as a heartbeat
+An object store cannot refuse to create a file that exists, so two drivers may both write a file.
+Therefore each driver announces itself first, by a claim, and then looks whether it is alone:
 
-Whoever writes a claim and sees no other in a listing made afterwards has the lease: of two, at
-least one sees the other, as long as a listing holds all that was written before it began (S3, GCS,
-Azure and MinIO promise that). Of several who see each other the one with the lowest name waits for
-the others to withdraw. Names are unique, so a dead holder's claim can be removed by anybody, and
-age is told by the store's own clock, from the time of a claim that was just written.
+    leases/<name>/<number>.<token>.claim   a claim: this process wants the lease
+    leases/<name>/<number>.<token>.held    the lease: this process has it
 
-What remains: a holder that stands still for longer than `stale_s`, and exactly between the two
-requests of a heartbeat, revives a claim that another has removed. It learns so at its next
-heartbeat, since later leases have higher numbers; until then both compute the run.
+Taking the lease:
+1. List the folder. Write a claim with the highest number there + 1 and a random token.
+2. List the folder again. Remove the files of dead processes (below). If no other file is left,
+   write ``.held``, list once more to see that the claim is still there and that nobody else holds
+   the lease, and delete ``.claim``: the lease is taken.
+3. If another file is left, and it is a lease or a lower claim, delete the own claim and give up.
+   The lowest claim waits for the others to give up: it repeats step 2 a few times.
+
+Of two contenders, the one whose second listing is later sees the other, since a listing shows all
+files that were complete before it began (S3, GCS, Azure and MinIO promise this). So two contenders
+never both find themselves alone.
+
+Keeping the lease: the holder rewrites its ``.held`` file every few seconds, as a heartbeat. Before
+each heartbeat it lists the folder. If its file is gone, or if a higher number is held, it has lost
+the lease. Giving the lease back means deleting the file.
+
+When a holder dies, its file stays. A contender removes it if the file is older than `stale_s`, or
+at once if the process ran on the contender's machine and no longer exists, or if it is the lease
+of the same owner. Ages are measured by the store's clock: the contender compares the file's time
+with that of the claim that it has just written. No two files have one name, so nobody removes
+another's file by mistake.
+
+One gap remains. A holder may stand still for longer than `stale_s` exactly between the listing and
+the writing of a heartbeat. It then writes its ``.held`` file again after another process has
+removed it. Both compute the run until the holder's next heartbeat, which finds the higher number.
 """
 
 import time
 import uuid
 from dataclasses import dataclass
 
-from mlt_ray.storage.holder import UNKNOWN, Holder
+from mlt_ray.storage.holder import UNKNOWN_HOLDER, Holder
 from mlt_ray.storage.remote import Remote, RemoteFile
 
-POLL_S = 0.2
-POLLS = 25
-"""How often, and how many times, the lowest of several contenders looks whether it is alone."""
+LISTING_INTERVAL_S = 0.2
+"""Seconds between two listings of a contender that waits for others to give up."""
+
+MAX_LISTINGS = 25
+"""Number of listings after which a contender that is still not alone gives up."""
 
 
 @dataclass(frozen=True, order=True)
 class Claim:
-    """What names a claim. Lower ones go first; a lease has a higher number than all before it."""
+    """Names a claim. The lowest contender goes first; a new claim gets the highest number."""
 
     number: int
     token: str
 
     def file(self, state: str) -> str:
-        """Its file's name in the state ``claim`` or ``held``."""
+        """Name of its file in the state ``claim`` or ``held``."""
         return f"{self.number:06d}.{self.token}.{state}"
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClaimFile:
     """A claim's file in a listing."""
 
     name: str
@@ -51,18 +72,18 @@ class Seen:
         return self.name.endswith(".held")
 
 
-def listed(remote: Remote, folder: str) -> dict[Claim, Seen]:
-    """All claims, in order; one that is both wanted and held is held."""
+def list_claims(remote: Remote, folder: str) -> dict[Claim, ClaimFile]:
+    """All claims in order. Of a claim with both files, the ``.held`` one."""
     found = {}
     for name, file in sorted(remote.files(folder).items()):
         match name.split("."):
             case [number, token, "claim" | "held"] if number.isdecimal():
-                found[Claim(int(number), token)] = Seen(name, file)
+                found[Claim(int(number), token)] = ClaimFile(name, file)
     return found
 
 
 class ClaimHold:
-    """A lease that is held by a claim."""
+    """A lease in a store behind a URI."""
 
     def __init__(self, remote: Remote, folder: str, claim: Claim, holder: Holder) -> None:
         self._remote = remote
@@ -74,51 +95,52 @@ class ClaimHold:
     def take(
         cls, remote: Remote, folder: str, holder: Holder, stale_s: float
     ) -> "ClaimHold | None":
-        """Claim the lease and wait until that is decided, some seconds at most."""
-        number = max((claim.number for claim in listed(remote, folder)), default=0) + 1
+        """Try to take the lease, for some seconds at most; None if another process has it."""
+        number = max((claim.number for claim in list_claims(remote, folder)), default=0) + 1
         hold = cls(remote, folder, Claim(number, uuid.uuid4().hex), holder)
         try:
-            if hold._wins(stale_s) and hold._confirm():
+            if hold._becomes_alone(stale_s) and hold._turn_into_lease():
                 return hold
         except BaseException:
-            hold.leave()
+            hold.release()
             raise
-        hold.leave()
+        hold.release()
         return None
 
-    def _wins(self, stale_s: float) -> bool:
-        for attempt in range(POLLS):
+    def _becomes_alone(self, stale_s: float) -> bool:
+        """Write the claim and wait until no other is left; False if another goes first."""
+        for attempt in range(MAX_LISTINGS):
             if attempt:
-                time.sleep(POLL_S)
-            # Written anew each time: its time is the store's clock.
+                time.sleep(LISTING_INTERVAL_S)
+            # Written each time, so that its time is the store's present time.
             self._write("claim")
-            others = listed(self._remote, self._folder)
+            others = list_claims(self._remote, self._folder)
             own = others.pop(self._claim, None)
             if own is None:
                 return False
             now = own.file.written_s
-            rivals = {c: s for c, s in others.items() if not self._buries(s, now, stale_s)}
+            rivals = {c: f for c, f in others.items() if not self._remove_if_dead(f, now, stale_s)}
             if not rivals:
                 return True
-            if any(seen.is_held or claim < self._claim for claim, seen in rivals.items()):
+            if any(file.is_held or claim < self._claim for claim, file in rivals.items()):
                 return False
         return False
 
-    def _buries(self, seen: Seen, now: float | None, stale_s: float) -> bool:
-        """Whether another's claim is dead, and so has been removed."""
-        written = seen.file.written_s
+    def _remove_if_dead(self, other: ClaimFile, now: float | None, stale_s: float) -> bool:
+        """Remove the file of a dead process or of the same owner's lease; whether it was one."""
+        written = other.file.written_s
         if now is None or written is None or now - written <= stale_s:
-            content = self._remote.read(f"{self._folder}/{seen.name}")
-            # A claim that has gone may just have become the lease: the next listing tells.
-            other = Holder.from_json(content) if content else UNKNOWN
-            retaken = seen.is_held and other.owner == self._holder.owner
-            if not (retaken or other.is_known_dead):
+            content = self._remote.read(f"{self._folder}/{other.name}")
+            # A claim that has gone may have become the lease: the next listing shows it.
+            holder = Holder.from_json(content) if content else UNKNOWN_HOLDER
+            is_own_lease = other.is_held and holder.owner == self._holder.owner
+            if not (is_own_lease or holder.is_known_dead):
                 return False
-        self._remote.delete(f"{self._folder}/{seen.name}")
+        self._remote.delete(f"{self._folder}/{other.name}")
         return True
 
-    def _confirm(self) -> bool:
-        """Turn the claim into the lease, unless it was taken for dead meanwhile."""
+    def _turn_into_lease(self) -> bool:
+        """Replace ``.claim`` by ``.held``; False if another process removed the claim before."""
         self._write("held")
         names = set(self._remote.files(self._folder)) - {self._claim.file("held")}
         if self._claim.file("claim") not in names or any(n.endswith(".held") for n in names):
@@ -127,16 +149,16 @@ class ClaimHold:
         return True
 
     def beat(self) -> bool:
-        """Rewrite the claim, unless it has been removed or a later one is held."""
-        found = listed(self._remote, self._folder)
-        later = any(seen.is_held and claim > self._claim for claim, seen in found.items())
-        if later or self._claim not in found:
+        """Rewrite the lease's file, unless it was removed or a higher claim is held."""
+        found = list_claims(self._remote, self._folder)
+        is_overtaken = any(file.is_held and claim > self._claim for claim, file in found.items())
+        if is_overtaken or self._claim not in found:
             return False
         self._write("held")
         return True
 
-    def leave(self) -> None:
-        """Remove the claim."""
+    def release(self) -> None:
+        """Delete the claim's files."""
         self._delete("held")
         self._delete("claim")
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files atomically: a file is complete or does not appear."""
 
 import contextlib
 import errno
@@ -12,29 +12,32 @@ from typing import Any
 from mlt_ray.errors import StoreFull
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+"""Error numbers of a full disk and of a full quota."""
 
 
 def json_bytes(values: Any) -> bytes:
-    """JSON as files hold it; keys keep their order, floats every digit."""
+    """Values as the content of a JSON file. Keys keep their order, floats all their digits."""
     return (json.dumps(values, indent=1) + "\n").encode()
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON atomically, making the folder."""
+    """Write a JSON file atomically; its folder is made if needed."""
     write_bytes(path, json_bytes(values))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically, making its folder. `StoreFull` where the disk is full."""
+    """Write a file atomically; its folder is made if needed. `StoreFull` if the disk is full."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary sibling of `path` that takes its place, on disk, when the block ends well.
+    """Yields a temporary file beside `path`, which the block fills.
 
-    Otherwise the sibling is removed and `path` stays as it was. `StoreFull` where the disk is full.
+    When the block ends, the temporary file is flushed to disk and renamed to `path`. If the block
+    raises, the temporary file is deleted and `path` stays as it was. `StoreFull` if the disk is
+    full.
     """
     with filling(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,11 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def filling(path: Path) -> Iterator[None]:
-    """Turns a full disk into a `StoreFull` that names what was being written: `path`.
-
-    Libraries that write through a C++ stream, such as torch, hide the reason in the error that
-    they raise while they handle the system's.
-    """
+    """Raises `StoreFull`, with `path` in its text, if the block fails because the disk is full."""
     try:
         yield
     except StoreFull:
@@ -72,7 +71,11 @@ def filling(path: Path) -> Iterator[None]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether a full disk, or a full quota, is behind an error."""
+    """Whether a full disk or a full quota caused an error.
+
+    Libraries such as torch raise an error of their own while they handle the system's, so the
+    causes of the error are searched too.
+    """
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True

@@ -1,4 +1,4 @@
-"""Who holds a lease, and whether that process is known to be dead."""
+"""The process that has a lease, and whether it is known to be dead."""
 
 import dataclasses
 import json
@@ -10,11 +10,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who holds a lease: a driver's token, and the process that works for it.
+    """The process that has a lease, and its owner, which is the driver that it works for.
 
-    `machine` names a boot of a kernel and its space of process ids; it is empty, as is `started`,
-    where the system does not tell, and only the heartbeat counts then. `started` is the process's
-    start in the kernel's ticks: a process with another start has merely the same id.
+    `machine` names the running kernel and its space of process ids (a container has its own).
+    `started` is the process's start in ticks since the boot: the kernel gives the id of a dead
+    process to a new one, but with another start. Both are empty if the system does not tell them;
+    then only the age of the heartbeat shows that the process is dead.
     """
 
     owner: str
@@ -37,19 +38,19 @@ class Holder:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Holder":
-        """The holder that `as_json` made `text` of; `UNKNOWN` where it is not whole."""
+        """Reads what `as_json` wrote; `UNKNOWN_HOLDER` if the text is incomplete."""
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError):
-            return UNKNOWN
+            return UNKNOWN_HOLDER
 
     def as_json(self) -> str:
-        """All values, for a file."""
+        """The content of a lease's file."""
         return json.dumps(dataclasses.asdict(self))
 
     @property
     def is_known_dead(self) -> bool:
-        """Whether it was a process of this machine that no longer exists."""
+        """True if the process ran on this machine and no longer exists; else it is not known."""
         if not (self.machine and self.started and self.machine == machine()):
             return False
         try:
@@ -57,16 +58,16 @@ class Holder:
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False  # another user's, whose start may be hidden
+            return False  # another user's process, which exists
         return process_start(self.pid) != self.started
 
 
-UNKNOWN = Holder(owner="", host="", machine="", pid=0, started="")
-"""The holder of a lease that is just being written, or whose writing was cut short."""
+UNKNOWN_HOLDER = Holder(owner="", host="", machine="", pid=0, started="")
+"""Stands for the holder of a lease whose file is not completely written."""
 
 
 def machine() -> str:
-    """The running kernel and the space that process ids are unique in, or nothing."""
+    """Names the running kernel and its space of process ids; empty if they are not known."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -75,11 +76,11 @@ def machine() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, in ticks since the boot; None where there is none, or a zombie."""
+    """When a process started, in ticks since the boot; None if it is a zombie or does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    # The second field, the program's name, may hold blanks and brackets.
+    # The second field, the program's name, may contain blanks and brackets.
     state, *fields = stat.rpartition(")")[2].split()
     return None if state in "ZX" else fields[18]

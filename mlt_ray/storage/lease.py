@@ -1,13 +1,27 @@
-"""Leases: who computes a run now, so that two drivers on one store never compute it twice.
+"""Leases: only one process at a time computes a run, though many drivers share the store.
 
-    leases/<digest>.<generation>.json   owner and process; its mtime is the holder's heartbeat
+    leases/<name>.<generation>.json   owner and process of the holder, as JSON
 
-The highest generation is the lease. It is taken over by creating the next generation, which the
-file system lets only one contender do, so nobody ever removes or renames a lease that may be
-another's. A released lease stays behind, its heartbeat in 1970, or generations would begin anew
-under a contender that is still deciding; the leases of a finished run are removed, since whoever
-acquires one asks the store afterwards whether the run is finished. Behind a URI, where no file
-can be created only if it is not there, leases are claims (`mlt_ray.storage.claim`).
+`name` is a run's digest, or what else one process at a time may do, such as ``search-<name>``. The
+file with the highest generation is the lease; its time of last change is the last heartbeat.
+
+Taking the lease: a contender reads the highest generation. If that lease is free (below), the
+contender creates the file of the next generation. The file system lets only one process create it,
+so one contender wins and the others give up. The winner deletes the files of lower generations.
+
+Keeping the lease: a thread of the holder touches the file every `INTERVAL_S` seconds. If the file
+is gone, or if the next generation exists, the holder has lost the lease.
+
+A lease is free in three cases:
+- The holder gave it back. It then set the file's time to 1970, so that the heartbeat is old. The
+  file stays, since without it generations would start again at 1, and a slow contender could
+  create a generation that has passed. Only when the run is finished are its files deleted: who
+  takes the lease later asks the store and finds the run finished.
+- The holder died. Its file stays as it is. A contender on the same machine sees that the process
+  no longer exists. Contenders on other machines wait until the heartbeat is older than `STALE_S`.
+- The owner is the same: a driver takes over the lease of its own killed worker at once.
+
+This needs a file system. In a store behind a URI a lease is a claim (`mlt_ray.storage.claim`).
 """
 
 import contextlib
@@ -28,27 +42,28 @@ INTERVAL_S = 5.0
 """Seconds between two heartbeats."""
 
 STALE_S = 30.0
-"""Age of a heartbeat at which its holder counts as dead, where nothing tells sooner."""
+"""Seconds without a heartbeat after which a holder counts as dead, if not known to be earlier."""
 
 
 class Hold(Protocol):
-    """What a lease keeps in the store while it is held."""
+    """The files in the store that say that a process has a lease."""
 
     def beat(self) -> bool:
-        """Renew it; False where it has been taken over.
+        """Write a heartbeat; False if another process has taken the lease over.
 
-        Raises `OSError` or `StoreUnreachable` where the store is away.
+        Raises `OSError` or `StoreUnreachable` if the store does not answer.
         """
 
-    def leave(self) -> None:
-        """Give it back, and never touch another's lease. Raises as `beat` does."""
+    def release(self) -> None:
+        """Give the lease back; another process's lease stays as it is. Raises as `beat` does."""
 
 
 class Lease:
-    """A held lease; a context manager that releases it.
+    """A lease that this process has; a context manager that releases it at the end.
 
-    A daemon thread renews it every `interval_s`. A holder that cannot renew it for `stale_s`, or
-    that finds it taken over, has lost it: `lost` is then true and `on_lost` has been called.
+    A daemon thread writes a heartbeat every `interval_s` seconds. The lease is lost if no heartbeat
+    succeeds for `stale_s` seconds, or if another process has taken it over. Then `lost` becomes
+    true and `on_lost` is called.
     """
 
     def __init__(
@@ -63,46 +78,45 @@ class Lease:
         self._on_lost = on_lost
         self._lost = threading.Event()
         self._released = threading.Event()
-        self._thread = threading.Thread(target=self._renew, args=(interval_s,), daemon=True)
+        self._thread = threading.Thread(target=self._keep, args=(interval_s,), daemon=True)
         self._thread.start()
 
     @property
     def lost(self) -> bool:
-        """Whether somebody else may hold the lease now."""
+        """Whether another process may have the lease now."""
         return self._lost.is_set()
 
-    def _renew(self, interval_s: float) -> None:
+    def _keep(self, interval_s: float) -> None:
         try:
-            self._keep(interval_s)
+            self._beat_until_released_or_lost(interval_s)
         finally:
             if not self._released.is_set():
                 self._lost.set()
                 self._on_lost()
 
-    def _keep(self, interval_s: float) -> None:
-        """Renew the hold until it is released or lost."""
-        renewed = time.monotonic()
+    def _beat_until_released_or_lost(self, interval_s: float) -> None:
+        last_beat = time.monotonic()
         while not self._released.wait(interval_s):
             began = time.monotonic()
             try:
-                mine = self._hold.beat()
-                renewed = began
+                is_held = self._hold.beat()
+                last_beat = began
             except (OSError, StoreUnreachable):
-                # A store that hiccups: the lease is lost when others may think so too.
-                mine = time.monotonic() - renewed < self._stale_s
-            if not mine:
+                # Until the heartbeat is stale, no other process takes the lease over.
+                is_held = time.monotonic() - last_beat < self._stale_s
+            if not is_held:
                 return
 
     def release(self) -> None:
-        """Let others have it; a second release, or one after it was lost, changes nothing."""
+        """Give the lease back. Does nothing if it was released or lost before."""
         if self._released.is_set():
             return
         self._released.set()
         self._thread.join()
         if not self.lost:
-            # Where the store is away, the lease will be taken for dead; the work is not lost.
+            # If the store does not answer, the heartbeat gets old and the lease becomes free.
             with contextlib.suppress(OSError, StoreUnreachable):
-                self._hold.leave()
+                self._hold.release()
 
     def __enter__(self) -> "Lease":
         return self
@@ -113,19 +127,20 @@ class Lease:
 
 def acquire(
     store: Store,
-    digest: str,
+    name: str,
     owner: str,
     *,
     interval_s: float = INTERVAL_S,
     stale_s: float = STALE_S,
     on_lost: Callable[[], None] = lambda: None,
 ) -> Lease | None:
-    """The lease of a run, or None: somebody else who is alive holds it, or did this moment.
+    """Take the lease of that name; None if a living process has it or took it a moment ago.
 
-    `owner` names a driver, and is not empty; a lease of the same owner, such as a killed worker's,
-    is retaken at once. Ask `store.is_done` after acquiring it: the run may have been finished
-    meanwhile. All contenders of a store use the same `stale_s`, and an `interval_s` several times
-    shorter. `on_lost` is called in the thread that renews the lease.
+    `name` is a run's digest, or another name such as ``search-<name>`` or ``mlflow``. `owner` names
+    the driver and must not be empty (`ValueError`); a lease of the same owner is taken over at
+    once. After taking a run's lease, ask `store.is_done`: another process may have finished the run
+    in the meantime. All users of a store need the same `stale_s`, and an `interval_s` several times
+    shorter. `on_lost` is called in the thread that writes the heartbeats.
     """
     if not owner:
         raise ValueError("the owner of a lease needs a name")
@@ -134,24 +149,24 @@ def acquire(
     if store.mirror:
         from mlt_ray.storage.claim import ClaimHold
 
-        hold = ClaimHold.take(store.mirror.remote, f"leases/{digest}", holder, stale_s)
+        hold = ClaimHold.take(store.mirror.remote, f"leases/{name}", holder, stale_s)
     else:
         folder = store.root / "leases"
-        with filling(folder / f"{digest}.json"):
-            hold = FileHold.take(folder, digest, holder, stale_s, store.is_done)
+        with filling(folder / f"{name}.json"):
+            hold = FileHold.take(folder, name, holder, stale_s, store.is_done)
     if hold is None:
         return None
     return Lease(hold, interval_s, stale_s, on_lost)
 
 
 class FileHold:
-    """A lease as a file of a file system that several processes, or machines, see."""
+    """A lease in a store that is a folder, on one machine or on a shared file system."""
 
     def __init__(
-        self, folder: Path, digest: str, generation: int, is_done: Callable[[str], bool]
+        self, folder: Path, name: str, generation: int, is_done: Callable[[str], bool]
     ) -> None:
         self._folder = folder
-        self._digest = digest
+        self._name = name
         self._generation = generation
         self._is_done = is_done
 
@@ -159,17 +174,17 @@ class FileHold:
     def take(
         cls,
         folder: Path,
-        digest: str,
+        name: str,
         holder: Holder,
         stale_s: float,
         is_done: Callable[[str], bool],
     ) -> "FileHold | None":
-        """Create the next generation, unless the highest is somebody's who is alive."""
+        """Create the next generation; None unless the highest is free and no other was faster."""
         folder.mkdir(parents=True, exist_ok=True)
-        last = max(generations(folder, digest), default=0)
-        if last and not is_free(lease_path(folder, digest, last), holder.owner, stale_s):
+        last = max(generations(folder, name), default=0)
+        if last and not is_free(lease_path(folder, name, last), holder.owner, stale_s):
             return None
-        path = lease_path(folder, digest, last + 1)
+        path = lease_path(folder, name, last + 1)
         try:
             with path.open("x") as file:
                 file.write(holder.as_json())
@@ -178,66 +193,66 @@ class FileHold:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        found = generations(folder, digest)
+        found = generations(folder, name)
         if max(found, default=0) > last + 1:
-            # Others came and went since the listing, and removed what stood in the way.
+            # Others have taken and released the lease since the first listing: too late.
             path.unlink(missing_ok=True)
             return None
         for generation in found:
             if generation <= last:
-                lease_path(folder, digest, generation).unlink(missing_ok=True)
-        return cls(folder, digest, last + 1, is_done)
+                lease_path(folder, name, generation).unlink(missing_ok=True)
+        return cls(folder, name, last + 1, is_done)
 
     @property
     def path(self) -> Path:
         """The lease's file."""
-        return lease_path(self._folder, self._digest, self._generation)
+        return lease_path(self._folder, self._name, self._generation)
 
     def beat(self) -> bool:
-        """Touch the file."""
+        """Touch the file, unless it or the lease is gone."""
         try:
             os.utime(self.path)
         except FileNotFoundError:
             return False
-        return not lease_path(self._folder, self._digest, self._generation + 1).exists()
+        return not lease_path(self._folder, self._name, self._generation + 1).exists()
 
-    def leave(self) -> None:
-        """Let the file look long dead, or remove it and all others of a finished run."""
-        if not self._is_done(self._digest):
+    def release(self) -> None:
+        """Set the file's time to 1970; if the run is finished, delete all files of its lease."""
+        if not self._is_done(self._name):
             with contextlib.suppress(FileNotFoundError):
                 os.utime(self.path, (0, 0))
             return
-        for generation in generations(self._folder, self._digest):
-            lease_path(self._folder, self._digest, generation).unlink(missing_ok=True)
+        for generation in generations(self._folder, self._name):
+            lease_path(self._folder, self._name, generation).unlink(missing_ok=True)
 
 
-def lease_path(folder: Path, digest: str, generation: int) -> Path:
-    """The file of one generation of a run's lease."""
-    return folder / f"{digest}.{generation}.json"
+def lease_path(folder: Path, name: str, generation: int) -> Path:
+    """The file of one generation of a lease."""
+    return folder / f"{name}.{generation}.json"
 
 
-def generations(folder: Path, digest: str) -> list[int]:
-    """The generations of a run's lease that there are now, in no order."""
-    found = (n.removeprefix(f"{digest}.").removesuffix(".json") for n in os.listdir(folder))
+def generations(folder: Path, name: str) -> list[int]:
+    """The generations of a lease that have a file now, in no order."""
+    found = (f.removeprefix(f"{name}.").removesuffix(".json") for f in os.listdir(folder))
     return [int(middle) for middle in found if middle.isdecimal()]
 
 
 def is_free(path: Path, owner: str, stale_s: float) -> bool:
-    """Whether a lease may be taken over: released, `owner`'s own, or a dead holder's."""
+    """Whether a lease may be taken: it was released, or its holder is dead or of the same owner."""
     try:
-        # Through an open file, since a network file system may answer a stat from memory.
+        # The time of an open file: a network file system may answer `stat` from its cache.
         with path.open() as file:
             holder = Holder.from_json(file.read())
-            beaten = os.fstat(file.fileno()).st_mtime
+            last_beat = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
-        return False  # taken over this moment
+        return False  # another contender has just taken it
     if holder.owner == owner or holder.is_known_dead:
         return True
-    return file_system_time(path.parent) - beaten > stale_s
+    return file_system_time(path.parent) - last_beat > stale_s
 
 
 def file_system_time(folder: Path) -> float:
-    """Unix time by the clock that stamps the folder's files, which may be another machine's."""
+    """Unix time by the clock that dates the folder's files, which may be a file server's."""
     path = folder / f".clock.{uuid.uuid4().hex}"
     try:
         with path.open("x") as file:

@@ -1,6 +1,7 @@
-"""A folder of this machine that mirrors a store behind a URI.
+"""Mirrors a store behind a URI in a local folder, so that other code reads and writes local files.
 
-Its files are those of the remote store that were needed here, and all that were written here.
+The mirror contains the remote files that this machine has needed so far, and all files that this
+machine has written. "Remote" below means the store behind the URI, "local" the mirror.
 """
 
 import contextlib
@@ -19,96 +20,98 @@ from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.remote import Remote, without_credentials
 
 CACHE_VARIABLE: Final = "MLT_RAY_CACHE"
+"""Environment variable with the folder for the mirrors of this machine."""
 
 AT_ONCE: Final = 16
-"""Files that are copied at once: a round trip to an object store takes tens of milliseconds."""
+"""Files that are copied in parallel, since each request takes tens of milliseconds."""
 
 MARKS: Final = {"report.json", "config.json"}
-"""Files whose presence says that all others of their folder are there."""
+"""Files that are copied last: where one of them exists, its folder is complete."""
 
 
 class Mirror:
-    """Copies files between `root` and a `Remote`; paths are below `root`."""
+    """Copies files between the local folder `root` and a `Remote`. All paths are below `root`."""
 
     def __init__(self, root: Path, remote: Remote) -> None:
         self.root = root
         self.remote = remote
 
     def name(self, path: Path) -> str:
-        """The remote name of a file or folder."""
+        """The remote name of a local file or folder."""
         return path.relative_to(self.root).as_posix()
 
     def pull(self, path: Path, *, fresh: bool = False) -> bool:
-        """Whether a file exists; it is fetched where it lacks here, or always if `fresh`.
+        """Download a file if there is no local one; returns whether there is one now.
 
-        A `fresh` file that is gone on the other side stays as it is here.
+        If `fresh`, it is downloaded in any case. A local file is kept if there is no remote one.
         """
         if path.exists() and not fresh:
             return True
         return self.remote.download(self.name(path), path) or path.exists()
 
     def pull_all(self, paths: Iterable[Path]) -> None:
-        """`pull` many files at once."""
+        """`pull` many files in parallel."""
         each(self.pull, paths)
 
     def push(self, path: Path) -> None:
-        """Copy a file, or all files of a folder, to the other side, marks last."""
+        """Upload a file, or all files of a folder with those of `MARKS` last."""
         each(self._upload, local_files(path) if path.is_dir() else [path])
 
     def _upload(self, path: Path) -> None:
         self.remote.upload(path, self.name(path))
 
     def put(self, path: Path, content: bytes) -> None:
-        """Write a file on the other side, then here: what is here is there."""
+        """Write a file, first remotely and then locally: each local file exists remotely too."""
         self.remote.write(self.name(path), content)
         write_bytes(path, content)
 
     def remove(self, path: Path) -> None:
-        """Remove a file on both sides."""
+        """Delete a file locally and remotely."""
         path.unlink(missing_ok=True)
         self.remote.delete(self.name(path))
 
     def share(self, folder: Path) -> None:
-        """Copy the files that one side lacks, both ways, marks last.
+        """Download the files of a folder that are not local, and upload those that are not remote.
 
-        For folders whose files never change, such as cached features: what an interruption left
-        on one side is made up for. One process of this machine at a time.
+        Files of `MARKS` are copied last. The folder's files must never change, as is true of cached
+        features: files that exist on both sides are not compared. If an earlier copy was
+        interrupted, this completes it. Processes of this machine do this one after another.
         """
         with self._locked():
-            there = {folder / name for name in self.remote.files(self.name(folder))}
-            here = set(local_files(folder))
-            each(self.pull, there - here)
-            each(self._upload, here - there)
+            remote = {folder / name for name in self.remote.files(self.name(folder))}
+            local = set(local_files(folder))
+            each(self.pull, remote - local)
+            each(self._upload, local - remote)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.root / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file unlocks it
             yield
 
 
 def local_files(folder: Path) -> list[Path]:
-    """All files under a folder but hidden ones, which are being written."""
+    """All files under a folder, without hidden ones, which are incomplete."""
     return [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
 
 
 def each(action: Callable[[Path], object], paths: Iterable[Path]) -> None:
-    """Apply `action` to many files at once, though to none before all of a lower `rank`."""
+    """Apply `action` to many files in parallel, lower ranks first: one `rank` after another."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for _, some in groupby(sorted(paths, key=rank), key=rank):
-            list(pool.map(action, some))
+        for _, same_rank in groupby(sorted(paths, key=rank), key=rank):
+            list(pool.map(action, same_rank))
 
 
 def rank(path: Path) -> int:
-    """Which files come first: an index after what it points to, a mark after all."""
+    """Order of copying: arrays and texts first, then their indices (.json), then `MARKS`."""
     return 2 if path.name in MARKS else int(path.suffix == ".json")
 
 
 def open_mirror(uri: str) -> Mirror:
-    """This machine's mirror of the store at a URI.
+    """Open this machine's mirror of the store at a URI.
 
-    It lies under ``MLT_RAY_CACHE``, or else in the user's folder for caches, and is named by the
-    URI. Raises `StoreUnreachable`, and `UserError` where that folder cannot be made.
+    Its folder is in `cache_folder`, named by a hash of the URI. Raises `StoreUnreachable`, and
+    `UserError` if the folder cannot be made.
     """
     uri = uri if uri.endswith("://") else uri.rstrip("/")
     name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:16]
@@ -125,12 +128,12 @@ def open_mirror(uri: str) -> Mirror:
 
 @functools.lru_cache(maxsize=8)
 def open_remote(uri: str) -> Remote:
-    """One connection a process: a worker opens its store for every run."""
+    """The connection to a URI. It is reused: a worker opens its store once for every run."""
     return Remote(uri)
 
 
 def cache_folder() -> Path:
-    """Where the mirrors of this machine lie."""
+    """Folder of all mirrors: ``MLT_RAY_CACHE`` if set, else in the user's folder for caches."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given).resolve()

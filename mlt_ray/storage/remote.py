@@ -1,7 +1,8 @@
-"""Files behind a URI: object stores that pyarrow knows (s3, gs, abfs), and what fsspec adds.
+"""Reads, writes and lists files behind a URI, with pyarrow (s3, gs, abfs) or else with fsspec.
 
-Names are relative to the URI, with slashes. Every file appears whole: an upload to an object store
-takes effect when it is complete, and elsewhere a file is written beside its place and renamed.
+File names are relative to the URI, with slashes. A file is complete or does not appear: an object
+store shows an upload only when it is complete; in other file systems a file is written under a
+temporary name and then renamed.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from mlt_ray.errors import StoreFull, StoreUnreachable
 from mlt_ray.storage.files import replacing
 
 OBJECT_STORES = {"s3", "gcs", "abfs"}
-"""Kinds of file system with buckets, without folders, whose uploads appear whole."""
+"""pyarrow's names of the file systems with buckets, which show complete uploads only."""
 
 REMEDIES = {
     r"NO_SUCH_BUCKET": "create the bucket, or name another --store",
@@ -32,32 +33,33 @@ REMEDIES = {
     ),
     r"requires .* to be installed|No module named|[Ii]nstall": "install that package",
 }
-"""What an error's text says → what to do about it; the first that fits."""
+"""Regular expression for the text of an error → advice to the user; the first match counts."""
 
 OTHER_REMEDY = "name another --store, such as a folder or s3://bucket/prefix"
 
 CHUNK = 8 * 2**20
+"""Bytes that a download reads at once."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """A file's size in bytes, and when it was last written, in Unix time of the other side."""
+    """Size in bytes, and time of the last writing: Unix time by the store's clock."""
 
     size: int
     written_s: float | None
 
 
 class Remote:
-    """Reads, writes and lists what lies under a URI.
+    """The files under a URI.
 
-    Raises `StoreUnreachable` where that fails for whatever reason but a file that is not there.
+    Every method raises `StoreUnreachable` if it fails, except for a file that does not exist.
     """
 
     def __init__(self, uri: str) -> None:
         self.name = without_credentials(uri)
-        with self._answering():
+        with self._errors_translated():
             self._fs, base = open_file_system(uri)
         self._base = base.rstrip("/")
         self._has_buckets = self._fs.type_name in OBJECT_STORES
@@ -66,14 +68,14 @@ class Remote:
 
     def _check_bucket(self) -> None:
         bucket = self._base.partition("/")[0]
-        with self._answering():
+        with self._errors_translated():
             if not bucket:
                 raise OSError("no name of a bucket")
             if self._fs.get_file_info(bucket).type == fs.FileType.NotFound:
                 raise OSError(f"NO_SUCH_BUCKET: there is no bucket {bucket}")
 
     def check(self) -> None:
-        """Write a small file and remove it; `StoreUnreachable` where that is not allowed."""
+        """Write a small file and delete it; `StoreUnreachable` if that is not allowed."""
         name = f"check.{uuid.uuid4().hex}"
         self.write(name, b"")
         self.delete(name)
@@ -82,12 +84,12 @@ class Remote:
         return f"{self._base}/{name}" if name else self._base
 
     @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
         except (FileNotFoundError, StoreFull):
             raise
-        except Exception as error:  # libraries of a dozen vendors, each with errors of its own
+        except Exception as error:  # each file system's library has errors of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             reason = without_credentials(re.split(r"; Details| \(Request ID", reason)[0])
             remedy = next((r for p, r in REMEDIES.items() if re.search(p, reason)), OTHER_REMEDY)
@@ -96,19 +98,19 @@ class Remote:
             ) from error
 
     def read(self, name: str) -> bytes | None:
-        """A file's content, None where there is no such file."""
+        """A file's content; None if it does not exist."""
 
-        def take(stream: pyarrow.NativeFile, verify: Callable[[int], None]) -> bytes:
+        def consume(stream: pyarrow.NativeFile, verify: Callable[[int], None]) -> bytes:
             content: bytes = stream.read()
             verify(len(content))
             return content
 
-        return self._take(name, take)
+        return self._read(name, consume)
 
     def download(self, name: str, path: Path) -> bool:
-        """Copy a file to `path`, which appears whole; False where there is no such file."""
+        """Copy a file to the local `path`, atomically; False if the file does not exist."""
 
-        def take(stream: pyarrow.NativeFile, verify: Callable[[int], None]) -> bool:
+        def consume(stream: pyarrow.NativeFile, verify: Callable[[int], None]) -> bool:
             with replacing(path) as temporary:
                 with temporary.open("wb") as file:
                     while chunk := stream.read(CHUNK):
@@ -116,18 +118,20 @@ class Remote:
                 verify(temporary.stat().st_size)
             return True
 
-        return self._take(name, take) or False
+        return self._read(name, consume) or False
 
-    def _take(
-        self, name: str, take: Callable[[pyarrow.NativeFile, Callable[[int], None]], Result]
+    def _read(
+        self, name: str, consume: Callable[[pyarrow.NativeFile, Callable[[int], None]], Result]
     ) -> Result | None:
-        """What `take` makes of a file's stream; None where there is no such file.
+        """Result of `consume` for a file's stream; None if the file does not exist.
 
-        pyarrow reads an object by its size, and piece by piece: `take` has the number of bytes
-        verified, so that one that another wrote or removed meanwhile is read again.
+        pyarrow asks for a file's size first and then reads it piece by piece. Another process may
+        change the file in between. So `consume` gets a second argument, `verify`, and must call it
+        with the number of bytes that it has read: if the file has changed, it is read again, twice
+        at most.
         """
         path = self._path(name)
-        with self._answering():
+        with self._errors_translated():
             for may_fail in (True, True, False):
                 try:
                     with self._fs.open_input_stream(path) as stream:
@@ -138,7 +142,7 @@ class Remote:
                             if (after.size, after.mtime) != (size, before.mtime):
                                 raise OSError(f"{name} changes while it is read")
 
-                        return take(stream, verify)
+                        return consume(stream, verify)
                 except FileNotFoundError:
                     return None
                 except OSError:
@@ -147,7 +151,7 @@ class Remote:
         return None
 
     def upload(self, path: Path, name: str) -> None:
-        """Copy the file at `path`."""
+        """Copy the local file at `path` to the remote `name`."""
         if path.stat().st_size == 0:
             self.write(name, b"")
         else:
@@ -155,8 +159,8 @@ class Remote:
                 self.write(name, source.read_buffer())
 
     def write(self, name: str, content: bytes | pyarrow.Buffer) -> None:
-        """Write a file; an interruption of the caller leaves it whole or as it was."""
-        with self._answering():
+        """Write a file. After Ctrl-C in the caller it is either complete or as it was."""
+        with self._errors_translated():
             uninterrupted(lambda: self._write(self._path(name), content))
 
     def _write(self, path: str, content: bytes | pyarrow.Buffer) -> None:
@@ -171,22 +175,22 @@ class Remote:
             self._fs.move(target, path)
 
     def delete(self, name: str) -> None:
-        """Remove a file, where there is one."""
-        with self._answering(), contextlib.suppress(FileNotFoundError):
+        """Delete a file, if it exists."""
+        with self._errors_translated(), contextlib.suppress(FileNotFoundError):
             self._fs.delete_file(self._path(name))
 
     def files(self, folder: str) -> dict[str, RemoteFile]:
-        """All files under a folder by their name relative to it; none where it does not exist."""
+        """All files under a folder by name relative to it; empty if there is no such folder."""
         base = self._path(folder)
         selector = fs.FileSelector(base, recursive=True, allow_not_found=True)
-        with self._answering():
+        with self._errors_translated():
             if isinstance(self._fs, fs.PyFileSystem):
-                # fsspec remembers listings; another process may have written since.
+                # fsspec caches listings, and another process may have written since the last one.
                 self._fs.handler.fs.invalidate_cache()
             try:
                 found = self._fs.get_file_info(selector)
             except FileNotFoundError:
-                # Of a folder that another process has removed while it was listed.
+                # Another process has deleted the folder during the listing.
                 return {}
         return {
             f.path.removeprefix(base).lstrip("/"): RemoteFile(
@@ -198,7 +202,7 @@ class Remote:
 
 
 def open_file_system(uri: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a URI and the path in it, by pyarrow or else by fsspec."""
+    """The file system of a URI, by pyarrow or else by fsspec, and the path in it."""
     try:
         return fs.FileSystem.from_uri(uri)
     except pyarrow.ArrowInvalid as error:
@@ -211,23 +215,23 @@ def open_file_system(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def uninterrupted(action: Callable[[], Result]) -> Result:
-    """The result of `action`, which goes on to its end even if Ctrl-C ends the wait for it.
+    """Result of `action`, which runs in a thread and so completes even after Ctrl-C.
 
-    pyarrow completes an upload whose stream is closed by an exception, and so would leave half a
-    file that looks whole.
+    Without the thread, Ctrl-C would raise inside pyarrow's upload. pyarrow would then close the
+    upload and leave an incomplete file that looks complete.
     """
     result: Future[Any] = Future()
 
-    def act() -> None:
+    def run() -> None:
         try:
             result.set_result(action())
         except BaseException as error:
             result.set_exception(error)
 
-    threading.Thread(target=act).start()
+    threading.Thread(target=run).start()
     return result.result()
 
 
 def without_credentials(uri: str) -> str:
-    """The URI as it may be shown: without a user's name and password."""
+    """The URI without user name and password, for messages."""
     return re.sub(r"(?<=://)[^@?]*:[^@?]*@", "", uri)

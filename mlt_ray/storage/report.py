@@ -1,4 +1,4 @@
-"""What a finished run leaves: its report, its predictions and its learning curve."""
+"""The results of a finished run: report, predictions and learning curve."""
 
 import csv
 import dataclasses
@@ -17,14 +17,14 @@ PARTS = ("dev", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One line of the learning curve; scores are shares in 0–1, losses mean cross entropies."""
+    """A line of the learning curve. Scores are shares in 0–1, losses are mean cross entropies."""
 
     epoch: int
     train_loss: float
     dev_loss: float
     dev_wa: float
     dev_ua: float
-    ended_ms: int  # Unix time; the same value reaches MLflow, so that a replay adds nothing
+    ended_ms: int  # Unix time; MLflow gets the same value, so that a second sync adds no point
 
 
 EPOCH_SCORES = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
@@ -33,22 +33,23 @@ EPOCH_SCORES = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Predictions for one part: ids, (N,) labels and (N, 4) class probabilities."""
+    """Predictions for one part: N utterance ids, (N,) labels and (N, 4) class probabilities."""
 
     utterances: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
 
     def scores(self) -> Scores:
-        """Scores of the most probable classes; `ValueError` where there is no utterance."""
+        """Scores of the most probable classes; `ValueError` if there is no utterance."""
         return score(self.labels, self.probabilities.argmax(axis=1), len(CLASSES))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """What a finished run leaves: scores of both parts, the chosen epoch and its circumstances.
+    """The scores of a finished run, its learning curve, and how it was computed.
 
-    `scores` maps part → {wa, ua, macro_f1, confusion}; `spec` is the RunSpec's values.
+    `spec` has the values of the RunSpec. `scores` maps dev and test to {wa, ua, macro_f1,
+    confusion}, all at `best_epoch`. `part_sizes` counts utterances.
     """
 
     digest: str
@@ -67,13 +68,13 @@ class RunReport:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunReport":
-        """The report that `dataclasses.asdict` and JSON made `values` of."""
+        """Inverse of `dataclasses.asdict`, also after writing to and reading from JSON."""
         curve = tuple(Epoch(**e) for e in values["curve"])
         return cls(**{**values, "curve": curve})
 
 
 def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
-    """One line an utterance: part, id, true class, predicted class, a probability a class."""
+    """One line per utterance: part, id, true class, predicted class, probability of each class."""
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
     writer.writerow(["part", "utterance", "emotion", "predicted", *CLASSES])
@@ -87,7 +88,7 @@ def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
 
 
 def curve_csv(curve: tuple[Epoch, ...]) -> str:
-    """The learning curve, one line an epoch."""
+    """The learning curve as CSV, one line per epoch."""
     names = [f.name for f in dataclasses.fields(Epoch)]
     rows = [",".join(str(getattr(e, n)) for n in names) for e in curve]
     return "\n".join([",".join(names), *rows]) + "\n"

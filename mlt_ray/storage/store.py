@@ -1,6 +1,6 @@
-"""The store: a folder that holds the truth of every result, and what is needed to resume.
+"""The store: a folder with all results, and with what is needed to resume after a crash.
 
-    corpora/<fingerprint>.json   utterances and folds' raw material
+    corpora/<fingerprint>.json   utterances of a corpus, from which folds are made
     features/<kind>-<digest>/    cached features
     encoders/<digest>/           pre-trained encoders, for workers that see only the store
     runs/<digest>/               predictions, curve, weights, fitted inputs; report.json last
@@ -8,14 +8,14 @@
     studies/<study>.json         rows as last planned
     searches/<search>.json       configurations as proposed; Optuna's own state is in optuna.db
 
-    leases/                      who computes what now (`mlt_ray.storage.lease`)
+    leases/                      which process computes a run now (`mlt_ray.storage.lease`)
 
 A run is finished when its report.json exists; it is written last, once, and never changed.
 
-A store behind a URI is mirrored by a folder of each machine that uses it
-(`mlt_ray.storage.mirror`): what lacks there is fetched when it is asked for, and what is written
-goes to the other side as well, in an order in which nothing there ever points to what is not there
-yet. Databases such as MLflow's stay in the mirror: they are views, and are rebuilt from the store.
+For a store behind a URI, each machine has a local mirror (`mlt_ray.storage.mirror`). A file is
+downloaded when it is asked for, and a written file is uploaded as well. Files are uploaded in such
+an order that no index or report is there before the files that it describes. Databases such as
+MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
 import dataclasses
@@ -36,9 +36,9 @@ from mlt_ray.storage.report import Predictions, RunReport, curve_csv, prediction
 class Store:
     """Reads and writes one store: a folder, or a URI such as ``s3://bucket/prefix``.
 
-    Every file appears whole or not at all. `root` is the folder, or this machine's mirror of the
-    URI; `location` is what another process or machine makes the same store of; `str` of a store is
-    its name for messages. Raises `UserError` for what cannot be a store.
+    Every file is complete or does not appear. `root` is the folder, or this machine's mirror of the
+    URI. `Store(location)` opens the same store in another process or on another machine. `str` of
+    a store is its name for messages. Raises `UserError` if the location cannot be a store.
     """
 
     def __init__(self, location: str | Path) -> None:
@@ -47,7 +47,7 @@ class Store:
         if isinstance(location, Path) and is_remote(text.replace(":/", "://", 1)):
             raise UserError(f"{text}: expected a URI as text, got a path, which loses a slash")
         if is_remote(text):
-            # pyarrow's file systems are loaded for those alone who use them.
+            # Imported here, since only stores behind a URI need pyarrow.
             from mlt_ray.storage.mirror import open_mirror
 
             self._mirror = open_mirror(text)
@@ -81,7 +81,7 @@ class Store:
         return folder
 
     def run_dir(self, digest: str) -> Path:
-        """Folder of a finished run; `run_file` names one file of it."""
+        """Folder of a finished run. Use `run_file` to read a file of it: it downloads the file."""
         return self.root / "runs" / digest
 
     def run_file(self, digest: str, name: str) -> Path:
@@ -91,11 +91,11 @@ class Store:
         return path
 
     def checkpoint(self, digest: str) -> Path:
-        """File with the state of an unfinished run: `pull` it before, `push` it after use."""
+        """File with the state of an unfinished run. `pull` before reading, `push` after writing."""
         return self.root / "checkpoints" / f"{digest}.pt"
 
     def corpus(self, fingerprint: str) -> Path:
-        """File with the utterances of a corpus, for workers that have no access to it."""
+        """File with the utterances of a corpus, for workers that cannot read the corpus."""
         return self.root / "corpora" / f"{fingerprint}.json"
 
     def study(self, name: str) -> Path:
@@ -107,14 +107,14 @@ class Store:
         return self._names("studies")
 
     def pull(self, path: Path, *, fresh: bool = False) -> bool:
-        """Whether a file of the store exists; fetched from behind the URI where it lacks here.
+        """Whether a file of the store exists; it is downloaded if there is no local copy.
 
-        `fresh`: fetched even if there is one here, since another machine may have changed it.
+        If `fresh`, it is downloaded in any case, since another machine may have changed it.
         """
         return self._mirror.pull(path, fresh=fresh) if self._mirror else path.exists()
 
     def push(self, path: Path) -> None:
-        """Copy a file or folder of the store, which has been written here, to behind the URI."""
+        """Upload a local file or folder of the store; does nothing if the store is a folder."""
         if self._mirror:
             self._mirror.push(path)
 
@@ -123,7 +123,7 @@ class Store:
         return self.root / "searches" / f"{name}.json"
 
     def searches(self) -> list[str]:
-        """Names of the searches that were begun in this store."""
+        """Names of the searches that were started in this store."""
         return self._names("searches")
 
     def _names(self, folder: str) -> list[str]:
@@ -133,13 +133,13 @@ class Store:
         return sorted(name.removesuffix(".json") for name in names)
 
     def read_json(self, path: Path) -> Any:
-        """The values in a file of the store, or None where there is no such file."""
-        # Plans are the only such files that change.
+        """The values in a JSON file of the store; None if it does not exist."""
+        # Only files of studies and searches ever change.
         exists = self.pull(path, fresh=path.parent.name in ("studies", "searches"))
         return json.loads(path.read_text()) if exists else None
 
     def write_json(self, path: Path, values: Any) -> None:
-        """Write a file of the store: what is here is also behind the URI."""
+        """Write a JSON file of the store, also behind the URI."""
         content = json_bytes(values)
         if self._mirror:
             self._mirror.put(path, content)
@@ -151,14 +151,14 @@ class Store:
         return self.pull(self.run_dir(digest) / "report.json")
 
     def finished(self, digests: Iterable[str]) -> set[str]:
-        """Which of the runs are finished; for many, faster than asking for one after the other."""
+        """The finished ones among the runs; faster than asking `is_done` for each."""
         paths = {digest: self.run_dir(digest) / "report.json" for digest in digests}
         if self._mirror:
             self._mirror.pull_all(paths.values())
         return {digest for digest, path in paths.items() if path.exists()}
 
     def report(self, digest: str) -> RunReport | None:
-        """The run's report, or None where it is not finished; `UserError` if it is damaged."""
+        """The run's report; None if it is not finished, `UserError` if the file is damaged."""
         path = self.run_dir(digest) / "report.json"
         try:
             values = self.read_json(path)
@@ -170,7 +170,7 @@ class Store:
             raise UserError(f"{path}: expected a run report, got {error!r}; {remedy}") from error
 
     def reports(self, digests: Iterable[str]) -> list[RunReport]:
-        """The reports of those of the runs that are finished, in order."""
+        """Reports of the finished ones among the runs, in the given order."""
         digests = list(digests)
         done = self.finished(digests)
         found = (self.report(digest) for digest in digests if digest in done)
@@ -186,8 +186,8 @@ class Store:
     ) -> None:
         """Write a finished run, report.json last. A run that is already finished stays as it is.
 
-        `inputs` is what the fold fitted on its training part (normalisation, vocabularies);
-        `weights_file` is what the weights are called, since not all are torch's.
+        `inputs`: what was fitted on the fold's training part, such as normalisation and vocabulary.
+        `weights_file`: name of the weights' file, which differs for models that are not torch's.
         """
         if self.is_done(report.digest):
             return
@@ -206,6 +206,6 @@ class Store:
 
 
 def is_remote(location: str) -> bool:
-    """Whether a store's location is a URI of something else than a folder of this machine."""
+    """Whether a store's location is a URI, other than ``file://``."""
     scheme, colon, _ = location.partition("://")
     return bool(colon) and scheme.replace("+", "").isalnum() and scheme != "file"

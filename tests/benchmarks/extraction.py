@@ -33,7 +33,7 @@ FRAMES = {
     "MFCC": FramesSpec(kind="mfcc", num_bins=39, hop_ms=10),
     "spectrogram": FramesSpec(kind="spectrogram", num_bins=257, hop_ms=10),
 }
-"""With words, phonemes and word vectors, which are computed with the first of them."""
+"""Kinds of frames. With the first one, words, phonemes and word vectors are computed too."""
 
 EXTRAS = ("prosody", "egemaps")
 
@@ -72,7 +72,7 @@ def extraction(corpus: Corpus, folder: Path) -> list[dict[str, Any]]:
 
 
 def timed_twice(what: str, call: Any, audio_s: float) -> dict[str, Any]:
-    """Wall seconds of a call that computes, and of the same call when nothing is left."""
+    """Wall seconds of a call that computes, and of the same call with everything in the cache."""
     seconds = []
     for _ in range(2):
         began = time.perf_counter()
@@ -88,7 +88,7 @@ def timed_twice(what: str, call: Any, audio_s: float) -> dict[str, Any]:
 
 
 def commands(corpus: Path, folder: Path) -> list[dict[str, Any]]:
-    """Wall seconds of commands as a user types them, where there is nothing to compute."""
+    """Wall seconds of commands that have nothing to compute, as a user types them."""
     study, store = folder / "one.yaml", folder / "store"
     study.write_text(ONE_RUN)
     asked = ["run", str(study), "--corpus", str(corpus), "--store", str(store), "--folds", "1"]

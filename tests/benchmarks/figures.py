@@ -19,7 +19,7 @@ from mlt_ray.errors import UserError
 
 
 def ended(main: Callable[[], int]) -> int:
-    """The exit code of a benchmark; a user's mistake is one line and 2, as in mlt-ray."""
+    """Run a benchmark; returns its exit code. A user's mistake is one line and 2, as in mlt-ray."""
     try:
         return main()
     except UserError as error:
@@ -29,14 +29,14 @@ def ended(main: Callable[[], int]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of a table: the figure's key, what stands above it, and how it is written."""
+    """A column of a table: the figure's key, the column's heading, and the number format."""
 
     key: str
     heading: str
     form: str = "{}"
 
     def cell(self, figures: Mapping[str, Any]) -> str:
-        """The figure as text; an empty text where there is none."""
+        """The figure as text; empty if there is none."""
         value = figures.get(self.key)
         return "" if value is None else self.form.format(value)
 
@@ -64,7 +64,7 @@ def print_table(
 
 
 def write_figures(path: Path | None, benchmark: str, figures: Mapping[str, Any]) -> None:
-    """Write a benchmark's figures with the machine's description; nothing without a path."""
+    """Write a benchmark's figures and a description of the machine as JSON, if a path is given."""
     if path is None:
         return
     values = {"benchmark": benchmark, "machine": dataclasses.asdict(machine()), **figures}
@@ -74,7 +74,7 @@ def write_figures(path: Path | None, benchmark: str, figures: Mapping[str, Any])
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Where figures were measured. `load` is the mean number of busy processes of 1 minute."""
+    """The machine that figures were measured on. `load`: mean busy processes of the last minute."""
 
     processor: str
     cores: int
@@ -94,7 +94,7 @@ class Machine:
 
 
 def machine() -> Machine:
-    """This machine, now."""
+    """A description of this machine with its present load."""
     gpus = range(torch.cuda.device_count())
     return Machine(
         processor=_processor(),
@@ -119,7 +119,7 @@ def peak_memory_mib() -> float:
     """The most memory (MiB) that this process ever held, from its start."""
     status = Path("/proc/self/status")
     if status.exists():
-        # getrusage would do, but a process that another one spawned starts with that one's peak.
+        # Better than `getrusage`, in which a process starts with the peak of its parent.
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
         return int(line.split()[1]) / 2**10
     import resource

@@ -26,7 +26,7 @@ from mlt_ray.studies.study import load_study
 
 @dataclass(frozen=True)
 class Inputs:
-    """A corpus, the store that has its features, and the distinct rows of studies."""
+    """A corpus, a store with its features, and the distinct rows of studies."""
 
     corpus: Corpus
     store: Store
@@ -67,7 +67,7 @@ MLT_RAY = (sys.executable, "-c", "from mlt_ray.cli.app import main; main()")
 
 
 def given_or_demo(given: Path | None, folder: Path) -> Path:
-    """The corpus that was given, or the demo's, spoken anew inside a folder."""
+    """The given corpus, or else the demo's, which is synthesized into a folder."""
     if given is not None:
         return given
     write_demo(folder / "demo-corpus")
@@ -75,7 +75,7 @@ def given_or_demo(given: Path | None, folder: Path) -> Path:
 
 
 def sampled(corpus: Path, utterances: int | None, folder: Path) -> Path:
-    """The corpus, or where a number is given, a manifest of so many of it inside a folder."""
+    """The corpus; or if a number is given, a folder with a manifest of that many utterances."""
     if not utterances:
         return corpus
     write_manifest(thinned(read_corpus(corpus), utterances), folder / "sample")
@@ -85,7 +85,7 @@ def sampled(corpus: Path, utterances: int | None, folder: Path) -> Path:
 def thinned(corpus: Corpus, utterances: int) -> Corpus:
     """A corpus of about that many random utterances, always the same.
 
-    Of each session's classes it takes an equal share, rounded up: no part loses a class.
+    It takes the same share of every class in every session, rounded up, so that no class is lost.
     """
     share = min(1.0, utterances / len(corpus))
     groups: dict[tuple[str | None, str], list[int]] = {}
@@ -97,7 +97,7 @@ def thinned(corpus: Corpus, utterances: int) -> Corpus:
 
 
 def write_manifest(corpus: Corpus, folder: Path) -> None:
-    """A new folder that describes the corpus, whose recordings stay where they are."""
+    """Write a manifest of the corpus into a new folder; the recordings are not copied."""
     folder.mkdir(parents=True)
     with (folder / FILE_NAME).open("w", newline="") as file:
         writer = csv.writer(file)
@@ -108,7 +108,7 @@ def write_manifest(corpus: Corpus, folder: Path) -> None:
 
 
 def read_table(fingerprint: str, store: Store) -> Corpus:
-    """The corpus of that fingerprint, from the table that `open_inputs` left in the store."""
+    """The corpus with that fingerprint, from the table that `open_inputs` wrote into the store."""
     return Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
 
 

@@ -72,7 +72,7 @@ COLUMNS = (
 
 
 class Process(NamedTuple):
-    """A process: its id, and when it started, since ids are used again."""
+    """A process, named by its id and its start, since ids are reused."""
 
     pid: int
     started: str
@@ -80,9 +80,9 @@ class Process(NamedTuple):
 
 @dataclass
 class Watch:
-    """Processor seconds of a process and its descendants, while it runs, by what they are.
+    """Measures the processor seconds of a process and its descendants, by kind of process.
 
-    Sampled: what a process used after its last sample, half a second at most, is missing.
+    It takes samples, so the last half second of a process may be missing.
     """
 
     root: int
@@ -100,13 +100,13 @@ class Watch:
         self._thread.join()
 
     def used(self, began: float = 0.0, ended: float = math.inf) -> dict[str, float]:
-        """Seconds between two Unix times, by kind of process; none without /proc."""
+        """Processor seconds between two Unix times, by kind of process; empty without /proc."""
         until = [found for at, found in self.samples if at <= ended]
         before = [found for at, found in self.samples if at <= began]
         first = before[-1] if before else {}
         kinds: defaultdict[str, float] = defaultdict(float)
         for process, seconds in (until[-1] if until else {}).items():
-            # What a process was called last: Ray renames idle workers when they get to work.
+            # The last name of a process counts: Ray renames idle workers when they start to work.
             kinds[self.kinds[process]] += seconds - first.get(process, 0.0)
         return dict(kinds)
 
@@ -118,7 +118,7 @@ class Watch:
                     fields = (path / "stat").read_text().rpartition(")")[2].split()
                     command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 except (OSError, UnicodeDecodeError):
-                    continue  # it has ended
+                    continue  # the process has ended
                 pid, parent = int(path.name), int(fields[1])
                 if pid not in known and parent not in known:
                     continue
@@ -131,7 +131,7 @@ class Watch:
 
 
 def kind_of(command: str, is_root: bool) -> str:
-    """What a process does, by its command line."""
+    """The kind of a process, from its command line."""
     if is_root:
         return "driver"
     for text, kind in KINDS.items():
@@ -150,12 +150,12 @@ KINDS = {
     "raylet": "raylet",
     "log_monitor": "log monitor",
 }
-"""Texts of command lines; the first that is found counts."""
+"""Text in a command line → kind of the process; the first match counts."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """One command: Unix times of its start and end, its runs' reports, and who used the cores."""
+    """One command: Unix times of start and end, reports of its runs, processor seconds."""
 
     began: float
     ended: float
@@ -163,7 +163,7 @@ class Call:
     watch: Watch
 
     def figures(self) -> dict[str, Any]:
-        """Seconds, of the command and of its parts."""
+        """Seconds of the command and of its parts."""
         found: dict[str, Any] = {
             "wall_s": self.ended - self.began,
             "cpu_s": sum(self.watch.used().values()),
@@ -186,14 +186,14 @@ class Call:
 
 
 def mean_gap_ms(reports: Sequence[RunReport]) -> float | None:
-    """Mean time from one run's end to the next one's beginning; None where runs overlap."""
+    """Mean time from the end of one run to the start of the next; None if runs overlap."""
     runs = sorted(reports, key=lambda r: r.started_ms)
     gaps = [later.started_ms - earlier.ended_ms for earlier, later in pairwise(runs)]
     return statistics.fmean(gaps) if gaps and min(gaps) >= 0 else None
 
 
 def watched(command: Sequence[str]) -> tuple[float, float, Watch]:
-    """When the command began and ended, and the processor seconds of all its processes."""
+    """Run a command; returns Unix times of start and end, and its processes' processor seconds."""
     began = time.time()
     # One thread in every process.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -208,7 +208,7 @@ def watched(command: Sequence[str]) -> tuple[float, float, Watch]:
 
 
 def run_bare(runs: Sequence[Run], store: Store, processes: int, folder: Path) -> Call:
-    """The bare loop, in so many processes that take one run after the other."""
+    """Run the bare loop in that many processes, each with one run after the other."""
     job, result = folder / "job", folder / "result"
     job.write_bytes(pickle.dumps((list(runs), str(store.root), processes, str(result))))
     command = [sys.executable, "-m", "tests.benchmarks.overhead", "--bare", str(job)]
@@ -217,7 +217,7 @@ def run_bare(runs: Sequence[Run], store: Store, processes: int, folder: Path) ->
 
 
 def bare_loop(job: Path) -> None:
-    """What the processes of `run_bare` do."""
+    """Train runs one after the other; this is what each process of `run_bare` does."""
     runs, location, processes, result = pickle.loads(job.read_bytes())
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         reports = list(pool.map(train_alone, runs, [location] * len(runs)))
@@ -236,7 +236,7 @@ def train_alone(run: Run, location: str) -> RunReport:
 
 @functools.cache
 def corpus_of(fingerprint: str, location: str) -> Corpus:
-    """The corpus, read once a process."""
+    """The corpus; each process reads it once."""
     return read_table(fingerprint, Store(location))
 
 
@@ -247,7 +247,7 @@ def run_stack(
     processes: int,
     overrides: Sequence[str],
 ) -> Call:
-    """`mlt-ray run` of the same runs; without reports where the store had all of them."""
+    """Run the same runs by `mlt-ray run`; no reports if the store had all of them before."""
     known = store.finished(run.digest for run in runs)
     command = [*MLT_RAY, "run", STUDY]
     command += ["--corpus", str(corpus), "--store", str(store.root), "--rows", ROW]
@@ -268,10 +268,10 @@ def measure(
     overrides: Sequence[str],
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """The bare loop, the whole stack, and the stack with nothing left to do."""
+    """Figures of the bare loop, of `mlt-ray run`, and of `mlt-ray run` with nothing left to do."""
     folder.mkdir(parents=True)
     bare = run_bare(runs, inputs_store, processes, folder).figures()
-    # A store of its own, with the features and without the runs.
+    # A new store that has the features but no runs.
     store = Store(shutil.copytree(inputs_store.root, folder / "store"))
     stack = run_stack(runs, store, corpus, processes, overrides).figures()
     again = run_stack(runs, store, corpus, processes, overrides).figures()

@@ -1,4 +1,4 @@
-"""What a process of its own measures of this project's training: packs, operations, the peak."""
+"""Measures packs, operations per step and the machine's peak speed, each in a new process."""
 
 import dataclasses
 import math
@@ -32,9 +32,9 @@ PEAK_REPEATS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a measurement computes: the store with the features, the device, its threads.
+    """Where to measure: the store with the features, the device, the number of threads.
 
-    `utterances`, where given, is how many of the corpus are taken.
+    `utterances`: how many utterances of the corpus are used; None for all.
     """
 
     store: str
@@ -55,7 +55,7 @@ def apart(function: Callable[..., dict[str, Any]], *values: Any) -> dict[str, An
 
 
 def shortened(runs: Iterable[Run], epochs: int) -> list[Run]:
-    """The runs with exactly that many epochs."""
+    """The runs, changed to train exactly that many epochs."""
 
     def short(training: TrainingSpec) -> TrainingSpec:
         return replace(training, max_epochs=epochs, patience=epochs)
@@ -66,12 +66,11 @@ def shortened(runs: Iterable[Run], epochs: int) -> list[Run]:
 def measure_pack(
     runs: Sequence[Run], epochs: int, place: Place, recorded: bool = False
 ) -> dict[str, Any]:
-    """Steps and seconds of the runs trained as one pack, dev's evaluations included.
+    """Steps and seconds of the runs trained as one pack, including the evaluation of dev.
 
-    `recorded`: its steps are replayed from CUDA graphs; recording them counts.
-
-    `steps` counts each run's own. On a GPU an epoch goes ahead, so that no kernel is loaded or
-    chosen while the time is taken.
+    `recorded`: steps are replayed from CUDA graphs, and the time of recording them is included. A
+    step of a pack of N runs counts as N steps. On a GPU, one epoch is trained before the timing, so
+    that kernels are already loaded and chosen.
     """
     torch.set_num_threads(place.threads)
     device, store, corpus = torch.device(place.device), Store(place.store), place.corpus(runs[0])
@@ -103,7 +102,7 @@ def measure_pack(
 
 
 def measure_largest_pack(runs: Sequence[Run], sizes: Sequence[int], place: Place) -> dict[str, Any]:
-    """`measure_pack` of one epoch with the first of the sizes that fits into memory."""
+    """Call `measure_pack` for one epoch with the first of the sizes that fits into memory."""
     for size in sizes:
         try:
             return apart(measure_pack, runs[:size], 1, place)
@@ -113,10 +112,10 @@ def measure_largest_pack(runs: Sequence[Run], sizes: Sequence[int], place: Place
 
 
 def measure_padding(runs: Sequence[Run], place: Place) -> dict[str, Any]:
-    """Shares of what an epoch of the runs side by side computes that are speech, not padding.
+    """Shares of an epoch's computed values that are speech and not padding, for runs in a pack.
 
-    Of frames, and of pairs of frames, which attention computes; `recorded` is that of frames with
-    the padding to the few sizes of CUDA graphs.
+    Shares of frames, and of the pairs of frames that attention computes. `recorded` is the share of
+    frames if batches are padded to the few sizes that CUDA graphs are recorded for.
     """
     store, corpus = Store(place.store), place.corpus(runs[0])
     data = {run.fold: fold_of(run, corpus, store) for run in runs}
@@ -140,7 +139,7 @@ def measure_padding(runs: Sequence[Run], place: Place) -> dict[str, Any]:
 def count_operations(run: Run, place: Place) -> dict[str, Any]:
     """Mean floating-point operations of a training step, forward and backward, over an epoch.
 
-    Of an epoch with many steps, the first ones count; their order is random.
+    If the epoch has many steps, only the first ones are counted; their order is random.
     """
     torch.set_num_threads(place.threads)
     device = torch.device(place.device)
@@ -155,7 +154,7 @@ def count_operations(run: Run, place: Place) -> dict[str, Any]:
 
 
 def measure_peak(place: Place) -> dict[str, Any]:
-    """The most float32 operations a second that a product of square matrices reaches."""
+    """The highest speed of a product of square matrices, in float32 operations per second."""
     torch.set_num_threads(place.threads)
     device = torch.device(place.device)
     best = 0.0
@@ -172,13 +171,13 @@ def measure_peak(place: Place) -> dict[str, Any]:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what the device still computes."""
+    """Wait until the device has computed everything."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def memory(device: torch.device) -> dict[str, float | None]:
-    """Peak memory (MiB) of this process, and of its tensors on a GPU."""
+    """Peak memory (MiB) of this process, and of tensors on a GPU."""
     cuda = device.type == "cuda"
     gpu = torch.cuda.max_memory_allocated(device) / 2**20 if cuda else None
     return {"memory_mib": peak_memory_mib(), "gpu_memory_mib": gpu}

@@ -1,8 +1,9 @@
 """The runs of one row as a researcher would write them, without this project: plain PyTorch.
 
-torch.nn's own layers in the multilevel transformer's architecture and sizes, a DataLoader with
-random batches and a collate function, Adam, dev after each epoch, the best epoch's weights for
-test, one run after the other. Only the features come from this project's cache.
+It uses torch.nn's layers in the architecture and sizes of the multilevel transformer, a DataLoader
+with random batches and a collate function, and Adam. It evaluates dev after each epoch and test
+with the weights of the best epoch, one run after the other. Only the features come from this
+project's cache.
 
     python -m tests.benchmarks.plain_loop RUNS THREADS RESULT
 
@@ -47,7 +48,7 @@ class Sample(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """A batch; the masks are True at padding, as torch.nn has them."""
+    """A batch. The masks are True at padding, as torch.nn expects."""
 
     frames: Tensor
     frame_padding: Tensor
@@ -189,7 +190,7 @@ def decoder(spec: MultilevelSpec) -> nn.TransformerDecoderLayer:
 
 
 def samples_of(data: FoldData) -> dict[str, list[Sample]]:
-    """Every part's utterances in memory."""
+    """The utterances of train, dev and test, loaded into memory."""
     found: dict[str, list[Sample]] = {}
     for part, indices in data.parts.items():
         found[part] = []
@@ -201,7 +202,7 @@ def samples_of(data: FoldData) -> dict[str, list[Sample]]:
 
 
 def train_plainly(run: Run, data: FoldData, device: torch.device) -> dict[str, Any]:
-    """Train one run to its end; its figures."""
+    """Train one run to its end; returns its figures."""
     torch.manual_seed(run.seed)
     model, training = PlainMultilevel(run.spec.model, data.sizes).to(device), run.spec.training
     optimiser = torch.optim.Adam(

@@ -48,7 +48,7 @@ COLUMNS = (
 
 
 class WatchedFold:
-    """A fold that notes when its batches are asked for, and is otherwise the fold it watches."""
+    """Wraps a fold and records the times at which batches are asked for."""
 
     def __init__(self, data: FoldData) -> None:
         self._data = data
@@ -67,7 +67,7 @@ class WatchedFold:
         return batches
 
     def evaluation_order(self, part: str) -> list[np.ndarray]:
-        # The first is dev's, after the epoch.
+        # The first evaluation is that of dev, after the epoch.
         self.dev_began = self.dev_began or time.perf_counter()
         return self._data.evaluation_order(part)
 
@@ -75,7 +75,7 @@ class WatchedFold:
 def measure(run: Run, place: Place) -> dict[str, Any]:
     """Figures of the run's first epoch, computed in this process.
 
-    `run_s` is what the whole run takes at most: processor seconds on a CPU, seconds on a GPU.
+    `run_s`: upper bound for the whole run, processor seconds on a CPU, wall seconds on a GPU.
     """
     torch.set_num_threads(place.threads)
     device, corpus = torch.device(place.device), place.corpus(run)
@@ -102,7 +102,7 @@ def measure(run: Run, place: Place) -> dict[str, Any]:
         figures["train_s"] = data.dev_began - data.training_began
         figures["dev_s"] = ends[0][0] - data.dev_began
         figures["epoch_cpu_s"] = ends[0][1] - data.cpu_began
-    # What is fitted without steps is fitted once, whatever the number of epochs.
+    # A classifier without training steps is fitted once, not once per epoch.
     epochs = run.spec.training.max_epochs if data.steps else 1
     epoch_s = figures["epoch_cpu_s" if device.type == "cpu" else "epoch_s"]
     whole = len(read_table(run.spec.corpus, Store(place.store))) / len(corpus)
@@ -110,15 +110,15 @@ def measure(run: Run, place: Place) -> dict[str, Any]:
 
 
 def clocks() -> tuple[float, float]:
-    """Seconds of the wall and of this process's processor time, for differences."""
+    """Wall clock and processor time of this process in seconds; only differences have a meaning."""
     return time.perf_counter(), time.process_time()
 
 
 def measure_row(row: PlannedRow, place: Place) -> dict[str, Any]:
-    """`measure` the row's first run in a fresh interpreter; its failure is a figure, too."""
+    """Call `measure` for the row's first run in a new process; an error becomes a figure."""
     try:
         found = apart(measure, row.runs[0], place)
-    except Exception as error:  # whatever it is, the other rows are measured
+    except Exception as error:  # any error, so that the other rows are measured
         traceback.print_exception(error)
         return {"row": row.name, "failed": f"{type(error).__name__}: {error}"}
     return {"row": row.name, **found, "all_runs_h": found["run_s"] * len(row.runs) / 3600}
@@ -140,7 +140,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Measure row after row; 1 where one failed."""
+    """Measure row after row; returns 1 if one failed."""
     options, console = arguments(given), Console()
     store = Store(options.store)
     inputs = open_inputs(
@@ -164,7 +164,7 @@ def main(given: Sequence[str] | None = None) -> int:
         figures.append(measure_row(row, place))
         took = figures[-1].get("failed") or f"{figures[-1]['epoch_s']:.1f} s"
         console.print(f"{row.name}: {took}", markup=False, highlight=False)
-        # Written row by row: an hour's figures are not lost with the last row.
+        # Written after each row, so that an error in the last row loses nothing.
         write_figures(options.json, "rows", {**dataclasses.asdict(place), "rows": figures})
     print_table(f"One epoch of fold 1, seed 1, on {options.device}", COLUMNS, figures, console)
     total = sum(f.get("all_runs_h", 0.0) for f in figures)

@@ -75,7 +75,7 @@ COLUMNS = (
 
 
 class Untracked:
-    """An observer of runs in place of MLflow's tracker."""
+    """An observer that ignores everything; it replaces MLflow's tracker."""
 
     def started(self, run: Run) -> None:
         """Nothing."""
@@ -99,7 +99,7 @@ def untracked(records: object, places: object) -> Untracked:
 
 
 def study_of(cells: int, sleep_s: float, first: int = 0) -> Study:
-    """`cells` cells of sleep; the rows are numbered from `first`."""
+    """A study with that many cells, which sleep. Rows are numbered from `first`."""
     width = NUM_FOLDS * len(SEEDS)
     rows, rest = divmod(cells, width)
     if rest:
@@ -119,7 +119,7 @@ def study_of(cells: int, sleep_s: float, first: int = 0) -> Study:
 
 
 def timed(action: Callable[[], Any]) -> tuple[Any, float]:
-    """What the action returns, and its wall seconds."""
+    """Call the action; returns its value and its wall seconds."""
     began = time.perf_counter()
     return action(), time.perf_counter() - began
 
@@ -127,7 +127,7 @@ def timed(action: Callable[[], Any]) -> tuple[Any, float]:
 def measure(
     cells: int, sleep_s: float, folder: Path, resources: Resources, mlflow: bool
 ) -> dict[str, Any]:
-    """Figures of one number of cells, in this process."""
+    """Measure one number of cells in this process."""
     store = Store(folder / "store")
     places = Places(corpus=folder.parent / "corpus", store=store, resources=resources)
     console = Console(
@@ -157,7 +157,7 @@ def measure(
     }
     display = RunDisplay(take_stock([plan], store), console)
     found["render_ms"] = 1000 * timed(lambda: console.print(display._render()))[1]
-    # As many cells, of which the store has half.
+    # The same number of cells, half of which are in the store.
     half = replace(study, seeds=tuple(seed + len(SEEDS) // 2 for seed in SEEDS))
     backlog, found["half_done_s"] = timed(
         lambda: take_stock([make_plan(half, workspace.corpus)], store)
@@ -173,9 +173,10 @@ def measure(
 
 
 def pace(store: Store, rows: Sequence[Any], slots: int, sleep_s: float) -> dict[str, float]:
-    """Milliseconds of a slot between one cell's end and the next's, without the sleep.
+    """Mean milliseconds from the end of a cell to the end of the next in a slot, without the sleep.
 
-    From the first end on, so that Ray's start does not count; `late_ms` is of the last tenth.
+    Measured from the first end on, so without Ray's start. `late_ms`: the same for the last tenth
+    of the cells.
     """
     reports = store.reports(run.digest for row in rows for run in row.runs)
     ends = sorted(report.ended_ms for report in reports)
@@ -203,7 +204,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Measure each number of cells in a process of its own."""
+    """Measure each number of cells in a new process."""
     options, console = arguments(given), Console()
     console.print(f"{machine()}\n{options.concurrency} cells at once, {options.sleep_ms:g} ms each")
     resources = Resources(concurrency=options.concurrency)

@@ -1,7 +1,7 @@
 """A system that sleeps in place of training and leaves a small report.
 
-Whatever unpickles one of its runs imports this module, and so registers the system there: a worker
-needs no switch to compute it.
+A process that unpickles one of its runs imports this module, which registers the system. So workers
+can compute it without further set-up.
 """
 
 import time
@@ -24,7 +24,7 @@ SYSTEM: Final = "sleeping"
 
 @dataclass(frozen=True, kw_only=True)
 class SleepingSpec(ModelSpec):
-    """Sleeps for `sleep_s`; rows that differ in nothing else differ in `number`."""
+    """Sleeps for `sleep_s` seconds. `number` makes otherwise equal rows different."""
 
     system: str = SYSTEM
     sleep_s: float = 0.0
@@ -39,7 +39,7 @@ def sleep(
     on_epoch: Callable[[Run, Epoch], None] = lambda run, epoch: None,
     **options: Any,
 ) -> list[FinishedRun]:
-    """One epoch of each run; the scores are random numbers of the run."""
+    """Finish each run after one epoch, with random scores that depend on the run only."""
     finished = []
     for run, fold in zip(runs, data, strict=True):
         started, began = milliseconds(), time.perf_counter()
@@ -86,7 +86,7 @@ def sleep(
 
 
 def scores_of(wa: float, ua: float) -> dict[str, Any]:
-    """What a report says of a part."""
+    """Scores of a part, as in a report."""
     return {"wa": wa, "ua": ua, "macro_f1": ua, "confusion": np.eye(4, dtype=int).tolist()}
 
 

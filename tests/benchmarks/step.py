@@ -45,7 +45,7 @@ OPERATORS = (
 
 
 def parts(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
-    """Milliseconds of processor time a step, whole and by part."""
+    """Milliseconds of processor time per step: the whole step and its parts."""
     learner, bare = Learner(run, data, CPU), Learner(run, data, CPU)
     for module in bare.model.modules():
         if isinstance(module, Dropout):
@@ -80,7 +80,7 @@ def parts(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
 
 
 def timed(function: Callable[[Any], Any], batches: Sequence[Any]) -> float:
-    """Mean processor seconds of a call, after some that are not counted."""
+    """Mean processor seconds of a call, after some calls that are not timed."""
     for batch in batches[:WARM_UP_STEPS]:
         function(batch)
     began = time.process_time()
@@ -90,7 +90,7 @@ def timed(function: Callable[[Any], Any], batches: Sequence[Any]) -> float:
 
 
 def operators(run: Run, data: FoldData, repeats: int) -> list[dict[str, Any]]:
-    """What each operator costs a step by itself, the dearest first."""
+    """Time per step of each operator, without the operators that it calls, slowest first."""
     learner = Learner(run, data, CPU)
     order = learner.order()[:repeats]
     for indices in order[:WARM_UP_STEPS]:
@@ -126,7 +126,7 @@ def main(given: Sequence[str] | None = None) -> int:
         store = Store(Path(folder) / "store")
         inputs = open_inputs([STUDIES[options.sizes]], corpus, store, console, rows=[ROW])
         run = inputs.rows[0].runs[0]
-        # A step that is timed often must not be an unlucky one: the weights hardly change.
+        # So small that the weights hardly change: each repetition then times the same step.
         training = replace(run.spec.training, learning_rate=1e-9)
         run = replace(run, spec=replace(run.spec, training=training))
         data = inputs.fold(run)

@@ -1,4 +1,4 @@
-"""The benchmarks on next to nothing: what they count, and what they write. No time is asserted."""
+"""The benchmarks on tiny inputs: what they count and write. No time is asserted."""
 
 import importlib
 import io
@@ -105,7 +105,7 @@ def test_figures_are_written_with_the_machine(tmp_path: Path) -> None:
 def test_peak_memory_lies_between_what_is_held_now_and_what_the_system_counts() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     now = pages * resource.getpagesize() / 2**20
-    # The kernel adds up both numbers lazily, a few pages a thread.
+    # The kernel updates both numbers late, by a few pages per thread.
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     assert 0.95 * now <= peak_memory_mib() <= 1.05 * most
 

@@ -1,4 +1,4 @@
-"""What the counter of traffic counts, worked by hand; and what a step may cost."""
+"""The counter of launches and bytes, compared with counts by hand; limits for a training step."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ FLOAT = 4
 
 
 def traffic(function: object, *given: object) -> tuple[int, int]:
-    """Launches and bytes of a function's operations."""
+    """Launches and bytes of a function."""
     with Traffic() as counted, torch.no_grad():
         function(*given)  # type: ignore[operator]
     return sum(counted.launches.values()), sum(counted.bytes.values())

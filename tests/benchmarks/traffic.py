@@ -40,7 +40,7 @@ ROW = "highway network"
 PACKS = (1, 3, 15, 45)
 FRAMES = 312
 LIST = 30
-"""Tensors that one launch of a GPU's kernel for lists of tensors takes, about."""
+"""About the number of tensors that one launch of a kernel for lists of tensors handles."""
 
 TOP = 12
 RUN_STEPS = 240 * 40 * 830
@@ -48,11 +48,11 @@ RUN_STEPS = 240 * 40 * 830
 
 CPU = torch.device("cpu")
 FREE = ("_unsafe_view", "empty", "empty_like", "empty_strided", "new_empty", "detach", "lift_fresh")
-"""Operations that move nothing, though they return a new tensor."""
+"""Operations that return a new tensor but read and write nothing."""
 OVERWRITES = ("copy_", "fill_", "zero_")
 """Operations that do not read what they change."""
 LOOKUPS = ("index", "index_select", "gather", "embedding")
-"""Operations that read, of what they are given first, as much as they return."""
+"""Operations that read only as many bytes of their first argument as they return."""
 
 STEPS = (
     Column(key="runs", heading="runs"),
@@ -78,7 +78,7 @@ OPERATIONS = (
 
 
 class Traffic(TorchDispatchMode):
-    """Counts launches and bytes of the operations below it, by operation."""
+    """Counts launches and bytes of all operations inside the block, by operation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class Traffic(TorchDispatchMode):
 
     @property
     def mb(self) -> float:
-        """All of it, in megabytes."""
+        """All bytes, in megabytes."""
         return sum(self.bytes.values()) / 1e6
 
     def by_operation(self) -> list[dict[str, Any]]:
@@ -143,10 +143,10 @@ def stored(tensor: Tensor) -> int:
 
 
 def count(inputs: Inputs, runs: Sequence[Run], frames: int) -> dict[str, Any]:
-    """Figures of one step of runs side by side; of one run, as it is trained alone.
+    """Figures of one step of a pack, or of one run without a pack.
 
-    It is the step of the first epoch at which the first run's longest utterance comes closest to
-    `frames`; another step goes ahead, since some tensors are made only once.
+    It is the step of the first epoch in which the first run's longest utterance is closest to
+    `frames` frames. One step is taken before, since some tensors are made only once.
     """
     data = [inputs.fold(run) for run in runs]
     learners = [Learner(run, fold, CPU) for run, fold in zip(runs, data, strict=True)]
@@ -180,7 +180,7 @@ def count(inputs: Inputs, runs: Sequence[Run], frames: int) -> dict[str, Any]:
 def count_pack(
     pack: PackTrainer, steps: Sequence[Sequence[np.ndarray | None]]
 ) -> tuple[FlopCounterMode, Traffic]:
-    """The second of a pack's two steps."""
+    """Take two steps of a pack; returns the counts of the second."""
     counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
     num_utterances = torch.as_tensor(counts, dtype=torch.float32)
     pack._system.train()
@@ -196,7 +196,7 @@ def count_pack(
 
 
 def meaning(found: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """What a step's figures mean on a machine, for each of its runs."""
+    """Estimated µs per run and step on the described machine, and hours of `RUN_STEPS` steps."""
     seconds = {
         "traffic": found["mb"] / 1e3 / options.gb_per_s,
         "arithmetic": found["gflop"] / 1e3 / options.tflop_per_s,

@@ -98,7 +98,7 @@ WHOLE = (
 def whole_calls(
     inputs: Inputs, corpus: Path, overrides: Sequence[str], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """The plain loop and `mlt-ray run`, each as a process of its own, start-up included."""
+    """The plain loop and `mlt-ray run`, each in a new process, with the time to start."""
     plain = run_plainly(inputs, options.device, threads=0)
     figures = [{"what": "plain PyTorch loop", **plain, "ratio": 1.0}]
     if importlib.util.find_spec("ray") is None:
@@ -125,7 +125,7 @@ def whole_calls(
 
 
 def run_plainly(inputs: Inputs, device: str, threads: int, runs: int = 15) -> dict[str, Any]:
-    """Figures and wall seconds of the plain loop over the first runs, in a fresh process."""
+    """Figures and wall seconds of the plain loop over the first runs, in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         job, result = Path(folder) / "job", Path(folder) / "result"
         chosen = inputs.rows[0].runs[:runs]
@@ -139,21 +139,21 @@ def run_plainly(inputs: Inputs, device: str, threads: int, runs: int = 15) -> di
 
 
 def unbound() -> dict[str, str]:
-    """The environment in which torch chooses its number of threads itself."""
+    """Environment variables without limits on threads: torch chooses the number itself."""
     return {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
 
 
 def steps_of(trained: int, inputs: Inputs) -> int:
-    """Steps an epoch."""
+    """Steps per epoch."""
     return math.ceil(trained / inputs.rows[0].runs[0].spec.training.batch_size)
 
 
 def speeds(
     inputs: Inputs, plain: dict[str, Any], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Steps a second of the plain loop and of packs; the ratio is to the plain loop's.
+    """Steps per second of the plain loop and of packs, and their ratio to the plain loop.
 
-    The peak is that of as many threads.
+    The peak speed is that of the same number of threads.
     """
     runs = inputs.rows[0].runs
     place = Place(store=str(inputs.store.root), device=options.device, threads=options.threads)
@@ -183,7 +183,7 @@ def speeds(
 
 
 def growth(inputs: Inputs, peak: float, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """One epoch of one run by frames an utterance, and by utterances."""
+    """Time of one epoch of one run, by frames per utterance and by number of utterances."""
     run, total = inputs.rows[0].runs[0], len(inputs.corpus)
     cases = [(f"{n} frames averaged", with_frames_per_step(run, n), 1.0) for n in FRAMES_PER_STEP]
     cases += [(f"{round(total * share)} utterances", run, share) for share in SHARES]
@@ -205,7 +205,7 @@ def growth(inputs: Inputs, peak: float, options: argparse.Namespace) -> list[dic
 
 
 def all_rows(corpus: Path, store: Store, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Every distinct row of the paper's tables: packs of all its runs, scaled to the corpus."""
+    """Packs of every distinct row of the paper's tables; times are scaled to the whole corpus."""
     inputs = open_inputs(TABLES, corpus, store, Console(), encoder=options.encoder)
     sample = min(options.sample, len(inputs.corpus))
     place = Place(
@@ -227,7 +227,7 @@ def all_rows(corpus: Path, store: Store, options: argparse.Namespace) -> list[di
 
 
 def plot(figures: dict[str, Any], path: Path) -> None:
-    """Steps a second by pack size, and the whole calls' wall time."""
+    """Plot the steps per second by pack size, and the wall time of the whole calls."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
@@ -293,7 +293,7 @@ def main(given: Sequence[str] | None = None) -> int:
 def measure_parts(
     parts: Sequence[str], folder: Path, options: argparse.Namespace, console: Console
 ) -> dict[str, Any]:
-    """Measure and print; everything that is written lies in `folder`."""
+    """Measure and print. All files are written into `folder`."""
     given, store = given_or_demo(options.corpus, folder), Store(folder / "store")
     corpus = sampled(given, options.utterances, folder)
     overrides = bounds(corpus, options)
@@ -333,7 +333,7 @@ def measure_parts(
 
 
 def bounds(corpus: Path, options: argparse.Namespace) -> list[str]:
-    """What `--steps` changes in the study."""
+    """Overrides of the study for `--steps`."""
     if not options.steps:
         return []
     study = load_study(STUDIES[options.sizes])

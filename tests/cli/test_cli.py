@@ -16,7 +16,7 @@ from mlt_ray.workflows.run import Request
 
 @pytest.mark.parametrize("option", ["encoder", "speech_encoder"])
 @pytest.mark.parametrize("encoder", [None, "minilm"])
-def test_an_encoder_is_handed_on(
+def test_an_encoder_option_reaches_the_request(
     encoder: str | None, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Request] = []
@@ -35,7 +35,7 @@ def test_an_encoder_is_handed_on(
     assert list(found.values()) == [None]
 
 
-def test_set_changes_the_rows_that_are_asked_for_alone(
+def test_set_changes_only_the_rows_that_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Request] = []
@@ -48,7 +48,7 @@ def test_set_changes_the_rows_that_are_asked_for_alone(
     assert changed == ["concatenation", "highway network"]
 
 
-def test_the_tables_that_there_are_are_printed_beside_a_study_that_was_never_run(
+def test_report_prints_the_other_tables_if_one_study_was_never_run(
     tmp_path: Path,
 ) -> None:
     row = {
@@ -72,11 +72,11 @@ def test_the_tables_that_there_are_are_printed_beside_a_study_that_was_never_run
     ("text", "numbers"),
     [("", []), ("3", [3]), ("1,3-5", [1, 3, 4, 5]), ("1 - 2, 2", [1, 2])],
 )
-def test_numbers_are_listed_or_in_ranges(text: str, numbers: list[int]) -> None:
+def test_numbers_are_read_from_lists_and_ranges(text: str, numbers: list[int]) -> None:
     assert parse_numbers("--folds", text) == numbers
 
 
 @pytest.mark.parametrize("text", ["5-1", ",", "1,", "1-", "-2", "²", "a", "1-2-3"])
-def test_what_is_no_number_is_refused(text: str) -> None:
+def test_numbers_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="--folds: expected numbers such as 1,3 or 1-5, got"):
         parse_numbers("--folds", text)

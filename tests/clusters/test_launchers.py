@@ -1,4 +1,4 @@
-"""The launchers' files, held against Ray's own schema and the pinned versions."""
+"""The launchers' files agree with Ray's schema and with the pinned versions."""
 
 import os
 import re
@@ -40,13 +40,13 @@ def ray_job() -> dict:
 
 
 def pods(job: dict) -> list[dict]:
-    """Pod specifications: the head's first, then each worker group's."""
+    """Specifications of the pods: the head's, then those of the worker groups."""
     cluster = job["spec"]["rayClusterSpec"]
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     return [group["template"]["spec"] for group in groups]
 
 
-def id_of(path: Path) -> str:
+def relative_path(path: Path) -> str:
     return str(path.relative_to(CLUSTERS))
 
 
@@ -54,7 +54,7 @@ def test_there_is_a_launcher_for_each_place() -> None:
     assert {p.parent.name for p in LAUNCHERS} == {"local", "aws", "gcp", "kuberay", "slurm"}
 
 
-@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+@pytest.mark.parametrize("path", LAUNCHERS, ids=relative_path)
 def test_every_ray_version_and_image_is_the_pinned_one(path: Path) -> None:
     text = path.read_text()
     images = re.findall(r"rayproject/ray\S*", text)
@@ -65,25 +65,25 @@ def test_every_ray_version_and_image_is_the_pinned_one(path: Path) -> None:
     assert set(re.findall(r"python(3[.0-9]*)", text)) <= {PYTHON}
 
 
-@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
-def test_the_two_lines_that_use_a_launcher_stand_in_the_comment_at_its_top(path: Path) -> None:
+@pytest.mark.parametrize("path", LAUNCHERS, ids=relative_path)
+def test_the_comment_at_the_top_of_a_launcher_has_two_commands_to_use_it(path: Path) -> None:
     lines = path.read_text().splitlines()
     top = lines[: next(n for n, line in enumerate(lines) if not line.startswith("#"))]
     used = [line for line in top if line.startswith("#   ")]
     assert len(used) == 2
-    assert any(id_of(path) in line for line in used)
+    assert any(relative_path(path) in line for line in used)
     for line in used:
         assert shlex.split(line.removeprefix("#"), comments=True)
 
 
-@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
+@pytest.mark.parametrize("path", LAUNCHERS, ids=relative_path)
 def test_a_launcher_names_shipped_profiles_only(path: Path) -> None:
     named = re.findall(r"--profile ([a-z_]+)", path.read_text())
     assert set(named) <= set(profile_names())
 
 
-@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
-def test_a_launcher_gives_mlt_ray_options_that_it_has(path: Path) -> None:
+@pytest.mark.parametrize("path", LAUNCHERS, ids=relative_path)
+def test_a_launcher_uses_only_options_that_mlt_ray_has(path: Path) -> None:
     known = {option for p in get_command(app).commands["run"].params for option in p.opts}
     commands = re.findall(r"(?:mlt-ray|submit\.sh) run .*(?:\n +--.*)*", path.read_text())
     assert commands
@@ -91,8 +91,8 @@ def test_a_launcher_gives_mlt_ray_options_that_it_has(path: Path) -> None:
         assert set(re.findall(r" (--[a-z-]+)", command)) <= known
 
 
-@pytest.mark.parametrize("path", LAUNCHERS, ids=id_of)
-def test_a_launcher_asks_for_tokens_and_holds_none(path: Path) -> None:
+@pytest.mark.parametrize("path", LAUNCHERS, ids=relative_path)
+def test_a_launcher_requires_a_token_and_contains_none(path: Path) -> None:
     text = path.read_text()
     assert re.search(r"RAY_AUTH_MODE=token|authOptions:\s+mode: token", text)
     assert not re.search(r"RAY_AUTH_TOKEN[=:]", text)
@@ -100,7 +100,7 @@ def test_a_launcher_asks_for_tokens_and_holds_none(path: Path) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_a_cluster_file_holds_against_rays_schema(cloud: str) -> None:
+def test_a_cluster_file_agrees_with_rays_schema(cloud: str) -> None:
     filled = prepare_config(config(cloud))
     validate_config(filled)
     assert filled["provider"]["type"] == cloud
@@ -108,14 +108,14 @@ def test_a_cluster_file_holds_against_rays_schema(cloud: str) -> None:
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_rays_schema_would_refuse_a_mistyped_key(cloud: str) -> None:
-    mistyped = config(cloud) | {"idle_timeout_minuts": 5}
+def test_rays_schema_refuses_a_misspelt_key(cloud: str) -> None:
+    misspelt = config(cloud) | {"idle_timeout_minuts": 5}
     with pytest.raises(Exception, match="idle_timeout_minuts"):
-        validate_config(prepare_config(mistyped))
+        validate_config(prepare_config(misspelt))
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
-def test_nodes_get_the_token_and_this_project_by_its_constraints(cloud: str) -> None:
+def test_nodes_get_the_token_and_install_this_project_with_its_constraints(cloud: str) -> None:
     values = config(cloud)
     mounts = dict(values["file_mounts"])
     assert mounts.pop("/home/ray/auth_token") == "~/.ray/auth_token"
@@ -134,7 +134,7 @@ def test_nodes_get_the_token_and_this_project_by_its_constraints(cloud: str) -> 
 
 
 @pytest.mark.parametrize(("cloud", "kind"), CLOUDS.items())
-def test_runs_stay_off_the_head_and_workers_are_there_for_them(cloud: str, kind: str) -> None:
+def test_the_head_computes_no_runs_and_at_least_one_worker_does(cloud: str, kind: str) -> None:
     types = prepare_config(config(cloud))["available_node_types"]
     assert types["head"]["resources"] == {"CPU": 0}
     worker = types[kind.lower()]
@@ -142,7 +142,7 @@ def test_runs_stay_off_the_head_and_workers_are_there_for_them(cloud: str, kind:
     assert worker["max_workers"] >= worker["min_workers"]
 
 
-def test_googles_image_is_the_one_that_ray_takes_by_default() -> None:
+def test_googles_image_is_rays_default() -> None:
     default = prepare_config({"provider": {"type": "gcp"}})["available_node_types"]
 
     def images(types: dict) -> set[str]:
@@ -163,14 +163,14 @@ def test_the_rayjob_has_what_kuberay_requires(ray_job: dict) -> None:
         assert {"groupName", "minReplicas", "maxReplicas"} <= set(group)
         assert 1 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
-        # A map of texts in KubeRay's API, so that a bare number would be refused.
+        # KubeRay's API has a map of texts here and refuses numbers.
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
     head, *workers = [[c["name"] for c in pod["containers"]] for pod in pods(ray_job)]
     assert head == ["ray-head"]
     assert workers == [["ray-worker"]]
 
 
-def test_the_rayjobs_images_fit_their_nodes(ray_job: dict) -> None:
+def test_a_pod_of_the_rayjob_has_the_gpu_image_if_it_has_a_gpu(ray_job: dict) -> None:
     for pod in pods(ray_job):
         [container] = pod["containers"]
         limits = container["resources"]["limits"]
@@ -189,7 +189,7 @@ def test_all_pods_of_the_rayjob_see_the_volume_that_the_job_reads(ray_job: dict)
     assert paths == ["/mnt/mlt-ray/IEMOCAP_full_release", "/mnt/mlt-ray/runs"]
 
 
-def test_the_rayjobs_runtime_environment_is_one_that_ray_knows(ray_job: dict) -> None:
+def test_ray_accepts_the_rayjobs_runtime_environment(ray_job: dict) -> None:
     values = yaml.safe_load(ray_job["spec"]["runtimeEnvYAML"])
     environment = RuntimeEnv(**values)
     assert environment["config"]["setup_timeout_seconds"] == 1800
@@ -199,8 +199,8 @@ def test_the_rayjobs_runtime_environment_is_one_that_ray_knows(ray_job: dict) ->
     ]
 
 
-@pytest.mark.parametrize("path", [p for p in LAUNCHERS if p.suffix == ".sh"], ids=id_of)
-def test_a_script_is_sound(path: Path) -> None:
+@pytest.mark.parametrize("path", [p for p in LAUNCHERS if p.suffix == ".sh"], ids=relative_path)
+def test_shellcheck_finds_nothing_in_a_script(path: Path) -> None:
     subprocess.run(["bash", "-n", path], check=True)
     shellcheck = Path(sys.executable).parent / "shellcheck"
     done = subprocess.run([shellcheck, path], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""The shipped profiles."""
+"""The shipped profiles can be found and loaded, and are part of the wheel."""
 
 import tomllib
 from pathlib import Path
@@ -17,13 +17,13 @@ def test_every_profile_is_found_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_a_profile_loads_says_something_and_says_why(name: str) -> None:
+def test_a_profile_loads_sets_something_and_begins_with_a_comment(name: str) -> None:
     assert load_profile(name) != Profile()
     assert find_profile(name).read_text().startswith("# ")
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_a_shipped_profile_names_no_place_of_somebody(name: str) -> None:
+def test_a_shipped_profile_names_no_store_or_server(name: str) -> None:
     profile = load_profile(name)
     assert profile.address in (None, "auto")
     assert profile.store is None
@@ -31,7 +31,7 @@ def test_a_shipped_profile_names_no_place_of_somebody(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["search_spaces", "clusters"])
-def test_the_wheel_is_told_to_carry_what_is_found_by_name(name: str) -> None:
+def test_the_wheel_contains_the_folders_of_shipped_files(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     carried = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert carried[name] == f"mlt_ray/{name}"

@@ -1,4 +1,4 @@
-"""The Slurm script under a Slurm of two nodes that both are this machine."""
+"""The Slurm script with a fake Slurm, which has two nodes that are both this machine."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ SRUN = """#!/usr/bin/env bash
 echo "srun $*" >>"$CALLS"
 [[ $SRUN_CPUS_PER_TASK == "$SLURM_CPUS_PER_TASK" ]] || exit 1
 while [[ $1 == --* ]]; do shift; done
-# The second node's agents have the first node's ports, since it is the same machine.
+# Both nodes are one machine, so their agents need different ports.
 [[ $* == *--head* ]] || set -- "$@" --dashboard-agent-listen-port $((AGENT_PORT + 1))
 [[ $* != *--head* ]] || set -- "$@" --dashboard-agent-listen-port $AGENT_PORT
 exec "$@"
@@ -30,7 +30,7 @@ SCONTROL = """#!/usr/bin/env bash
 [[ $* == "show hostnames node[1-2]" ]] && printf 'node1\\nnode2\\n'
 """
 
-# In place of a study: who is in the cluster that a study would run on?
+# Instead of running a study, it prints the nodes of the cluster, its arguments and the token.
 MLT_RAY = """#!/usr/bin/env bash
 exec python - "$@" <<'PYTHON'
 import os, stat, sys, time
@@ -72,7 +72,7 @@ def submitted(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_all_nodes_join_one_cluster_with_a_token_and_leave_nothing(
+def test_all_nodes_join_one_cluster_with_a_token_and_no_process_is_left(
     submitted: dict[str, str], tmp_path: Path
 ) -> None:
     job = submitted["SLURM_JOB_ID"]
@@ -100,7 +100,7 @@ def test_all_nodes_join_one_cluster_with_a_token_and_leave_nothing(
     assert "nodes [3.0, 3.0]" in output, output
     assert "arguments ['run', 'table1', '--store', 'some where', '7']" in output
     assert "token token 0o600" in output
-    assert process.returncode == 7, "the exit code is mlt-ray's own"
+    assert process.returncode == 7, "the script ends with the exit code of mlt-ray"
     assert not left
     assert not list(tmp_path.glob(".ray-token-*"))
     first, second = (tmp_path / "calls").read_text().splitlines()

@@ -32,9 +32,9 @@ def main() -> int:
     parser.add_argument("--only", metavar="CASE", action="append", choices=CASES, default=[])
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the findings there too")
     options = parser.parse_args()
-    # As an exception, it ends what the case under way has started.
+    # Raises SystemExit, so that the present case ends the processes that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    # A file or a log has no width of its own.
+    # A file or a log has no width.
     console = Console() if sys.stdout.isatty() else Console(width=150)
     findings, seconds = [], []
     with tempfile.TemporaryDirectory(prefix="mlt-ray-crashes-") as folder:
@@ -43,7 +43,7 @@ def main() -> int:
         for name in options.only or CASES:
             began = time.monotonic()
             with console.status(name):
-                findings.append(examined(name, scene))
+                findings.append(run_case(name, scene))
             seconds.append(round(time.monotonic() - began, 1))
             verdict = "ok" if findings[-1].ok else "NOT OK"
             console.print(f"{name}: {verdict}, {seconds[-1]:.0f} s", highlight=False)
@@ -59,8 +59,8 @@ def main() -> int:
     return 0 if all(finding.ok or finding.skipped for finding in findings) else 1
 
 
-def examined(name: str, scene: Scene) -> Finding:
-    """What a case showed; a command that never comes to its point leaves the other cases alone."""
+def run_case(name: str, scene: Scene) -> Finding:
+    """Run a case. A command that fails or hangs becomes a complaint, and the next case runs."""
     try:
         return CASES[name](scene)
     except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
@@ -68,7 +68,7 @@ def examined(name: str, scene: Scene) -> Finding:
 
 
 def table(findings: list[Finding]) -> Table:
-    """One line a case."""
+    """A table with one line per case."""
     shown = Table(title="Crashes", box=None, padding=(0, 1))
     for heading in HEADINGS:
         shown.add_column(heading)

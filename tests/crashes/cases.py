@@ -1,4 +1,4 @@
-"""The cases of the crash table, by the names that the command line takes."""
+"""The cases of the crash table, by their names on the command line."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""A disk that fills up while runs are computed."""
+"""Case: the store's disk becomes full while runs are computed."""
 
 import contextlib
 import errno
@@ -20,10 +20,11 @@ from tests.crashes.scene import (
 )
 
 SIZE, LARGER = "24m", "96m"
+"""Size of the disk, before and after it is enlarged."""
 
 
 def full_disk(scene: Scene) -> Finding:
-    """The store's disk is filled by somebody else, and enlarged later."""
+    """Another program fills the store's disk; later the disk is enlarged."""
     finding = Finding(case="disk full", damage="the store's disk filled up, then enlarged")
     folder = scene.folder / "disk"
     refusal = mount(folder)
@@ -44,7 +45,7 @@ def full_disk(scene: Scene) -> Finding:
             finding.expect(once, f"expected one line on the full disk, got: {shown}")
             failed = [line for line in shown.splitlines() if line.startswith("failed ")]
             finding.expect(not failed, f"runs failed: {failed}")
-            # One that ended just before the disk was full may have made way for another.
+            # A run that ended just before the disk was full may have let another one begin.
             begun = len(kept.computed) - under_way
             finding.expect(begun <= 1, f"{begun} runs were begun after the disk was full")
             finding.damage = f"the disk filled up after {len(kept.finished)} runs, enlarged later"
@@ -59,7 +60,7 @@ def full_disk(scene: Scene) -> Finding:
 
 
 def mount(folder: Path) -> str:
-    """Mount a small disk in memory; returns why that is not permitted."""
+    """Mount a small disk in memory; returns the reason if that fails, else an empty text."""
     folder.mkdir()
     try:
         command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "mlt-ray-crashes", folder]
@@ -71,7 +72,7 @@ def mount(folder: Path) -> str:
 
 @contextlib.contextmanager
 def filled(folder: Path) -> Iterator[None]:
-    """Take every byte that is free or becomes free, while the block lasts."""
+    """Fill every byte that is free or becomes free, until the block ends."""
     ended = threading.Event()
 
     def fill() -> None:

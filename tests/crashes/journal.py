@@ -1,9 +1,8 @@
-"""What was computed in a store, as the kernel saw it happen.
+"""Records which epochs of which runs were computed in a store, even by processes that died.
 
-Workers write a checkpoint after every epoch where the checkpoint interval is 0. Each begins as a
-new hidden file, takes the checkpoint's place when it is whole, and goes when the run's report
-stands. Linux's inotify tells of all three, so that whoever computed what, and died over it, is on
-record without a word of their own.
+With a checkpoint interval of 0, workers write a checkpoint after every epoch. They create a hidden
+file, rename it to the checkpoint when it is complete, and delete the checkpoint when the run's
+report is written. Linux's inotify reports these three events, so the workers need not tell.
 """
 
 import ctypes
@@ -18,13 +17,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CREATED, MOVED_TO, DELETED = 0x100, 0x80, 0x200
-"""Of <sys/inotify.h>."""
+"""Kinds of events, from <sys/inotify.h>."""
 
 EVENT = struct.Struct("iIII")
+"""An event: watch, kind (`mask`), cookie, length of the file's name, which follows."""
 
 
 class Journal:
-    """Epochs computed, checkpoints written and runs finished, by digest, since it was opened."""
+    """Epochs computed, checkpoints written and runs finished since the start, by digest."""
 
     def __init__(self, store: Path) -> None:
         self.computed: Counter[str] = Counter()
@@ -39,7 +39,7 @@ class Journal:
         return [digest for digest in self.saved if digest not in self.finished]
 
     def note(self, mask: int, name: str) -> None:
-        """One event of the folder of checkpoints."""
+        """Record one event in the folder of checkpoints."""
         digest = name.lstrip(".").partition(".")[0]
         if mask & CREATED and name.startswith("."):
             self.computed[digest] += 1
@@ -53,7 +53,7 @@ class Journal:
 
 @contextmanager
 def journal(store: Path) -> Iterator[Journal]:
-    """The journal of a store, kept while the block lasts."""
+    """The journal of a store, recorded until the block ends."""
     folder = store / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -79,7 +79,7 @@ def journal(store: Path) -> Iterator[Journal]:
     thread.start()
     try:
         yield kept
-        time.sleep(0.3)  # what has just happened is still to be read
+        time.sleep(0.3)  # the last events are still to be read
     finally:
         ended.set()
         thread.join()
@@ -87,7 +87,7 @@ def journal(store: Path) -> Iterator[Journal]:
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 400) -> None:
-    """Returns when the condition holds; raises `TimeoutError` saying what was waited for."""
+    """Wait until the condition holds; `TimeoutError` naming `what` if it does not in time."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:

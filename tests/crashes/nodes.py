@@ -1,4 +1,4 @@
-"""Nodes of a cluster that are lost."""
+"""Case: a node of the Ray cluster is lost."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from tests.crashes.scene import (
 )
 
 MEMORY = 100_000_000
-"""Bytes of each node's object store: the machine holds three nodes, and nothing is put there."""
+"""Bytes of each node's object store: small, since one machine has three nodes and uses none."""
 
 
 def lost_node(scene: Scene) -> Finding:
-    """The node that computes is killed when another has just joined, which finishes the study."""
+    """The only node that computes is killed; a node that has just joined finishes the study."""
     store, finding = scene.store("lost-node"), Finding(case="node lost", damage="")
     with journal(store) as kept, cluster() as nodes:
         victim = nodes.add_node(num_cpus=1, object_store_memory=MEMORY)
@@ -44,7 +44,7 @@ def lost_node(scene: Scene) -> Finding:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A head without a CPU; nothing of the cluster survives the block."""
+    """A Ray cluster with a head without CPUs; it is shut down at the end of the block."""
     nodes = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY}
     )

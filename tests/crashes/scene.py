@@ -1,4 +1,4 @@
-"""The study that is disturbed, the commands that compute it, and what they leave."""
+"""What the cases share: a study, the commands that run it, and reading their results."""
 
 import contextlib
 import json
@@ -16,19 +16,20 @@ from tests.crashes.journal import Journal, wait_until
 from tests.end_to_end.conftest import STUDY, members, mlt_ray, start_mlt_ray
 
 EPOCHS = 30
-"""Of every run, each some 0.1 s: enough that one can be killed in the middle."""
+"""Epochs of every run, about 0.1 s each: enough to kill a run in the middle."""
 
 RUNS = 4
 FEW = ("--rows", "audio only", "--folds", "1-2", "--seeds", "1-2")
 LONG = {"training.batch_size": 4, "training.max_epochs": EPOCHS, "training.patience": EPOCHS}
 PROFILE = "resources: {checkpoint_interval_s: 0}\n"
 
-Scores = dict[str, tuple[Any, bytes]]
+Results = dict[str, tuple[Any, bytes]]
+"""Digest → scores, and content of predictions.csv."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A corpus, a study, a profile, and the store of what nobody disturbed."""
+    """Paths of a corpus, a study, a profile, and a store in which the study ran undisturbed."""
 
     folder: Path
     corpus: Path
@@ -38,7 +39,7 @@ class Scene:
 
     @classmethod
     def set(cls, folder: Path) -> "Scene":
-        """Make all of it in a new folder."""
+        """Make all of them in a folder and run the study undisturbed."""
         folder.mkdir(parents=True, exist_ok=True)
         scene = cls(
             folder=folder,
@@ -56,13 +57,13 @@ class Scene:
         return scene
 
     def command(self, store: Path, *more: object, few: tuple[str, ...] = FEW) -> tuple[object, ...]:
-        """The arguments that compute the study in a store."""
+        """Arguments of `mlt-ray` to run the study in a store."""
         changes = [part for key, value in LONG.items() for part in ("--set", f"{key}={value}")]
         places = ("--corpus", self.corpus, "--store", store, "--profile", self.profile)
         return ("run", self.study, *places, *few, *changes, *more)
 
     def store(self, name: str, inside: Path | None = None) -> Path:
-        """A new store that has the features and no run."""
+        """A new store with the features and without runs."""
         store = (inside or self.folder) / name
         for part in ("features", "corpora"):
             shutil.copytree(self.undisturbed / part, store / part)
@@ -71,7 +72,12 @@ class Scene:
 
 @dataclass(kw_only=True)
 class Finding:
-    """What one case showed; `complaints` are the facts that are not as they must be."""
+    """Result of one case.
+
+    `recomputed`: finished runs that were computed again. `repeated`: epochs that were computed
+    twice. `equal`: the results equal those of the undisturbed store. `complaints`: everything that
+    is not as it should be.
+    """
 
     case: str
     damage: str
@@ -83,16 +89,16 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether all is as it must be."""
+        """True if the case has run and everything is as it should be."""
         return not (self.recomputed or self.complaints or self.skipped) and self.equal
 
     def expect(self, holds: object, complaint: str) -> None:
-        """Complain where something does not hold."""
+        """Add the complaint unless `holds`."""
         if not holds:
             self.complaints.append(complaint)
 
     def expect_exit(self, process: subprocess.Popen, code: int, timeout_s: float = 400) -> str:
-        """Wait for a command's end; complain of another exit code. Returns stdout and stderr."""
+        """Wait for a command; complain if it exits with another code. Returns stdout and stderr."""
         output, errors = process.communicate(timeout=timeout_s)
         self.expect(
             process.returncode == code, f"expected exit {code}, got {process.returncode}: {errors}"
@@ -101,9 +107,9 @@ class Finding:
         return output + errors
 
     def judge(self, kept: Journal, store: Path, undisturbed: Path, runs: int = RUNS) -> None:
-        """Compare a store with one that nobody disturbed, and count what was computed twice."""
-        found, wanted = scores(store), scores(undisturbed)
-        wanted = {digest: score for digest, score in wanted.items() if digest in kept.computed}
+        """Compare a store with the undisturbed one; count runs and epochs that were repeated."""
+        found, wanted = results(store), results(undisturbed)
+        wanted = {digest: result for digest, result in wanted.items() if digest in kept.computed}
         self.expect(len(found) == runs, f"{len(found)} of {runs} runs are finished")
         self.equal = found == wanted and len(found) > 0
         self.recomputed += len(kept.computed_again)
@@ -112,7 +118,7 @@ class Finding:
 
 @contextlib.contextmanager
 def started(*arguments: object) -> Iterator[subprocess.Popen]:
-    """A command under way; whatever is left of it ends with the block."""
+    """Start a command; all its processes are killed at the end of the block."""
     process = start_mlt_ray(*arguments)
     try:
         yield process
@@ -121,7 +127,7 @@ def started(*arguments: object) -> Iterator[subprocess.Popen]:
 
 
 def kill_session(process: subprocess.Popen) -> None:
-    """Kill a process that leads a session, and all others of it."""
+    """Kill the leader of a session and all other processes of the session."""
     for pid in (process.pid, *members(process.pid)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -129,10 +135,11 @@ def kill_session(process: subprocess.Popen) -> None:
 
 
 def middle(kept: Journal, process: subprocess.Popen, finished: int = 1, epochs: int = 5) -> str:
-    """The digest of a run in the middle of its epochs: waits until it has some more than now.
+    """Wait until a run is in the middle of its epochs; returns its digest.
 
-    Waits also until so many runs are `finished`. Raises `RuntimeError` where the command ends
-    before, `TimeoutError` where nothing comes.
+    Waits until at least `finished` runs are finished, and another run has saved `epochs` epochs
+    from now on. Raises `RuntimeError` if the command ends before, `TimeoutError` if it takes too
+    long.
     """
     found: list[str] = []
     before = kept.saved.copy()
@@ -148,18 +155,18 @@ def middle(kept: Journal, process: subprocess.Popen, finished: int = 1, epochs: 
 
 
 def reports(store: Path) -> dict[str, dict[str, Any]]:
-    """Every finished run's report, by digest."""
+    """Reports of all finished runs, by digest."""
     paths = (store / "runs").glob("*/report.json")
     return {path.parent.name: json.loads(path.read_bytes()) for path in paths}
 
 
 def curves(store: Path) -> dict[str, list[int]]:
-    """When each epoch of each finished run ended, in milliseconds."""
+    """Times at which the epochs of each finished run ended: Unix time in ms, by digest."""
     return {d: [e["ended_ms"] for e in r["curve"]] for d, r in reports(store).items()}
 
 
-def scores(store: Path) -> Scores:
-    """What must not depend on a crash: a run's scores, to the bit, and its predictions."""
+def results(store: Path) -> Results:
+    """Results of all finished runs, which must be the same to the bit after a crash."""
     return {
         digest: (report["scores"], (store / "runs" / digest / "predictions.csv").read_bytes())
         for digest, report in reports(store).items()
@@ -167,7 +174,7 @@ def scores(store: Path) -> Scores:
 
 
 def finished_files(store: Path) -> dict[str, tuple[int, bytes]]:
-    """Time of last change and bytes of every file of every finished run."""
+    """Time of last change and content of every file of every finished run, by path."""
     return {
         str(path.relative_to(store)): (path.stat().st_mtime_ns, path.read_bytes())
         for digest in reports(store)
@@ -176,10 +183,10 @@ def finished_files(store: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def checkpoints(kept: Journal, store: Path) -> dict[str, list[int]]:
-    """When the epochs ended that the checkpoints of unfinished runs hold, by digest."""
+    """Times at which the epochs in the checkpoints of unfinished runs ended, by digest."""
     found = {}
     for digest in kept.unfinished:
-        with contextlib.suppress(FileNotFoundError):  # finished this moment
+        with contextlib.suppress(FileNotFoundError):  # the run has just finished
             found[digest] = checkpoint_epochs(store, digest)
     return found
 
@@ -190,7 +197,10 @@ def check_resumed(
     held: Mapping[str, Sequence[int]],
     untouched: Mapping[str, tuple[int, bytes]],
 ) -> None:
-    """Every run went on from what its checkpoint held; finished ones are as they were."""
+    """Expect that runs went on from the epochs of their checkpoints (`held`).
+
+    Expects also that the files of the runs that were finished then (`untouched`) are unchanged.
+    """
     found, files = curves(store), finished_files(store)
     for digest, epochs in held.items():
         went_on = found.get(digest, [])[: len(epochs)] == epochs and len(epochs) > 0
@@ -200,7 +210,7 @@ def check_resumed(
 
 
 def checkpoint_epochs(store: Path, digest: str) -> list[int]:
-    """When the epochs ended that an unfinished run's checkpoint holds, in milliseconds."""
+    """Times at which the epochs in an unfinished run's checkpoint ended, in ms."""
     import torch
 
     path = store / "checkpoints" / f"{digest}.pt"
@@ -209,7 +219,7 @@ def checkpoint_epochs(store: Path, digest: str) -> list[int]:
 
 
 def holder(store: Path, digest: str) -> int:
-    """The process that computes a run, by its lease."""
+    """Id of the process that computes a run, from its lease."""
     paths = (store / "leases").glob(f"{digest}.*.json")
     last = max(paths, key=lambda path: int(path.name.split(".")[1]))
     return int(json.loads(last.read_text())["pid"])

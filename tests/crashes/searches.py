@@ -1,4 +1,4 @@
-"""Searches that are killed in the middle."""
+"""Case: a search is killed in the middle."""
 
 import contextlib
 import json
@@ -32,13 +32,13 @@ space:
 search: {trials: 3, folds: [1, 2], pruner: none, best: 1}
 """
 )
-CONFIGURATIONS, CELLS, FINAL = 3, 2, 5
-RUNS = (CONFIGURATIONS - 1) * CELLS + FINAL
-"""Cells of all configurations; those of the best are among its five folds."""
+CONFIGURATIONS, FOLDS, ALL_FOLDS = 3, 2, 5
+RUNS = (CONFIGURATIONS - 1) * FOLDS + ALL_FOLDS
+"""Each configuration is tried on two folds; the best one is then run on all five."""
 
 
 def killed_search(scene: Scene) -> Finding:
-    """The search is killed while it tries configurations; the same search is asked for again."""
+    """The search is killed while it tries configurations; the same command is given again."""
     finding = Finding(case="search killed", damage="")
     space = scene.folder / "mini.yaml"
     space.write_text(SPACE)
@@ -68,7 +68,7 @@ def killed_search(scene: Scene) -> Finding:
 
 
 def command(scene: Scene, space: Path, store: Path) -> tuple[object, ...]:
-    """The arguments that search the space in a store."""
+    """Arguments of `mlt-ray` to search the space in a store."""
     shorter = {**LONG, "training.max_epochs": EPOCHS // 2}
     changes = [part for key, value in shorter.items() for part in ("--set", f"{key}={value}")]
     places = ("--corpus", scene.corpus, "--store", store, "--profile", scene.profile)
@@ -76,7 +76,7 @@ def command(scene: Scene, space: Path, store: Path) -> tuple[object, ...]:
 
 
 def configurations(store: Path) -> list[dict]:
-    """What a search has tried, and how each ended."""
+    """The configurations of a search with their states, from search.json."""
     values = json.loads((store / "reports" / "mini" / "search.json").read_text())
     return list(values["configurations"])
 

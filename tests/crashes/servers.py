@@ -1,4 +1,4 @@
-"""An MLflow server that is killed, and one that was never there."""
+"""Cases: the MLflow server is killed, or never answers."""
 
 import contextlib
 import os
@@ -25,10 +25,11 @@ from tests.end_to_end.conftest import mlt_ray
 CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
 BIN = Path(sys.executable).parent
 Points = list[tuple[str, str, int, float, int]]
+"""Points of curves: run, key, step, value, time in ms."""
 
 
 def lost_server(scene: Scene) -> Finding:
-    """The server is killed while runs are computed, and stays away; later they are replayed."""
+    """The server is killed while runs are computed; after they have ended, `sync` sends them."""
     store, finding = scene.store("lost-server"), Finding(case="MLflow server lost", damage="")
     database, port = scene.folder / "server.db", free_port()
     tracking = ("--tracking-uri", f"http://127.0.0.1:{port}")
@@ -40,7 +41,7 @@ def lost_server(scene: Scene) -> Finding:
             shown = finding.expect_exit(process, 0)
         finding.expect("cannot be written" in shown, f"the loss was not said: {shown}")
         before = points(database)
-        replay(finding, store, database, port)
+        sync_twice(finding, store, database, port)
     after = points(database)
     finding.expect(set(before) <= set(after), "points of before the loss are gone")
     finding.judge(kept, store, scene.undisturbed)
@@ -48,7 +49,7 @@ def lost_server(scene: Scene) -> Finding:
 
 
 def absent_server(scene: Scene) -> Finding:
-    """No server answers from the beginning to the end; one that comes later gets everything."""
+    """No server answers while a run is computed; `sync` sends it to a server started later."""
     store = scene.store("absent-server")
     finding = Finding(case="MLflow server absent", damage="no server while computing; then sync")
     database, port = scene.folder / "late-server.db", free_port()
@@ -58,13 +59,13 @@ def absent_server(scene: Scene) -> Finding:
         with started(*command) as process:
             shown = finding.expect_exit(process, 0)
         finding.expect("cannot be written" in shown, f"the absence was not said: {shown}")
-        replay(finding, store, database, port)
+        sync_twice(finding, store, database, port)
     finding.judge(kept, store, scene.undisturbed, runs=1)
     return finding
 
 
-def replay(finding: Finding, store: Path, database: Path, port: int) -> None:
-    """Sync twice to a server: all curves arrive with the times of the store, once."""
+def sync_twice(finding: Finding, store: Path, database: Path, port: int) -> None:
+    """Sync twice to a server; expect every point of the curves once, with the store's times."""
     untouched, found = finished_files(store), []
     with server(database, port):
         for _ in range(2):
@@ -83,7 +84,7 @@ def replay(finding: Finding, store: Path, database: Path, port: int) -> None:
 
 
 def points(database: Path) -> Points:
-    """Every point that a server holds: run, key, step, value, milliseconds."""
+    """All points in a server's database: run, key, step, value, time in ms."""
     with contextlib.closing(sqlite3.connect(database)) as opened:
         query = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
                    join runs r using (run_uuid) order by 1, 2, 3, 4, 5"""
@@ -92,7 +93,7 @@ def points(database: Path) -> Points:
 
 @contextlib.contextmanager
 def server(database: Path, port: int) -> Iterator[subprocess.Popen]:
-    """An MLflow server that answers; it ends with the block, where it has not ended before."""
+    """A running MLflow server, killed at the end of the block at the latest."""
     options = {
         "backend-store-uri": f"sqlite:///{database}",
         "artifacts-destination": database.with_suffix(".artifacts"),
@@ -114,7 +115,7 @@ def server(database: Path, port: int) -> Iterator[subprocess.Popen]:
 
 
 def answers(port: int) -> bool:
-    """Whether the server is up."""
+    """Whether the server answers."""
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
     except OSError:

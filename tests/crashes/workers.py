@@ -1,4 +1,4 @@
-"""Workers that are killed in the middle of a run."""
+"""Cases: a worker is killed in the middle of a run."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ SPREAD = ("--rows", "audio only", "--folds", "1", "--seeds", "1", "--workers", "
 
 
 def killed_worker(scene: Scene) -> Finding:
-    """The process of a Ray actor that trains a run is killed; its driver goes on."""
+    """The worker that trains a run is killed; the command goes on with another worker."""
     store, finding = scene.store("killed-worker"), Finding(case="worker killed", damage="")
     with journal(store) as kept, started(*scene.command(store)) as process:
         digest = middle(kept, process)
@@ -56,7 +56,7 @@ def killed_train_worker(scene: Scene) -> Finding:
 
 
 def train_workers(session: int) -> list[int]:
-    """Processes of Ray Train's workers in a session, by what they call themselves."""
+    """Process ids of Ray Train's workers in a session, found by their process title."""
     listed = subprocess.run(
         ["ps", "-o", "pid=,args=", "-s", str(session)], capture_output=True, text=True, check=False
     )

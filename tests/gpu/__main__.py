@@ -41,7 +41,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     two.add_argument("--quick", action="store_true", help="few steps, to try the kit itself")
     two.add_argument("--stages", help=f"some of {','.join(s.name for s in STAGES)}")
     two.add_argument("--deadline", type=float, default=DEADLINE_S, help="seconds for all stages")
-    # What `run` starts; nobody else does.
+    # The command that `run` starts; users do not need it.
     three = verbs.add_parser("stage")
     three.add_argument("function")
     three.add_argument("folder", type=Path)
@@ -54,7 +54,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 
 def chosen(names: str | None) -> list[Stage]:
-    """The stages of those names, in the kit's order; all without names."""
+    """The stages with these names, in the kit's order; all stages for None."""
     if names is None:
         return list(STAGES)
     asked = names.split(",")
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def told(document: Document, path: Path) -> int:
-    """Print the sums of a document; the exit code that they mean."""
+    """Print how many checks held and failed; returns the exit code of `run`."""
     summary, whole = document.values["summary"], document.values["whole"]
     for way, hours in whole["hours_if_all_were"].items():
         print(f"{whole['runs']} runs of {whole['epochs']} epochs as {way}: {hours:.2f} h")
@@ -102,7 +102,7 @@ def told(document: Document, path: Path) -> int:
 
 
 def run_stage(options: argparse.Namespace) -> int:
-    """Compute one stage, and tell its findings through the given file descriptor."""
+    """Compute one stage and write its findings to the given file descriptor."""
     import torch
 
     from tests.gpu.setting import Setting

@@ -1,4 +1,4 @@
-"""Steps whose losses are noted, and how far two trainings are apart."""
+"""Records the losses of training steps, and measures the difference between two trainings."""
 
 import io
 import statistics
@@ -20,29 +20,31 @@ from mlt_ray.training.loop import deterministic
 from mlt_ray.training.precision import products
 
 OTHER_ORDER: Final = 1e-5
-"""For the median difference of losses of one device whose sums are taken in another order; as
-`tests.training.runs` has it, which also says why weights agree less."""
+"""Tolerance for the median difference of losses if one device sums in another order.
+
+The same as in `tests.training.runs`, which says why weights differ more."""
 
 GROWN: Final = 2e-3
-"""For the largest: now and then rounding turns the sign of a gradient that is next to nothing, and
-Adam moves the weight by a whole learning rate. On a CPU 1.4e-4 was seen, of 700 losses."""
+"""Tolerance for the largest difference. Rounding may change the sign of a gradient near zero, and
+then Adam moves the weight by a whole learning rate. The largest seen on a CPU was 1.4e-4, of 700
+losses."""
 
 
 class Noted(Learner):
-    """A learner that notes the mean loss of each step."""
+    """A learner that records the mean loss of each step."""
 
     def __init__(self, run: Run, data: FoldData, device: torch.device) -> None:
         super().__init__(run, data, device)
         self.noted: list[Tensor] = []
 
     def add_losses(self, total: Tensor, num_utterances: int) -> None:
-        """Count the loss, and note it."""
+        """Add the loss as every learner does, and record it."""
         super().add_losses(total, num_utterances)
         self.noted.append(total / num_utterances)
 
 
 def steps(run: Run, data: FoldData, device: torch.device, count: int) -> tuple[Tensor, Learner]:
-    """(count,) losses on the CPU of that many steps, and the learner after them."""
+    """Train `count` steps; returns their (count,) losses, on the CPU, and the learner."""
     with deterministic(), products(run.spec.training.precision):
         learner = Noted(run, data, device)
         for indices in islice(cycle(learner.order()), count):
@@ -51,7 +53,7 @@ def steps(run: Run, data: FoldData, device: torch.device, count: int) -> tuple[T
 
 
 def relative(one: Sequence[float] | Tensor, other: Sequence[float] | Tensor) -> float:
-    """The largest relative difference; infinite where one is not finite."""
+    """The largest relative difference; infinite if a value is not finite."""
     a, b = (torch.as_tensor(x, dtype=torch.float64) for x in (one, other))
     if not (a.isfinite().all() and b.isfinite().all()):
         return float("inf")
@@ -64,7 +66,7 @@ def same_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool
 
 
 def finished(results: Sequence[Any]) -> list[FinishedRun]:
-    """The results, all of finished runs; a run's own failure is raised."""
+    """The results, which must all be of finished runs; raises the error of a failed run."""
     for result in results:
         if isinstance(result, RunFailed):
             raise result
@@ -74,11 +76,11 @@ def finished(results: Sequence[Any]) -> list[FinishedRun]:
 
 
 def apart(one: Sequence[FinishedRun], other: Sequence[FinishedRun]) -> dict[str, Any]:
-    """How far two trainings of the same runs are apart.
+    """The difference between two trainings of the same runs.
 
-    ``loss_difference`` is the largest relative one of all losses of the curves, of training and
-    dev, and ``median_difference`` their median; ``same_bits`` says whether curves, weights and
-    probabilities are equal.
+    ``loss_difference`` and ``median_difference``: largest and median relative difference of the
+    training and dev losses of all epochs. ``same_bits``: whether learning curves, weights and
+    probabilities are equal to the bit.
     """
     losses: list[float] = []
     probabilities, bits, epochs = 0.0, True, True
@@ -102,13 +104,13 @@ def apart(one: Sequence[FinishedRun], other: Sequence[FinishedRun]) -> dict[str,
 
 
 def agree(figures: Mapping[str, Any]) -> bool:
-    """Whether two trainings are `apart` by no more than rounding makes them."""
+    """Whether two trainings differ by no more than rounding, from the figures of `apart`."""
     largest, median = figures["loss_difference"], figures["median_difference"]
     return bool(median <= OTHER_ORDER and largest <= GROWN)
 
 
 def weights(result: FinishedRun) -> dict[str, Tensor]:
-    """The weights that a run leaves."""
+    """The stored weights of a finished run."""
     stored = io.BytesIO(result.weights)
     found: dict[str, Tensor] = torch.load(stored, map_location="cpu", weights_only=True)
     return found

@@ -1,4 +1,4 @@
-"""A trial: what torch's compiler makes of a pack's gradient, which the package does not compile.
+"""A trial: how fast a pack's gradient is if torch compiles it. The package does not compile it.
 
 Dynamo does not follow functions with a `vmap` rule of their own. So the operations of one step are
 traced below `vmap` and autograd, with the shapes of one batch, and the graph of these is compiled.
@@ -28,11 +28,11 @@ from tests.gpu.speeds import runs_of, sizes
 REPEATS: Final = 10
 
 Gradient = Callable[[Sequence[Tensor], Any, Tensor], tuple[Tensor, Sequence[Tensor]]]
-"""From (R, …) weights, a batch and dropout's keys to (R,) losses and (R, …) gradients."""
+"""From (R, …) weights, a batch and dropout's keys it makes (R,) losses and (R, …) gradients."""
 
 
 def run(setting: Setting, findings: Findings) -> None:
-    """The pack of 15; whatever goes wrong is noted, and is no failure of the kit's."""
+    """Try it with a pack of 15. An error is recorded but is no failure of the kit."""
     size = sizes(setting)[0]
     made: dict[str, Any] = {}
 
@@ -61,7 +61,7 @@ def run(setting: Setting, findings: Findings) -> None:
 
 
 def inputs_of(setting: Setting, made: dict[str, Any], size: int) -> tuple[Any, ...]:
-    """Weights, the batch of a step of middling length, and keys; ``made`` gets the gradient."""
+    """Weights, a batch of medium length, and keys. The gradient is put into ``made``."""
     setting.forget()
     runs = runs_of(setting, ROW)[:size]
     data = {run.fold: setting.inputs.fold(run) for run in runs}
@@ -87,7 +87,7 @@ def inputs_of(setting: Setting, made: dict[str, Any], size: int) -> tuple[Any, .
 
 
 def timed(setting: Setting, gradient: Gradient, inputs: Sequence[Any]) -> dict[str, float]:
-    """Milliseconds a gradient, and replayed from a CUDA graph where there is a GPU."""
+    """Milliseconds per gradient; on a GPU also if it is replayed from a CUDA graph."""
     repeats = 1 if setting.quick else REPEATS
     with deterministic(), products("float32"):
         for _ in range(2):

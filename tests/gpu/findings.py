@@ -1,4 +1,4 @@
-"""What a stage finds: each check and each group of figures, told as soon as it is known."""
+"""Records the findings of a stage: each check and each group of figures, as soon as it is known."""
 
 import json
 import time
@@ -9,12 +9,12 @@ from typing import IO, Any, Final
 
 TRACEBACK_LINES: Final = 12
 BROKEN: Final = 3
-"""Exit code of a stage that ended since its device takes no more work."""
+"""Exit code of a stage whose device no longer works."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Whether a check holds, what was measured, and the largest difference that would hold."""
+    """Result of a check: whether it holds, measured figures, largest allowed difference."""
 
     ok: bool
     figures: Mapping[str, Any]
@@ -24,24 +24,24 @@ class Outcome:
 class Findings:
     """Takes a stage's checks and measurements one by one, and writes each as a line of JSON.
 
-    A failure is a finding too: the next one is taken. Only a device that is broken, as a GPU is
-    after an illegal access, ends the process.
+    After a failure the next check runs. Only an error that breaks the device, such as an illegal
+    access on a GPU, ends the process.
     """
 
     def __init__(self, out: IO[str], done: Collection[str] = ()) -> None:
-        """What is `done` was found by an earlier process of the stage."""
+        """`done`: names of findings that an earlier process of the stage has written."""
         self._out, self._done = out, done
 
     def check(self, name: str, function: Callable[[], Outcome]) -> None:
-        """Note whether a check holds; one that raises does not."""
+        """Run a check and record its result; a check that raises has failed."""
         self._take(name, "check", function)
 
     def measure(self, name: str, function: Callable[[], Mapping[str, Any]]) -> None:
-        """Note figures; where they cannot be had, that counts as a failed check."""
+        """Measure and record figures; an error counts as a failed check."""
         self._take(name, "figures", lambda: Outcome(ok=True, figures=function()))
 
     def attempt(self, name: str, function: Callable[[], Mapping[str, Any]]) -> None:
-        """Note figures of something that nobody relies on: its failure is none of the kit's."""
+        """Measure and record figures of a trial; an error is recorded but is no failure."""
         self._take(name, "trial", lambda: Outcome(ok=True, figures=function()))
 
     def _take(self, name: str, kind: str, function: Callable[[], Outcome]) -> None:
@@ -81,7 +81,7 @@ def described(error: BaseException) -> dict[str, Any]:
 
 
 def breaks_device(error: BaseException) -> bool:
-    """Whether a GPU takes no more work from this process after the error."""
+    """Whether this process can no longer use the GPU after the error."""
     if type(error).__name__ == "OutOfMemoryError":
         return False
     return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)

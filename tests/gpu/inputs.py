@@ -1,8 +1,8 @@
 """Inputs for GPU checks: a made-up corpus with its features, and every network of the studies.
 
-Frames are noise of four levels, more of the highest level in one band for each class, so that
-losses fall; they are kept as two bits a value. Lengths are distributed like IEMOCAP's. No corpus,
-no sound, no word vectors and no encoder are needed, neither to make the inputs nor to load them.
+Frames are random values of four levels, stored as two bits each. Each class has a band with more
+of the highest level, so that a network can learn it. Lengths are distributed like IEMOCAP's. The
+inputs are made and loaded without a corpus, audio, word vectors or encoders.
 
 A folder holds ``inputs.json`` (tables, words, specifications) and ``features.npz``.
 """
@@ -62,10 +62,10 @@ VARIATIONS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "text only": (ROW, {"inputs": "text"}),
     "Multi-granularity model, frozen": ("Multi-granularity model", {"fine_tune": False}),
 }
-"""Rows that stand in no study: another row with other values of the model."""
+"""Rows that are in no study: name → another row's name, and other values of its model."""
 
 MEAN_S, MEDIAN_S, SHORTEST_S, LONGEST_S = 4.5, 3.5, 0.6, 20.0
-"""Of IEMOCAP's utterances; their lengths are about log-normal."""
+"""Durations of IEMOCAP's utterances, which are distributed about log-normally."""
 
 WORDS_A_SECOND: Final = 2.7
 VOCABULARY: Final = 900
@@ -74,10 +74,10 @@ VECTOR_DIM: Final = 300
 
 LEVELS: Final = np.array([-11.0, -8.5, -6.0, -3.5], np.float16)
 CUE: Final = 0.2
-"""Share of the class's band that is at the highest level whatever the noise says."""
+"""Share of the values in the class's band that are set to the highest level."""
 
 SMALL: Final = "small"
-"""Name of the small encoders, whatever encoder a row reads."""
+"""Name of the small encoder that replaces the encoder of any row."""
 
 BERTS: Final[Mapping[str, Mapping[str, int]]] = {
     SMALL: {
@@ -91,7 +91,7 @@ BERTS: Final[Mapping[str, Mapping[str, int]]] = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
     "bert-base-uncased": {},
 }
-"""Configurations of BERT, as they differ from that of ``bert-base-uncased``."""
+"""Configurations of BERT: their differences from ``bert-base-uncased``."""
 
 WIDTHS: Final[Mapping[str, int]] = {
     SMALL: 32,
@@ -99,7 +99,7 @@ WIDTHS: Final[Mapping[str, int]] = {
     "bert-base-uncased": 768,
     "resemblyzer": 512,
 }
-"""Values of a vector that an encoder gives a text, or a recording (mean and deviation)."""
+"""Length of an encoder's vector for a text, or for a recording (mean and deviation)."""
 
 PROSODY_WIDTH: Final = 35
 PIECES_A_WORD: Final = 1.3
@@ -116,11 +116,10 @@ SMALL_TRAINING: Final = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a folder holds, unpacked into a store.
+    """The inputs of a folder, unpacked into a store.
 
-    `rows` are the runs of the studies' networks by name, at the paper's sizes; `small_rows` are
-    those of the same names with narrow layers, on a part of the corpus. Fold beside fold, seed
-    after seed.
+    `rows`: name → runs of a network of the studies, at the paper's sizes, all folds of the first
+    seed, then of the next. `small_rows`: the same with narrow layers, on a part of the corpus.
     """
 
     store: Store
@@ -132,7 +131,7 @@ class Inputs:
     _folds: dict[Any, FoldData] = field(default_factory=dict)
 
     def fold(self, run: Run) -> FoldData:
-        """The fold that the run is trained on; the same object for runs that read the same."""
+        """The fold of the run; one object for all runs with the same fold and inputs."""
         spec = run.spec
         key = spec.corpus, run.fold, spec.folds, spec.features, spec.model.extras
         if key not in self._folds:
@@ -145,7 +144,7 @@ class Inputs:
 
 
 def distinct(specs: Mapping[str, RunSpec]) -> tuple[str, ...]:
-    """Names of the rows without those whose runs are another row's too; `ROW` comes first."""
+    """Names of the rows, `ROW` first; of rows with the same runs only one."""
     found: dict[RunSpec, str] = {}
     for name in sorted(specs, key=lambda name: name != ROW):
         found.setdefault(specs[name], name)
@@ -153,7 +152,7 @@ def distinct(specs: Mapping[str, RunSpec]) -> tuple[str, ...]:
 
 
 def cut(data: FoldData, utterances: int) -> FoldData:
-    """The fold with fewer training utterances, of all lengths alike."""
+    """The fold with fewer training utterances, whose lengths are distributed as before."""
     train = sorted(data.parts["train"], key=lambda i: data.num_steps[i])
     places = np.linspace(0, len(train) - 1, min(utterances, len(train))).round().astype(int)
     shorter = copy.copy(data)
@@ -162,7 +161,7 @@ def cut(data: FoldData, utterances: int) -> FoldData:
 
 
 def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
-    """Write the inputs into `folder`: the same files for the same number of utterances."""
+    """Write the inputs into `folder`. The files depend only on the number of utterances."""
     rng = np.random.default_rng(20)
     words = _words(rng)
     corpus = _corpus(max(utterances, 2 * NUM_FOLDS * len(CLASSES)), list(words), rng)
@@ -198,16 +197,16 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
         "small_rows": {name: spec.as_dict() for name, spec in small_rows.items()},
         "caches": {n: {k: len(a) for k, a in c.items()} for n, c in caches.items()},
     }
-    # Written last: a folder that has it is whole.
+    # Written last: a folder with this file is complete.
     write_json(folder / "inputs.json", values)
 
 
 def load(folder: Path, seeds: int = SEEDS, room: Path | None = None) -> Inputs:
-    """What `prepare` wrote, with as many `seeds` in each of the five folds.
+    """Load what `prepare` wrote; runs have the five folds and `seeds` seeds.
 
-    Features are unpacked into `room`, which is used as it is where it has them already; without
-    one, into a temporary folder that lives as long as the inputs. `UserError` where the folder
-    holds no inputs.
+    Features are unpacked into `room`, unless it has them already. Without `room` they are unpacked
+    into a temporary folder that is deleted together with the inputs. `UserError` if the folder
+    contains no inputs.
     """
     path = folder / "inputs.json"
     if not path.is_file():
@@ -258,7 +257,7 @@ def changed(run: Run, section: str, **values: Any) -> Run:
 
 
 def small(spec: RunSpec, brief: Corpus) -> RunSpec:
-    """The specification with narrow layers, small encoders, few steps, on the brief corpus."""
+    """The specification with narrow layers, small encoders and few steps, on the small corpus."""
     return replace(
         spec,
         corpus=brief.fingerprint,
@@ -304,7 +303,7 @@ def _small_model(spec: ModelSpec) -> ModelSpec:
 
 
 def networks(fingerprint: str) -> tuple[dict[str, RunSpec], dict[str, list[str]]]:
-    """Every network of the studies by its row's name, and the names of each study."""
+    """Row's name → specification of all networks of the studies, and study → names of its rows."""
     specs: dict[str, RunSpec] = {}
     tables: dict[str, list[str]] = {}
     for study in STUDIES:
@@ -325,7 +324,7 @@ def networks(fingerprint: str) -> tuple[dict[str, RunSpec], dict[str, list[str]]
 
 
 def _with_encoders(spec: ModelSpec) -> ModelSpec:
-    """Encoders named as planning names them, ``name@digest``; here the digest is a name too."""
+    """The specification with encoders named as planning does, ``name@digest``, digest made up."""
     changes = {
         name: f"{value}@{value}"
         for name in ("encoder", "speech_encoder")
@@ -347,7 +346,7 @@ def _words(rng: np.random.Generator) -> dict[str, list[str]]:
 
 
 def _corpus(count: int, words: Sequence[str], rng: np.random.Generator) -> Corpus:
-    """Utterances of five sessions and four classes alike; two speakers a session."""
+    """As many utterances in each of five sessions and four classes; two speakers per session."""
     spread = float(np.sqrt(2 * np.log(MEAN_S / MEDIAN_S)))
     normal = np.quantile(rng.standard_normal(100_000), (np.arange(count) + 0.5) / count)
     durations = np.clip(MEDIAN_S * np.exp(spread * normal), SHORTEST_S, LONGEST_S)
@@ -384,7 +383,7 @@ def _part(corpus: Corpus) -> Corpus:
 
 
 def _levels(utterance: Utterance, spec: FramesSpec, rng: np.random.Generator) -> np.ndarray:
-    """(T, F) uint8 places in `LEVELS`."""
+    """(T, F) uint8 indices into `LEVELS`."""
     steps = max(1, round(1000 * utterance.duration_s / spec.hop_ms))
     levels = rng.integers(0, len(LEVELS), (steps, spec.num_bins), np.uint8)
     band = spec.num_bins // len(CLASSES)
@@ -460,7 +459,7 @@ def _moments(frames: np.ndarray) -> np.ndarray:
 
 
 def write_bert(store: Store, identity: str) -> None:
-    """Put a BERT of random weights into the store, unless it is there; it has no tokenizer."""
+    """Write a BERT with random weights and without tokenizer into the store, unless it is there."""
     folder = encoder_folder(store, identity)
     if (folder / "config.json").exists():
         return

@@ -1,4 +1,4 @@
-"""What a step launches: counted by torch's profiler, with the kernels that cost the most."""
+"""Counts a training step's kernel launches with torch's profiler, and lists the slowest kernels."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -12,13 +12,13 @@ from tests.gpu.setting import Setting
 COSTLIEST: Final = 20
 NAME_LENGTH: Final = 120
 LAUNCHING: Final = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "hipLaunch", "hipExtLaunch")
-"""How the runtime's calls begin that make the device compute."""
+"""Beginnings of the names of runtime calls that launch work on the device."""
 
 
 def profiled(setting: Setting, function: Callable[[], Any], num_steps: int) -> dict[str, Any]:
-    """Launches, kernels and their milliseconds a step of what `function` computes.
+    """Launches per step, kernels and their milliseconds per step, of what `function` computes.
 
-    On a CPU there are no launches: operators called, and their own milliseconds, stand in.
+    On a CPU, which has no launches, calls of operators are counted instead.
     """
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * setting.is_gpu
     setting.wait()
@@ -54,13 +54,13 @@ def profiled(setting: Setting, function: Callable[[], Any], num_steps: int) -> d
 
 
 def _cost_us(event: Any) -> float:
-    """Microseconds of an event itself, without what it calls."""
+    """Microseconds of an event, without the events inside it."""
     on_gpu = event.device_type == DeviceType.CUDA
     return float(event.self_device_time_total if on_gpu else event.self_cpu_time_total)
 
 
 def warmed_up(device: torch.device) -> None:
-    """Let the profiler load its library, which takes seconds the first time on a GPU."""
+    """Use the profiler once: on a GPU it first loads a library for some seconds."""
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
     with profile(activities=activities):
         torch.zeros(1, device=device).add_(1.0)

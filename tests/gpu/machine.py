@@ -1,6 +1,6 @@
-"""What the device can do: versions, rates of products and copies, what a launch costs.
+"""Describes the device: versions, speed of matrix products and copies, time of a launch.
 
-Rates are those of the fastest of several repeats, as a ceiling should be.
+Speeds are those of the fastest of several repeats.
 """
 
 import time
@@ -24,7 +24,7 @@ REPEATS: Final = 5
 
 
 def run(setting: Setting, findings: Findings) -> None:
-    """All of it, versions first."""
+    """Record all figures, versions first."""
     findings.measure("versions", lambda: versions(setting))
     for precision in PRECISIONS:
         if setting.is_gpu or precision != "tf32":
@@ -55,10 +55,10 @@ def versions(setting: Setting) -> dict[str, Any]:
 
 
 def rates(setting: Setting, precision: Precision) -> dict[str, float]:
-    """Floating-point operations a second of a large product, and of what a pack of 15 computes.
+    """Floating-point operations per second of a large matrix product and of a pack of 15.
 
-    The pack's are a linear layer's (15 runs, 4 utterances of 376 steps, 128 to 512 values) and a
-    head's scores (240 heads of 32 values, 376 steps).
+    Of the pack: a linear layer (15 runs, 4 utterances of 376 steps, 128 to 512 values) and scores
+    of attention (240 heads of 32 values, 376 steps).
     """
     side = 256 if setting.quick else 8192
     shapes = {
@@ -79,7 +79,7 @@ def rates(setting: Setting, precision: Precision) -> dict[str, float]:
 
 
 def copying(setting: Setting) -> dict[str, float]:
-    """Bytes a second that are read and written where a tensor is copied to another."""
+    """Bytes read and written per second when one tensor is copied to another."""
     count = 2**20 if setting.quick else 2**28
     one = torch.zeros(count, device=setting.device)
     other = torch.empty_like(one)
@@ -93,7 +93,7 @@ def copying(setting: Setting) -> dict[str, float]:
 
 
 def launching(setting: Setting) -> dict[str, float]:
-    """Microseconds a small operation: launched one by one, and replayed from a CUDA graph."""
+    """Microseconds per small operation: launched one by one, and replayed from a CUDA graph."""
     value = torch.zeros(64, device=setting.device)
 
     def some() -> None:
@@ -118,6 +118,6 @@ def launching(setting: Setting) -> dict[str, float]:
 
 
 def fastest(setting: Setting, function: Callable[[], Any]) -> float:
-    """Seconds of the fastest of several calls, after one that is not timed."""
+    """Seconds of the fastest of several calls, after one call that is not timed."""
     function()
     return min(setting.timed(function)[0] for _ in range(REPEATS))

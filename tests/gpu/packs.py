@@ -1,4 +1,4 @@
-"""Packs on the device: what their runs give alone, from CUDA graphs too, without waiting."""
+"""Checks of packs on the device: same numbers as runs alone, with CUDA graphs too, no waiting."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,24 +16,24 @@ from tests.gpu.setting import Setting
 from tests.gpu.systems import resumed_equals_uninterrupted
 
 WHO: Final = (0, 2, 5)
-"""Places of the runs of a pack: folds 1 and 3 of a seed, and fold 1 of another."""
+"""Indices of the runs of a pack: folds 1 and 3 of one seed, and fold 1 of another."""
 
 REPLAYED_EPOCHS: Final = 4
 LONG_STEPS: Final = 24
-"""Frames that are averaged where steps are replayed: few shapes, so that many come again."""
+"""Frames per step in checks of replaying. There are then few shapes, so many are replayed."""
 
 FEW, MANY = 3, 5
-"""Steps of the epochs in which waits are counted."""
+"""Numbers of steps of the two epochs in which waits are counted."""
 
 
 def row_names() -> tuple[str, ...]:
-    """The rows of the studies whose runs pack."""
+    """The rows of the studies whose runs can be packed."""
     specs = networks("")[0]
     return tuple(name for name in distinct(specs) if specs[name].model.can_be_packed)
 
 
 def run(setting: Setting, findings: Findings) -> None:
-    """All checks, kind by kind; those of all rows last."""
+    """Run all checks, one kind after another; those of all rows last."""
     names = (ROW,) if setting.quick else row_names()
     for aspect in CHECKS:
         if setting.quick and aspect in LONG:
@@ -53,7 +53,7 @@ def runs_of(setting: Setting, name: str) -> list[Run]:
 
 
 def equals_runs_alone(setting: Setting, name: str) -> Outcome:
-    """Three runs stepped by one call, beside each trained alone."""
+    """A pack of three runs gives the numbers that each run gives alone."""
     runs = runs_of(setting, name)
     data = [setting.inputs.fold(run) for run in runs]
     alone = [train([r], [d], device=setting.device)[0] for r, d in zip(runs, data, strict=True)]
@@ -63,7 +63,7 @@ def equals_runs_alone(setting: Setting, name: str) -> Outcome:
 
 
 def replayed_equals_taken(setting: Setting, name: str) -> Outcome:
-    """Steps that are recorded and replayed, beside steps that are taken."""
+    """Recorded and replayed steps give the numbers of ordinary steps."""
     runs = [_long_steps(run) for run in runs_of(setting, name)]
     data = [setting.inputs.fold(run) for run in runs]
     recorder = setting.recorder()
@@ -79,7 +79,7 @@ def replayed_equals_taken(setting: Setting, name: str) -> Outcome:
 
 
 def same_bits_twice(setting: Setting, name: str) -> Outcome:
-    """A pack trained twice."""
+    """A pack that is trained twice gives the same bits."""
     runs = runs_of(setting, name)
     data = [setting.inputs.fold(run) for run in runs]
     one, other = (finished(train(runs, data, device=setting.device)) for _ in range(2))
@@ -88,7 +88,7 @@ def same_bits_twice(setting: Setting, name: str) -> Outcome:
 
 
 def same_bits_replayed_twice(setting: Setting, name: str) -> Outcome:
-    """A pack whose steps are replayed, trained twice."""
+    """A pack with replayed steps that is trained twice gives the same bits."""
     runs = [_long_steps(run) for run in runs_of(setting, name)]
     data = [setting.inputs.fold(run) for run in runs]
     one, other = (
@@ -100,17 +100,17 @@ def same_bits_replayed_twice(setting: Setting, name: str) -> Outcome:
 
 
 def resumed(setting: Setting, name: str) -> Outcome:
-    """A pack that stops after an epoch and goes on, beside one that never stopped."""
+    """A pack that stops after an epoch and goes on gives the bits of one that never stopped."""
     return resumed_equals_uninterrupted(setting, runs_of(setting, name))
 
 
 def nothing_waits(setting: Setting, name: str) -> Outcome:
-    """An epoch of more steps makes the host wait no more often: its steps do not, then."""
+    """No step makes the host wait: a longer epoch has no more waits than a shorter one."""
     return _waits(setting, name, is_recorded=False)
 
 
 def nothing_waits_replayed(setting: Setting, name: str) -> Outcome:
-    """The same of an epoch whose steps are replayed."""
+    """The same with replayed steps."""
     return _waits(setting, name, is_recorded=True)
 
 
@@ -147,7 +147,7 @@ def _long_steps(run: Run) -> Run:
 
 
 LONG: Final = ("the same bits twice", "the same bits replayed twice")
-"""What a quick try leaves out."""
+"""Checks that a quick try leaves out."""
 
 OF_ALL_ROWS: Final = ("equals runs alone", "replayed equals taken")
 CHECKS: Final[Mapping[str, Callable[[Setting, str], Outcome]]] = {

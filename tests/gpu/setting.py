@@ -1,4 +1,4 @@
-"""Where a stage computes: the inputs, the device, and how a device is timed and watched."""
+"""What all stages share: inputs, device, timing, and counting of waits for the device."""
 
 import contextlib
 import gc
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Setting:
-    """A stage's inputs, which are loaded when they are first asked for, and its device.
+    """A stage's device and inputs. The inputs are loaded when they are first used.
 
-    `quick`: few rows, few steps and narrow layers, to try the kit itself.
+    `quick`: few rows, few steps and narrow layers, to test the kit itself.
     """
 
     folder: Path
@@ -36,21 +36,21 @@ class Setting:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """What the folder holds."""
+        """The inputs in the folder."""
         return load(self.folder, room=self.room)
 
     @property
     def is_gpu(self) -> bool:
-        """Whether the device is a GPU, and not the CPU that stands in for one."""
+        """Whether the device is a GPU; else a CPU stands in for one."""
         return self.device.type == "cuda"
 
     def wait(self) -> None:
-        """Wait for what the device still computes."""
+        """Wait until the device has computed everything."""
         if self.is_gpu:
             torch.cuda.synchronize(self.device)
 
     def timed(self, function: Callable[[], T]) -> tuple[float, T]:
-        """Seconds until the device has computed what `function` asks for, and its value."""
+        """Seconds until the device has computed `function`, and the function's value."""
         self.wait()
         began = time.perf_counter()
         value = function()
@@ -58,14 +58,14 @@ class Setting:
         return time.perf_counter() - began, value
 
     def forget(self) -> None:
-        """Free the device's memory of what nobody holds, and count its peak from here."""
+        """Free unused memory of the device, and measure its peak from now on."""
         gc.collect()
         if self.is_gpu:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(self.device)
 
     def memory(self) -> dict[str, float]:
-        """Peak memory of tensors, and of what torch reserved for them, since `forget`."""
+        """Peak memory since `forget`: used by tensors, and reserved by torch."""
         if not self.is_gpu:
             return {}
         return {
@@ -79,9 +79,9 @@ class Setting:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator["Counter[str]"]:
-        """Counts the places that make the host wait for the device inside the block.
+        """Counts, by line of code, how often the block makes the host wait for the device.
 
-        On a CPU, where nothing waits, the operations that would make a GPU's host wait.
+        On a CPU, where nothing waits, operations are counted that would wait for a GPU.
         """
         found: Counter[str] = Counter()
         if not self.is_gpu:
@@ -102,7 +102,7 @@ class Setting:
 
 
 class Waiting(TorchDispatchMode):
-    """Counts operations whose result the host reads."""
+    """Counts the operations whose result the host reads, and so waits for."""
 
     def __init__(self, found: "Counter[str]") -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Waiting(TorchDispatchMode):
 
 
 def _place() -> str:
-    """The innermost line of the package or of a library that is not torch's."""
+    """The innermost line of the stack that is not torch's."""
     frames = traceback.extract_stack()[:-2]
     outer = [f for f in frames if "/torch/" not in f.filename]
     return f"{Path(outer[-1].filename).name}:{outer[-1].lineno}"

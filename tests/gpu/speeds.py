@@ -1,9 +1,8 @@
-"""Steps a second of every way to train the highway row, and of all rows of the paper's tables.
+"""Steps per second of every way to train the highway row, and of all rows of the paper's tables.
 
-A pack's epoch is trained again and again on the same batches. From the second time on nothing is
-loaded or chosen any more, and from the third on all steps are replayed that are recorded: so these
-are the steps of a long training. Steps of single runs are counted, also where runs are stepped side
-by side.
+A pack is trained for several epochs on the same batches, and the first ones are not timed: in the
+first, libraries are loaded and kernels chosen, and from the third on recorded steps are replayed.
+What is timed is thus like a long training. A step of a pack of N runs counts as N steps.
 """
 
 import math
@@ -33,13 +32,13 @@ SEEDS_OF_ROW: Final = 3
 FOLDS: Final = 5
 STEPS_OF_ROW: Final = 24
 DEV_SHARE: Final = 1 / 3
-"""Utterances of dev for one of the training part; ``steps_per_s`` has their evaluation in it."""
+"""Dev utterances per training utterance. ``steps_per_s`` includes the evaluation of dev."""
 
 OTHER_PRECISIONS: Final[tuple[Precision, ...]] = ("tf32", "bfloat16")
 
 
 def run_eager(setting: Setting, findings: Findings) -> None:
-    """A run alone, packs, the plain loop; the steps are taken one by one."""
+    """Measure a run alone, packs and the plain loop, without recording."""
     runs = runs_of(setting, ROW)
 
     def measure(size: int) -> None:
@@ -57,7 +56,7 @@ def run_eager(setting: Setting, findings: Findings) -> None:
 
 
 def run_recorded(setting: Setting, findings: Findings) -> None:
-    """Packs whose steps are recorded and replayed, one of a single run among them."""
+    """Measure packs with recorded and replayed steps, including a pack of one run."""
     runs = runs_of(setting, ROW)
 
     def measure(size: int, precision: Precision = "float32") -> None:
@@ -83,11 +82,11 @@ def run_recorded(setting: Setting, findings: Findings) -> None:
 
 
 def run_rows(setting: Setting, findings: Findings) -> None:
-    """Every distinct row of the paper's tables: a pack of 15 where it packs, else a run alone."""
+    """Measure every distinct row of the paper's tables: a pack of 15 if possible, else one run."""
     rows = {name for table in PAPER_TABLES for name in setting.inputs.tables[table]}
     specs = {name: runs[0].spec for name, runs in setting.inputs.rows.items()}
     names = [name for name in distinct(specs) if name in rows]
-    # Rows of one kind are alike: those of other systems come first.
+    # Rows of one system are alike, so one row of each system comes first.
     names.sort(key=lambda name: (specs[name].model.system == "multilevel", name != ROW))
     if setting.quick:
         names = [names[0]]
@@ -97,18 +96,18 @@ def run_rows(setting: Setting, findings: Findings) -> None:
 
 
 def runs_of(setting: Setting, name: str) -> tuple[Run, ...]:
-    """Runs of a row at the paper's sizes; narrow ones for a quick try."""
+    """Runs of a row at the paper's sizes, or with narrow layers for a quick try."""
     inputs = setting.inputs
     return (inputs.small_rows if setting.quick else inputs.rows)[name]
 
 
 def sizes(setting: Setting) -> tuple[int, ...]:
-    """Runs in a pack, the most telling number first."""
+    """Numbers of runs in a pack, the most important number first."""
     return (3,) if setting.quick else PACKS
 
 
 def repeats(setting: Setting) -> int:
-    """How often a figure is measured of which the median counts."""
+    """How often a figure is measured; its median is reported."""
     return 1 if setting.quick else REPEATS
 
 
@@ -120,7 +119,7 @@ def speed(
     is_recorded: bool = False,
     precision: Precision = "float32",
 ) -> dict[str, Any]:
-    """Steps a second, dev's evaluation, memory and launches of runs trained side by side."""
+    """Steps per second, time of evaluating dev, memory and launches of runs trained together."""
     setting.forget()
     rounded = [changed(run, "training", precision=precision) for run in runs]
     figures = _epochs(setting, rounded, is_recorded, repeats(setting))
@@ -134,7 +133,7 @@ def _epochs(
     count: int,
     utterances: int | None = None,
 ) -> dict[str, Any]:
-    """Figures of `count` epochs, of so many `utterances` at most, behind those that warm up."""
+    """Figures of `count` epochs of at most `utterances` utterances, after epochs to warm up."""
     data = [_at_most(setting.inputs.fold(run), utterances) for run in runs]
     recorder = setting.recorder() if is_recorded else None
     training = runs[0].spec.training
@@ -179,14 +178,14 @@ def started(
     data: Sequence[FoldData],
     recorder: CountingRecorder | None,
 ) -> OneByOne | PackTrainer:
-    """The runs side by side: alone where it is one that takes its steps, else as a pack."""
+    """Trainer of the runs: a pack, unless it is one run without recording."""
     learners = [Learner(r, d, setting.device) for r, d in zip(runs, data, strict=True)]
     packs = runs[0].spec.model.can_be_packed and (len(runs) > 1 or recorder is not None)
     return PackTrainer(learners, recorder) if packs else OneByOne(learners)
 
 
 def kernels(setting: Setting, runs: Sequence[Run], is_recorded: bool = False) -> dict[str, Any]:
-    """Launches and the costliest kernels of a step, over a few steps of common lengths."""
+    """Launches per step and the slowest kernels, over a few steps of common lengths."""
     setting.forget()
     warmed_up(setting.device)
     size = (2 if setting.quick else PROFILED_STEPS) * runs[0].spec.training.batch_size
@@ -201,7 +200,7 @@ def kernels(setting: Setting, runs: Sequence[Run], is_recorded: bool = False) ->
 
 
 def plain_loop(setting: Setting, run: Run) -> dict[str, Any]:
-    """The plain PyTorch loop of the benchmarks, dev's evaluation included."""
+    """Figures of the plain PyTorch loop of the benchmarks, including the evaluation of dev."""
     setting.forget()
     data = setting.inputs.fold(run)
     train_plainly(shortened([run], 1)[0], data, setting.device)
@@ -216,7 +215,7 @@ def plain_loop(setting: Setting, run: Run) -> dict[str, Any]:
 
 
 def row(setting: Setting, name: str, runs: Sequence[Run]) -> dict[str, Any]:
-    """Steps a second of a row, in the fastest way that needs no recording."""
+    """Steps per second of a row, in the fastest way without recording."""
     setting.forget()
     packs = runs[0].spec.model.can_be_packed
     chosen = runs[: (2 if setting.quick else SEEDS_OF_ROW * FOLDS) if packs else 1]

@@ -1,6 +1,6 @@
-"""Runs stages, each in a process of its own with a limit, and keeps one JSON file of findings.
+"""Runs each stage in its own process with a time limit, and writes all findings to a JSON file.
 
-The file is written anew after every finding: whatever ends the kit, what was found is there.
+The file is rewritten after every finding, so that a crash of the kit loses none.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from tests.gpu.findings import BROKEN
 from tests.gpu.whole import estimates
 
 STARTS: Final = 3
-"""Processes that a stage gets at most: one more for each time that its device breaks."""
+"""Most processes per stage: after the device breaks, a new process goes on."""
 
 LEAST_S: Final = 10.0
-"""A stage is left out where less time is left: it would only import its libraries."""
+"""A stage is skipped if fewer seconds are left, since importing its libraries takes them."""
 
 OUTPUT_LINES: Final = 15
 
@@ -108,14 +108,14 @@ class Job:
 
 @dataclass
 class Document:
-    """The JSON file: what is known of every stage, written anew with each addition."""
+    """The JSON file with the findings of every stage; it is rewritten after each addition."""
 
     path: Path
     values: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     def write(self) -> None:
-        """Write everything, with the sums that follow from it."""
+        """Write the file, with the numbers of checks that held and failed."""
         entries = [e for s in self.values["stages"].values() for e in s["findings"]]
         counted = [e for e in entries if e["kind"] != "trial"]
         stages = self.values["stages"]
@@ -131,7 +131,7 @@ class Document:
 
     @property
     def failed(self) -> bool:
-        """Whether a check failed, or a stage broke off with an error."""
+        """Whether a check failed or a stage ended with an error."""
         broken = any(s["state"] == "failed" for s in self.values["stages"].values())
         return broken or bool(self.values["summary"]["failed"])
 
@@ -170,7 +170,7 @@ def run_stages(
 
 
 def run_stage(stage: Stage, job: Job, document: Document) -> None:
-    """Run one stage, again from where it was where its device breaks."""
+    """Run one stage. If its device breaks, a new process runs the remaining checks."""
     notes = document.values["stages"][stage.name]
     notes["limit_s"] = round(stage.limit_s, 1)
     began = time.monotonic()
@@ -188,7 +188,7 @@ def run_stage(stage: Stage, job: Job, document: Document) -> None:
 def _watch(stage: Stage, job: Job, document: Document, end: float) -> tuple[str, list[str]]:
     """Start a process of the stage and take its findings until it ends or time is up.
 
-    → what became of it, and the last lines that it printed.
+    Returns how it ended, and the last lines that it printed.
     """
     notes = document.values["stages"][stage.name]
     notes["state"] = "running"
@@ -233,7 +233,7 @@ def _watch(stage: Stage, job: Job, document: Document, end: float) -> tuple[str,
 
 
 def _read(stream: IO[str], lines: "queue.Queue[str | None]") -> None:
-    """Pass lines on, None behind the last; a line that was cut off is dropped."""
+    """Put the lines into the queue, then None. An incomplete last line is dropped."""
     with stream:
         for line in stream:
             if line.endswith("\n"):
@@ -242,7 +242,7 @@ def _read(stream: IO[str], lines: "queue.Queue[str | None]") -> None:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process with all that it started; one that the driver holds is not waited for."""
+    """Kill a process and its children. One that hangs in the GPU's driver is not waited for."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -250,7 +250,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _said(found: Mapping[str, Any]) -> str:
-    """A finding in a line."""
+    """A finding as one line of text."""
     if "error" in found:
         text = f"{found['error']['type']}: {found['error']['message'].partition(chr(10))[0]}"
     else:

@@ -1,4 +1,4 @@
-"""Every system on the device: as on a CPU, the same bits again, resumed, in less precision."""
+"""Checks of every system on the device: as on a CPU, reproducible, resumable, at low precision."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -27,11 +27,11 @@ LESS_PRECISION: Final[Mapping[Precision, float]] = {"tf32": 0.01, "bfloat16": 0.
 ENCODED: Final = 1e-4
 
 WAITS: Final[Mapping[str, int]] = {"li": 1, "bert": 1, "multigranularity": 1}
-"""Waits of a step that are known, by system: Li's longest word decides how many tables are made,
-and transformers looks whether a mask hides anything. These systems take their steps alone."""
+"""Allowed waits per step, by system. Li's network asks for the longest word, and transformers asks
+whether a mask hides anything. Runs of these systems are not packed."""
 
 WAITS_ON_CPU: Final[Mapping[str, int]] = {**WAITS, "yoon": 2}
-"""Torch's ``one_hot`` looks at its values on a CPU, and on a GPU does not."""
+"""The same on a CPU, where torch's ``one_hot`` checks its values; on a GPU it does not."""
 
 PAPER_SIZES: Final = f"{ROW} at the paper's sizes"
 QUICK: Final = (ROW, "H. Li et al.", "Multi-granularity model")
@@ -39,12 +39,12 @@ QUICK: Final = (ROW, "H. Li et al.", "Multi-granularity model")
 
 
 def row_names() -> tuple[str, ...]:
-    """Every row of the studies whose runs are no other row's; that at the paper's sizes first."""
+    """Every row of the studies with distinct runs; the one at the paper's sizes first."""
     return (PAPER_SIZES, *distinct(networks("")[0]))
 
 
 def run(setting: Setting, findings: Findings) -> None:
-    """All checks, those of one kind beside each other: a kind says more than a row."""
+    """Run all checks, kind by kind: after a crash, one kind for all rows says more than one row."""
     names = QUICK if setting.quick else row_names()
     for aspect, check in CHECKS.items():
         for name in names:
@@ -63,14 +63,14 @@ def run(setting: Setting, findings: Findings) -> None:
 
 
 def run_of(setting: Setting, name: str) -> Run:
-    """The first run of a row, at small sizes unless the name says otherwise."""
+    """The first run of a row, at small sizes unless the name asks for the paper's."""
     if name == PAPER_SIZES:
         return setting.inputs.rows[ROW][0]
     return setting.inputs.small_rows[name][0]
 
 
 def as_on_a_cpu(setting: Setting, name: str) -> Outcome:
-    """Losses of ten steps beside those of a CPU; dropout is the same on any device."""
+    """The losses of ten steps equal those of a CPU; dropout is the same on any device."""
     run = run_of(setting, name)
     data = setting.inputs.fold(run)
     here, _ = steps(run, data, setting.device, STEPS)
@@ -88,7 +88,7 @@ def as_on_a_cpu(setting: Setting, name: str) -> Outcome:
 
 
 def same_bits_twice(setting: Setting, name: str) -> Outcome:
-    """Losses and weights of ten steps, twice."""
+    """Ten steps, taken twice, give the same losses and weights."""
     run = run_of(setting, name)
     data = setting.inputs.fold(run)
     (one, first), (other, second) = (steps(run, data, setting.device, STEPS) for _ in range(2))
@@ -100,7 +100,7 @@ def same_bits_twice(setting: Setting, name: str) -> Outcome:
 
 
 def nothing_waits(setting: Setting, name: str) -> Outcome:
-    """No line of a third step makes the host wait for the device, but for `WAITS`."""
+    """The third step makes the host wait for the device no more often than `WAITS` allows."""
     run = run_of(setting, name)
     with deterministic():
         learner = Noted(run, setting.inputs.fold(run), setting.device)
@@ -117,13 +117,13 @@ def nothing_waits(setting: Setting, name: str) -> Outcome:
 
 
 def resumed(setting: Setting, name: str) -> Outcome:
-    """A run that stops after an epoch and goes on, beside one that never stopped."""
+    """A run that stops after an epoch and goes on gives the bits of one that never stopped."""
     run = run_of(setting, name)
     return resumed_equals_uninterrupted(setting, [run])
 
 
 def resumed_equals_uninterrupted(setting: Setting, runs: list[Run]) -> Outcome:
-    """The same bits from runs that stop after an epoch and go on, side by side where they can."""
+    """Runs that stop after an epoch and go on give the same bits; they are packed if possible."""
     data = [setting.inputs.fold(run) for run in runs]
     straight = finished(train(runs, data, device=setting.device))
     with tempfile.TemporaryDirectory() as folder:
@@ -142,14 +142,14 @@ def resumed_equals_uninterrupted(setting: Setting, runs: list[Run]) -> Outcome:
 
 
 def less_precise(setting: Setting, name: str, precision: Precision) -> Outcome:
-    """Losses of ten steps beside those in float32."""
+    """The losses of ten steps are close to those in float32."""
     run = run_of(setting, name)
     data = setting.inputs.fold(run)
     rounded = changed(run, "training", precision=precision)
     exact, _ = steps(run, data, setting.device, STEPS)
     less, _ = steps(rounded, data, setting.device, STEPS)
     difference, tolerance = relative(less, exact), LESS_PRECISION[precision]
-    # Torch may take no TF32 for narrow layers.
+    # Torch may not use TF32 for narrow layers.
     is_other = difference > 0 or precision == "tf32"
     return Outcome(
         ok=is_other and difference <= tolerance,
@@ -159,7 +159,7 @@ def less_precise(setting: Setting, name: str, precision: Precision) -> Outcome:
 
 
 def text_encoder(setting: Setting) -> Outcome:
-    """CLS vectors of a small BERT of random weights, beside those of a CPU."""
+    """CLS vectors of a small BERT with random weights equal those of a CPU."""
     from tests.tiny_encoder import write_encoder
 
     texts = ["a few letters", "b", "one more text of a few more letters"]
@@ -172,7 +172,7 @@ def text_encoder(setting: Setting) -> Outcome:
 
 
 def speech_encoder(setting: Setting) -> Outcome:
-    """States of a small wav2vec 2.0 of random weights, beside those of a CPU."""
+    """States of a small wav2vec 2.0 with random weights equal those of a CPU."""
     from tests.tiny_speech_encoder import write_speech_encoder
 
     samples = np.random.default_rng(5).uniform(-0.5, 0.5, 8000).astype(np.float32)

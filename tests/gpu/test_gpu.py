@@ -1,4 +1,4 @@
-"""What the kit checks, as tests of a machine that has a GPU."""
+"""The checks of the kit, as tests for a machine with a GPU."""
 
 import tempfile
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The kit of GPU checks without a GPU, and without what it must do without."""
+"""The kit of GPU checks runs without a GPU and without the packages that it must not need."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kit(*command: object, guard: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the kit where a guard's `sitecustomize` makes packages unimportable."""
+    """Run the kit; the `sitecustomize` in `guard` makes some packages unimportable."""
     (guard / "sitecustomize.py").write_text(GUARD)
     return subprocess.run(
         [sys.executable, "-m", "tests.gpu", *map(str, command)],

@@ -1,4 +1,4 @@
-"""What all runs of the paper's tables would take, from the steps a second that were measured."""
+"""Estimates the time of all runs of the paper's tables from the measured steps per second."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -7,17 +7,16 @@ RUNS: Final = 240
 """Sixteen distinct rows, five folds, three seeds."""
 
 EPOCHS: Final = 40
-"""*Assumed*: what early stopping leaves on average."""
+"""*Assumed* mean number of epochs per run with early stopping."""
 
 TRAINED: Final = 3320
 """Utterances of a training part: 830 steps of 4."""
 
 
 def estimates(findings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Hours of all runs, were they all like the measured one; and those of each table row.
+    """Hours of all runs if all were as fast as the measured row, and hours of each table row.
 
-    `findings` that have ``steps_per_s`` count: steps of single runs, whether they are taken alone
-    or side by side.
+    Uses the `findings` with ``steps_per_s``, in which a step of a pack of N runs counts as N.
     """
     found: dict[str, Any] = {"runs": RUNS, "epochs": EPOCHS, "hours_if_all_were": {}, "rows": {}}
     for finding in findings:

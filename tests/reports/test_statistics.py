@@ -1,7 +1,6 @@
-"""A row's mean and deviations, against numbers worked by hand and scikit-learn."""
+"""A row's mean and deviations, compared with numbers worked out by hand and scikit-learn."""
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
@@ -11,8 +10,7 @@ from sklearn import metrics
 from mlt_ray.metrics import score
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.storage.report import RunReport
-
-Report = Callable[..., RunReport]
+from tests.reports.finished_runs import report
 
 # WA by seed and fold. Means over folds: 0.60, 0.64, 0.71.
 WA = {
@@ -22,7 +20,7 @@ WA = {
 }
 
 
-def reports_of(report: Report, scores: dict[int, list[float]]) -> list[RunReport]:
+def reports_of(scores: dict[int, list[float]]) -> list[RunReport]:
     return [
         report(fold, seed, wa=wa, ua=1 - wa)
         for seed, values in scores.items()
@@ -30,8 +28,8 @@ def reports_of(report: Report, scores: dict[int, list[float]]) -> list[RunReport
     ]
 
 
-def test_fifteen_runs_give_the_numbers_worked_by_hand(report: Report) -> None:
-    found = aggregate(reports_of(report, WA), planned=15)
+def test_fifteen_runs_give_the_numbers_worked_by_hand() -> None:
+    found = aggregate(reports_of(WA), planned=15)
     assert (found.done, found.planned) == (15, 15)
     # (0.60 + 0.64 + 0.71) / 3, and the sample deviation of the three.
     assert found.wa.mean == pytest.approx(0.65)
@@ -43,14 +41,14 @@ def test_fifteen_runs_give_the_numbers_worked_by_hand(report: Report) -> None:
     assert found.ua.std_repeats == pytest.approx(repeats)
 
 
-def test_the_order_of_runs_does_not_matter(report: Report) -> None:
-    runs = reports_of(report, WA)
+def test_the_order_of_runs_does_not_matter() -> None:
+    runs = reports_of(WA)
     assert aggregate(runs[::-1], 15) == aggregate(runs, 15)
 
 
-def test_repeats_with_a_missing_fold_do_not_count_for_the_deviation(report: Report) -> None:
+def test_the_deviation_over_repeats_leaves_out_repeats_with_a_missing_fold() -> None:
     scores = WA | {2: WA[2][:4]}
-    found = aggregate(reports_of(report, scores), planned=15)
+    found = aggregate(reports_of(scores), planned=15)
     assert (found.done, found.planned) == (14, 15)
     # Only 0.60 and 0.71 are left: their sample deviation is their distance / √2.
     assert found.wa.std_repeats == pytest.approx(0.11 / math.sqrt(2))
@@ -60,15 +58,15 @@ def test_repeats_with_a_missing_fold_do_not_count_for_the_deviation(report: Repo
 @pytest.mark.parametrize(
     "scores", [{1: WA[1]}, {1: WA[1], 2: WA[2][:4]}, {1: WA[1][:1], 2: WA[2][:1]}]
 )
-def test_below_two_whole_repeats_there_is_no_deviation_over_them(
-    report: Report, scores: dict[int, list[float]]
+def test_fewer_than_two_complete_repeats_have_no_deviation(
+    scores: dict[int, list[float]],
 ) -> None:
-    found = aggregate(reports_of(report, scores), planned=15)
+    found = aggregate(reports_of(scores), planned=15)
     assert found.wa.std_repeats is None
     assert found.wa.std_runs is not None
 
 
-def test_one_run_has_no_deviation_at_all(report: Report) -> None:
+def test_one_run_has_no_deviation_at_all() -> None:
     found = aggregate([report(4, 9, wa=0.6, ua=0.7)], planned=5)
     assert (found.wa.mean, found.wa.std_repeats, found.wa.std_runs) == (0.6, None, None)
     assert found.ua.mean == 0.7
@@ -79,7 +77,7 @@ def test_nothing_to_aggregate_is_an_error() -> None:
         aggregate([], planned=15)
 
 
-def test_pooled_scores_are_those_of_all_test_predictions_together(report: Report) -> None:
+def test_pooled_scores_are_those_of_all_test_predictions_together() -> None:
     rng = np.random.default_rng(3)
     runs, all_labels, all_predictions = [], [], []
     for fold, size in enumerate((11, 47, 23, 31, 5), start=1):
@@ -93,5 +91,5 @@ def test_pooled_scores_are_those_of_all_test_predictions_together(report: Report
     found = aggregate(runs, planned=5)
     assert found.wa.pooled == pytest.approx(metrics.accuracy_score(labels, predictions))
     assert found.ua.pooled == pytest.approx(metrics.balanced_accuracy_score(labels, predictions))
-    # Folds of different sizes: pooling and averaging are not the same.
+    # Folds differ in size, so the pooled score differs from the mean.
     assert found.wa.pooled != pytest.approx(found.wa.mean, abs=1e-3)

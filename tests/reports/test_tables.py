@@ -1,10 +1,9 @@
-"""Tables in every format: published and measured side by side, and never mixed up."""
+"""Tables in every format: published and measured scores side by side, never confused."""
 
 import csv
 import io
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -27,10 +26,8 @@ from mlt_ray.reports.tables import (
     write_tables,
 )
 from mlt_ray.storage.files import write_json
-from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
-
-Report = Callable[..., RunReport]
+from tests.reports.finished_runs import report
 
 MEASURED = Aggregate(
     wa=Statistic(mean=0.6412, std_repeats=0.0123, std_runs=0.0345, pooled=0.6512),
@@ -94,7 +91,7 @@ def test_the_terminal_shows_every_cell_in_its_column() -> None:
         assert found == [cell.replace(" ", "") for cell in expected]
 
 
-def test_a_long_name_is_broken_over_lines_and_no_number_is() -> None:
+def test_long_names_are_broken_into_lines_and_numbers_are_not() -> None:
     name = "a system whose name is longer than the column has room for"
     table = Table(
         study="s",
@@ -152,7 +149,7 @@ def test_markdown_has_every_cell_and_both_deviations() -> None:
     ]
 
 
-def test_markdown_keeps_a_bar_in_a_name_from_being_a_border() -> None:
+def test_markdown_escapes_a_bar_in_a_name() -> None:
     table = Table(study="s", title="t", corpus="c", fold_by=("session",), rows=(named("a|b"),))
     assert r"| a\|b | " in as_markdown([table])
 
@@ -169,7 +166,7 @@ def test_latex_has_every_cell() -> None:
     assert len(rows[0]) == 6
 
 
-def test_latex_escapes_what_it_would_take_for_a_command() -> None:
+def test_latex_escapes_special_characters() -> None:
     table = Table(
         study="s",
         title="50% & more_of #1",
@@ -183,7 +180,7 @@ def test_latex_escapes_what_it_would_take_for_a_command() -> None:
     assert escaped in text
 
 
-def test_csv_has_every_digit_and_leaves_empty_what_is_not_known() -> None:
+def test_csv_has_all_digits_and_empty_cells_for_missing_values() -> None:
     both, published, measured = csv.DictReader(io.StringIO(as_csv([TABLE])))
     assert both["study"] == "table1"
     assert (both["published_wa_mean"], both["published_wa_std"]) == ("0.73", "0.003")
@@ -197,7 +194,7 @@ def test_csv_has_every_digit_and_leaves_empty_what_is_not_known() -> None:
     assert {v for k, v in measured.items() if k.startswith("published")} == {""}
 
 
-def test_json_has_exactly_the_agreed_form() -> None:
+def test_json_has_exactly_this_structure() -> None:
     found = json.loads(as_json([TABLE]))
     scores = {"wa_mean": 0.6412, "wa_std": 0.0123, "ua_mean": 0.6618, "ua_std": 0.0156}
     assert found == {
@@ -237,7 +234,7 @@ def test_json_has_exactly_the_agreed_form() -> None:
 
 
 def test_a_published_score_is_never_shown_as_measured() -> None:
-    """In every format, a row's published numbers stand exactly once."""
+    """In every format, each published score of a row appears exactly once."""
     table = Table(study="s", title="t", corpus="c", fold_by=("session",), rows=(ONLY_PUBLISHED,))
     rendered = [in_terminal(table), *(render([table]) for render in FILES.values())]
     assert len(rendered) == 5
@@ -246,8 +243,8 @@ def test_a_published_score_is_never_shown_as_measured() -> None:
         assert len(re.findall(r"0\.727", text)) == 1
 
 
-def test_every_format_says_what_was_changed_and_where() -> None:
-    """What all measured rows share once, the rest by row; a row without runs changed nothing."""
+def test_every_format_says_which_settings_were_changed_in_which_rows() -> None:
+    """Changes of all measured rows are named once, others by row. Rows without runs have none."""
     frames, encoder = "features.frames_per_step=8", "--encoder minilm"
     rows = (
         replace(BOTH, changes=(frames, encoder)),
@@ -267,7 +264,7 @@ def test_every_format_says_what_was_changed_and_where() -> None:
     assert "Changed" not in caption(TABLE)
 
 
-def test_several_tables_stand_one_after_the_other() -> None:
+def test_several_tables_follow_one_another() -> None:
     other = Table(study="demo", title="Demo", corpus="c", fold_by=("speaker",), rows=(BOTH,))
     assert as_markdown([TABLE, other]).count("\n## ") + 1 == 2
     assert as_latex([TABLE, other]).count(r"\begin{table}") == 2
@@ -290,8 +287,8 @@ def test_every_format_is_written_to_a_file(tmp_path: Path) -> None:
     assert "±" in (tmp_path / "reports" / "tables.md").read_text(encoding="utf-8")
 
 
-def planned(store: Store, rows: dict[str, list[str]], published: Any = None) -> None:
-    """A plan in the store: rows by name with the digests of their runs."""
+def write_plan(store: Store, rows: dict[str, list[str]], published: Any = None) -> None:
+    """Write a plan into the store. `rows`: name of a row → digests of its runs."""
     values = {
         "study": "mine",
         "title": "Mine",
@@ -313,12 +310,10 @@ def planned(store: Store, rows: dict[str, list[str]], published: Any = None) -> 
     write_json(store.study("mine"), values)
 
 
-def test_thirteen_of_fifteen_finished_runs_are_shown_as_such(
-    report: Report, tmp_path: Path
-) -> None:
+def test_a_row_shows_that_thirteen_of_fifteen_runs_are_finished(tmp_path: Path) -> None:
     store = Store(tmp_path)
     digests = [f"{n:016x}" for n in range(15)]
-    planned(store, {"one": digests, "none": ["f" * 16]}, {"wa": [0.7, None], "ua": [0.8, 0.1]})
+    write_plan(store, {"one": digests, "none": ["f" * 16]}, {"wa": [0.7, None], "ua": [0.8, 0.1]})
     for n, digest in enumerate(digests[:13]):
         run = report(1 + n % 5, 1 + n // 5, wa=0.5 + 0.01 * (n // 5), ua=0.25, digest=digest)
         store.write_run(run, {}, b"", {})
@@ -334,9 +329,9 @@ def test_thirteen_of_fifteen_finished_runs_are_shown_as_such(
     assert "13/15" in in_terminal(table)
 
 
-def test_a_study_that_was_never_run_is_refused_with_those_that_were(tmp_path: Path) -> None:
+def test_the_error_for_a_study_that_was_never_run_names_those_that_were(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    planned(store, {"one": ["f" * 16]})
+    write_plan(store, {"one": ["f" * 16]})
     with pytest.raises(UserError, match="runs of study emodb, found those of: mine; run mlt-ray"):
         collect("emodb", store)
     with pytest.raises(UserError, match="runs of study table1, found those of: mine; run mlt-ray"):

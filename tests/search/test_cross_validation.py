@@ -125,7 +125,7 @@ def test_a_pruned_cell_of_several_under_way_stops_the_others(
         *poor.under_way,
         *(cell.digest for pack in [search.next(one)] if pack for cell in pack),
     ]
-    runs = {cell.digest: cell for cell in poor.cells}
+    runs = {cell.digest: cell for cell in poor.runs}
     curve = report_of(runs[taken[0]], 0.1).curve
     stopping = search.epochs(runs[taken[0]], curve[:3])
     assert {run.digest for run in stopping} == set(taken)
@@ -192,7 +192,7 @@ def test_no_test_score_reaches_the_search(
         FakeTune(place, quality, test_ua).drive(search)
         histories.append([(c.values, c.state, c.means) for c in search.configurations])
     assert histories[0] == histories[1]
-    run = search.configurations[0].cells[0]
+    run = search.configurations[0].runs[0]
     report = report_of(run, 0.6)
     without = replace(report, scores={"dev": report.scores["dev"]})
     assert evidence_of(without) == evidence_of(report)
@@ -293,7 +293,7 @@ def test_a_pruned_configuration_whose_last_cell_ends_all_the_same_is_complete(
     while len(search.configurations) < 2:
         search.next(one)
     poor = search.configurations[1]
-    [cell] = poor.cells
+    [cell] = poor.runs
     report = report_of(cell, 0.1)
     assert search.epochs(cell, report.curve) == [cell]
     assert poor.state is ConfigurationState.PRUNED

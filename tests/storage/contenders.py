@@ -1,11 +1,11 @@
-"""How contenders for one lease notice that two of them have it."""
+"""Shows whether two contenders have one lease at the same time."""
 
 import os
 from pathlib import Path
 
 
 def alone_inside(mark: Path) -> bool:
-    """Whether nobody else is inside at this moment; whoever is inside leaves a file."""
+    """True if no other contender is between creating and deleting the file `mark` now."""
     try:
         os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
     except FileExistsError:

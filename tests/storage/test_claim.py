@@ -1,4 +1,4 @@
-"""Claims: of contenders who can only write, list and remove files, one at a time has the lease."""
+"""Claims: one contender at a time has the lease, though files can only be written and listed."""
 
 import json
 import multiprocessing
@@ -11,7 +11,7 @@ import pytest
 
 from mlt_ray.storage import claim as claim_module
 from mlt_ray.storage import holder as holder_module
-from mlt_ray.storage.claim import Claim, ClaimHold, listed
+from mlt_ray.storage.claim import Claim, ClaimHold, list_claims
 from mlt_ray.storage.holder import Holder
 from mlt_ray.storage.remote import Remote, RemoteFile
 from tests.storage.contenders import alone_inside
@@ -28,7 +28,7 @@ def there(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def remote(there: Path, monkeypatch: pytest.MonkeyPatch) -> Remote:
-    monkeypatch.setattr(claim_module, "POLL_S", 0.01)
+    monkeypatch.setattr(claim_module, "LISTING_INTERVAL_S", 0.01)
     return Remote(f"local://{there}")
 
 
@@ -41,29 +41,29 @@ def files(there: Path) -> list[str]:
 
 
 def age(there: Path, seconds: float) -> None:
-    """Makes all claims older."""
+    """Make the files of all claims older."""
     for path in (there / FOLDER).iterdir():
         then = path.stat().st_mtime - seconds
         os.utime(path, (then, then))
 
 
 def contend(pipe: Connection, uri: str, mark: Path, rounds: int) -> None:
-    """Takes and leaves the lease; holders leave traces that must not overlap."""
-    claim_module.POLL_S = 0.002
-    remote, held, crowded = Remote(uri), 0, 0
+    """Take and release the lease many times; send how often it was held alone, and not alone."""
+    claim_module.LISTING_INTERVAL_S = 0.002
+    remote, held, overlaps = Remote(uri), 0, 0
     pipe.recv()
     for _ in range(rounds):
         hold = take(remote, f"owner {os.getpid()}")
         if hold is None:
             continue
         alone = alone_inside(mark)
-        held, crowded = held + alone, crowded + (not alone)
-        hold.leave()
-    pipe.send((held, crowded))
+        held, overlaps = held + alone, overlaps + (not alone)
+        hold.release()
+    pipe.send((held, overlaps))
 
 
 def rival(there: Path, name: str, holder: Holder | None = None) -> Path:
-    """Writes another's claim."""
+    """Write the claim of another process."""
     path = there / FOLDER / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text((holder or Holder.here("rival")).as_json())
@@ -77,7 +77,7 @@ def test_only_one_owner_holds_a_claim(remote: Remote, there: Path) -> None:
     [name] = files(there)
     assert name.endswith(".held")
     assert first.beat()
-    first.leave()
+    first.release()
     assert files(there) == []
     second = take(remote, "b")
     assert second is not None
@@ -90,7 +90,7 @@ def test_an_owner_retakes_its_own_claim_and_the_older_holder_has_lost_it(
     assert first is not None
     assert second is not None
     assert not first.beat()
-    first.leave()
+    first.release()
     assert second.beat()
     assert take(remote, "b") is None
 
@@ -120,7 +120,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(remote: Remote, there: Pat
     assert len(files(there)) == 1
 
 
-def test_a_heartbeat_that_revives_a_removed_claim_gives_way_to_the_later_one(
+def test_a_holder_whose_heartbeat_restores_a_removed_file_gives_way_to_the_higher_claim(
     remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = take(remote, "a", 30)
@@ -135,30 +135,30 @@ def test_a_heartbeat_that_revives_a_removed_claim_gives_way_to_the_later_one(
 
     second: list[ClaimHold | None] = []
     monkeypatch.setattr(ClaimHold, "_write", pausing)
-    assert first.beat(), "it listed before, and writes after the other took over"
+    assert first.beat(), "it listed before the other took over, and writes afterwards"
     [later] = second
     assert later is not None
     assert later.beat()
     assert not first.beat()
-    first.leave()
+    first.release()
     assert later.beat()
     assert len(files(there)) == 1
 
 
-def test_a_contender_that_is_taken_for_dead_while_it_decides_does_not_win(
+def test_a_contender_that_counts_as_dead_before_it_takes_the_lease_does_not_get_it(
     remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was alone when it looked, stood still, and was overtaken before it wrote `held`."""
-    wins, others = ClaimHold._wins, []
+    """It is alone in its listing, then stands still, and another takes the lease meanwhile."""
+    wins, others = ClaimHold._becomes_alone, []
 
     def pausing(hold: ClaimHold, stale_s: float) -> bool:
-        monkeypatch.setattr(ClaimHold, "_wins", wins)
+        monkeypatch.setattr(ClaimHold, "_becomes_alone", wins)
         found = wins(hold, stale_s)
         age(there, 60)
         others.append(take(remote, "b", 30))
         return found
 
-    monkeypatch.setattr(ClaimHold, "_wins", pausing)
+    monkeypatch.setattr(ClaimHold, "_becomes_alone", pausing)
     assert take(remote, "a", 30) is None
     [other] = others
     assert other is not None
@@ -166,7 +166,7 @@ def test_a_contender_that_is_taken_for_dead_while_it_decides_does_not_win(
     assert len(files(there)) == 1
 
 
-def test_the_lowest_of_several_waits_for_the_others_to_withdraw(
+def test_the_lowest_contender_waits_for_the_others_to_give_up(
     remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naps = []
@@ -178,10 +178,10 @@ def test_the_lowest_of_several_waits_for_the_others_to_withdraw(
 
     higher = rival(there, "000009.z.claim")
     monkeypatch.setattr(claim_module.time, "sleep", nap)
-    monkeypatch.setattr(claim_module, "listed", lambda *where: lower(listed(*where)))
+    monkeypatch.setattr(claim_module, "list_claims", lambda *where: lower(list_claims(*where)))
 
     def lower(found: dict) -> dict:
-        # As if the rival's claim had come between the first listing and ours.
+        # As if the rival had written its claim after our first listing.
         return found if any(c.number == 1 for c in found) else {}
 
     hold = take(remote, "a")
@@ -190,7 +190,7 @@ def test_the_lowest_of_several_waits_for_the_others_to_withdraw(
 
 
 @pytest.mark.parametrize("name", ["000000.a.claim", "000007.z.held"])
-def test_a_contender_withdraws_from_a_lower_claim_and_from_any_holder(
+def test_a_contender_gives_up_if_there_is_a_lower_claim_or_a_holder(
     remote: Remote, there: Path, name: str
 ) -> None:
     rival(there, name)
@@ -200,10 +200,10 @@ def test_a_contender_withdraws_from_a_lower_claim_and_from_any_holder(
     assert files(there) == [name]
 
 
-def test_a_claim_that_vanishes_while_it_is_read_is_no_proof_of_being_alone(
+def test_a_claim_that_becomes_the_lease_before_it_is_read_is_not_removed(
     remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has become the lease between the listing and the reading."""
+    """Its `.claim` file is gone when a contender reads it, which does not mean that it is dead."""
     path = rival(there, "000009.z.claim")
     read = Remote.read
 
@@ -231,7 +231,7 @@ def test_contenders_never_hold_a_claim_together(there: Path, tmp_path: Path) -> 
     for process, _ in started:
         process.join()
     assert sum(held for held, _ in results) > 0
-    assert sum(crowded for _, crowded in results) == 0
+    assert sum(overlaps for _, overlaps in results) == 0
     assert files(there) == []
 
 
@@ -241,7 +241,7 @@ def test_a_contender_that_fails_leaves_no_claim(
     def failing(hold: ClaimHold) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ClaimHold, "_confirm", failing)
+    monkeypatch.setattr(ClaimHold, "_turn_into_lease", failing)
     with pytest.raises(KeyboardInterrupt):
         take(remote, "a")
     assert files(there) == []
@@ -257,7 +257,7 @@ def test_claims_are_listed_in_order_and_a_held_one_as_held(
         def files(self, folder: str) -> dict[str, RemoteFile]:
             return {name: RemoteFile(size=1, written_s=None) for name in names}
 
-    found = listed(Listing(), FOLDER)  # type: ignore[arg-type]
+    found = list_claims(Listing(), FOLDER)  # type: ignore[arg-type]
     assert list(found) == [Claim(9, "a"), Claim(10, "a"), Claim(10, "b")]
     assert [seen.is_held for seen in found.values()] == [True, True, False]
 

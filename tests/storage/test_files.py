@@ -1,6 +1,6 @@
-"""A full disk is one clear line, leaves no half of a file, and damages nothing that is finished.
+"""A full disk gives a one-line error, no incomplete file, and damages no finished run.
 
-The disk is a file system of one megabyte in memory.
+The disk is a file system of one mebibyte in memory.
 """
 
 import errno
@@ -17,9 +17,9 @@ from mlt_ray.errors import StoreFull, UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.storage.files import filling, replacing, write_bytes
 from mlt_ray.storage.lease import acquire
-from mlt_ray.storage.report import Predictions, RunReport
 from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import Checkpoint
+from tests.storage.finished_run import DIGEST, PREDICTIONS, REPORT
 
 MEBIBYTE = 2**20
 
@@ -37,13 +37,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def left(folder: Path) -> dict[str, int]:
-    """The sizes of all files under a folder."""
+def file_sizes(folder: Path) -> dict[str, int]:
+    """Name → size in bytes of all files under a folder."""
     return {p.name: p.stat().st_size for p in folder.rglob("*") if p.is_file()}
 
 
 class Learner:
-    """Has a state of two megabytes."""
+    """Stands for a learner with a state of two mebibytes."""
 
     def state(self) -> dict[str, torch.Tensor]:
         return {"weights": torch.zeros(MEBIBYTE // 2)}
@@ -66,19 +66,14 @@ def write_features(disk: Path) -> Path:
 
 
 def write_run(disk: Path) -> Path:
-    empty = Predictions(utterances=(), labels=np.zeros(0, int), probabilities=np.zeros((0, 4)))
-    report = RunReport(
-        digest="run", spec={}, fold=1, seed=1, scores={}, best_epoch=1, curve=(), part_sizes={},
-        num_parameters=1, started_ms=1, ended_ms=2, computed_s=0.001,
-    )  # fmt: skip
     store = Store(disk)
-    assert not store.is_done("run")
-    store.write_run(report, {"test": empty}, bytes(2 * MEBIBYTE), {})
-    return store.run_dir("run") / "weights.pt"
+    assert not store.is_done(DIGEST)
+    store.write_run(REPORT, PREDICTIONS, bytes(2 * MEBIBYTE), {})
+    return store.run_dir(DIGEST) / "weights.pt"
 
 
 @pytest.mark.parametrize("write", [write_plainly, write_checkpoint, write_features, write_run])
-def test_a_full_disk_is_one_line_and_leaves_what_was_there(
+def test_a_full_disk_gives_a_one_line_error_and_keeps_finished_runs(
     disk: Path, write: Callable[[Path], Path]
 ) -> None:
     finished = Store(disk).run_dir("finished") / "report.json"
@@ -89,12 +84,12 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
     assert str(raised.value).startswith(str(disk))
     assert "no space left on the disk" in str(raised.value)
     assert "--store" in str(raised.value)
-    assert left(disk) == {"report.json": 2}
-    write_bytes(disk / "small.bin", bytes(1000))  # nothing holds on to the space
+    assert file_sizes(disk) == {"report.json": 2}
+    write_bytes(disk / "small.bin", bytes(1000))  # the space is free again
     assert finished.read_bytes() == b"{}"
 
 
-def test_a_file_that_does_not_fit_leaves_the_older_one(disk: Path) -> None:
+def test_a_file_that_does_not_fit_on_the_disk_leaves_the_older_version(disk: Path) -> None:
     path = disk / "file.bin"
     write_bytes(path, b"old")
     with pytest.raises(StoreFull, match=r"file\.bin: no space left"):
@@ -102,7 +97,7 @@ def test_a_file_that_does_not_fit_leaves_the_older_one(disk: Path) -> None:
     assert path.read_bytes() == b"old"
 
 
-def test_a_full_disk_gives_no_lease_and_keeps_held_ones(disk: Path) -> None:
+def test_on_a_full_disk_no_lease_is_taken_and_held_ones_stay(disk: Path) -> None:
     store = Store(disk)
     held = acquire(store, "a run", "a")
     assert held is not None
@@ -120,7 +115,9 @@ def test_a_full_disk_gives_no_lease_and_keeps_held_ones(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_reason_that_is_hidden_behind_another_error_is_found(tmp_path: Path, number: int) -> None:
+def test_a_full_disk_is_recognised_as_the_cause_of_another_error(
+    tmp_path: Path, number: int
+) -> None:
     def write() -> None:
         try:
             raise OSError(number, "no room")
@@ -135,4 +132,4 @@ def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="read-only") as raised, replacing(tmp_path / "file"):
         raise OSError(errno.EROFS, "read-only")
     assert not isinstance(raised.value, UserError)
-    assert left(tmp_path) == {}
+    assert file_sizes(tmp_path) == {}

@@ -1,4 +1,4 @@
-"""Leases between real processes: one holder at a time, and a dead holder's lease is taken over."""
+"""Leases among real processes: one holder at a time, and a dead holder loses its lease."""
 
 import json
 import multiprocessing
@@ -25,7 +25,7 @@ from tests.storage.contenders import alone_inside
 DIGEST = "0123456789abcdef"
 CONTEXT = multiprocessing.get_context("fork")
 NEVER_S = 1000.0
-"""A staleness that no test waits for."""
+"""So long that no test sees a heartbeat of this age."""
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., tuple[BaseProcess, Connection]]]:
-    """Starts a process on one end of a pipe; whatever is left of it is killed."""
+    """Function that starts a process with a pipe to it; it is killed at the end of the test."""
     started = []
 
     def begin(target: Callable[..., None], *args: object) -> tuple[BaseProcess, Connection]:
@@ -52,7 +52,7 @@ def start() -> Iterator[Callable[..., tuple[BaseProcess, Connection]]]:
 
 
 def hold(pipe: Connection, root: str, owner: str, interval_s: float, stale_s: float) -> None:
-    """Acquires the lease, says so, and keeps it until told otherwise."""
+    """Take the lease, send whether that succeeded, and keep it until a message comes."""
     lease = acquire(Store(root), DIGEST, owner, interval_s=interval_s, stale_s=stale_s)
     pipe.send(lease is not None)
     pipe.recv()
@@ -63,8 +63,8 @@ def hold(pipe: Connection, root: str, owner: str, interval_s: float, stale_s: fl
 
 
 def contend(pipe: Connection, root: str, rounds: int) -> None:
-    """Acquires and releases again and again; holders leave traces that must not overlap."""
-    store, mark, held, crowded = Store(root), Path(root) / "inside", 0, 0
+    """Take and release the lease many times; send how often it was held alone, and not alone."""
+    store, mark, held, overlaps = Store(root), Path(root) / "inside", 0, 0
     pipe.recv()
     for _ in range(rounds):
         lease = acquire(store, DIGEST, f"owner {os.getpid()}", stale_s=NEVER_S)
@@ -72,12 +72,12 @@ def contend(pipe: Connection, root: str, rounds: int) -> None:
             continue
         with lease:
             alone = alone_inside(mark)
-            held, crowded = held + alone, crowded + (not alone)
-    pipe.send((held, crowded))
+            held, overlaps = held + alone, overlaps + (not alone)
+    pipe.send((held, overlaps))
 
 
 def age(store: Store, seconds: float) -> None:
-    """Makes the lease's last heartbeat older."""
+    """Make the lease's last heartbeat older."""
     folder = store.root / "leases"
     path = lease_path(folder, DIGEST, max(generations(folder, DIGEST)))
     then = path.stat().st_mtime - seconds
@@ -85,7 +85,7 @@ def age(store: Store, seconds: float) -> None:
 
 
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes this process believe that it runs on another machine from now on."""
+    """From now on this process seems to run on another machine than before."""
     monkeypatch.setattr(holder_module, "machine", lambda: "another boot")
 
 
@@ -104,7 +104,7 @@ def test_only_one_owner_holds_a_lease(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["b", "a.1", "a.b", "a[b]", "a*"])
-def test_leases_of_names_that_begin_alike_are_apart(store: Store, name: str) -> None:
+def test_leases_whose_names_begin_alike_are_different_leases(store: Store, name: str) -> None:
     first, second = acquire(store, "a", "x"), acquire(store, name, "y")
     assert first is not None
     assert second is not None
@@ -126,7 +126,7 @@ def test_a_lease_is_released_at_the_end_of_its_block_even_by_an_exception(store:
     assert acquire(store, DIGEST, "b") is not None
 
 
-def test_an_owner_retakes_its_own_lease_and_the_older_holder_has_lost_it(store: Store) -> None:
+def test_an_owner_takes_over_its_own_lease_and_the_older_holder_loses_it(store: Store) -> None:
     lost: list[bool] = []
     first = acquire(store, DIGEST, "a", interval_s=0.02, on_lost=lambda: lost.append(True))
     second = acquire(store, DIGEST, "a", interval_s=0.02)
@@ -156,13 +156,13 @@ def test_a_killed_holder_of_this_machine_loses_its_lease_at_once(store: Store, s
     assert pipe.recv()
     assert acquire(store, DIGEST, "b", stale_s=NEVER_S) is None
     os.kill(process.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, though not yet reaped
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, but still a zombie
     lease = acquire(store, DIGEST, "b", stale_s=NEVER_S)
     assert lease is not None
     lease.release()
 
 
-def test_another_process_with_a_dead_holder_s_id_is_not_the_holder(store: Store) -> None:
+def test_a_new_process_with_the_id_of_a_dead_holder_is_not_the_holder(store: Store) -> None:
     lease = acquire(store, DIGEST, "a", interval_s=NEVER_S)
     assert lease is not None
     [path] = (store.root / "leases").glob("*.json")
@@ -188,9 +188,7 @@ def test_a_holder_elsewhere_is_dead_when_its_heartbeat_is_old(
     taken.release()
 
 
-def test_a_clock_that_is_wrong_makes_no_holder_dead(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_clock_makes_no_holder_dead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     lease = acquire(store, DIGEST, "a")
     assert lease is not None
     elsewhere(monkeypatch)
@@ -199,7 +197,7 @@ def test_a_clock_that_is_wrong_makes_no_holder_dead(
     lease.release()
 
 
-def test_a_heartbeat_keeps_a_lease_that_is_held_for_longer_than_staleness(
+def test_heartbeats_keep_a_lease_for_longer_than_stale_s(
     store: Store, start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, pipe = start(hold, str(store.root), "a", 0.05, 1.0)
@@ -242,7 +240,7 @@ def test_of_many_contenders_for_a_dead_holder_s_lease_one_wins(
     for number in range(10):
         for path in folder.iterdir():
             path.unlink()
-        lease_path(folder, DIGEST, 7).write_text("{")  # cut short while it was written
+        lease_path(folder, DIGEST, 7).write_text("{")  # an incomplete file
         age(store, 60)
         contenders = [start(hold, str(store.root), f"{number} {n}", 5.0, 30.0) for n in range(8)]
         assert [pipe.recv() for _, pipe in contenders].count(True) == 1
@@ -257,13 +255,13 @@ def test_contenders_never_hold_a_lease_together(store: Store, start) -> None:
         pipe.send("go")
     results = [pipe.recv() for _, pipe in contenders]
     assert sum(held for held, _ in results) > 0
-    assert sum(crowded for _, crowded in results) == 0
+    assert sum(overlaps for _, overlaps in results) == 0
 
 
-def test_a_slow_contender_cannot_revive_a_generation_that_has_passed(
+def test_a_slow_contender_cannot_create_a_generation_that_has_passed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It decides on generation 1, and comes to create 2 when 2 has been held, and 3 is held."""
+    """It finds generation 1 free and creates 2 when 2 has been released and 3 is held."""
     folder = store.root / "leases"
     first = acquire(store, DIGEST, "a", interval_s=NEVER_S)
     assert first is not None
@@ -299,7 +297,7 @@ def test_a_lease_whose_folder_was_deleted_is_lost(store: Store) -> None:
     assert lease.lost
 
 
-def test_a_holder_whose_store_is_away_for_long_has_lost_its_lease(
+def test_a_holder_that_cannot_reach_the_store_for_stale_s_loses_its_lease(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(path: Path) -> None:
@@ -314,7 +312,7 @@ def test_a_holder_whose_store_is_away_for_long_has_lost_its_lease(
     assert 0.15 < time.monotonic() - began < 5
 
 
-def test_a_lease_that_nobody_can_renew_any_more_is_lost(
+def test_a_lease_is_lost_if_the_thread_of_its_heartbeats_fails(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hooked: list[threading.ExceptHookArgs] = []
@@ -333,18 +331,20 @@ def test_a_lease_that_nobody_can_renew_any_more_is_lost(
     assert "a bug" in str(hooked[0].exc_value)
 
 
-def test_a_store_that_is_away_does_not_spoil_the_end_of_the_work(
+def test_releasing_a_lease_raises_nothing_if_the_store_does_not_answer(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(hold: FileHold) -> None:
         raise StoreUnreachable("the network is gone")
 
-    monkeypatch.setattr(FileHold, "leave", away)
+    monkeypatch.setattr(FileHold, "release", away)
     lease = acquire(store, DIGEST, "a")
     assert lease is not None
     with lease:
         pass
-    assert acquire(store, DIGEST, "b") is None, "it ends with its holder, or when it is stale"
+    assert acquire(store, DIGEST, "b") is None, (
+        "it becomes free when its holder dies or its heartbeat is old"
+    )
 
 
 def test_a_process_that_does_not_exist_has_no_start() -> None:

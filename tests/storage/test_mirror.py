@@ -1,7 +1,7 @@
-"""A store behind a URI: each machine has a mirror of its own, and all see what any has finished.
+"""A store behind a URI: each machine has its own mirror and sees the runs of all others.
 
-The other side is a folder that pyarrow speaks to as it does to an object store, and in one test
-fsspec's memory; `test_store_on_s3` asks the same of an object store.
+The remote side is a folder that pyarrow uses like an object store, or in one test fsspec's memory.
+`test_store_on_s3` has the same tests with an object store.
 """
 
 import dataclasses
@@ -17,34 +17,27 @@ import pytest
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
-from mlt_ray.planning.plan import make_plan, record, recorded
+from mlt_ray.planning.backlog import note_plans
+from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
-from tests.storage.made_up import DIGEST, PREDICTIONS, REPORT
-
-FILES = ("weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json")
+from tests.storage.finished_run import DIGEST, PREDICTIONS, REPORT, RUN_FILES
 
 OnMachine = Callable[[str], Store]
 
 
 @pytest.fixture
 def there(tmp_path: Path) -> Path:
-    """The folder behind the URI."""
+    """The remote store: the folder behind the URI."""
     return tmp_path / "there"
 
 
 @pytest.fixture
-def on(tmp_path: Path, there: Path, monkeypatch: pytest.MonkeyPatch) -> OnMachine:
-    """Opens the store on a machine of that name."""
-
-    def open_store(machine: str) -> Store:
-        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / machine))
-        return Store(f"local://{there}")
-
-    return open_store
+def uri(there: Path) -> str:
+    return f"local://{there}"
 
 
 def write(store: Store) -> None:
@@ -56,7 +49,7 @@ def names(folder: Path) -> set[str]:
 
 
 def cut(monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
-    """Lets so many files reach the other side, and no more; returns the names of these."""
+    """Let only `after` files be uploaded, then fail; returns the names of the uploaded files."""
     arrived: list[str] = []
     original = Remote.write
 
@@ -85,24 +78,24 @@ def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -
     assert names(b.root) == {f"runs/{DIGEST}/{name}" for name in ("report.json", "weights.pt")}
 
 
-def test_a_run_that_is_finished_here_is_not_asked_for_there(
+def test_for_a_run_in_the_mirror_the_remote_store_is_not_asked(
     on: OnMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = on("a")
     write(store)
 
-    def unasked(*args: Any) -> None:
-        raise AssertionError("the other side was asked")
+    def fail(*args: Any) -> None:
+        raise AssertionError("the remote store was asked")
 
     for method in ("read", "download", "files", "write"):
-        monkeypatch.setattr(Remote, method, unasked)
+        monkeypatch.setattr(Remote, method, fail)
     assert store.is_done(DIGEST)
     assert store.finished([DIGEST]) == {DIGEST}
     write(store)
 
 
-@pytest.mark.parametrize("arrive", range(len(FILES)))
-def test_a_run_whose_push_was_cut_short_is_done_nowhere_and_can_be_written_again(
+@pytest.mark.parametrize("arrive", range(len(RUN_FILES)))
+def test_a_run_whose_upload_failed_is_finished_nowhere_and_can_be_written_again(
     on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch, arrive: int
 ) -> None:
     with monkeypatch.context() as patch:
@@ -116,7 +109,7 @@ def test_a_run_whose_push_was_cut_short_is_done_nowhere_and_can_be_written_again
         assert on(machine).finished([DIGEST]) == set()
     write(on("a"))
     assert on("b").report(DIGEST) == REPORT
-    assert names(there) == {f"runs/{DIGEST}/{name}" for name in FILES}
+    assert names(there) == {f"runs/{DIGEST}/{name}" for name in RUN_FILES}
 
 
 def test_features_computed_on_one_machine_are_used_on_another(on: OnMachine) -> None:
@@ -131,7 +124,7 @@ def test_features_computed_on_one_machine_are_used_on_another(on: OnMachine) -> 
 
 
 @pytest.mark.parametrize("arrive", [0, 1])
-def test_features_whose_push_was_cut_short_are_pushed_later(
+def test_features_whose_upload_failed_are_uploaded_later(
     on: OnMachine, monkeypatch: pytest.MonkeyPatch, arrive: int
 ) -> None:
     with monkeypatch.context() as patch:
@@ -149,7 +142,7 @@ def test_features_whose_push_was_cut_short_are_pushed_later(
     assert Cache(on("b").features("frames", "d")).missing(["x"]) == []
 
 
-def test_a_damaged_copy_of_features_is_fetched_again(on: OnMachine) -> None:
+def test_a_damaged_copy_of_features_is_downloaded_again(on: OnMachine) -> None:
     a, b = on("a"), on("b")
     Cache(a.features("frames", "d"), a.push).add({"x": np.ones((999, 2))})
     [path] = b.features("frames", "d").glob("*.npy")
@@ -158,7 +151,7 @@ def test_a_damaged_copy_of_features_is_fetched_again(on: OnMachine) -> None:
     assert Cache(b.features("frames", "d")).missing(["x"]) == []
 
 
-def test_an_index_reaches_the_other_side_after_what_it_points_to(
+def test_an_index_is_uploaded_after_the_files_that_it_describes(
     on: OnMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = on("a")
@@ -174,14 +167,14 @@ def test_an_index_reaches_the_other_side_after_what_it_points_to(
     assert len(names(folder)) == 4
 
 
-def test_files_that_are_being_written_are_not_shared(on: OnMachine, there: Path) -> None:
+def test_incomplete_files_are_not_uploaded(on: OnMachine, there: Path) -> None:
     store = on("a")
     write_bytes(store.root / "encoders" / "e" / ".vocab.txt.x1", b"half")
     store.encoder("e")
     assert not there.exists() or names(there) == set()
 
 
-def test_plans_are_read_as_the_last_machine_left_them(on: OnMachine) -> None:
+def test_a_study_is_read_as_the_last_machine_wrote_it(on: OnMachine) -> None:
     a, b = on("a"), on("b")
     a.write_json(a.study("demo"), {"rows": 1})
     assert b.read_json(b.study("demo")) == {"rows": 1}
@@ -196,13 +189,13 @@ def test_a_plan_that_was_recorded_on_one_machine_is_known_on_another(
 ) -> None:
     corpus: Corpus = raw.corpus
     plan = make_plan(load_study("demo"), corpus)
-    record(plan, on("a"))
-    found = recorded("demo", on("b"))
+    note_plans([plan], on("a"))
+    found = on("b").read_json(on("b").study("demo"))
     assert found is not None
     assert found["corpus"]["fingerprint"] == corpus.fingerprint
 
 
-def test_a_checkpoint_goes_on_on_another_machine(on: OnMachine, there: Path) -> None:
+def test_a_checkpoint_of_one_machine_is_read_on_another(on: OnMachine, there: Path) -> None:
     a, b = on("a"), on("b")
     path = a.checkpoint(DIGEST)
     assert not a.pull(path, fresh=True)
@@ -216,7 +209,7 @@ def test_a_checkpoint_goes_on_on_another_machine(on: OnMachine, there: Path) -> 
     assert not b.checkpoint(DIGEST).exists()
 
 
-def test_a_folder_is_pushed_with_all_that_is_in_it(on: OnMachine, there: Path) -> None:
+def test_a_folder_is_uploaded_with_all_its_files(on: OnMachine, there: Path) -> None:
     store = on("a")
     write_bytes(store.root / "reports" / "demo" / "tables.md", b"old")
     store.push(store.root / "reports")
@@ -256,14 +249,14 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
         remote.read("file")
 
 
-def test_asking_for_what_is_not_there_leaves_no_trace(on: OnMachine) -> None:
+def test_asking_for_runs_that_do_not_exist_creates_no_file(on: OnMachine) -> None:
     store = on("a")
     assert not store.is_done(DIGEST)
     assert store.finished([DIGEST, "another"]) == set()
     assert list(store.root.iterdir()) == []
 
 
-def test_an_interruption_does_not_cut_a_write_short() -> None:
+def test_a_write_completes_after_ctrl_c() -> None:
     done = threading.Event()
 
     def act() -> None:
@@ -281,7 +274,7 @@ def test_an_interruption_does_not_cut_a_write_short() -> None:
     assert done.wait(10)
 
 
-def test_an_error_of_a_write_reaches_the_caller() -> None:
+def test_an_error_in_a_write_reaches_the_caller() -> None:
     def act() -> None:
         raise KeyError("x")
 
@@ -297,7 +290,7 @@ def test_an_error_of_a_write_reaches_the_caller() -> None:
         ("s3://", "no name of a bucket", "s3://bucket/prefix"),
     ],
 )
-def test_a_uri_that_is_no_store_is_one_line(uri: str, reason: str, remedy: str) -> None:
+def test_a_uri_that_is_no_store_gives_a_one_line_error(uri: str, reason: str, remedy: str) -> None:
     with pytest.raises(StoreUnreachable) as raised:
         Store(uri)
     line = str(raised.value)
@@ -307,13 +300,13 @@ def test_a_uri_that_is_no_store_is_one_line(uri: str, reason: str, remedy: str) 
     assert "\n" not in line
 
 
-def test_credentials_in_a_uri_are_not_shown() -> None:
+def test_credentials_in_a_uri_are_left_out_of_messages() -> None:
     assert without_credentials("s3://key:se/cret@b/p?x=a@b") == "s3://b/p?x=a@b"
     assert without_credentials("s3://key:secret@bucket/p?x=1") == "s3://bucket/p?x=1"
     assert without_credentials("s3://bucket/a@b") == "s3://bucket/a@b"
 
 
-def test_mirrors_lie_in_the_user_s_cache_unless_told_otherwise(
+def test_mirrors_are_in_the_user_s_cache_unless_the_variable_names_another_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "given"))
@@ -326,7 +319,7 @@ def test_mirrors_lie_in_the_user_s_cache_unless_told_otherwise(
     assert cache_folder() == tmp_path / ".cache" / "mlt_ray"
 
 
-def test_a_folder_for_mirrors_that_cannot_be_made_is_one_line(
+def test_a_folder_for_mirrors_that_cannot_be_made_gives_a_one_line_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -335,25 +328,25 @@ def test_a_folder_for_mirrors_that_cannot_be_made_is_one_line(
         Store("memory://runs")
 
 
-def test_stores_in_memory_can_be_opened_as_well(
+def test_a_store_in_fsspec_s_memory_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
     store = Store("memory://runs")
     write(store)
     assert store.mirror is not None
-    assert set(store.mirror.remote.files(f"runs/{DIGEST}")) == set(FILES)
+    assert set(store.mirror.remote.files(f"runs/{DIGEST}")) == RUN_FILES
     assert store.mirror.remote is open_remote("memory://runs")
 
 
-def test_a_damaged_report_names_both_sides(on: OnMachine, there: Path) -> None:
+def test_the_error_for_a_damaged_report_names_mirror_and_uri(on: OnMachine, there: Path) -> None:
     write_bytes(there / "runs" / DIGEST / "report.json", b"{")
     store = on("a")
     with pytest.raises(Exception, match=f"here and in local://{there}"):
         store.report(DIGEST)
 
 
-def test_a_uri_that_a_path_has_spoilt_is_no_folder() -> None:
+def test_a_uri_given_as_a_path_is_refused() -> None:
     with pytest.raises(UserError, match="as text"):
         Store(Path("s3://bucket/prefix"))
 
@@ -366,7 +359,7 @@ def test_a_file_uri_is_a_folder(tmp_path: Path) -> None:
     assert Store(store.location).root == store.root
 
 
-def test_a_report_is_equal_after_its_journey(on: OnMachine) -> None:
+def test_a_report_is_equal_on_another_machine(on: OnMachine) -> None:
     write(on("a"))
     found = on("b").report(DIGEST)
     assert found is not None

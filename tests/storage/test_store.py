@@ -1,4 +1,4 @@
-"""The store: files appear whole or not at all, and a finished run is never touched again."""
+"""The store: files are complete or absent, and a finished run is never changed."""
 
 import csv
 import dataclasses
@@ -15,37 +15,9 @@ from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.storage import store as store_module
 from mlt_ray.storage.files import replacing, write_bytes, write_json
-from mlt_ray.storage.report import Epoch, Predictions, RunReport, curve_csv, predictions_csv
+from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
 from mlt_ray.storage.store import Store
-
-EPOCHS = tuple(
-    Epoch(epoch=n, train_loss=1 / n, dev_loss=2 / n, dev_wa=0.3, dev_ua=0.1 + 0.2, ended_ms=17 * n)
-    for n in (1, 2, 3)
-)
-REPORT = RunReport(
-    digest="0123456789abcdef",
-    spec={"corpus": "c0ffee", "model": {"system": "multilevel"}},
-    fold=2,
-    seed=3,
-    scores={"dev": {"wa": 0.5}, "test": {"wa": 0.1 + 0.2}},
-    best_epoch=2,
-    curve=EPOCHS,
-    part_sizes={"train": 7, "dev": 3, "test": 2},
-    num_parameters=11,
-    started_ms=1,
-    ended_ms=2,
-    computed_s=0.25,
-)
-PREDICTIONS = {
-    "dev": Predictions(
-        utterances=("a", "b"),
-        labels=np.array([2, 0]),
-        probabilities=np.array([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]]),
-    ),
-    "test": Predictions(
-        utterances=("c",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
-    ),
-}
+from tests.storage.finished_run import DIGEST, EPOCHS, PREDICTIONS, REPORT, RUN_FILES
 
 
 @pytest.fixture
@@ -64,22 +36,21 @@ def write_half(path: Path, error: BaseException) -> None:
 
 
 def test_a_run_is_read_back_as_it_was_written(store: Store) -> None:
-    assert not store.is_done(REPORT.digest)
-    assert store.report(REPORT.digest) is None
+    assert not store.is_done(DIGEST)
+    assert store.report(DIGEST) is None
     write(store)
-    assert store.is_done(REPORT.digest)
-    assert store.report(REPORT.digest) == REPORT
-    folder = store.run_dir(REPORT.digest)
+    assert store.is_done(DIGEST)
+    assert store.report(DIGEST) == REPORT
+    folder = store.run_dir(DIGEST)
     assert (folder / "weights.pt").read_bytes() == b"weights"
     assert store.read_json(folder / "inputs.json") == {"mean": [0.1]}
-    names = {"weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
-    assert {p.name for p in folder.iterdir()} == names
+    assert {p.name for p in folder.iterdir()} == RUN_FILES
 
 
-def test_weights_that_are_not_torch_s_have_a_name_of_their_own(store: Store) -> None:
+def test_weights_that_are_not_torch_s_can_have_another_file_name(store: Store) -> None:
     store.write_run(REPORT, PREDICTIONS, b"weights", {}, "forest.bin")
-    names = {p.name for p in store.run_dir(REPORT.digest).iterdir()}
-    assert names == {"forest.bin", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
+    names = {p.name for p in store.run_dir(DIGEST).iterdir()}
+    assert names == RUN_FILES - {"weights.pt"} | {"forest.bin"}
 
 
 def test_the_report_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,10 +68,10 @@ def test_the_report_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("fails_at", range(5))
-def test_a_run_whose_writing_was_cut_short_is_not_done_and_can_be_written_again(
+def test_a_run_whose_writing_failed_is_not_finished_and_can_be_written_again(
     store: Store, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
-    checkpoint = store.checkpoint(REPORT.digest)
+    checkpoint = store.checkpoint(DIGEST)
     write_bytes(checkpoint, b"state")
     left = fails_at
     original = store_module.write_bytes
@@ -116,35 +87,35 @@ def test_a_run_whose_writing_was_cut_short_is_not_done_and_can_be_written_again(
         patch.setattr(store_module, "write_bytes", failing)
         with pytest.raises(OSError, match="no space"):
             write(store)
-    assert not store.is_done(REPORT.digest)
+    assert not store.is_done(DIGEST)
     assert checkpoint.exists()
     write(store)
-    assert store.report(REPORT.digest) == REPORT
+    assert store.report(DIGEST) == REPORT
     assert not checkpoint.exists()
 
 
 def test_a_finished_run_is_not_overwritten(store: Store) -> None:
     write(store)
     write(store, replace(REPORT, best_epoch=1), b"other weights")
-    assert store.report(REPORT.digest) == REPORT
-    assert (store.run_dir(REPORT.digest) / "weights.pt").read_bytes() == b"weights"
+    assert store.report(DIGEST) == REPORT
+    assert (store.run_dir(DIGEST) / "weights.pt").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"digest": 1}', "\x00" * 64])
-def test_a_damaged_report_is_named_with_a_remedy(store: Store, content: str) -> None:
-    path = store.run_dir(REPORT.digest) / "report.json"
+def test_the_error_for_a_damaged_report_says_what_to_do(store: Store, content: str) -> None:
+    path = store.run_dir(DIGEST) / "report.json"
     write_bytes(path, content.encode())
     with pytest.raises(UserError) as raised:
-        store.report(REPORT.digest)
+        store.report(DIGEST)
     assert str(raised.value).startswith(f"{path}: expected a run report, got ")
     assert str(raised.value).endswith("delete the folder to compute the run again")
 
 
 def test_a_report_with_an_unknown_key_is_damaged(store: Store) -> None:
     values = dataclasses.asdict(REPORT) | {"colour": "red"}
-    write_json(store.run_dir(REPORT.digest) / "report.json", values)
+    write_json(store.run_dir(DIGEST) / "report.json", values)
     with pytest.raises(UserError, match="colour"):
-        store.report(REPORT.digest)
+        store.report(DIGEST)
 
 
 def test_an_exception_while_writing_leaves_no_file(tmp_path: Path) -> None:
@@ -154,7 +125,7 @@ def test_an_exception_while_writing_leaves_no_file(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_exception_while_writing_keeps_what_was_there(tmp_path: Path) -> None:
+def test_an_exception_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     write_bytes(path, b"old")
     with pytest.raises(TypeError):
@@ -165,7 +136,7 @@ def test_an_exception_while_writing_keeps_what_was_there(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_takes_the_place_of_another_only_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_file_replaces_another_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     write_bytes(path, b"old")
     with replacing(path) as temporary:
@@ -175,7 +146,7 @@ def test_a_file_takes_the_place_of_another_only_when_it_is_whole(tmp_path: Path)
     assert path.stat().st_mode & 0o777 == 0o644
 
 
-def test_numbers_keep_every_digit(tmp_path: Path) -> None:
+def test_numbers_keep_all_digits(tmp_path: Path) -> None:
     values: dict[str, Any] = {"z": 0.1 + 0.2, "a": [1e-300, 1 / 3]}
     write_json(tmp_path / "v.json", values)
     found = json.loads((tmp_path / "v.json").read_text())
@@ -183,7 +154,7 @@ def test_numbers_keep_every_digit(tmp_path: Path) -> None:
     assert list(found) == ["z", "a"]
 
 
-def test_a_file_that_does_not_exist_is_read_as_nothing(store: Store) -> None:
+def test_a_file_that_does_not_exist_is_read_as_none(store: Store) -> None:
     assert store.read_json(store.study("table1")) is None
     assert store.studies() == []
 
@@ -194,7 +165,7 @@ def test_studies_are_listed_by_name(store: Store) -> None:
     assert store.studies() == ["demo", "table2"]
 
 
-def test_predictions_are_one_line_an_utterance() -> None:
+def test_predictions_have_one_line_per_utterance() -> None:
     rows = list(csv.DictReader(io.StringIO(predictions_csv(PREDICTIONS))))
     assert [(r["part"], r["utterance"], r["emotion"], r["predicted"]) for r in rows] == [
         ("dev", "a", "neutral", "sad"),
@@ -204,7 +175,7 @@ def test_predictions_are_one_line_an_utterance() -> None:
     assert [float(rows[0][c]) for c in CLASSES] == [0.1, 0.2, 0.3, 0.4]
 
 
-def test_the_curve_is_one_line_an_epoch_with_every_digit() -> None:
+def test_the_curve_has_one_line_per_epoch_with_all_digits() -> None:
     rows = list(csv.DictReader(io.StringIO(curve_csv(EPOCHS))))
     found = [{k: float(v) for k, v in row.items()} for row in rows]
     assert found == [dataclasses.asdict(e) for e in EPOCHS]
@@ -222,7 +193,7 @@ def test_predictions_of_ids_with_commas_and_quotes_can_be_read_back() -> None:
     assert [row["predicted"] for row in rows] == ["angry", "sad"]
 
 
-def test_a_file_is_no_store(tmp_path: Path) -> None:
+def test_a_file_is_refused_as_a_store(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
     with pytest.raises(UserError, match="expected a folder for the store, got a file"):

@@ -1,6 +1,6 @@
-"""A store in a real object store: moto's S3 server on the loopback, spoken to by pyarrow.
+"""A store in an object store: pyarrow connects to moto's S3 server on this machine.
 
-Two machines are two folders for mirrors; what is killed is a process of its own.
+Each machine of a test is a folder with a mirror. Processes are killed for real.
 """
 
 import http.server
@@ -25,9 +25,8 @@ from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import acquire
-from mlt_ray.storage.mirror import CACHE_VARIABLE
 from mlt_ray.storage.store import Store
-from tests.storage.made_up import DIGEST, PREDICTIONS, REPORT
+from tests.storage.finished_run import DIGEST, PREDICTIONS, REPORT, RUN_FILES
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +36,7 @@ WRITE = """
 import sys
 sys.path.insert(0, {root!r})
 from mlt_ray.storage.store import Store
-from tests.storage.made_up import PREDICTIONS, REPORT
+from tests.storage.finished_run import PREDICTIONS, REPORT
 Store({uri!r}).write_run(REPORT, PREDICTIONS, bytes({size}), {{}})
 """
 HOLD = """
@@ -73,23 +72,12 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def uri(server: str) -> str:
-    """A store of this test alone."""
+    """URI of a store that only this test uses."""
     return f"s3://bucket/{uuid.uuid4().hex}?endpoint_override={server}&scheme=http"
 
 
-@pytest.fixture
-def on(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnMachine:
-    """Opens the store on a machine of that name."""
-
-    def open_store(machine: str) -> Store:
-        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / machine))
-        return Store(uri)
-
-    return open_store
-
-
 def start(code: str) -> subprocess.Popen[str]:
-    """A process on a machine of its own, which runs `code`."""
+    """Start a Python process that runs `code`."""
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
 
@@ -116,12 +104,11 @@ def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -
     assert b.reports([DIGEST, "another"]) == [REPORT]
     assert b.run_file(DIGEST, "weights.pt").read_bytes() == bytes(20_000_000)
     assert not b.pull(b.root / "checkpoints" / "another.pt")
-    names = ("weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json")
-    assert objects(a) == {f"runs/{DIGEST}/{name}" for name in names}
+    assert objects(a) == {f"runs/{DIGEST}/{name}" for name in RUN_FILES}
 
 
 @pytest.mark.parametrize("after_s", [0.05, 0.2, 0.4])
-def test_a_machine_that_is_killed_while_it_pushes_leaves_the_run_not_done(
+def test_a_run_is_not_finished_if_the_machine_is_killed_while_it_uploads(
     on: OnMachine, uri: str, after_s: float
 ) -> None:
     store = on("watching")
@@ -130,19 +117,19 @@ def test_a_machine_that_is_killed_while_it_pushes_leaves_the_run_not_done(
     process = start(WRITE.format(root=root, uri=uri, size=300_000_000))
     deadline = time.monotonic() + 60
     while not objects(store) and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)  # the small files are pushed beside the large one
+        time.sleep(0.01)  # the small files are uploaded in parallel with the large one
     time.sleep(after_s)
-    assert process.poll() is None, "the push ended before it was cut short"
+    assert process.poll() is None, "the upload ended before the kill"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert f"runs/{DIGEST}/weights.pt" not in objects(store), "half a file is there"
+    assert f"runs/{DIGEST}/weights.pt" not in objects(store), "an incomplete file is there"
     assert not on("another").is_done(DIGEST)
     assert not on("killed").is_done(DIGEST)
     write(on("killed"))
     assert on("another").report(DIGEST) == REPORT
 
 
-def test_features_and_corpus_of_one_machine_serve_a_fold_on_another(
+def test_a_fold_is_made_from_features_and_corpus_of_another_machine(
     on: OnMachine, raw: Any, features: Callable[..., FeatureCache], tmp_path: Path
 ) -> None:
     from mlt_ray.corpus.folds import make_folds
@@ -163,20 +150,22 @@ def test_features_and_corpus_of_one_machine_serve_a_fold_on_another(
     assert there.fitted == here.fitted
 
 
-def test_a_segment_of_features_is_seen_at_once_on_another_machine(on: OnMachine) -> None:
+def test_new_features_are_seen_at_once_on_another_machine(on: OnMachine) -> None:
     a, b = on("a"), on("b")
     Cache(a.features("frames", "d"), a.push).add({"x": np.arange(6.0).reshape(3, 2)})
     found = Cache(b.features("frames", "d"), b.push)["x"]
     np.testing.assert_array_equal(found, np.arange(6.0).reshape(3, 2))
 
 
-def test_of_two_machines_one_has_the_lease_until_it_is_killed(on: OnMachine, uri: str) -> None:
+def test_one_of_two_machines_has_the_lease_until_its_process_is_killed(
+    on: OnMachine, uri: str
+) -> None:
     on("a")
     process = start(HOLD.format(uri=uri))
     assert process.stdout is not None
     assert process.stdout.readline() == "True\n"
     store = on("b")
-    # Older than the seconds in which S3 tells times, and than a loaded machine's delays.
+    # S3 gives times in whole seconds, and a busy machine is slow: wait longer than both.
     for _ in range(4):
         assert acquire(store, "run", "b", stale_s=5) is None
         time.sleep(0.5)
@@ -199,7 +188,7 @@ def test_of_many_contenders_one_wins(on: OnMachine) -> None:
 
 
 def test_contenders_never_hold_a_lease_together(on: OnMachine) -> None:
-    store, inside, held, crowded = on("a"), threading.Lock(), [], []
+    store, inside, held, overlaps = on("a"), threading.Lock(), [], []
 
     def contend(number: int) -> None:
         for _ in range(8):
@@ -207,7 +196,7 @@ def test_contenders_never_hold_a_lease_together(on: OnMachine) -> None:
             if lease is None:
                 continue
             with lease:
-                (held if inside.acquire(blocking=False) else crowded).append(number)
+                (held if inside.acquire(blocking=False) else overlaps).append(number)
                 time.sleep(0.05)
                 if inside.locked():
                     inside.release()
@@ -215,11 +204,12 @@ def test_contenders_never_hold_a_lease_together(on: OnMachine) -> None:
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(contend, range(5)))
     assert held
-    assert not crowded
+    assert not overlaps
     assert objects(store) == set()
 
 
-def one_line(uri: str) -> str:
+def error_of(uri: str) -> str:
+    """The one-line error of opening a store."""
     with pytest.raises(StoreUnreachable) as raised:
         Store(uri)
     assert isinstance(raised.value, UserError)
@@ -227,18 +217,18 @@ def one_line(uri: str) -> str:
     return str(raised.value)
 
 
-def test_a_bucket_that_is_not_there_is_one_line(server: str) -> None:
-    line = one_line(f"s3://pail/runs?endpoint_override={server}&scheme=http")
+def test_a_missing_bucket_gives_a_one_line_error(server: str) -> None:
+    line = error_of(f"s3://pail/runs?endpoint_override={server}&scheme=http")
     assert "no bucket pail" in line
     assert line.endswith("create the bucket, or name another --store")
 
 
-def test_an_endpoint_that_does_not_answer_is_one_line(server: str) -> None:
-    line = one_line("s3://bucket/runs?endpoint_override=127.0.0.1:1&scheme=http")
+def test_an_endpoint_that_does_not_answer_gives_a_one_line_error(server: str) -> None:
+    line = error_of("s3://bucket/runs?endpoint_override=127.0.0.1:1&scheme=http")
     assert line.endswith("check endpoint_override and the network")
 
 
-def test_credentials_that_are_refused_are_one_line() -> None:
+def test_refused_credentials_give_a_one_line_error() -> None:
     class Refusing(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(403)
@@ -251,7 +241,7 @@ def test_credentials_that_are_refused_are_one_line() -> None:
     threading.Thread(target=refusing.serve_forever, daemon=True).start()
     host, port = refusing.server_address[:2]
     uri = f"s3://key:secret@bucket/runs?endpoint_override={host!s}:{port}&scheme=http"
-    line = one_line(uri)
+    line = error_of(uri)
     refusing.shutdown()
     refusing.server_close()
     assert "ACCESS_DENIED" in line
