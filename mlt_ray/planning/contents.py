@@ -18,7 +18,7 @@ from mlt_ray.studies.study import Study
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What computes features of texts and recordings. Its names by content stand in RunSpecs."""
+    """What computes features of texts and recordings; a RunSpec has their ``name@digest``."""
 
     vectors: WordVectors
     phonemizer: Phonemizer
@@ -30,10 +30,10 @@ class Pretrained:
     def load(
         cls, glove: Path | None, encoder: str | None = None, speech_encoder: str | None = None
     ) -> "Pretrained":
-        """The packaged GloVe vectors, or those of a file; `UserError` if it is not that.
+        """Open the packaged GloVe vectors, or those in the file `glove`.
 
-        `encoder` and `speech_encoder`, where given, take the place of every encoder of text and
-        of speech that a study names.
+        `encoder` and `speech_encoder`, if given, replace every encoder of text and of speech that
+        a study names. Raises `UserError` for a file that holds no word vectors.
         """
         return cls(
             vectors=load_vectors(glove),
@@ -44,7 +44,7 @@ class Pretrained:
         )
 
     def changes(self, model: ModelSpec) -> tuple[str, ...]:
-        """The options that put something else in place of what a row with this model names."""
+        """The options of the call that replace something which a row with this model names."""
         given = {
             "--glove": self.glove.name if self.glove else None,
             "--encoder": _other(self.encoders.instead, model.text_encoder),
@@ -54,7 +54,7 @@ class Pretrained:
 
 
 def _other(instead: str | None, named: str | None) -> str | None:
-    """What stands in place of a named encoder; None where nothing does."""
+    """The name of the encoder that replaces a named one; None if none does."""
     if instead is None or named is None or instead == named:
         return None
     return Path(instead).name
@@ -93,7 +93,7 @@ def _named_folds(spec: FoldSpec, corpus: Corpus) -> FoldSpec:
 
 
 def members_digest(folds: Sequence[Fold]) -> str:
-    """Digest of who is in which part of which fold."""
+    """Digest of the utterances in each part of each fold."""
     return digest_of([[f.train, f.dev, f.test] for f in folds])
 
 

@@ -1,4 +1,4 @@
-"""How long a row's runs will take, before they are run."""
+"""Estimates how long a run of a row takes."""
 
 import math
 import statistics
@@ -27,24 +27,23 @@ VECTOR_DIM, VOCABULARY = 300, 100
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Seconds one run takes on one thread; `is_measured` where finished runs tell."""
+    """Seconds that a run takes on one thread; measured on finished runs, or at most that."""
 
     seconds: float
     is_measured: bool
 
 
 def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
-    """The mean of the row's finished runs; without any, timed steps times all of `max_epochs`.
+    """Mean time of the row's finished runs, or the time of all steps of `max_epochs` epochs.
 
-    The steps are timed on this machine's CPU, on made-up input of the corpus's mean length; dev's
-    evaluation adds a few per cent, and starting workers some seconds. None
-    for a system that reads more than frames, words and phonemes, or has no steps, before a run of
-    it is finished.
+    Without a finished run, a few steps are timed on this machine's CPU, on made-up utterances of
+    the corpus's mean length; evaluating dev adds a few per cent, and starting workers some
+    seconds. None if that cannot be done: the system is no network, or reads extra inputs.
     """
     times = [report.computed_s for report in store.reports(run.digest for run in row.runs)]
     if times:
         return Estimate(seconds=statistics.fmean(times), is_measured=True)
-    spec = row.runs[0].spec
+    spec = row.spec
     if spec.model.extras or not is_network(spec.model):
         return None
     training = spec.training
@@ -54,7 +53,7 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
 
 
 def step_seconds(spec: RunSpec, duration_s: float) -> float:
-    """Median seconds of a training step for utterances of that length."""
+    """Median seconds of a training step, for utterances that last `duration_s`."""
     sizes = InputSizes(
         frame_dim=spec.features.frames.num_bins,
         num_phonemes=VOCABULARY,

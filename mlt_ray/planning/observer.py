@@ -1,4 +1,4 @@
-"""Who is told of runs while they are computed, and how to tell somebody without waiting."""
+"""The protocol of whoever is told of runs while they are computed, and a thread to tell one in."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from mlt_ray.storage.report import Epoch
 
 
 class Observer(Protocol):
-    """Is told of runs while they are computed."""
+    """Hears of runs while they are computed. Displays, MLflow and the board are observers."""
 
     def started(self, run: Run) -> None:
         """A worker begins the run, or begins it again after a crash."""

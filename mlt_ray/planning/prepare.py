@@ -1,4 +1,4 @@
-"""Puts into the store what workers read: the corpus, encoders and features."""
+"""Puts what workers read into the store: the corpus, encoders and features."""
 
 from collections.abc import Sequence
 

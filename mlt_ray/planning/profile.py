@@ -18,7 +18,7 @@ from mlt_ray.planning.resources import Resources
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """Where a study runs; None leaves a place to the command line and its defaults."""
+    """Where a study runs; None leaves it to the command line and its defaults."""
 
     address: str | None = None
     store: str | None = None
@@ -33,7 +33,8 @@ _PLACES = {f.name for f in dataclasses.fields(Profile)} - {"resources"}
 def load_profile(name_or_path: str) -> Profile:
     """The profile of that name in `clusters`, or in the YAML file at that path.
 
-    Raises `UserError` for whatever is unknown, of the wrong type or out of bounds, saying where.
+    Raises `UserError`, which says where, for a key that is unknown and for a value of the wrong
+    type or out of bounds.
     """
     path = find_profile(name_or_path)
     values = read_yaml(path)
@@ -41,7 +42,7 @@ def load_profile(name_or_path: str) -> Profile:
 
 
 def merged(profile: Profile, **flags: float | str | None) -> Profile:
-    """`profile` with the values of command-line flags in their place; a flag of None changes none.
+    """`profile` with command-line flags in place of its values; a flag of None changes nothing.
 
     Flags are named like the fields of `Profile` and `Resources`. Raises `UserError` naming the
     option for a value out of bounds.
@@ -63,5 +64,5 @@ def profile_names() -> list[str]:
 
 
 def find_profile(name_or_path: str) -> Path:
-    """The YAML file of a shipped profile or at a path; `UserError` where there is none."""
+    """The YAML file of a shipped profile, or at a path; `UserError` if there is none."""
     return find_file(name_or_path, FOLDER, "profile", "cluster profile")

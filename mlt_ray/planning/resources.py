@@ -27,7 +27,7 @@ OWN_SHARE: dict[str, float] = {"memory": 1}
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What Ray sets aside for one run, and how many runs there are at once.
+    """What Ray reserves for one run, and how many runs there are at once.
 
     A run of one thread: the models are small, and two runs side by side on two cores are faster
     than one run on both. A pack of runs is one run here: `gpus_per_run` is what the pack gets.
@@ -67,13 +67,13 @@ class Resources:
 
     @property
     def max_pack_size(self) -> int:
-        """As asked for, or `GPU_PACK` where packs have a GPU; one where a run has many workers."""
+        """Most runs in a pack: as asked for, else `GPU_PACK` on a GPU; 1 on a CPU or many workers."""
         if self.workers > 1:
             return 1
         return self.pack or (GPU_PACK if self.gpus_per_run else 1)
 
     def with_gpus(self, num_gpus: float) -> "Resources":
-        """The same, with what is left open filled in: one GPU each where there is any."""
+        """These resources with open numbers of GPUs filled in: 1 if there are any, else 0."""
         default = 1.0 if num_gpus >= 1 else 0.0
         return replace(
             self,
@@ -87,7 +87,7 @@ class Resources:
 
 
 def ray_address(asked: str | None) -> str:
-    """As asked for, else as `RAY_ADDRESS` says (under `ray job submit`), else this machine."""
+    """The address of the cluster: as asked for, else `RAY_ADDRESS`, else `LOCAL`."""
     return asked or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
@@ -100,37 +100,37 @@ def gpus_here() -> int:
 
 
 class Node(NamedTuple):
-    """What a machine has for runs."""
+    """CPUs and GPUs of a machine."""
 
     cpus: float
     gpus: float
 
     @classmethod
     def of(cls, found: Mapping[str, float]) -> "Node":
-        """As Ray names it."""
+        """The node that Ray's names of resources describe."""
         return cls(found.get("CPU", 0), found.get("GPU", 0))
 
     def fit(self, asked: Mapping[str, float]) -> int:
-        """How often the node has what is asked for."""
+        """How many times the node has what is asked for."""
         has = {"CPU": self.cpus, "GPU": self.gpus}
         shares = [has[k] / v for k, v in asked.items() if v and k in has]
         return int(min(shares) + 1e-6)
 
 
 def share_of_trial(resources: Resources) -> dict[str, float]:
-    """What Ray sets aside for one trial."""
+    """What Ray reserves for one trial."""
     if resources.workers > 1:
         return OWN_SHARE
     return {"CPU": resources.cpus_per_run, "GPU": resources.gpus_per_run or 0}
 
 
 def share_of_worker(resources: Resources) -> dict[str, float]:
-    """What Ray sets aside for one of the workers that share a run."""
+    """What Ray reserves for each of the workers that share a run."""
     return {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker or 0}
 
 
 def check_fits(resources: Resources, nodes: Sequence[Node]) -> int:
-    """How many runs fit at once; `UserError` where none does: Tune would wait in silence."""
+    """How many runs fit at once; `UserError` if none does, since Tune would wait in silence."""
     spread = resources.workers > 1
     asked = share_of_worker(resources) if spread else share_of_trial(resources)
     fit = sum(node.fit(asked) for node in nodes)

@@ -1,4 +1,4 @@
-"""Where runs come from, packs of them, and how a run ends: between planning and a scheduler."""
+"""The protocol between a source of runs and a scheduler: packs, and how a run ends."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +13,7 @@ Pack = tuple[Run, ...]
 """Runs of one RunSpec that one worker trains side by side; most packs hold one run."""
 
 PackSize = Callable[[RunSpec], int]
-"""How many runs of a specification a pack holds at most."""
+"""Most runs of a specification that a pack holds."""
 
 
 class End(StrEnum):
@@ -21,9 +21,9 @@ class End(StrEnum):
 
     DONE = "done"  # its report stands in the store
     FAILED = "failed"  # it left no report
-    STOPPED = "stopped"  # asked to; a checkpoint holds it
-    ELSEWHERE = "elsewhere"  # another driver is at it
-    FULL = "full"  # the store has no room; a checkpoint holds what was learnt before
+    STOPPED = "stopped"  # it was asked to; its checkpoint is kept
+    ELSEWHERE = "elsewhere"  # another driver trains it
+    FULL = "full"  # the store has no room; an earlier checkpoint is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Source(Protocol):
 
 
 class Queue:
-    """A source of runs that are known from the start, one specification after the other."""
+    """A source of known runs; gives out one specification after the other."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self._runs: dict[RunSpec, deque[Run]] = {}

@@ -1,4 +1,4 @@
-"""Ray: connected to a cluster, or started on this machine."""
+"""Joins a Ray cluster, or starts Ray on this machine."""
 
 import logging
 import os
@@ -59,8 +59,8 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.getLogger(LOGGER_OF_FAILURES).addFilter(is_no_death)
     where = ray_address(address)
-    # On a machine of few cores the dashboard's processes cost as much as a run; who wants it starts
-    # a head, which has one.
+    # The dashboard's processes cost as much as a run where there are few cores. A head that the
+    # user starts has one.
     own = {"include_dashboard": False} if where == LOCAL else {}
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING, **own)

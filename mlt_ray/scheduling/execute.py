@@ -24,10 +24,10 @@ from mlt_ray.storage.files import filling
 from mlt_ray.storage.store import Store
 
 CRASHES = 2
-"""How often a worker may die at the same runs before they count as failed."""
+"""How often the worker of a pack may die before the pack's runs count as failed."""
 
 AHEAD = 16
-"""Most workers that are started at once; starting one takes a core for some seconds."""
+"""Most workers that start at once; starting one keeps a core busy for some seconds."""
 
 
 def execute(
@@ -40,12 +40,12 @@ def execute(
 ) -> bool:
     """Train what `source` gives out, on the cluster that this process is connected to.
 
-    `names` are those of the runs, by digest. `resources` are those that `connection` gave.
+    `names` are the runs' names by digest; `resources` are those that `connection` yielded.
 
-    Returns True when the source is exhausted and each run has ended, False after `timeout_s`. The
-    first Ctrl-C (or SIGTERM) lets every run end its epoch and write a checkpoint, the second ends
-    at once; both raise `KeyboardInterrupt`. A store without room raises `StoreFull`, after the
-    epochs under way. Whatever is finished stands in the store, and asking again computes the rest.
+    Returns True when the source is exhausted and each run has ended, False after `timeout_s`.
+    Finished runs are in the store, and another call computes the rest. The first Ctrl-C (or
+    SIGTERM) lets every run end its epoch and write a checkpoint, the second ends at once; both
+    raise `KeyboardInterrupt`. A store without room raises `StoreFull` after the epochs under way.
     """
     share = share_of_trial(resources)
     nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
@@ -104,7 +104,7 @@ def _name_of(names: Mapping[str, RunName], pack: Pack) -> str:
     return f"{names[pack[0].digest]}{more}"
 
 
-# Tune pickles both with every trial, so neither may hold anything.
+# Tune pickles these two with every trial: they must be plain functions, not closures.
 
 
 def _trial_name(tune_trial: Any) -> str:

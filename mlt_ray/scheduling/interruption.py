@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while Ray computes: the first lets the epochs under way end."""
+"""Ctrl-C and SIGTERM while runs are trained: the first lets the epochs under way end."""
 
 import os
 import signal
@@ -24,19 +24,20 @@ RAY_HAS_ENDED = (
 )
 
 ASK_S = 1.0
+"""Seconds between two looks whether Ray's head is there."""
 
 
 class Interruption:
-    """Whether somebody has asked to stop."""
+    """Whether a signal has asked to stop."""
 
     is_asked = False
 
 
 @contextmanager
 def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
-    """The first SIGINT or SIGTERM inside the block stops the feed, the second raises.
+    """Inside the block the first SIGINT or SIGTERM stops the searcher, the second one raises.
 
-    Where Ray's head is found to have ended after the first, so does this process.
+    If Ray's head ends after the first, this process ends too.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -79,5 +80,5 @@ def end_with(head: str, over: threading.Event) -> None:
                 print(RAY_HAS_ENDED, file=sys.stderr, flush=True)
                 os._exit(INTERRUPTED)
         except OSError:
-            # No answer yet: that is for Ray to judge.
+            # No answer yet, which need not mean that the head is gone: Ray decides.
             continue

@@ -1,4 +1,4 @@
-"""What a worker tells the driver while it computes."""
+"""Messages from a worker to the driver while it trains."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,11 +8,11 @@ from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch
 
 REPORT_INTERVAL_S = 1.0
-"""Least time between two messages to the driver: each costs the trial a round trip."""
+"""Least seconds between two messages: each costs the trial a round trip."""
 
 
 class Messages:
-    """Collects epochs and passes them on to the driver, not too often."""
+    """Collects epochs and sends them to the driver together, at most every `interval_s`."""
 
     def __init__(
         self, report: Callable[[dict[str, Any]], None], interval_s: float = REPORT_INTERVAL_S
@@ -23,12 +23,12 @@ class Messages:
         self._sent = time.monotonic()
 
     def add(self, run: Run, epoch: Epoch) -> None:
-        """One epoch of the run has ended."""
+        """Add an epoch of a run; sends if it is time."""
         self._waiting.setdefault(run.digest, []).append(epoch)
         if time.monotonic() - self._sent >= self._interval_s:
             self.send()
 
     def send(self, **more: Mapping[str, Any]) -> None:
-        """Send what has been collected."""
+        """Send the collected epochs, and `more` beside them."""
         self._report({"epochs": self._waiting, **more})
         self._waiting, self._sent = {}, time.monotonic()

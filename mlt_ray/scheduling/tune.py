@@ -1,4 +1,4 @@
-"""Gives Ray Tune the packs of a source as trials, and tells observers and source how they went."""
+"""Ray Tune's side of a source: its packs as trials, and callbacks to observers and source."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ RETRY_S = 2.0
 
 @dataclass
 class _Elsewhere:
-    """A run that another driver computes."""
+    """A run that another driver computes, and when to try it again."""
 
     run: Run
     ask_at: float
