@@ -67,7 +67,7 @@ class Resources:
 
     @property
     def max_pack_size(self) -> int:
-        """Most runs in a pack: as asked for, else `GPU_PACK` on a GPU; 1 on a CPU or many workers."""
+        """Most runs in a pack: as asked for, else `GPU_PACK` on a GPU and 1 on a CPU."""
         if self.workers > 1:
             return 1
         return self.pack or (GPU_PACK if self.gpus_per_run else 1)
