@@ -1,0 +1,80 @@
+"""A store of an earlier version is read: nothing is computed again, and its tables are the same.
+
+`store.zip` holds what that version wrote: records, reports and tables of `kept.yaml`. It is made
+anew where numbers change on purpose (`RunSpec.recipe`), by ``python -m
+tests.old_store.test_old_store``.
+"""
+
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.planning.backlog import take_stock
+from mlt_ray.planning.contents import Pretrained, name_contents
+from mlt_ray.planning.plan import Plan, make_plan
+from mlt_ray.reports.collect import collect
+from mlt_ray.reports.tables import FILES
+from mlt_ray.storage.files import json_bytes
+from mlt_ray.storage.record import read_record
+from mlt_ray.storage.store import Store
+from mlt_ray.studies.study import load_study
+
+HERE = Path(__file__).parent
+STUDY, ARCHIVE = HERE / "kept.yaml", HERE / "store.zip"
+NUM_RUNS = 20
+KEPT = ("corpora/*.json", "studies/*.json", "runs/*/report.json", "reports/kept/*")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        archive.extractall(tmp_path)
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def plan(store: Store) -> Plan:
+    """The study as it would be asked for again now."""
+    record = read_record(store, store.study("kept"))
+    assert record is not None
+    corpus = Corpus.from_dict(store.read_json(store.corpus(record.fingerprint)))
+    assert corpus.fingerprint == record.fingerprint
+    study = name_contents(load_study(str(STUDY)), corpus, Pretrained.load(None))
+    return make_plan(study, corpus)
+
+
+def test_every_run_is_found_done(store: Store, plan: Plan) -> None:
+    backlog = take_stock([plan], store)
+    assert (backlog.num_asked, len(backlog.done), backlog.left) == (NUM_RUNS, NUM_RUNS, ())
+
+
+def test_the_record_would_be_written_as_it_was(store: Store, plan: Plan) -> None:
+    assert json_bytes(plan.as_record().as_dict()) == store.study("kept").read_bytes()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_table_is_the_same_to_the_byte(store: Store, name: str) -> None:
+    expected = (store.root / "reports" / "kept" / name).read_bytes()
+    assert FILES[name]([collect("kept", store)]).encode() == expected
+
+
+def make(command: list[str]) -> None:
+    """Run the study on a small demo corpus and pack what the store keeps of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        corpus, root = Path(folder) / "corpus", Path(folder) / "store"
+        subprocess.run([*command, "corpus", "demo", corpus, "--utterances", "60"], check=True)
+        asked = ["run", STUDY, "--corpus", corpus, "--store", root]
+        subprocess.run([*command, *asked], check=True)
+        with zipfile.ZipFile(ARCHIVE, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(f for pattern in KEPT for f in root.glob(pattern)):
+                content = file.read_text().replace(f"{corpus}/", "")
+                archive.writestr(str(file.relative_to(root)), content)
+
+
+if __name__ == "__main__":
+    make([sys.executable, "-c", "from mlt_ray.cli.app import main; main()"])
