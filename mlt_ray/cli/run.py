@@ -81,7 +81,7 @@ def demo(
     from mlt_ray.planning.workspace import Places
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.studies.study import load_study
-    from mlt_ray.tracking.location import default_uri
+    from mlt_ray.tracking.location import tracking_location
     from mlt_ray.workflows.run import Request
 
     console, runs = Console(), RunStore(store)
@@ -94,7 +94,7 @@ def demo(
         places=Places(corpus=corpus, store=runs, address=address, tracking_uri=tracking_uri),
     )
     compute_and_print(request, out)
-    uri = tracking_uri or default_uri(runs)
+    uri = tracking_location(runs, tracking_uri)
     console.print("\nWhat to look at next:", style="bold")
     for command, what in (
         (f"mlflow ui --backend-store-uri {uri}", "then open http://127.0.0.1:5000"),

@@ -15,13 +15,18 @@ OPEN_POLL_S = 0.2
 """Seconds until a database is tried again that another driver is opening."""
 
 
+def tracking_location(store: Store, tracking_uri: str | None) -> str:
+    """The tracking URI that was asked for, else that of the database in the store."""
+    return tracking_uri or default_uri(store)
+
+
 def default_uri(store: Store) -> str:
-    """The tracking database inside the store."""
+    """The URI of the tracking database in the store."""
     return f"sqlite:///{database(store)}"
 
 
 def database(store: Store) -> Path:
-    """The file of that database."""
+    """The file of the tracking database in the store."""
     return store.root / "mlflow.db"
 
 
@@ -54,6 +59,6 @@ def examine(store: Store, tracking_uri: str | None) -> str:
             client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
             client.search_experiments(max_results=1)
         return "a new database can be made; the store has none yet"
-    uri = tracking_uri or default_uri(store)
+    uri = tracking_location(store, tracking_uri)
     found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
     return f"{uri}: {len(found)} experiments"

@@ -122,11 +122,11 @@ def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
 def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
     """The tracker of records, after everything was written that MLflow lacked."""
     # MLflow takes seconds to import: not before the user has seen what is going to happen.
-    from mlt_ray.tracking.location import default_uri
+    from mlt_ray.tracking.location import tracking_location
     from mlt_ray.tracking.tracker import Tracker
 
     store = places.store
-    tracker = Tracker(store, places.tracking_uri or default_uri(store), records)
+    tracker = Tracker(store, tracking_location(store, places.tracking_uri), records)
     tracker.sync()
     return tracker
 

@@ -11,12 +11,12 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
     The list is empty if MLflow cannot be written, which was said then. Raises `UserError` for a
     store without runs.
     """
-    from mlt_ray.tracking.location import default_uri
+    from mlt_ray.tracking.location import tracking_location
     from mlt_ray.tracking.tracker import Tracker
 
     records = all_records(store)
     if not records:
         raise UserError(f"{store.root}: expected a store with runs, found none; name it by --store")
-    tracker = Tracker(store, tracking_uri or default_uri(store), records)
+    tracker = Tracker(store, tracking_location(store, tracking_uri), records)
     tracker.sync()
     return [] if tracker.broken else [record.study for record in records]
