@@ -27,10 +27,10 @@ from urllib.parse import unquote
 
 from mlt_ray.errors import UserError
 from mlt_ray.storage.files import json_bytes, write_bytes
+from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
 
 if TYPE_CHECKING:
     from mlt_ray.storage.mirror import Mirror
-from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
 
 
 class Store:
