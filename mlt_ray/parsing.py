@@ -26,8 +26,6 @@ def at_least(least: float) -> Bound:
 
 
 ABOVE_0 = Bound(lambda value: 0 < value < math.inf, "above 0")
-
-
 SHARE = Bound(lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 
