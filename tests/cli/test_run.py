@@ -1,4 +1,4 @@
-"""What the command line makes of its options."""
+"""The verb run: what it makes of its options."""
 
 from pathlib import Path
 
