@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 from mlt_ray.cli.app import app
 from mlt_ray.cli.run import parse_numbers
 from mlt_ray.errors import UserError
-from mlt_ray.storage.store import Store
 from mlt_ray.workflows import run as studies
 from mlt_ray.workflows.run import Request
 
@@ -46,26 +45,6 @@ def test_set_changes_only_the_rows_that_are_asked_for(
     assert done.exit_code == 0, done.output
     changed = [row.name for row in asked[0].studies[0].rows if row.changes]
     assert changed == ["concatenation", "highway network"]
-
-
-def test_report_prints_the_other_tables_if_one_study_was_never_run(
-    tmp_path: Path,
-) -> None:
-    row = {
-        "name": "one",
-        "published": None,
-        "overrides": [],
-        "spec": {"folds": {"by": "session"}},
-        "runs": [{"digest": "c0ffee", "fold": 1, "seed": 1}],
-    }
-    store = Store(tmp_path)
-    corpus = {"name": "spoken", "fingerprint": "c0ffee"}
-    values = {"study": "mine", "title": "Mine", "corpus": corpus, "rows": [row]}
-    store.write_json(store.study("mine"), values)
-    done = CliRunner().invoke(app, ["report", "table1", "mine", "--store", str(tmp_path)])
-    assert "mine" in done.output
-    assert isinstance(done.exception, UserError)
-    assert "expected runs of study table1, found those of: mine" in str(done.exception)
 
 
 @pytest.mark.parametrize(
