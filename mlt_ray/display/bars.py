@@ -18,7 +18,7 @@ from rich.progress import (
 class Bars:
     """Progress bars by name, each shown from its first call on; a context manager.
 
-    `totals` says how many there were to do of each.
+    `totals` are the totals of the bars, by name.
     """
 
     def __init__(self, console: Console) -> None:
@@ -49,11 +49,11 @@ class Bars:
 
 @contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """One bar, as a function that takes how many are done."""
+    """Show one bar; yields a function to call with the number done."""
     with Bars(Console()) as bars:
         yield lambda done: bars.show(what, done, total)
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, such as 0:04:31."""
+    """A time as hours, minutes and seconds, such as 0:04:31."""
     return str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""What is shown while runs are computed: a table of rows in a terminal, plain lines elsewhere."""
+"""What is shown while runs are computed: a live table in a terminal, lines elsewhere."""
 
 import time
 from collections import Counter
@@ -23,20 +23,20 @@ MARKS = {
     "waiting": ("·", "dim"),
 }
 URGENT = ("running", "failed", "waiting", "done")
-"""States whose rows are shown first where not all rows fit into the terminal."""
+"""Order of states in which rows are chosen if the terminal has no room for all of them."""
 
 LINE_INTERVAL_S = 10.0
-"""Least time between two lines where the output is no terminal."""
+"""Least seconds between two lines, if the output is no terminal."""
 
 MOST_MARKS = 50
-"""Runs of a row that have a mark each; the states of more are counted."""
+"""Most runs of a row that are shown as marks; of more runs, states are counted."""
 
-SETTLED = 4
-"""Runs that must have ended before they say how long the others take: workers start slowly."""
+MIN_ENDED = 4
+"""Runs that must have ended before the time left is told, since workers start slowly."""
 
 
 class RunDisplay:
-    """Shows which runs of a backlog are done, running, failed; a context manager and Observer."""
+    """Shows the states of a backlog's runs; a context manager and an `Observer`."""
 
     def __init__(self, backlog: Backlog, console: Console) -> None:
         self.plans = backlog.plans
@@ -90,7 +90,7 @@ class RunDisplay:
     def _summary(self) -> str:
         elapsed = time.monotonic() - self._began
         text = f"{self._ended}/{self.left} runs in {duration(elapsed)}"
-        if SETTLED <= self._ended < self.left:
+        if MIN_ENDED <= self._ended < self.left:
             rest = elapsed / self._ended * (self.left - self._ended)
             text += f", about {duration(rest)} left"
         return text
@@ -105,7 +105,7 @@ class RunDisplay:
         return Group(table, Text(summary))
 
     def _shown(self) -> list[tuple[str, PlannedRow]]:
-        """Rows that fit into the terminal, those under way before waiting and finished ones."""
+        """The rows that fit into the terminal, the most urgent ones, in the order of the plans."""
         rows = [(plan.study, row) for plan in self.plans for row in plan.asked_rows]
         room = max(1, self.console.height - 2)
         if len(rows) <= room:
@@ -119,7 +119,7 @@ class RunDisplay:
         return min(URGENT.index(state) for state in states)
 
     def _marks(self, row: PlannedRow) -> Text:
-        """A mark a run, or how many runs are in which state."""
+        """One mark for each run, or the number of runs in each state."""
         states = [self._states.get(run.digest, "waiting") for run in row.runs]
         if len(states) > MOST_MARKS:
             counts = Counter(states)

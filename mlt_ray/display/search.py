@@ -17,12 +17,12 @@ from mlt_ray.search.cross_validation import CrossValidationSearch
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch
 
-SHOWN = 20
-"""Configurations that are on the screen while a search runs, the newest ones."""
+MAX_SHOWN = 20
+"""Most configurations on the screen, the newest ones."""
 
 
 class SearchDisplay:
-    """Shows the configurations of a search; a context manager and Observer."""
+    """Shows the configurations of a search; a context manager and an `Observer`."""
 
     def __init__(self, search: CrossValidationSearch, console: Console) -> None:
         self.search = search
@@ -63,7 +63,7 @@ class SearchDisplay:
         self._note()
 
     def _note(self) -> None:
-        """Print a line for each configuration that has ended, where the output is no terminal."""
+        """If the output is no terminal, print a line for each configuration that has ended."""
         known = self.search.configurations
         ended = [c for c in known if not c.is_running and not c.under_way]
         for configuration in ended:
@@ -85,7 +85,7 @@ class SearchDisplay:
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, padding=(0, 1))
-        for configuration in self.search.configurations[-SHOWN:]:
+        for configuration in self.search.configurations[-MAX_SHOWN:]:
             marks = Text()
             for run in configuration.runs:
                 state = "waiting"

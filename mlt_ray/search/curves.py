@@ -1,4 +1,4 @@
-"""Learning curves beside those of earlier configurations."""
+"""Compares the learning curve of a run with those of earlier configurations."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,10 @@ from mlt_ray.studies.space import MAXIMISED, SearchSpace
 
 
 class Curves:
-    """Learning curves of runs: one Optuna study in memory for each (fold, seed)."""
+    """Learning curves of runs, each compared with those of the same fold and seed.
+
+    Optuna's pruner compares them: there is one Optuna study in memory for each (fold, seed).
+    """
 
     def __init__(self, space: SearchSpace) -> None:
         first = space.objectives[0]
@@ -29,25 +32,25 @@ class Curves:
         self._seen: dict[str, int] = {}
 
     def is_poor(self, run: Run, epochs: Sequence[Epoch]) -> bool:
-        """Whether the pruner would stop the run after one of these epochs."""
+        """True if the pruner would stop the run after one of these epochs."""
         poor = False
         for trial in self._reported(run, epochs):
             poor = poor or (self._is_on and trial.should_prune())
         return poor
 
     def finish(self, run: Run, evidence: Evidence) -> None:
-        """A finished run's whole curve is something to compare with."""
+        """Add the whole curve of a finished run to those that others are compared with."""
         deque(self._reported(run, evidence.curve), maxlen=0)
         study, trial = self._studies[run.fold, run.seed], self._trials.pop(run.digest)
         study.tell(trial, max(getattr(e, self._score) for e in evidence.curve))
 
     def _reported(self, run: Run, epochs: Sequence[Epoch]) -> Iterator[optuna.Trial]:
-        """The run's trial, after each epoch that it had not heard of."""
+        """Report new epochs to the run's trial; yields the trial after each of them."""
         if run.digest not in self._trials:
             self._trials[run.digest] = self._studies[run.fold, run.seed].ask()
         trial = self._trials[run.digest]
         for epoch in epochs:
-            # A run that was begun again after a crash may tell an epoch twice.
+            # A run that restarts after a crash may report an epoch twice.
             if epoch.epoch > self._seen.get(run.digest, 0):
                 self._seen[run.digest] = epoch.epoch
                 trial.report(getattr(epoch, self._score), epoch.epoch)

@@ -9,7 +9,7 @@ from mlt_ray.studies.space import Parameter, SearchSpace
 
 
 def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
-    """The value that Optuna's trial has for a parameter."""
+    """The value that the trial proposes for a parameter."""
     if parameter.kind == "choice":
         return trial.suggest_categorical(parameter.key, parameter.values)
     low, high = parameter.values
@@ -21,7 +21,7 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
 
 
 def make_sampler(space: SearchSpace, known: int) -> optuna.samplers.BaseSampler:
-    """The space's sampler, seeded by its seed and by how many trials are known already."""
+    """The space's sampler; its seed follows from the space and the number of `known` trials."""
     seed = int(digest_of([space.search.sampler_seed, known])[:8], 16)
     if space.search.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
@@ -31,7 +31,7 @@ def make_sampler(space: SearchSpace, known: int) -> optuna.samplers.BaseSampler:
 
 
 def make_pruner(space: SearchSpace, warmup: int) -> optuna.pruners.BasePruner:
-    """The space's pruner, silent for the first `warmup` steps."""
+    """The space's pruner, which prunes nothing in the first `warmup` steps."""
     search = space.search
     if search.pruner == "median":
         return optuna.pruners.MedianPruner(search.startup_trials, n_warmup_steps=warmup)

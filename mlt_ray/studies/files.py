@@ -1,4 +1,4 @@
-"""Files of studies and search spaces, by the name of a shipped one or by a path."""
+"""Finds the files of studies and search spaces: shipped ones by name, others by path."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ FOLDER = "search_spaces"
 
 
 def load_yaml(name: str) -> tuple[Path, Any]:
-    """The file of a shipped study or search space, or at a path, and the values in it."""
+    """The file of a shipped study or space, or at a path, and the values in it."""
     path = find_study(name)
     return path, read_yaml(path)
 
@@ -32,14 +32,14 @@ def space_names() -> list[str]:
 
 
 def is_space(values: Any) -> bool:
-    """Whether a YAML file's values describe a search space rather than a study of rows."""
+    """True for the values of a search space, False for those of a study."""
     return isinstance(values, Mapping) and "space" in values
 
 
 def find_study(name: str) -> Path:
     """The YAML file of a shipped study or at a path.
 
-    Raises `UserError` where there is none, or where a file bears the name of a shipped study.
+    Raises `UserError` if there is none, or if another file has the name of a shipped study.
     """
     path = find_file(name, FOLDER, "study", "study file")
     namesake = shipped_folder(FOLDER) / f"{path.stem}.yaml"

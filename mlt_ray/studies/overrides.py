@@ -1,4 +1,4 @@
-"""Changes of what a study file says: ``--set section.key=value``, and a row over its base."""
+"""Values that replace others: ``--set section.key=value``, and those of a row over its base."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,10 @@ from mlt_ray.spec import SECTIONS
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Nested values of ``section.key=value`` texts; a value is read as YAML."""
+    """Nested values from texts ``section.key=value``, each value read as YAML.
+
+    Raises `UserError` for a text of another form and for an unknown section.
+    """
     nested: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -34,7 +37,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the values of `above` in their place, mapping by mapping."""
+    """A copy of `below` in which the values of `above` replace those of the same keys."""
     merged = copy.deepcopy(dict(below))
     for key, value in above.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):

@@ -1,4 +1,4 @@
-"""Search spaces: YAML in, a base configuration and the parameters that a search may vary out.
+"""Search spaces: reads their YAML into a base configuration and the parameters to vary.
 
 title: shown above the table
 base: {...}                # as in a study: what every configuration shares
@@ -37,8 +37,8 @@ _KINDS = ("choice", "int", "float", "log")
 class Parameter:
     """One key that a search varies.
 
-    `values` are the choices, or the two ends of a range; `step` is the grid of a range, None for
-    every number (1 for ``int``).
+    `values` are the choices, or the lowest and the highest number of a range. `step` is the
+    distance between the numbers of a range; None allows every number.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Parameter:
 
     @property
     def grid(self) -> tuple[Any, ...] | None:
-        """All values, or None where they are not countable."""
+        """All values; None if they cannot be counted."""
         if self.kind == "choice":
             return self.values
         if self.step is None:
@@ -65,12 +65,12 @@ class Parameter:
 class SearchSpec:
     """How a space is searched; none of it is part of a run's identity.
 
-    `trials` configurations are proposed, each judged by its `cells`: the folds and seeds of a
-    cross-validation, in this order. A `pruner` compares the mean over the first n cells with that
-    of earlier configurations after `warmup_cells`, and a cell's learning curve with those of the
-    same cell after `warmup_epochs`, once `startup_trials` configurations are known. The first of
-    the `objectives` orders the `best`, which are then trained on all folds and seeds. `compare`
-    names a study whose rows stand beside them.
+    `trials` configurations are proposed. Each is judged by its runs, one per fold and seed, which
+    study files call cells. Once `startup_trials` configurations are known, the `pruner` compares
+    the mean over a configuration's first n runs with that of earlier configurations, from
+    `warmup_cells` runs on, and a run's learning curve with those of the same fold and seed, from
+    `warmup_epochs` epochs on. The first objective orders the `best`, which are then trained on all
+    folds and seeds. `compare` names a study to show them beside.
     """
 
     sampler: Sampler = "tpe"
@@ -104,12 +104,12 @@ class SearchSpace:
 
     @property
     def size(self) -> int | None:
-        """How many configurations there are; None where they are not countable."""
+        """Number of configurations; None if they cannot be counted."""
         grids = [parameter.grid for parameter in self.parameters]
         return None if None in grids else math.prod(len(g) for g in grids if g is not None)
 
     def grid(self) -> list[dict[str, Any]]:
-        """All configurations; `UserError` where they are not countable."""
+        """All configurations; `UserError` if they cannot be counted."""
         grids = []
         for parameter in self.parameters:
             if parameter.grid is None:
@@ -122,7 +122,7 @@ class SearchSpace:
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*grids)]
 
     def row(self, values: Mapping[str, Any]) -> Row:
-        """The configuration in which each parameter has one of its values."""
+        """The row of a configuration: `values` by parameter, over the base."""
         nested: dict[str, Any] = {"name": "configuration"}
         for key, value in values.items():
             *path, leaf = key.split(".")

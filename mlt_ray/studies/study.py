@@ -1,4 +1,4 @@
-"""Study files: YAML in, validated rows with published scores beside them out.
+"""Study files: reads their YAML into rows, each with its published scores.
 
 title: shown above the table
 seeds: [1, 2, 3]
@@ -38,10 +38,9 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: a configuration, and the score that was published for it.
+    """One line of a table: a configuration, and the scores that were published for it.
 
-    `changes` are the settings and options of a call that put something else in place of what the
-    row's file says.
+    `changes` are the settings and options of the call that change what the study's file says.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A table to be computed."""
+    """A table to compute: its rows, each with all folds and these seeds."""
 
     name: str
     title: str
@@ -68,8 +67,9 @@ def load_study(
 ) -> Study:
     """The study of that name in `search_spaces`, or in the YAML file at that path.
 
-    `overrides` are ``section.key=value``, applied to the `rows` of these names (None: to all).
-    Raises `UserError` for whatever is unknown, missing or of the wrong type, saying where.
+    `overrides` are texts ``section.key=value``; they change the `rows` of these names (None: all).
+    Raises `UserError`, which says where, for a key that is unknown or missing and for a value of
+    the wrong type or out of bounds.
     """
     path, values = load_yaml(name)
     return parse_study(path.stem, values, overrides, rows)
@@ -81,7 +81,7 @@ def parse_study(
     overrides: Sequence[str] = (),
     changed: Collection[str] | None = None,
 ) -> Study:
-    """The study that a YAML file's values describe; `overrides` change the rows named `changed`."""
+    """The study in the values of a YAML file; `overrides` change the rows named `changed`."""
     if is_space(values):
         raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
     check_keys(name, values, _KEYS)
@@ -107,7 +107,7 @@ def parse_study(
 
 
 def parse_seeds(where: str, seeds: Any) -> tuple[int, ...]:
-    """Seeds as they stand in a file, each once."""
+    """The seeds in a file; `UserError` if they are not whole numbers, each once."""
     if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
         raise UserError(f"{where}.seeds: expected a list of whole numbers, got {seeds!r}")
     if len(set(seeds)) < len(seeds):
@@ -134,7 +134,7 @@ def _row(
 def parse_row(
     study: str, values: Mapping[str, Any], base: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Row:
-    """The row that `values` describe: on top of `base`, and with `overrides` on top of all."""
+    """The row in `values`; they replace those of `base`, and `overrides` replace both."""
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SECTIONS}
     merged = merge(merge({s: {} for s in SECTIONS}, base), own)

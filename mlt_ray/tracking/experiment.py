@@ -14,7 +14,7 @@ from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatte
 
 
 class Experiment:
-    """The MLflow experiment of one study or search: a parent run a row, a child run a run."""
+    """The MLflow experiment of a study or search: each row is a parent run, each run a child."""
 
     def __init__(self, client: Any, store: Store, record: StudyRecord, uri: str) -> None:
         self.client = client
@@ -43,7 +43,7 @@ class Experiment:
         self._unlogged: dict[str, list[Any]] = {}
 
     def add(self, row: RowRecord) -> None:
-        """Take a row and its runs; two rows may share a run."""
+        """Add a row and its runs; rows may share runs."""
         if row.name not in self.rows:
             self.rows[row.name] = row
             for run in row.runs:
@@ -69,7 +69,7 @@ class Experiment:
                 return found
 
     def sync(self) -> None:
-        """Write what is finished and not written; each row's mean once, after its runs."""
+        """Write all finished runs that are not there yet, then the means of their rows."""
         for row in list(self.rows.values()):
             done = self.store.finished(run.digest for run in row.runs)
             for run in row.runs:
@@ -83,6 +83,7 @@ class Experiment:
         return self.children.get((parent, digest)) in self._written
 
     def write_curve(self, digest: str, epochs: Sequence[Epoch]) -> None:
+        """Write epochs of a run."""
         for row, run in self._places.get(digest, ()):
             self._log(self._child(row, run, epochs[0].ended_ms), curve_points(epochs))
 
@@ -109,6 +110,7 @@ class Experiment:
             self._written.add(run_id)
 
     def write_failure(self, digest: str, reason: str) -> None:
+        """Mark a run as failed."""
         for row, run in self._places.get(digest, ()):
             run_id = self._child(row, run, None)
             self._log(run_id)
@@ -116,7 +118,7 @@ class Experiment:
             self.client.set_terminated(run_id, "FAILED")
 
     def _finished(self, row: RowRecord) -> list[RunReport]:
-        """Reports of a row's finished runs; each is read once, since none ever changes."""
+        """Reports of a row's finished runs; each is read once, since reports never change."""
         digests = [run.digest for run in row.runs]
         for report in self.store.reports(d for d in digests if d not in self._reports):
             self._reports[report.digest] = replace(report, spec={}, curve=())
@@ -148,7 +150,7 @@ class Experiment:
             self.client.set_terminated(run_id, "FINISHED", at_ms)
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
-        """Tag a row's parent run, which has ended with that."""
+        """Tag a row's parent run and mark it as ended."""
         run_id = self._parent(self.rows[name], None)
         for key, value in tags.items():
             self.client.set_tag(run_id, f"mlt_ray.{key}", value)
@@ -197,10 +199,10 @@ class Experiment:
 
 
 def is_kind(run: Any, kind: str) -> bool:
-    """Whether an MLflow run is ours and of this kind."""
+    """True for an MLflow run of ours of this kind."""
     return run.data.tags.get("mlt_ray.kind") == kind
 
 
 def row_digest(row: RowRecord) -> str:
-    """Names a row with its settings: other settings make another parent run."""
+    """Digest of a row's name and settings: other settings make another parent run."""
     return digest_of([row.name, row.spec])

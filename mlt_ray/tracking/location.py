@@ -1,4 +1,4 @@
-"""Which MLflow server or database is written to."""
+"""Where MLflow's runs are written: a server, or the database in the store."""
 
 import os
 import tempfile
@@ -42,7 +42,7 @@ def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
 
 @contextmanager
 def alone(store: Store) -> Iterator[None]:
-    """One process of a store at a time: two that make a database at once spoil each other's."""
+    """Inside the block this process alone makes the store's database; others wait for it."""
     while (lease := acquire(store, "mlflow", owner=uuid.uuid4().hex)) is None:
         time.sleep(OPEN_POLL_S)
     with lease:

@@ -24,7 +24,7 @@ from mlt_ray.tracking.experiment import Experiment
 from mlt_ray.tracking.location import alone, default_uri, limit_waiting
 
 FLUSH_INTERVAL_S = 5.0
-"""Least time between two writes of one run's curve while it is computed."""
+"""Least seconds between two writes of a run's curve."""
 
 
 class Tracker:
@@ -95,16 +95,16 @@ class Tracker:
 
     def failed(self, run: Run, reason: str) -> None:
         """Mark the run as failed."""
-        self._guard(lambda: self._each(lambda e: e.write_failure(run.digest, reason)))
+        self._each(lambda e: e.write_failure(run.digest, reason))
 
     def stopped(self, run: Run) -> None:
-        """Write what is known of the curve; the run goes on another time."""
+        """Write the epochs that were not written yet; the run will be resumed."""
         waiting = self._waiting.pop(run.digest, [])
         if waiting:
-            self._guard(lambda: self._each(lambda e: e.write_curve(run.digest, waiting)))
+            self._each(lambda e: e.write_curve(run.digest, waiting))
 
     def add(self, study: str, row: RowRecord) -> None:
-        """A row that a study did not have when it was opened: a search's new configuration."""
+        """Add a row to a study: a new configuration of a search."""
         for experiment in self._experiments:
             if experiment.study == study:
                 experiment.add(row)
@@ -118,6 +118,8 @@ class Tracker:
         self._each(lambda e: e.sync())
 
     def _each(self, action: Callable[[Experiment], Any]) -> None:
+        """Do something with every experiment, if MLflow can be written."""
+
         def act() -> None:
             for experiment in self._experiments:
                 action(experiment)
@@ -126,7 +128,7 @@ class Tracker:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in a line; of a database's error, what the database itself said."""
+    """What went wrong, in one line; for an error of a database, the database's own words."""
     said: BaseException | None = error
     while said is not None and not isinstance(said, sqlite3.Error):
         said = said.__cause__ or said.__context__
