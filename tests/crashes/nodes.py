@@ -21,7 +21,7 @@ MEMORY = 100_000_000
 
 
 def lost_node(scene: Scene) -> Finding:
-    """The only node that computes is killed; a node that has just joined finishes the study."""
+    """The only node that computes is killed; a node that joins then finishes the study."""
     store, finding = scene.store("lost-node"), Finding(case="node lost", damage="")
     with journal(store) as kept, cluster() as nodes:
         victim = nodes.add_node(num_cpus=1, object_store_memory=MEMORY)
@@ -29,9 +29,10 @@ def lost_node(scene: Scene) -> Finding:
         with started(*command) as process:
             digest = middle(kept, process)
             untouched = finished_files(store)
-            nodes.add_node(num_cpus=1, object_store_memory=MEMORY)
+            # First of all: a node takes seconds to join, in which the run would end.
             nodes.remove_node(victim, allow_graceful=False)
             epochs = checkpoint_epochs(store, digest)
+            nodes.add_node(num_cpus=1, object_store_memory=MEMORY)
             finding.damage = (
                 f"the only node killed after a run's epoch {len(epochs)}; another joins"
             )
