@@ -1,22 +1,15 @@
 """What Ray sets aside, held against what Ray itself accepts."""
 
 import math
-from io import StringIO
 
 import pytest
 from ray._common.ray_option_utils import validate_actor_options
-from rich.console import Console
 
 from mlt_ray.errors import UserError
-from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.xu.values import XuSpec
-from mlt_ray.planning.plan import Plan, PlannedRow
 from mlt_ray.planning.resources import Node, Resources, check_fits
-from mlt_ray.planning.workspace import Places
-from mlt_ray.spec import ModelSpec, Run, RunSpec
-from mlt_ray.storage.store import Store
-from mlt_ray.workflows.run import open_workspace, tell_packs
+from mlt_ray.spec import RunSpec
 
 
 def ray_accepts(gpus: float) -> bool:
@@ -102,18 +95,6 @@ def test_cuda_graphs_need_a_gpu() -> None:
         check_fits(asked, [Node(cpus=2, gpus=0)])
 
 
-def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    asked = Resources(gpus_per_run=4096)
-    places = Places(corpus=tmp_path / "none", store=Store(tmp_path), resources=asked)
-    with pytest.raises(UserError, match=r"expected 1 CPU, 4096 GPU for a run, found"):
-        open_workspace(places, Console(quiet=True))
-    # What a cluster has, only the cluster knows: here the corpus is what is missing.
-    monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
-    with pytest.raises(UserError, match="no such folder"):
-        open_workspace(places, Console(quiet=True))
-
-
 @pytest.mark.parametrize(
     ("resources", "most"),
     [
@@ -131,39 +112,6 @@ def test_packs_are_for_gpus_and_for_who_asks(resources: Resources, most: int) ->
     assert resources.max_pack_size == most
     assert resources.pack_size(packing) == most
     assert resources.pack_size(alone) == 1
-
-
-def planned(model: ModelSpec) -> PlannedRow:
-    spec = RunSpec(corpus="c", model=model)
-    runs = tuple(Run(spec=spec, fold=1, seed=seed) for seed in (1, 2, 3))
-    return PlannedRow(name=model.system, published=None, changes=(), runs=runs, asked=runs)
-
-
-@pytest.mark.parametrize(
-    ("models", "pack", "said"),
-    [
-        ((MultilevelSpec(), XuSpec()), 1, ""),
-        ((MultilevelSpec(),), 15, "packs of up to 3 runs\n"),
-        (
-            (XuSpec(), BertSpec()),
-            15,
-            "one by one, since a pack gains nothing there: bert; xu\n",
-        ),
-        (
-            (MultilevelSpec(), XuSpec()),
-            2,
-            "packs of up to 2 runs\none by one, since a pack gains nothing there: xu\n",
-        ),
-    ],
-)
-def test_a_plan_says_what_goes_side_by_side(
-    models: tuple[ModelSpec, ...], pack: int, said: str
-) -> None:
-    rows = tuple(planned(model) for model in models)
-    plan = Plan(study="s", title="t", corpus="c", fingerprint="f", rows=rows)
-    console = Console(file=StringIO(), width=100)
-    tell_packs([plan], Resources(pack=pack), console)
-    assert console.file.getvalue() == said
 
 
 def test_a_run_is_spread_or_packed() -> None:

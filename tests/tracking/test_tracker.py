@@ -12,10 +12,8 @@ from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.location import default_uri
-from mlt_ray.tracking.tracker import Tracker
+from mlt_ray.tracking.tracker import Tracker, reason_of
 from tests.stored import report_of, write_report
-
-pytestmark = pytest.mark.slow
 
 POINTS = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
             join runs r using (run_uuid) order by 1, 2, 3, 5"""
@@ -63,6 +61,7 @@ def means(store, row):
     return [(step, pytest.approx(value), at_ms) for step, value, at_ms in found]
 
 
+@pytest.mark.slow
 def test_sync_writes_each_rows_mean_once_and_nothing_the_second_time(store):
     tracker(store).sync()
     assert means(store, "one") == means(store, "two") == [(3, (0.6 + 0.7 + 0.8) / 3, 300)]
@@ -71,6 +70,7 @@ def test_sync_writes_each_rows_mean_once_and_nothing_the_second_time(store):
     assert query(store, POINTS) == before
 
 
+@pytest.mark.slow
 def test_runs_that_finish_one_by_one_add_a_mean_each_and_end_their_rows(store, runs):
     live = tracker(store)
     live.sync()
@@ -83,6 +83,7 @@ def test_runs_that_finish_one_by_one_add_a_mean_each_and_end_their_rows(store, r
     assert set(query(store, "select status from runs")) == {("FINISHED",)}
 
 
+@pytest.mark.slow
 def test_every_run_has_its_parameters_and_fold(store, runs):
     live = tracker(store)
     live.sync()
@@ -99,3 +100,10 @@ def test_every_run_has_its_parameters_and_fold(store, runs):
     assert {value for _, value in found} == {"4"}
     folds = query(store, "select value from params where key = 'fold' order by 1")
     assert [value for (value,) in folds] == [f for f in "12345" for _ in range(2)]
+
+
+def test_a_full_database_is_said_in_the_databases_own_words():
+    error = RuntimeError("(raised as a result of Query-invoked autoflush)\n[SQL: ...]")
+    error.__cause__ = sqlite3.OperationalError("database or disk is full")
+    assert reason_of(error) == "database or disk is full"
+    assert reason_of(ConnectionError("refused\nsince nobody is there")) == "refused"

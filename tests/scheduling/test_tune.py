@@ -1,0 +1,59 @@
+"""What Tune's searcher gives out, and what its callbacks pass on."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from mlt_ray.planning.source import End, Queue, RunEnd
+from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
+from mlt_ray.spec import ModelSpec, Run, RunSpec
+from mlt_ray.storage.store import Store
+
+FULL = "/store/x: no space left"
+RUNS = tuple(
+    Run(spec=RunSpec(corpus="c", model=ModelSpec(system="bert")), fold=fold, seed=1)
+    for fold in (1, 2, 3)
+)
+
+
+class Calls:
+    """Stands in for a board and for an observer; notes the names of the methods called."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: self.names.append(name)
+
+
+def searcher_of(source: Queue, root: Path) -> TuneSearcher:
+    return TuneSearcher(source, Store(root), lambda pack: pack, lambda spec: 1, until=None)
+
+
+def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_path: Path) -> None:
+    source, board, observer = Queue(RUNS), Calls(), Calls()
+    searcher = searcher_of(source, tmp_path)
+    callbacks = TuneCallbacks(searcher, board, [observer])  # type: ignore[arg-type]
+    for trial_id in ("1", "2"):
+        assert searcher.suggest(trial_id) is not Searcher.FINISHED
+    for trial_id, run in zip(("1", "2"), RUNS, strict=False):
+        ends = {run.digest: RunEnd(kind=End.FULL, reason=f"{FULL} {trial_id}")}
+        ended = SimpleNamespace(trial_id=trial_id, last_result={"ends": ends})
+        callbacks.on_trial_complete(0, [], ended)
+        callbacks.on_step_end(0, [])
+    assert searcher.suggest("3") == Searcher.FINISHED
+    assert searcher.full == f"{FULL} 1"
+    assert observer.names == ["stopped", "stopped"]
+    assert board.names.count("stop_all") == 1
+
+
+def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    callbacks = TuneCallbacks(searcher_of(Queue([]), tmp_path), None, [])  # type: ignore[arg-type]
+    callbacks.on_trial_recover(0, [], "table1: audio only, fold 1, seed 2")
+    told = "table1: audio only, fold 1, seed 2: its worker failed; another goes on from the last"
+    assert capsys.readouterr().out == f"{told} checkpoint\n"
