@@ -16,9 +16,9 @@ from rich.progress import (
 
 
 class Bars:
-    """Progress bars by name, each shown from its first call on; a context manager.
+    """Named progress bars, each shown from its first `show` on; a context manager.
 
-    `totals` says how many there were to do of each.
+    `totals` holds the total of each bar by name.
     """
 
     def __init__(self, console: Console) -> None:
@@ -49,7 +49,7 @@ class Bars:
 
 @contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """One bar, as a function that takes how many are done."""
+    """Show one bar; yields a function that sets how many are done."""
     with Bars(Console()) as bars:
         yield lambda done: bars.show(what, done, total)
 

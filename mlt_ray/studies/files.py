@@ -1,4 +1,4 @@
-"""Files of studies and search spaces, by the name of a shipped one or by a path."""
+"""Finds and reads the files of studies and search spaces, by shipped name or by path."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ FOLDER = "search_spaces"
 
 
 def load_yaml(name: str) -> tuple[Path, Any]:
-    """The file of a shipped study or search space, or at a path, and the values in it."""
+    """Path and values of a YAML file; `name` is a shipped study or search space, or a path."""
     path = find_study(name)
     return path, read_yaml(path)
 
@@ -39,7 +39,7 @@ def is_space(values: Any) -> bool:
 def find_study(name: str) -> Path:
     """The YAML file of a shipped study or at a path.
 
-    Raises `UserError` where there is none, or where a file bears the name of a shipped study.
+    Raises `UserError` if there is none, or if another file has the name of a shipped study.
     """
     path = find_file(name, FOLDER, "study", "study file")
     namesake = shipped_folder(FOLDER) / f"{path.stem}.yaml"

@@ -1,4 +1,4 @@
-"""Changes of what a study file says: ``--set section.key=value``, and a row over its base."""
+"""Changes values of a study file: by ``--set section.key=value``, and by a row's own values."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the values of `above` in their place, mapping by mapping."""
+    """A copy of `below` with the values of `above` on top; mappings in both are merged."""
     merged = copy.deepcopy(dict(below))
     for key, value in above.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):

@@ -1,4 +1,4 @@
-"""Study files: YAML in, validated rows with published scores beside them out.
+"""Reads study files: validated rows, each with its published score.
 
 title: shown above the table
 seeds: [1, 2, 3]
@@ -38,10 +38,10 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: a configuration, and the score that was published for it.
+    """One row of a table: a configuration, and its published score.
 
-    `changes` are the settings and options of a call that put something else in place of what the
-    row's file says.
+    `changes` are the options of the command, such as ``model.width=64``, that replaced values of
+    the file.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A table to be computed."""
+    """A table to compute: its rows, and the seeds that each row is repeated with."""
 
     name: str
     title: str
@@ -69,7 +69,8 @@ def load_study(
     """The study of that name in `search_spaces`, or in the YAML file at that path.
 
     `overrides` are ``section.key=value``, applied to the `rows` of these names (None: to all).
-    Raises `UserError` for whatever is unknown, missing or of the wrong type, saying where.
+    Raises `UserError`, which says where, for any value that is unknown, missing or of the wrong
+    type.
     """
     path, values = load_yaml(name)
     return parse_study(path.stem, values, overrides, rows)
@@ -107,7 +108,7 @@ def parse_study(
 
 
 def parse_seeds(where: str, seeds: Any) -> tuple[int, ...]:
-    """Seeds as they stand in a file, each once."""
+    """The seeds of a file; `UserError` if they are no list of whole numbers, each once."""
     if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
         raise UserError(f"{where}.seeds: expected a list of whole numbers, got {seeds!r}")
     if len(set(seeds)) < len(seeds):
@@ -134,16 +135,16 @@ def _row(
 def parse_row(
     study: str, values: Mapping[str, Any], base: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Row:
-    """The row that `values` describe: on top of `base`, and with `overrides` on top of all."""
+    """The row of `values` on top of `base`, with `overrides` on top of both."""
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SECTIONS}
     merged = merge(merge({s: {} for s in SECTIONS}, base), own)
     merged = merge(merged, parse_overrides(overrides))
     folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
     features = parse(FeatureSpec, merged["features"], f"{where}.features")
-    planned = {"folds.members": folds.members, "features.vectors": features.vectors}
-    planned["features.phonemizer"] = features.phonemizer
-    for key, value in planned.items():
+    set_by_planning = {"folds.members": folds.members, "features.vectors": features.vectors}
+    set_by_planning["features.phonemizer"] = features.phonemizer
+    for key, value in set_by_planning.items():
         if value != DEFAULT:
             raise UserError(f"{where}.{key}: expected no value, since planning sets it; remove it")
     return Row(

@@ -1,4 +1,4 @@
-"""MLflow's own database is the judge of what was written."""
+"""What the tracker writes, read back from MLflow's own database."""
 
 import sqlite3
 from dataclasses import replace
