@@ -1,4 +1,6 @@
-"""Made-up reports of runs, and how they get into a store."""
+"""Made-up reports and predictions of finished runs, and how they get into a store."""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -6,43 +8,79 @@ from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions, RunReport
 from mlt_ray.storage.store import Store
 
-EPOCHS = 4
+DIGEST = "0123456789abcdef"
+EPOCHS = tuple(
+    Epoch(epoch=n, train_loss=1 / n, dev_loss=2 / n, dev_wa=0.3, dev_ua=0.1 + 0.2, ended_ms=17 * n)
+    for n in (1, 2, 3)
+)
+REPORT = RunReport(
+    digest=DIGEST,
+    spec={"corpus": "c0ffee", "model": {"system": "multilevel"}},
+    fold=2,
+    seed=3,
+    scores={"dev": {"wa": 0.5}, "test": {"wa": 0.1 + 0.2}},
+    best_epoch=2,
+    curve=EPOCHS,
+    part_sizes={"train": 7, "dev": 3, "test": 2},
+    num_parameters=11,
+    started_ms=1,
+    ended_ms=2,
+    computed_s=0.25,
+)
+PREDICTIONS = {
+    "dev": Predictions(
+        utterances=("a", "b"),
+        labels=np.array([2, 0]),
+        probabilities=np.array([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]]),
+    ),
+    "test": Predictions(
+        utterances=("c",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
+    ),
+}
+RUN_FILES = {"weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
+"""Names of the files that `Store.write_run` writes."""
+
+ONE_EACH = np.eye(4, dtype=int).tolist()
+"""Confusion matrix of four utterances, one of each class, all predicted right."""
 
 
-def report_of(run: Run, dev_ua: float, test_ua: float = 0.5, parameters: int = 7) -> RunReport:
-    """A report whose learning curve rises to `dev_ua`."""
+def report_of(run: Run, dev_ua: float, test_ua: float = 0.5) -> RunReport:
+    """A report of the run whose learning curve rises to `dev_ua` in four epochs."""
+    shares = {n: dev_ua * n / 4 for n in (1, 2, 3, 4)}
     curve = tuple(
-        Epoch(
-            epoch=n,
-            train_loss=1.0,
-            dev_loss=1.0,
-            dev_wa=dev_ua * n / EPOCHS,
-            dev_ua=dev_ua * n / EPOCHS,
-            ended_ms=n,
-        )
-        for n in range(1, EPOCHS + 1)
+        replace(EPOCHS[0], epoch=n, dev_wa=ua, dev_ua=ua, ended_ms=n) for n, ua in shares.items()
     )
     scores = {
-        part: {"wa": ua, "ua": ua, "macro_f1": ua, "confusion": np.eye(4, dtype=int).tolist()}
+        part: {"wa": ua, "ua": ua, "macro_f1": ua, "confusion": ONE_EACH}
         for part, ua in (("dev", dev_ua), ("test", test_ua))
     }
-    return RunReport(
+    return replace(
+        REPORT,
         digest=run.digest,
         spec=run.spec.as_dict(),
         fold=run.fold,
         seed=run.seed,
         scores=scores,
-        best_epoch=EPOCHS,
+        best_epoch=4,
         curve=curve,
-        part_sizes={"train": 3, "dev": 1, "test": 1},
-        num_parameters=parameters,
-        started_ms=0,
-        ended_ms=9,
-        computed_s=1.0,
     )
+
+
+def report_with(
+    fold: int,
+    seed: int,
+    wa: float = 0.5,
+    ua: float = 0.5,
+    confusion: list[list[int]] = ONE_EACH,
+    digest: str = DIGEST,
+) -> RunReport:
+    """A report with these test scores."""
+    # Different from all test scores, so that a table that takes dev scores is found out.
+    dev = {"wa": 0.99, "ua": 0.98, "confusion": [[97] * 4] * 4}
+    scores = {"dev": dev, "test": {"wa": wa, "ua": ua, "confusion": confusion}}
+    return replace(REPORT, digest=digest, fold=fold, seed=seed, scores=scores)
 
 
 def write_report(store: Store, report: RunReport) -> None:
     """Put a made-up run into the store."""
-    empty = Predictions(utterances=(), labels=np.zeros(0), probabilities=np.zeros((0, 4)))
-    store.write_run(report, {"dev": empty, "test": empty}, b"", {})
+    store.write_run(report, PREDICTIONS, b"", {})

@@ -56,12 +56,12 @@ def main() -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process, without taking apart what torch, Ray and MLflow have built in its memory.
+    """End the process without Python's clean-up, which takes a second after torch, Ray and MLflow.
 
-    That would take a second. Whatever must not be lost was written and closed before.
+    Everything that must be kept has been written and closed by then.
     """
     atexit._run_exitfuncs()
-    # A reader such as head may be gone by now.
+    # A program that reads the output, such as head, may have ended.
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -118,7 +118,7 @@ CudaGraphs = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The options of a verb that trains: on what, with what, where, on which machines."""
+    """The options that all verbs that train share."""
 
     corpus: Corpus
     store: Store = DEFAULT_STORE
@@ -140,9 +140,9 @@ class Training:
 
 
 def training_options(verb: Callable[..., None]) -> Callable[..., None]:
-    """Decorator: adds the options of `Training` to a verb, which gets them as `training`."""
+    """Decorator: adds the options of `Training` to a verb, passed as one `training` argument."""
     fields, hints = dataclasses.fields(Training), get_type_hints(Training, include_extras=True)
-    # Typer reads what a function says of itself.
+    # Typer makes options of a function's signature and annotations.
     signature = inspect.signature(verb, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != "training"]
     shared = [
@@ -156,21 +156,21 @@ def training_options(verb: Callable[..., None]) -> Callable[..., None]:
         )
         for field in fields
     ]
-    every = [*own, *shared]
-    every.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+    parameters = [*own, *shared]
+    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
 
     @functools.wraps(verb)
     def called(**given: Any) -> None:
         training = Training(**{field.name: given.pop(field.name) for field in fields})
         verb(**given, training=training)
 
-    called.__signature__ = signature.replace(parameters=every)  # type: ignore[attr-defined]
-    called.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
+    called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
     return called
 
 
 def places_of(training: Training) -> "Places":
-    """The places that the options name, else the profile, else the defaults."""
+    """Places as the options say, else as the profile says, else the defaults."""
     from mlt_ray.planning.profile import Profile, load_profile, merged
     from mlt_ray.planning.workspace import Places
     from mlt_ray.storage.store import Store as RunStore

@@ -1,4 +1,4 @@
-"""The verbs ``report`` and ``sync``, and what other verbs print of results."""
+"""The verbs ``report`` and ``sync``, and functions that print results for other verbs."""
 
 import sys
 from collections.abc import Sequence

@@ -16,9 +16,9 @@ from rich.progress import (
 
 
 class Bars:
-    """Progress bars by name, each shown from its first call on; a context manager.
+    """Named progress bars, each shown from its first `show` on; a context manager.
 
-    `totals` are the totals of the bars, by name.
+    `totals` holds the total of each bar by name.
     """
 
     def __init__(self, console: Console) -> None:
@@ -49,11 +49,11 @@ class Bars:
 
 @contextlib.contextmanager
 def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show one bar; yields a function to call with the number done."""
+    """Show one bar; yields a function that sets how many are done."""
     with Bars(Console()) as bars:
         yield lambda done: bars.show(what, done, total)
 
 
 def duration(seconds: float) -> str:
-    """A time as hours, minutes and seconds, such as 0:04:31."""
+    """Hours, minutes and seconds, such as 0:04:31."""
     return str(timedelta(seconds=round(seconds)))

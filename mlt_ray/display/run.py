@@ -1,4 +1,4 @@
-"""What is shown while runs are computed: a live table in a terminal, lines elsewhere."""
+"""Shows how far runs have come: a table of rows in a terminal, plain lines elsewhere."""
 
 import time
 from collections import Counter
@@ -23,20 +23,20 @@ MARKS = {
     "waiting": ("·", "dim"),
 }
 URGENT = ("running", "failed", "waiting", "done")
-"""Order of states in which rows are chosen if the terminal has no room for all of them."""
+"""States in the order in which their rows are shown, if not all rows fit into the terminal."""
 
 LINE_INTERVAL_S = 10.0
-"""Least seconds between two lines, if the output is no terminal."""
+"""Seconds between two lines, at least, if the output is no terminal."""
 
 MOST_MARKS = 50
-"""Most runs of a row that are shown as marks; of more runs, states are counted."""
+"""Rows of up to so many runs show a mark for each run, longer ones a count for each state."""
 
-MIN_ENDED = 4
-"""Runs that must have ended before the time left is told, since workers start slowly."""
+RUNS_BEFORE_ESTIMATE = 4
+"""Runs that must have ended before the time left is estimated, since workers start slowly."""
 
 
 class RunDisplay:
-    """Shows the states of a backlog's runs; a context manager and an `Observer`."""
+    """Shows which runs of a backlog are done, running, failed; a context manager and Observer."""
 
     def __init__(self, backlog: Backlog, console: Console) -> None:
         self.plans = backlog.plans
@@ -69,7 +69,7 @@ class RunDisplay:
         self._end(run, "done")
 
     def failed(self, run: Run, reason: str) -> None:
-        """Mark the run as failed and say why at once."""
+        """Mark the run as failed and print why."""
         self.failures[run] = reason
         self.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
         self._end(run, "failed")
@@ -90,7 +90,7 @@ class RunDisplay:
     def _summary(self) -> str:
         elapsed = time.monotonic() - self._began
         text = f"{self._ended}/{self.left} runs in {duration(elapsed)}"
-        if MIN_ENDED <= self._ended < self.left:
+        if RUNS_BEFORE_ESTIMATE <= self._ended < self.left:
             rest = elapsed / self._ended * (self.left - self._ended)
             text += f", about {duration(rest)} left"
         return text
@@ -105,7 +105,7 @@ class RunDisplay:
         return Group(table, Text(summary))
 
     def _shown(self) -> list[tuple[str, PlannedRow]]:
-        """The rows that fit into the terminal, the most urgent ones, in the order of the plans."""
+        """Rows that fit into the terminal; the most urgent ones, if not all fit."""
         rows = [(plan.study, row) for plan in self.plans for row in plan.asked_rows]
         room = max(1, self.console.height - 2)
         if len(rows) <= room:
@@ -115,11 +115,12 @@ class RunDisplay:
         return [rows[n] for n in sorted(first)]
 
     def _urgency(self, row: PlannedRow) -> int:
+        """Place in `URGENT` of the most urgent of the row's states."""
         states = {self._states.get(run.digest, "waiting") for run in row.runs}
         return min(URGENT.index(state) for state in states)
 
     def _marks(self, row: PlannedRow) -> Text:
-        """One mark for each run, or the number of runs in each state."""
+        """A mark for each run, or the number of runs in each state."""
         states = [self._states.get(run.digest, "waiting") for run in row.runs]
         if len(states) > MOST_MARKS:
             counts = Counter(states)

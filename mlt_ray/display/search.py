@@ -1,4 +1,4 @@
-"""What a terminal shows while a search runs: its configurations and their runs."""
+"""Shows the configurations of a search and their runs while it runs."""
 
 import time
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from mlt_ray.search.cross_validation import CrossValidationSearch
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch
 
-MAX_SHOWN = 20
-"""Most configurations on the screen, the newest ones."""
+SHOWN = 20
+"""Number of configurations on the screen; the newest are shown."""
 
 
 class SearchDisplay:
-    """Shows the configurations of a search; a context manager and an `Observer`."""
+    """Shows the configurations of a search; a context manager and Observer."""
 
     def __init__(self, search: CrossValidationSearch, console: Console) -> None:
         self.search = search
@@ -38,13 +38,13 @@ class SearchDisplay:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._note()
+        self._print_lines()
         if self.console.is_terminal:
             self._live.stop()
 
     def started(self, run: Run) -> None:
-        """Nothing to do: the search itself knows which runs are under way."""
-        self._note()
+        """Print the lines that are due; the search itself knows which runs are under way."""
+        self._print_lines()
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """Nothing to show."""
@@ -52,18 +52,18 @@ class SearchDisplay:
     def finished(self, run: Run) -> None:
         """Count the run."""
         self.num_computed += 1
-        self._note()
+        self._print_lines()
 
     def failed(self, run: Run, reason: str) -> None:
-        """Say why."""
+        """Print why."""
         self.console.print(f"[red]failed[/red] {escape(reason)}", highlight=False)
 
     def stopped(self, run: Run) -> None:
-        """Nothing to show: the configuration's state says why."""
-        self._note()
+        """Print the lines that are due; the configuration's state says why it stopped."""
+        self._print_lines()
 
-    def _note(self) -> None:
-        """If the output is no terminal, print a line for each configuration that has ended."""
+    def _print_lines(self) -> None:
+        """Print a line for each configuration that has ended, if the output is no terminal."""
         known = self.search.configurations
         ended = [c for c in known if not c.is_running and not c.under_way]
         for configuration in ended:
@@ -85,7 +85,7 @@ class SearchDisplay:
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, padding=(0, 1))
-        for configuration in self.search.configurations[-MAX_SHOWN:]:
+        for configuration in self.search.configurations[-SHOWN:]:
             marks = Text()
             for run in configuration.runs:
                 state = "waiting"

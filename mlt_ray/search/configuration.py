@@ -1,5 +1,6 @@
-"""A configuration of a search: proposed values, the runs that judge it, and how far it has come."""
+"""A configuration of a search: its values, its runs and their results so far."""
 
+import itertools
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,10 +26,12 @@ class ConfigurationState(StrEnum):
 
 @dataclass(kw_only=True)
 class Configuration:
-    """A proposal and the runs that judge it. `trials` are the trials of Optuna that proposed it.
+    """Proposed values and the runs that judge them, one per (fold, seed).
 
-    `found` is the evidence of finished runs, by digest; `todo` and `under_way` are the runs that
-    wait and those that are trained. `compared` counts the runs whose mean the pruner has seen.
+    `trials` are the Optuna trials that proposed these values and have not been told a result yet;
+    Optuna may propose the same values twice. `found` is the evidence of finished runs, by digest.
+    `todo` are the runs that wait, `under_way` the digests of those that are being trained. The
+    pruner has seen the mean over the first n runs for every n up to `compared`.
     """
 
     number: int
@@ -45,7 +48,7 @@ class Configuration:
 
     @property
     def is_running(self) -> bool:
-        """True while runs are to come and nothing has ended the configuration."""
+        """True until the configuration is complete, pruned or failed."""
         return self.state is ConfigurationState.RUNNING
 
     @property
@@ -54,14 +57,14 @@ class Configuration:
         return f"{self.number}: {describe(self.values)}"
 
     @property
-    def scores(self) -> list[Evidence]:
-        """Evidence of the first runs, up to the first that is missing."""
-        found = [self.found.get(run.digest) for run in self.runs]
-        return [e for e in found[: found.index(None) if None in found else None] if e is not None]
+    def first_evidence(self) -> list[Evidence]:
+        """Evidence of the runs before the first one that is not finished."""
+        finished = itertools.takewhile(lambda run: run.digest in self.found, self.runs)
+        return [self.found[run.digest] for run in finished]
 
     @property
     def means(self) -> dict[Objective, float]:
-        """Mean of every objective over the finished runs; empty if there is none."""
+        """Mean of every objective over the finished runs; empty if no run is finished."""
         if not self.found:
             return {}
         return {o: statistics.fmean(map(value, self.found.values())) for o, value in VALUE.items()}

@@ -1,12 +1,12 @@
-"""A search over configurations, each judged by its cross-validation: a source of runs for Tune.
+"""A search for the best configurations, each judged by cross-validation; a source of runs.
 
-Optuna proposes configurations (ask) and is told how they did (tell). A configuration is judged by
-its runs, one per (fold, seed), which share the store with every other study. Two comparisons end a
-poor configuration early, both made by Optuna's pruner: the mean over its first n runs against that
-of earlier configurations, and a run's learning curve against those of the same fold and seed.
+Optuna proposes configurations (ask) and is told their scores (tell). Each configuration has one
+run per (fold, seed); these runs share the store with every other study. Optuna's pruner ends a
+poor configuration early. It compares the mean over the first n runs with that of earlier
+configurations, and the learning curve of a run with earlier curves of the same fold and seed.
 
-Everything is in the store. A search that is started again after a crash continues with the
-configurations that were under way, and finds their finished runs.
+The store keeps Optuna's database and the runs. A search that is started again after a crash goes
+on with the configurations that had not ended, and trains none of their finished runs again.
 """
 
 import statistics
@@ -31,18 +31,19 @@ from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import MAXIMISED, SearchSpace
 
 MOST_REPEATS = 100
-"""Proposals in a row that were made before, after which a space counts as exhausted."""
+"""After so many known proposals in a row, the search takes it that nothing new will come."""
 
 MOST_REFUSALS = 20
-"""Proposals in a row that no model can be built of, after which the search gives up."""
+"""After so many proposals in a row of which no model can be built, the search gives up."""
 
 
 class CrossValidationSearch:
     """A `Source` that gives out the runs of the configurations that Optuna proposes.
 
-    `configure` makes the RunSpec of proposed values; it raises `UserError` if they cannot be
-    built. `on_proposal` is called with each new configuration before its runs are given out, and
-    `on_end` once it has ended, be it complete, pruned or failed.
+    `configure` makes a RunSpec of proposed values; it raises `UserError` if no model can be built
+    of them. `identity` is part of the Optuna study's name, so that other settings are another
+    study. `on_proposal` is called with each configuration, known or new, before its runs are
+    given out; `on_end` is called when its last run has ended.
     """
 
     def __init__(
@@ -64,12 +65,12 @@ class CrossValidationSearch:
         self._on_end = on_end
         self._by_spec: dict[RunSpec, Configuration] = {}
         self._by_run: dict[str, Configuration] = {}
-        self._is_exhausted = False
-        self.study = self._open(storage, f"{space.name}-{identity}")
+        self._no_more_proposals = False
+        self.study = self._open_study(storage, f"{space.name}-{identity}")
         self._curves = Curves(space)
-        self._take_up()
+        self._resume()
 
-    def _open(self, storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
+    def _open_study(self, storage: optuna.storages.BaseStorage, name: str) -> optuna.Study:
         directions = [
             StudyDirection.MAXIMIZE if o in MAXIMISED else StudyDirection.MINIMIZE
             for o in self.space.objectives
@@ -89,37 +90,35 @@ class CrossValidationSearch:
                 study.enqueue_trial(values, skip_if_exists=True)
         return study
 
-    def _take_up(self) -> None:
-        """Go on from what the storage knows: unfinished configurations get their runs again."""
+    def _resume(self) -> None:
+        """Restore the configurations of Optuna's trials; those that had not ended go on."""
         for frozen in self.study.get_trials(deepcopy=False):
             if frozen.state in (TrialState.WAITING, TrialState.FAIL):
                 continue
             if len(frozen.params) < len(self.space.parameters):
-                # The driver died while Optuna was asked.
+                # The driver died while Optuna was proposing values.
                 self.study.tell(frozen.number, state=TrialState.FAIL)
                 continue
-            configuration = self._configuration(frozen.params)
+            configuration = self._configuration_of(frozen.params)
             if frozen.state is TrialState.RUNNING:
                 if not configuration.trials:
                     configuration.compared = len(frozen.intermediate_values)
                 configuration.trials.append(optuna.Trial(self.study, frozen._trial_id))
                 continue
-            ended = (
-                ConfigurationState.COMPLETE
-                if frozen.state is TrialState.COMPLETE
-                else ConfigurationState.PRUNED
-            )
             reason = frozen.user_attrs.get("failure", "")
-            configuration.state = ConfigurationState.FAILED if reason else ended
+            if reason:
+                configuration.state = ConfigurationState.FAILED
+            elif frozen.state is TrialState.COMPLETE:
+                configuration.state = ConfigurationState.COMPLETE
+            else:
+                configuration.state = ConfigurationState.PRUNED
             configuration.reason = reason
             configuration.todo.clear()
         for configuration in list(self.configurations):
             if configuration.is_running:
-                self._settle(configuration)
+                self._update(configuration)
             else:
-                self._tell(configuration)
-
-    # What `Source` asks for.
+                self._tell_optuna(configuration)
 
     def next(self, max_size: PackSize) -> Pack | None:
         """Runs of the oldest configuration that has any left, else of a new one."""
@@ -136,51 +135,48 @@ class CrossValidationSearch:
 
     @property
     def exhausted(self) -> bool:
-        """True if no configuration is to come and none has runs left."""
-        enough = len(self.configurations) >= self.space.search.trials
-        open_still = any(c.is_running for c in self.configurations)
-        return (enough or self._is_exhausted) and not open_still
+        """True if no new configuration will come and every known one has ended."""
+        has_all = len(self.configurations) >= self.space.search.trials
+        is_running = any(c.is_running for c in self.configurations)
+        return (has_all or self._no_more_proposals) and not is_running
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> Sequence[Run]:
-        """Compare the run's learning curve; returns the configuration's runs if it is poor."""
+        """Compare the learning curve; if it is poor, returns the configuration's runs under way."""
         configuration = self._by_run[run.digest]
         if not configuration.is_running or not self._curves.is_poor(run, epochs):
             return ()
         return self._prune(configuration, f"{run}: learning curve")
 
     def ended(self, run: Run, end: RunEnd) -> Sequence[Run]:
-        """A run has ended; returns the configuration's other runs if it is pruned by that."""
+        """A run has ended; if its configuration is pruned now, returns the runs still under way."""
         configuration = self._by_run[run.digest]
         configuration.under_way.discard(run.digest)
         if end.kind is End.DONE:
-            self._learn(configuration, run)
-            if configuration.state is ConfigurationState.PRUNED and len(
-                configuration.scores
-            ) == len(configuration.runs):
-                # The last run ended before it could be stopped: all is known after all.
+            self._load_evidence(configuration, run)
+            is_pruned = configuration.state is ConfigurationState.PRUNED
+            if is_pruned and len(configuration.found) == len(configuration.runs):
+                # Its last run was finished before it could be stopped: no score is missing.
                 configuration.state, configuration.reason = ConfigurationState.RUNNING, ""
         elif end.kind is End.FAILED and configuration.is_running:
             configuration.state, configuration.reason = ConfigurationState.FAILED, end.reason
             configuration.todo.clear()
         elif configuration.is_running:
             configuration.todo.insert(0, run)
-        return self._settle(configuration)
-
-    # Configurations.
+        return self._update(configuration)
 
     def _propose(self) -> bool:
-        """Ask Optuna until it names a configuration that is new; False where none is to come."""
+        """Ask Optuna for values until a configuration is new; False if no new one will come."""
         repeats = refusals = 0
-        while len(self.configurations) < self.space.search.trials and not self._is_exhausted:
+        while len(self.configurations) < self.space.search.trials and not self._no_more_proposals:
             waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
             if self.space.search.sampler == "grid" and not waiting:
-                self._is_exhausted = True
+                self._no_more_proposals = True
                 break
             trial = self.study.ask()
             values = {p.key: suggest(trial, p) for p in self.space.parameters}
             known = len(self.configurations)
             try:
-                configuration = self._configuration(values)
+                configuration = self._configuration_of(values)
             except UserError as error:
                 refusals += 1
                 trial.set_user_attr("refused", str(error))
@@ -194,17 +190,17 @@ class CrossValidationSearch:
             configuration.trials.append(trial)
             trial.set_user_attr("configuration", configuration.number)
             if len(self.configurations) > known:
-                self._settle(configuration)
+                self._update(configuration)
                 return True
             repeats += 1
-            self._tell(configuration)
+            self._tell_optuna(configuration)
             size = self.space.size
-            full = size is not None and len(self.configurations) >= size
-            self._is_exhausted = full or repeats >= MOST_REPEATS
+            has_all = size is not None and len(self.configurations) >= size
+            self._no_more_proposals = has_all or repeats >= MOST_REPEATS
         return False
 
-    def _configuration(self, values: Mapping[str, Any]) -> Configuration:
-        """The configuration of these values, made where it is new."""
+    def _configuration_of(self, values: Mapping[str, Any]) -> Configuration:
+        """The configuration with the RunSpec of these values; makes it if there is none yet."""
         spec = self._configure(values)
         if spec in self._by_spec:
             return self._by_spec[spec]
@@ -215,12 +211,12 @@ class CrossValidationSearch:
         self.configurations.append(configuration)
         self._by_spec[spec] = configuration
         self._by_run |= {run.digest: configuration for run in runs}
-        configuration.todo = [run for run in runs if not self._learn(configuration, run)]
+        configuration.todo = [run for run in runs if not self._load_evidence(configuration, run)]
         self._on_proposal(configuration)
         return configuration
 
-    def _learn(self, configuration: Configuration, run: Run) -> bool:
-        """Take a run's evidence from the store; False if it is not finished."""
+    def _load_evidence(self, configuration: Configuration, run: Run) -> bool:
+        """Take the evidence of a run from the store; False if the run is not finished."""
         report = self.store.report(run.digest)
         if report is None:
             return False
@@ -229,36 +225,40 @@ class CrossValidationSearch:
         self._curves.finish(run, evidence)
         return True
 
-    def _settle(self, configuration: Configuration) -> Sequence[Run]:
-        """Compare what is new, and tell Optuna where the configuration has ended."""
+    def _update(self, configuration: Configuration) -> Sequence[Run]:
+        """Show the pruner each new mean; end the configuration if no run is left.
+
+        Returns the runs under way that shall stop, since the pruner has ended the configuration.
+        """
         stopping: Sequence[Run] = ()
         if configuration.is_running and len(self.space.objectives) == 1:
-            scores = [VALUE[self.space.objectives[0]](e) for e in configuration.scores]
+            scores = [VALUE[self.space.objectives[0]](e) for e in configuration.first_evidence]
             trial = configuration.trials[0]
             while configuration.compared < len(scores):
                 configuration.compared += 1
                 trial.report(
                     statistics.fmean(scores[: configuration.compared]), configuration.compared
                 )
-                open_still = configuration.todo or configuration.under_way
-                if open_still and trial.should_prune():
+                has_runs = configuration.todo or configuration.under_way
+                if has_runs and trial.should_prune():
                     reason = f"mean of the first {configuration.compared} cells"
                     stopping = self._prune(configuration, reason)
                     break
         if not configuration.todo and not configuration.under_way:
             if configuration.is_running:
                 configuration.state = ConfigurationState.COMPLETE
-            self._tell(configuration)
+            self._tell_optuna(configuration)
             self._on_end(configuration)
         return stopping
 
     def _prune(self, configuration: Configuration, reason: str) -> Sequence[Run]:
+        """Mark the configuration as pruned; returns its runs under way, which shall stop."""
         configuration.state, configuration.reason = ConfigurationState.PRUNED, reason
         configuration.todo.clear()
         return [run for run in configuration.runs if run.digest in configuration.under_way]
 
-    def _tell(self, configuration: Configuration) -> None:
-        """End Optuna's trials of a configuration that has ended itself."""
+    def _tell_optuna(self, configuration: Configuration) -> None:
+        """Tell Optuna the result of a configuration that has ended."""
         if configuration.is_running:
             return
         while configuration.trials:
@@ -274,9 +274,9 @@ class CrossValidationSearch:
                 self.study.tell(trial, state=TrialState.PRUNED)
 
     def best(self) -> list[Configuration]:
-        """The best complete configurations, the best first, as many as the space asks for.
+        """The best complete configurations, best first, at most as many as the space asks for.
 
-        With several objectives: of those that no other beats in all, ordered by the first.
+        With several objectives, only those on the Pareto front, ordered by the first objective.
         """
         complete = [c for c in self.configurations if c.state is ConfigurationState.COMPLETE]
         if len(self.space.objectives) > 1:

@@ -1,4 +1,4 @@
-"""Optuna's database in a store: what a search has proposed and been told."""
+"""Opens Optuna's database of a store: the proposals of searches and their results."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from mlt_ray.storage.store import Store
 
 @contextmanager
 def open_database(store: Store) -> Iterator[optuna.storages.BaseStorage]:
-    """Optuna's storage in the store's ``optuna.db``; behind a URI it is copied back at the end."""
+    """Optuna's storage in the store's ``optuna.db``, which a store at a URI gets at the end."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = store.root / "optuna.db"
     store.pull(path, fresh=True)

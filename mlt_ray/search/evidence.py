@@ -9,7 +9,7 @@ from mlt_ray.studies.space import Objective
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a search knows of a finished run; scores are shares in 0–1, of the chosen epoch."""
+    """What a search sees of a finished run. Scores are shares in 0–1, at the best epoch."""
 
     curve: tuple[Epoch, ...]
     dev_wa: float
@@ -19,7 +19,7 @@ class Evidence:
 
 
 def evidence_of(report: RunReport) -> Evidence:
-    """What a search may know of a report. No other function gives a search anything of a report."""
+    """The dev scores and costs of a report. A search sees no report itself, so no test score."""
     dev = report.scores["dev"]
     return Evidence(
         curve=report.curve,

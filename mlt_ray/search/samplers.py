@@ -9,7 +9,7 @@ from mlt_ray.studies.space import Parameter, SearchSpace
 
 
 def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
-    """The value that the trial proposes for a parameter."""
+    """The value that Optuna's trial has for a parameter."""
     if parameter.kind == "choice":
         return trial.suggest_categorical(parameter.key, parameter.values)
     low, high = parameter.values
@@ -21,17 +21,17 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
 
 
 def make_sampler(space: SearchSpace, known: int) -> optuna.samplers.BaseSampler:
-    """The space's sampler; its seed follows from the space and the number of `known` trials."""
+    """The space's sampler. Its seed depends on the space's seed and the number of known trials."""
     seed = int(digest_of([space.search.sampler_seed, known])[:8], 16)
     if space.search.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     if space.search.sampler == "cmaes":
         return optuna.samplers.CmaEsSampler(seed=seed)
-    return optuna.samplers.RandomSampler(seed=seed)  # a grid's points are enqueued
+    return optuna.samplers.RandomSampler(seed=seed)  # a grid's points are queued in the study
 
 
 def make_pruner(space: SearchSpace, warmup: int) -> optuna.pruners.BasePruner:
-    """The space's pruner, which prunes nothing in the first `warmup` steps."""
+    """The space's pruner, which prunes nothing before step `warmup` (steps count from 1)."""
     search = space.search
     if search.pruner == "median":
         return optuna.pruners.MedianPruner(search.startup_trials, n_warmup_steps=warmup)

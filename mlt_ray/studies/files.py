@@ -1,4 +1,4 @@
-"""Finds the files of studies and search spaces: shipped ones by name, others by path."""
+"""Finds and reads the files of studies and search spaces, by shipped name or by path."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ FOLDER = "search_spaces"
 
 
 def load_yaml(name: str) -> tuple[Path, Any]:
-    """The file of a shipped study or space, or at a path, and the values in it."""
+    """Path and values of a YAML file; `name` is a shipped study or search space, or a path."""
     path = find_study(name)
     return path, read_yaml(path)
 
@@ -32,7 +32,7 @@ def space_names() -> list[str]:
 
 
 def is_space(values: Any) -> bool:
-    """True for the values of a search space, False for those of a study."""
+    """Whether a YAML file's values describe a search space rather than a study of rows."""
     return isinstance(values, Mapping) and "space" in values
 
 

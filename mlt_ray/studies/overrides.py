@@ -1,4 +1,4 @@
-"""Values that replace others: ``--set section.key=value``, and those of a row over its base."""
+"""Changes values of a study file: by ``--set section.key=value``, and by a row's own values."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,7 @@ from mlt_ray.spec import SECTIONS
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Nested values from texts ``section.key=value``, each value read as YAML.
-
-    Raises `UserError` for a text of another form and for an unknown section.
-    """
+    """Nested values of ``section.key=value`` texts; a value is read as YAML."""
     nested: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -37,7 +34,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `below` in which the values of `above` replace those of the same keys."""
+    """A copy of `below` with the values of `above` on top; mappings in both are merged."""
     merged = copy.deepcopy(dict(below))
     for key, value in above.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):

@@ -1,4 +1,4 @@
-"""Search spaces: reads their YAML into a base configuration and the parameters to vary.
+"""Reads search spaces: a base configuration and the parameters that a search varies.
 
 title: shown above the table
 base: {...}                # as in a study: what every configuration shares
@@ -37,8 +37,8 @@ _KINDS = ("choice", "int", "float", "log")
 class Parameter:
     """One key that a search varies.
 
-    `values` are the choices, or the lowest and the highest number of a range. `step` is the
-    distance between the numbers of a range; None allows every number.
+    `values` are the choices, or the lowest and the highest value of a range. `step` is the distance
+    between two values of a range; None allows every number (an ``int`` always has a step).
     """
 
     key: str
@@ -48,7 +48,7 @@ class Parameter:
 
     @property
     def grid(self) -> tuple[Any, ...] | None:
-        """All values; None if they cannot be counted."""
+        """All values; None for a range without a step."""
         if self.kind == "choice":
             return self.values
         if self.step is None:
@@ -63,14 +63,14 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpec:
-    """How a space is searched; none of it is part of a run's identity.
+    """How a space is searched; none of it is part of a run's digest.
 
-    `trials` configurations are proposed. Each is judged by its runs, one per fold and seed, which
-    study files call cells. Once `startup_trials` configurations are known, the `pruner` compares
-    the mean over a configuration's first n runs with that of earlier configurations, from
-    `warmup_cells` runs on, and a run's learning curve with those of the same fold and seed, from
-    `warmup_epochs` epochs on. The first objective orders the `best`, which are then trained on all
-    folds and seeds. `compare` names a study to show them beside.
+    The `sampler` proposes `trials` configurations, each with one run (a "cell") per (fold, seed).
+    Once `startup_trials` configurations are known, the `pruner` may end a poor one early. It
+    compares the mean over the first n runs with that of earlier configurations, from n =
+    `warmup_cells` on, and the learning curve of a run with those of the same fold and seed, from
+    epoch `warmup_epochs` on. The `best` configurations by the first objective are then trained on
+    all folds and seeds. The tables show the rows of the study `compare` beside them.
     """
 
     sampler: Sampler = "tpe"
@@ -90,7 +90,10 @@ class SearchSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """A validated search space. Each configuration is judged by one run per (fold, seed)."""
+    """A validated search space.
+
+    `fold_seeds` are the folds and seeds that judge a configuration, `seeds` those of the best.
+    """
 
     name: str
     title: str
@@ -104,12 +107,12 @@ class SearchSpace:
 
     @property
     def size(self) -> int | None:
-        """Number of configurations; None if they cannot be counted."""
+        """Number of configurations; None if a parameter is a range without a step."""
         grids = [parameter.grid for parameter in self.parameters]
         return None if None in grids else math.prod(len(g) for g in grids if g is not None)
 
     def grid(self) -> list[dict[str, Any]]:
-        """All configurations; `UserError` if they cannot be counted."""
+        """All configurations; `UserError` if a parameter is a range without a step."""
         grids = []
         for parameter in self.parameters:
             if parameter.grid is None:
@@ -122,7 +125,7 @@ class SearchSpace:
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*grids)]
 
     def row(self, values: Mapping[str, Any]) -> Row:
-        """The row of a configuration: `values` by parameter, over the base."""
+        """The row with these values of the parameters, by key, on top of the base."""
         nested: dict[str, Any] = {"name": "configuration"}
         for key, value in values.items():
             *path, leaf = key.split(".")
@@ -146,8 +149,8 @@ def describe(values: Mapping[str, Any]) -> str:
 def load_space(name: str, overrides: Sequence[str] = ()) -> SearchSpace:
     """The search space of that name in `search_spaces`, or in the YAML file at that path.
 
-    Raises `UserError` for whatever is unknown, missing or of the wrong type, saying where; also
-    for a space of which no configuration can be built.
+    Raises `UserError`, which says where, for any value that is unknown, missing or of the wrong
+    type, and for a space whose first configuration cannot be built.
     """
     path, values = load_yaml(name)
     return parse_space(path, values, overrides)

@@ -1,4 +1,4 @@
-"""Study files: reads their YAML into rows, each with its published scores.
+"""Reads study files: validated rows, each with its published score.
 
 title: shown above the table
 seeds: [1, 2, 3]
@@ -38,9 +38,10 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of a table: a configuration, and the scores that were published for it.
+    """One row of a table: a configuration, and its published score.
 
-    `changes` are the settings and options of the call that change what the study's file says.
+    `changes` are the options of the command, such as ``model.width=64``, that replaced values of
+    the file.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A table to compute: its rows, each with all folds and these seeds."""
+    """A table to compute: its rows, and the seeds that each row is repeated with."""
 
     name: str
     title: str
@@ -67,9 +68,9 @@ def load_study(
 ) -> Study:
     """The study of that name in `search_spaces`, or in the YAML file at that path.
 
-    `overrides` are texts ``section.key=value``; they change the `rows` of these names (None: all).
-    Raises `UserError`, which says where, for a key that is unknown or missing and for a value of
-    the wrong type or out of bounds.
+    `overrides` are ``section.key=value``, applied to the `rows` of these names (None: to all).
+    Raises `UserError`, which says where, for any value that is unknown, missing or of the wrong
+    type.
     """
     path, values = load_yaml(name)
     return parse_study(path.stem, values, overrides, rows)
@@ -81,7 +82,7 @@ def parse_study(
     overrides: Sequence[str] = (),
     changed: Collection[str] | None = None,
 ) -> Study:
-    """The study in the values of a YAML file; `overrides` change the rows named `changed`."""
+    """The study that a YAML file's values describe; `overrides` change the rows named `changed`."""
     if is_space(values):
         raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
     check_keys(name, values, _KEYS)
@@ -107,7 +108,7 @@ def parse_study(
 
 
 def parse_seeds(where: str, seeds: Any) -> tuple[int, ...]:
-    """The seeds in a file; `UserError` if they are not whole numbers, each once."""
+    """The seeds of a file; `UserError` if they are no list of whole numbers, each once."""
     if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
         raise UserError(f"{where}.seeds: expected a list of whole numbers, got {seeds!r}")
     if len(set(seeds)) < len(seeds):
@@ -134,16 +135,16 @@ def _row(
 def parse_row(
     study: str, values: Mapping[str, Any], base: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> Row:
-    """The row in `values`; they replace those of `base`, and `overrides` replace both."""
+    """The row of `values` on top of `base`, with `overrides` on top of both."""
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SECTIONS}
     merged = merge(merge({s: {} for s in SECTIONS}, base), own)
     merged = merge(merged, parse_overrides(overrides))
     folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
     features = parse(FeatureSpec, merged["features"], f"{where}.features")
-    planned = {"folds.members": folds.members, "features.vectors": features.vectors}
-    planned["features.phonemizer"] = features.phonemizer
-    for key, value in planned.items():
+    set_by_planning = {"folds.members": folds.members, "features.vectors": features.vectors}
+    set_by_planning["features.phonemizer"] = features.phonemizer
+    for key, value in set_by_planning.items():
         if value != DEFAULT:
             raise UserError(f"{where}.{key}: expected no value, since planning sets it; remove it")
     return Row(

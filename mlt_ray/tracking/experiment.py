@@ -1,4 +1,4 @@
-"""One study or search as an experiment of MLflow."""
+"""Writes one study or search as an experiment of MLflow."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatte
 
 
 class Experiment:
-    """The MLflow experiment of a study or search: each row is a parent run, each run a child."""
+    """The MLflow experiment of a study or search: a parent run per row, a child run per run."""
 
     def __init__(self, client: Any, store: Store, record: StudyRecord, uri: str) -> None:
         self.client = client
@@ -23,33 +23,33 @@ class Experiment:
         self.corpus = record.corpus
         self.parts = ("dev",) if record.is_search else PARTS
         self.rows: dict[str, RowRecord] = {}
-        self._places: dict[str, list[tuple[RowRecord, RunRecord]]] = {}
+        self._rows_of_run: dict[str, list[tuple[RowRecord, RunRecord]]] = {}
         for row in record.rows:
             self.add(row)
-        self.experiment = self._experiment(self.study, uri)
-        found = self._search("tags.`mlt_ray.kind` != ''")
+        self.experiment = self._experiment_id(self.study, uri)
+        found = self._search_runs("tags.`mlt_ray.kind` != ''")
         parents = (r for r in found if is_kind(r, "row"))
         self.parents = {r.data.tags["mlt_ray.row_digest"]: r.info.run_id for r in parents}
         self.children: dict[tuple[str, str], str] = {}
-        self._written: set[str] = set()
+        self._finished_ids: set[str] = set()
         for run in found:
             if is_kind(run, "fold-seed"):
                 tags, run_id = run.data.tags, run.info.run_id
                 self.children[tags["mlflow.parentRunId"], tags["mlt_ray.digest"]] = run_id
                 if run.info.status == "FINISHED":
-                    self._written.add(run_id)
+                    self._finished_ids.add(run_id)
         self._reports: dict[str, RunReport] = {}
-        self._changed: set[str] = set()
-        self._unlogged: dict[str, list[Any]] = {}
+        self._rows_to_average: set[str] = set()
+        self._unlogged_params: dict[str, list[Any]] = {}
 
     def add(self, row: RowRecord) -> None:
-        """Add a row and its runs; rows may share runs."""
+        """Add a row and its runs; two rows may share a run."""
         if row.name not in self.rows:
             self.rows[row.name] = row
             for run in row.runs:
-                self._places.setdefault(run.digest, []).append((row, run))
+                self._rows_of_run.setdefault(run.digest, []).append((row, run))
 
-    def _experiment(self, study: str, uri: str) -> str:
+    def _experiment_id(self, study: str, uri: str) -> str:
         existing = self.client.get_experiment_by_name(study)
         if existing is not None:
             return existing.experiment_id
@@ -57,7 +57,7 @@ class Experiment:
         artifacts = (self.store.root / "mlartifacts").as_uri() if local else None
         return self.client.create_experiment(study, artifact_location=artifacts)
 
-    def _search(self, query: str) -> list[Any]:
+    def _search_runs(self, query: str) -> list[Any]:
         found, token = [], None
         while True:
             page = self.client.search_runs(
@@ -69,36 +69,36 @@ class Experiment:
                 return found
 
     def sync(self) -> None:
-        """Write all finished runs that are not there yet, then the means of their rows."""
+        """Write the finished runs that MLflow lacks, then the mean of each of their rows."""
         for row in list(self.rows.values()):
             done = self.store.finished(run.digest for run in row.runs)
             for run in row.runs:
                 if run.digest in done and not self._is_written(row, run.digest):
                     self._write_scores(run.digest)
-            if row.name in self._changed:
+            if row.name in self._rows_to_average:
                 self._write_mean(row)
 
     def _is_written(self, row: RowRecord, digest: str) -> bool:
         parent = self.parents.get(row_digest(row), "")
-        return self.children.get((parent, digest)) in self._written
+        return self.children.get((parent, digest)) in self._finished_ids
 
     def write_curve(self, digest: str, epochs: Sequence[Epoch]) -> None:
-        """Write epochs of a run."""
-        for row, run in self._places.get(digest, ()):
+        """Write epochs of a run's learning curve."""
+        for row, run in self._rows_of_run.get(digest, ()):
             self._log(self._child(row, run, epochs[0].ended_ms), curve_points(epochs))
 
     def write_run(self, digest: str) -> None:
         """Write a finished run, and the means of the rows that it belongs to."""
         self._write_scores(digest)
-        for row, _ in self._places.get(digest, ()):
+        for row, _ in self._rows_of_run.get(digest, ()):
             self._write_mean(row)
 
     def _write_scores(self, digest: str) -> None:
         report = self.store.report(digest)
         if report is None:
             raise RuntimeError(f"run {digest} ended without a report")
-        for row, run in self._places.get(digest, ()):
-            self._changed.add(row.name)
+        for row, run in self._rows_of_run.get(digest, ()):
+            self._rows_to_average.add(row.name)
             run_id = self._child(row, run, report.started_ms)
             self._log(run_id, curve_points(report.curve) + scores(report, self.parts))
             if "test" in self.parts:
@@ -107,18 +107,18 @@ class Experiment:
                 table = confusion_csv(report.scores["test"]["confusion"])
                 self.client.log_text(run_id, table, "confusion_matrix.csv")
             self.client.set_terminated(run_id, "FINISHED", report.ended_ms)
-            self._written.add(run_id)
+            self._finished_ids.add(run_id)
 
     def write_failure(self, digest: str, reason: str) -> None:
-        """Mark a run as failed."""
-        for row, run in self._places.get(digest, ()):
+        """Mark a run as failed, and tag it with the reason."""
+        for row, run in self._rows_of_run.get(digest, ()):
             run_id = self._child(row, run, None)
             self._log(run_id)
             self.client.set_tag(run_id, "mlt_ray.failure", reason)
             self.client.set_terminated(run_id, "FAILED")
 
-    def _finished(self, row: RowRecord) -> list[RunReport]:
-        """Reports of a row's finished runs; each is read once, since reports never change."""
+    def _finished_reports(self, row: RowRecord) -> list[RunReport]:
+        """Reports of a row's finished runs; each is read once, since a report never changes."""
         digests = [run.digest for run in row.runs]
         for report in self.store.reports(d for d in digests if d not in self._reports):
             self._reports[report.digest] = replace(report, spec={}, curve=())
@@ -127,7 +127,7 @@ class Experiment:
     def _write_mean(self, row: RowRecord) -> None:
         from mlflow.entities import Metric
 
-        done = self._finished(row)
+        done = self._finished_reports(row)
         at_ms = max(report.ended_ms for report in done)
         values: dict[str, float | None] = {"runs_done": len(done)}
         if "test" in self.parts:
@@ -145,12 +145,12 @@ class Experiment:
         points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
         run_id = self._parent(row, at_ms)
         self._log(run_id, points)
-        self._changed.discard(row.name)
+        self._rows_to_average.discard(row.name)
         if len(done) == len(row.runs):
             self.client.set_terminated(run_id, "FINISHED", at_ms)
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
-        """Tag a row's parent run and mark it as ended."""
+        """Tag a row's parent run and mark it as finished."""
         run_id = self._parent(self.rows[name], None)
         for key, value in tags.items():
             self.client.set_tag(run_id, f"mlt_ray.{key}", value)
@@ -187,22 +187,22 @@ class Experiment:
 
         run = self.client.create_run(self.experiment, start_time=start_ms, tags=tags, run_name=name)
         run_id: str = run.info.run_id
-        self._unlogged[run_id] = [Param(k, str(v)) for k, v in flatten(params).items()]
+        self._unlogged_params[run_id] = [Param(k, str(v)) for k, v in flatten(params).items()]
         return run_id
 
     def _log(self, run_id: str, points: Sequence[Any] = ()) -> None:
-        """Log points, and the parameters of a run that was just created, in one transaction."""
-        params = self._unlogged.get(run_id, ())
+        """Log points, and the parameters of a run that has just been created, in one request."""
+        params = self._unlogged_params.get(run_id, ())
         if points or params:
             self.client.log_batch(run_id, metrics=points, params=params)
-        self._unlogged.pop(run_id, None)
+        self._unlogged_params.pop(run_id, None)
 
 
 def is_kind(run: Any, kind: str) -> bool:
-    """True for an MLflow run of ours of this kind."""
+    """Whether an MLflow run is ours and of this kind."""
     return run.data.tags.get("mlt_ray.kind") == kind
 
 
 def row_digest(row: RowRecord) -> str:
-    """Digest of a row's name and settings: other settings make another parent run."""
+    """Digest of a row's name and settings; a row with other settings gets another parent run."""
     return digest_of([row.name, row.spec])

@@ -1,4 +1,4 @@
-"""Where MLflow's runs are written: a server, or the database in the store."""
+"""Finds the MLflow server or database to write to."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
 
 OPEN_POLL_S = 0.2
-"""Seconds until a database is tried again that another driver is opening."""
+"""Seconds until the next try, while another driver is opening the database."""
 
 
 def tracking_location(store: Store, tracking_uri: str | None) -> str:
@@ -21,19 +21,19 @@ def tracking_location(store: Store, tracking_uri: str | None) -> str:
 
 
 def default_uri(store: Store) -> str:
-    """The URI of the tracking database in the store."""
+    """URI of the MLflow database in the store."""
     return f"sqlite:///{database(store)}"
 
 
 def database(store: Store) -> Path:
-    """The file of the tracking database in the store."""
+    """File of the MLflow database in the store."""
     return store.root / "mlflow.db"
 
 
 def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
-    """Fail in a second where no server answers, instead of after MLflow's seven retries.
+    """Make MLflow fail soon if no server answers, instead of after seven retries.
 
-    Environment variables that the user has set win. Call it before mlflow is imported.
+    Environment variables that the user has set stay. Call it before mlflow is imported.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(num_retries))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
@@ -42,7 +42,7 @@ def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
 
 @contextmanager
 def alone(store: Store) -> Iterator[None]:
-    """Inside the block this process alone makes the store's database; others wait for it."""
+    """Block that one process at a time enters; two would break a database as they create it."""
     while (lease := acquire(store, "mlflow", owner=uuid.uuid4().hex)) is None:
         time.sleep(OPEN_POLL_S)
     with lease:

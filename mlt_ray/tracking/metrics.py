@@ -1,4 +1,4 @@
-"""Names and values that MLflow is given of a run."""
+"""Metrics, parameters and the confusion matrix of a run in the form that MLflow takes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ def curve_points(epochs: Sequence[Epoch]) -> list[Any]:
 
 
 def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:
-    """The final scores of these parts, and the run's costs, as MLflow metrics."""
+    """The scores of these parts at the best epoch, and the run's costs, as MLflow metrics."""
     from mlflow.entities import Metric
 
     values = {
@@ -31,7 +31,7 @@ def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:
 
 
 def confusion_csv(confusion: Sequence[Sequence[int]]) -> str:
-    """A confusion matrix as CSV: rows are true classes, columns predicted ones."""
+    """A confusion matrix as CSV; rows are true classes, columns predicted ones."""
     lines = [",".join(["true \\ predicted", *CLASSES])]
     lines += [
         ",".join([name, *map(str, row)]) for name, row in zip(CLASSES, confusion, strict=True)
@@ -40,7 +40,7 @@ def confusion_csv(confusion: Sequence[Sequence[int]]) -> str:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values as one mapping with dotted keys."""
+    """Nested values under dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

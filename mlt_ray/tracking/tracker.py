@@ -1,10 +1,10 @@
-"""MLflow as a view of the store: experiment = study, parent run = row, child run = fold-seed.
+"""Writes what the store has to MLflow: experiment = study, parent run = row, child run = run.
 
-A search is an experiment of its own, whose parent runs are configurations and whose children are
-their runs; it shows dev scores alone, since whoever looks at a search decides by what it shows.
+A search is an experiment too: its parent runs are configurations. It shows dev scores only, since
+people choose configurations by what they see there.
 
-The driver alone writes. Every point carries the time at which it was measured, so that writing a
-run again, after a crash or from another machine, adds nothing.
+Only the driver writes. Every point has the time at which it was measured, so that writing a run
+again, after a crash or from another machine, adds nothing.
 """
 
 import logging
@@ -24,7 +24,7 @@ from mlt_ray.tracking.experiment import Experiment
 from mlt_ray.tracking.location import alone, default_uri, limit_waiting
 
 FLUSH_INTERVAL_S = 5.0
-"""Least seconds between two writes of a run's curve."""
+"""Seconds between two writes of a run's curve, at least, while the run is trained."""
 
 
 class Tracker:
@@ -39,8 +39,8 @@ class Tracker:
         self.uri = uri
         self.broken = ""
         self._experiments: list[Experiment] = []
-        self._waiting: dict[str, list[Epoch]] = {}
-        self._flushed: dict[str, float] = {}
+        self._unsent: dict[str, list[Epoch]] = {}
+        self._sent_at: dict[str, float] = {}
         self._guard(lambda: self._open(records))
 
     def _open(self, records: Sequence[StudyRecord]) -> None:
@@ -48,7 +48,7 @@ class Tracker:
         import mlflow
 
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        # It shows the whole traceback of an error that `_guard` says in a line.
+        # This logger prints a traceback of an error that `_guard` prints in one line.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         with alone(self.store) if self.uri == default_uri(self.store) else nullcontext():
             client = mlflow.MlflowClient(tracking_uri=self.uri)
@@ -57,13 +57,14 @@ class Tracker:
             ]
 
     def _guard(self, action: Callable[[], None]) -> None:
+        """Call `action` unless MLflow has failed before; print its first error."""
         if self.broken:
             return
         try:
             action()
         except UserError:
-            raise  # the store's trouble, not the server's
-        except Exception as error:  # whatever a server's absence looks like, results go on
+            raise  # the store failed, not MLflow
+        except Exception as error:  # a server may fail in any way; runs go on
             self.broken = reason_of(error)
             sync = f"mlt-ray sync --store {self.store}"
             if self.uri != default_uri(self.store):
@@ -79,47 +80,45 @@ class Tracker:
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """Write the curve as it grows, every few seconds."""
-        waiting = self._waiting.setdefault(run.digest, [])
-        waiting += epochs
-        first = self._flushed.setdefault(run.digest, time.monotonic())
-        if time.monotonic() - first < FLUSH_INTERVAL_S:
+        unsent = self._unsent.setdefault(run.digest, [])
+        unsent += epochs
+        sent_at = self._sent_at.setdefault(run.digest, time.monotonic())
+        if time.monotonic() - sent_at < FLUSH_INTERVAL_S:
             return
-        self._flushed[run.digest] = time.monotonic()
-        sent = list(waiting)
-        waiting.clear()
-        self._each(lambda e: e.write_curve(run.digest, sent))
+        self._sent_at[run.digest] = time.monotonic()
+        sent = list(unsent)
+        unsent.clear()
+        self._for_each(lambda e: e.write_curve(run.digest, sent))
 
     def finished(self, run: Run) -> None:
         """Write the finished run and its row's mean."""
-        self._each(lambda e: e.write_run(run.digest))
+        self._for_each(lambda e: e.write_run(run.digest))
 
     def failed(self, run: Run, reason: str) -> None:
         """Mark the run as failed."""
-        self._each(lambda e: e.write_failure(run.digest, reason))
+        self._guard(lambda: self._for_each(lambda e: e.write_failure(run.digest, reason)))
 
     def stopped(self, run: Run) -> None:
-        """Write the epochs that were not written yet; the run will be resumed."""
-        waiting = self._waiting.pop(run.digest, [])
-        if waiting:
-            self._each(lambda e: e.write_curve(run.digest, waiting))
+        """Write the epochs that were not written yet."""
+        unsent = self._unsent.pop(run.digest, [])
+        if unsent:
+            self._guard(lambda: self._for_each(lambda e: e.write_curve(run.digest, unsent)))
 
     def add(self, study: str, row: RowRecord) -> None:
-        """Add a row to a study: a new configuration of a search."""
+        """Add a row to a study, such as a new configuration to a search."""
         for experiment in self._experiments:
             if experiment.study == study:
                 experiment.add(row)
 
     def note(self, study: str, name: str, tags: Mapping[str, str]) -> None:
-        """Tag a row's parent run."""
-        self._each(lambda e: e.tag(name, tags) if e.study == study else None)
+        """Tag the parent run of a row that has ended."""
+        self._for_each(lambda e: e.tag(name, tags) if e.study == study else None)
 
     def sync(self) -> None:
         """Write every finished run that MLflow lacks."""
-        self._each(lambda e: e.sync())
+        self._for_each(lambda e: e.sync())
 
-    def _each(self, action: Callable[[Experiment], Any]) -> None:
-        """Do something with every experiment, if MLflow can be written."""
-
+    def _for_each(self, action: Callable[[Experiment], Any]) -> None:
         def act() -> None:
             for experiment in self._experiments:
                 action(experiment)
@@ -128,7 +127,7 @@ class Tracker:
 
 
 def reason_of(error: BaseException) -> str:
-    """What went wrong, in one line; for an error of a database, the database's own words."""
+    """The error's message in one line; of a database error, the database's own message."""
     said: BaseException | None = error
     while said is not None and not isinstance(said, sqlite3.Error):
         said = said.__cause__ or said.__context__

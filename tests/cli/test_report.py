@@ -1,4 +1,4 @@
-"""The verb report."""
+"""What the verb report prints."""
 
 from pathlib import Path
 

@@ -1,44 +1,22 @@
-"""The verb run: what it makes of its options."""
+"""What the verb run makes of its options."""
 
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from mlt_ray.cli.app import app
 from mlt_ray.cli.run import parse_numbers
 from mlt_ray.errors import UserError
-from mlt_ray.workflows import run as studies
+from mlt_ray.workflows import run
 from mlt_ray.workflows.run import Request
-
-
-@pytest.mark.parametrize("option", ["encoder", "speech_encoder"])
-@pytest.mark.parametrize("encoder", [None, "minilm"])
-def test_an_encoder_option_reaches_the_request(
-    encoder: str | None, option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Request] = []
-
-    def show_plan(request: Request, console: Console) -> None:
-        asked.append(request)
-
-    monkeypatch.setattr(studies, "show_plan", show_plan)
-    arguments = ["run", "table3", "--corpus", str(tmp_path), "--dry-run"]
-    given = [f"--{option.replace('_', '-')}", encoder] if encoder else []
-    done = CliRunner().invoke(app, arguments + given)
-    assert done.exit_code == 0, done.output
-    [request] = asked
-    found = {"encoder": request.places.encoder, "speech_encoder": request.places.speech_encoder}
-    assert found.pop(option) == encoder
-    assert list(found.values()) == [None]
 
 
 def test_set_changes_only_the_rows_that_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Request] = []
-    monkeypatch.setattr(studies, "show_plan", lambda request, console: asked.append(request))
+    monkeypatch.setattr(run, "show_plan", lambda request, console: asked.append(request))
     arguments = ["run", "table1", "--corpus", str(tmp_path), "--dry-run"]
     arguments += ["--set", "model.highway_layers=3", "--rows", "highway network, concatenation"]
     done = CliRunner().invoke(app, arguments)

@@ -37,9 +37,9 @@ class SystemChecks:
     """Base of the class ``Test<System>`` in ``tests/models/test_<system>.py``.
 
     A subclass sets `network`, the class that the registry must build, and `specs`, a mapping of
-    small configurations by name (a constant of its file); every test runs with each of them. It implements `dropout_rates`.
-    Batches come from the fixtures `sizes` and `make_batch`, which a test file overrides if its
-    system reads other inputs.
+    small configurations by name (a constant of its file); every test runs with each of them. It
+    implements `dropout_rates`. Batches come from the fixtures `sizes` and `make_batch`, which a
+    test file overrides if its system reads other inputs.
     """
 
     network: ClassVar[type[System]]

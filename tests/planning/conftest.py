@@ -1,4 +1,4 @@
-"""A tiny text encoder for tests of planning."""
+"""A text encoder for tests of planning."""
 
 from pathlib import Path
 
@@ -9,4 +9,5 @@ from tests.tiny_encoder import write_encoder
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """Folder of a small text encoder."""
     return write_encoder(tmp_path / "tiny")

@@ -1,4 +1,4 @@
-"""What a store lacks of plans, and what it notes of them."""
+"""A backlog: which runs of plans the store lacks, and what the store notes of the plans."""
 
 import dataclasses
 from pathlib import Path
@@ -12,7 +12,7 @@ from mlt_ray.spec import Run
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.record import read_record
 from mlt_ray.storage.store import Store
-from tests.planning.made_up import CORPUS, OTHER_CORPUS, fold_seeds, study_of
+from tests.planning.three_rows import CORPUS, OTHER_CORPUS, study_of
 
 
 @pytest.fixture
@@ -28,12 +28,10 @@ def mark_done(store: Store, run: Run) -> None:
     write_json(store.run_dir(run.digest) / "report.json", {})
 
 
-def test_rows_with_the_same_values_are_the_same_runs(store: Store) -> None:
+def test_a_run_of_two_rows_is_left_once(store: Store) -> None:
     plan = make_plan(study_of(), CORPUS)
-    whole, words, again = ([run.digest for run in row.runs] for row in plan.rows)
-    assert whole == again
-    assert not set(whole) & set(words)
-    assert [run.digest for run in left(plan, store)] == [*whole, *words]
+    whole, words, _ = plan.rows
+    assert left(plan, store) == [*whole.runs, *words.runs]
 
 
 def test_finished_runs_are_left_out_for_every_row_that_shares_them(store: Store) -> None:
@@ -53,11 +51,22 @@ def test_nothing_is_left_when_all_is_done(store: Store) -> None:
     assert left(plan, store) == []
 
 
-def test_rows_folds_and_seeds_narrow_what_is_computed_but_not_the_rows(store: Store) -> None:
+def test_only_runs_that_are_asked_for_are_left(store: Store) -> None:
     plan = make_plan(study_of(), CORPUS, rows=["words"], folds=[2, 4], seeds=[5])
-    assert [len(row.runs) for row in plan.rows] == [10, 10, 10]
-    assert [fold_seeds(row.asked) for row in plan.rows] == [set(), {(2, 5), (4, 5)}, set()]
     assert left(plan, store) == list(plan.rows[1].asked)
+    assert len(plan.rows[1].asked) == 2
+
+
+def test_several_plans_share_their_runs_and_the_first_gives_the_name(store: Store) -> None:
+    plan = make_plan(study_of(), CORPUS)
+    other = dataclasses.replace(plan, study="other", rows=plan.rows[::-1])
+    backlog = take_stock([plan, other], store)
+    whole, words, _ = plan.rows
+    assert backlog.left == (*whole.runs, *words.runs)
+    assert backlog.num_asked == 20
+    assert backlog.specs_left == {whole.spec, words.spec}
+    assert backlog.names[whole.runs[1].digest] == RunName(study="mine", row="whole", fold=2, seed=3)
+    assert str(backlog.names[words.runs[5].digest]) == "mine: words, fold 1, seed 5"
 
 
 def noted(store: Store) -> dict[str, Any]:
@@ -88,19 +97,19 @@ def test_a_plan_is_recorded_with_its_rows_and_runs(store: Store) -> None:
     assert [(r["digest"], r["fold"], r["seed"]) for r in words["runs"]] == runs
 
 
-def narrow(**choice: Any) -> Plan:
+def narrower(**choice: Any) -> Plan:
     return make_plan(study_of(model={"system": "multilevel", "width": 64}), CORPUS, **choice)
 
 
 def test_rows_that_were_not_asked_for_keep_what_was_recorded_before(store: Store) -> None:
     note(make_plan(study_of(), CORPUS), store)
-    note(narrow(rows=["words"], folds=[1]), store)
+    note(narrower(rows=["words"], folds=[1]), store)
     assert widths(store) == {"whole": 128, "words": 64, "same again": 128}
 
 
 def test_on_another_corpus_everything_is_recorded_anew(store: Store) -> None:
     note(make_plan(study_of(), OTHER_CORPUS), store)
-    note(narrow(rows=["words"]), store)
+    note(narrower(rows=["words"]), store)
     assert widths(store) == {"whole": 64, "words": 64, "same again": 64}
     assert noted(store)["corpus"]["fingerprint"] == CORPUS.fingerprint
 
@@ -110,17 +119,5 @@ def test_rows_that_the_study_no_longer_has_are_forgotten(store: Store) -> None:
     values = noted(store)
     values["rows"][0]["name"] = "old name"
     write_json(store.study("mine"), values)
-    note(narrow(rows=["words"]), store)
+    note(narrower(rows=["words"]), store)
     assert widths(store) == {"whole": 64, "words": 64, "same again": 128}
-
-
-def test_several_plans_share_their_runs_and_the_first_gives_the_name(store: Store) -> None:
-    plan = make_plan(study_of(), CORPUS)
-    other = dataclasses.replace(plan, study="other", rows=plan.rows[::-1])
-    backlog = take_stock([plan, other], store)
-    whole, words, _ = plan.rows
-    assert backlog.left == (*whole.runs, *words.runs)
-    assert backlog.num_asked == 20
-    assert backlog.specs_left == {whole.spec, words.spec}
-    assert backlog.names[whole.runs[1].digest] == RunName(study="mine", row="whole", fold=2, seed=3)
-    assert str(backlog.names[words.runs[5].digest]) == "mine: words, fold 1, seed 5"

@@ -1,4 +1,4 @@
-"""Planning names by content what a study leaves open."""
+"""What a study leaves open is named by its content."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,22 +15,22 @@ from mlt_ray.planning.contents import Pretrained, name_contents
 from mlt_ray.planning.plan import make_plan
 from mlt_ray.spec import ExtraInput
 from mlt_ray.studies.study import load_study, parse_study
-from tests.planning.made_up import pretrained, speech_rows, three_rows
+from tests.planning.encoder_rows import pretrained_of, speech_rows, text_rows
 from tests.tiny_speech_encoder import write_speech_encoder
 
 
 def test_encoders_are_named_by_content(raw: Any, folder: Path) -> None:
-    trained, frozen, without = name_contents(three_rows(folder), raw.corpus, pretrained()).rows
+    trained, frozen, without = name_contents(text_rows(folder), raw.corpus, pretrained_of()).rows
     assert isinstance(trained.model, BertSpec)
     assert trained.model.encoder == find_encoder(str(folder)).identity
     assert isinstance(frozen.model, MultigranularitySpec)
     assert frozen.model.encoder == find_encoder("minilm").identity
-    assert without.model == three_rows(folder).rows[2].model
+    assert without.model == text_rows(folder).rows[2].model
 
 
 def test_one_encoder_replaces_that_of_every_row_that_has_one(raw: Any, folder: Path) -> None:
-    study = three_rows("bert-base-uncased")
-    trained, frozen, without = name_contents(study, raw.corpus, pretrained(folder)).rows
+    study = text_rows("bert-base-uncased")
+    trained, frozen, without = name_contents(study, raw.corpus, pretrained_of(folder)).rows
     assert isinstance(trained.model, BertSpec)
     assert isinstance(frozen.model, MultigranularitySpec)
     assert trained.model.encoder == frozen.model.encoder == find_encoder(str(folder)).identity
@@ -44,11 +44,11 @@ def test_a_classical_row_has_an_encoder_only_for_its_embedding(raw: Any, folder:
     }
     rows = [{"name": n, "model": {"system": "classical", **m}} for n, m in models.items()]
     study = parse_study("mine", {"rows": rows})
-    reads, other = name_contents(study, raw.corpus, pretrained()).rows
+    reads, other = name_contents(study, raw.corpus, pretrained_of()).rows
     identity = find_encoder(str(folder)).identity
     assert reads.model.extras == (ExtraInput("egemaps"), ExtraInput("sentence_embedding", identity))
     assert other.model == study.rows[1].model
-    instead, other = name_contents(study, raw.corpus, pretrained("minilm")).rows
+    instead, other = name_contents(study, raw.corpus, pretrained_of("minilm")).rows
     assert instead.model.text_encoder == find_encoder("minilm").identity
     assert other.model == study.rows[1].model
 
@@ -58,7 +58,9 @@ def test_how_networks_are_trained_does_not_tell_classical_rows_apart(raw: Any) -
     models["network"] = {"system": "multilevel"}
     rows = [{"name": name, "model": model} for name, model in models.items()]
     plain, slow = (
-        name_contents(parse_study("mine", {"rows": rows}, changes), raw.corpus, pretrained()).rows
+        name_contents(
+            parse_study("mine", {"rows": rows}, changes), raw.corpus, pretrained_of()
+        ).rows
         for changes in ([], ["training.precision=bfloat16"])
     )
     assert plain[0].training == slow[0].training
@@ -66,21 +68,21 @@ def test_how_networks_are_trained_does_not_tell_classical_rows_apart(raw: Any) -
 
 
 def test_table_3_runs_on_the_packaged_encoder(raw: Any) -> None:
-    bert, _, both = name_contents(load_study("table3"), raw.corpus, pretrained("minilm")).rows
+    bert, _, both = name_contents(load_study("table3"), raw.corpus, pretrained_of("minilm")).rows
     assert bert.model.extras == both.model.extras
     assert bert.model.extras[0].encoder.startswith("minilm@")
 
 
 def test_an_encoder_that_cannot_be_found_is_told_before_anything_is_computed(raw: Any) -> None:
     with pytest.raises(UserError, match="nowhere"):
-        name_contents(three_rows("no/such/nowhere"), raw.corpus, pretrained())
+        name_contents(text_rows("no/such/nowhere"), raw.corpus, pretrained_of())
 
 
 def test_table_3_shares_the_runs_of_table_1(raw: Any) -> None:
     shared = {"table1": "highway network", "table3": "Multilevel transformer model"}
     digests = []
     for study, name in shared.items():
-        resolved = name_contents(load_study(study), raw.corpus, pretrained("minilm"))
+        resolved = name_contents(load_study(study), raw.corpus, pretrained_of("minilm"))
         (row,) = (r for r in make_plan(resolved, raw.corpus).rows if r.name == name)
         digests.append([run.digest for run in row.runs])
     assert digests[0] == digests[1]
@@ -94,7 +96,7 @@ def test_each_option_replaces_the_encoders_of_its_modality_alone(
         find_encoder(str(folder)).identity,
         find_encoder(str(heard), SPEECH).identity,
     )
-    rows = name_contents(speech_rows("resemblyzer"), raw.corpus, pretrained(folder, heard)).rows
+    rows = name_contents(speech_rows("resemblyzer"), raw.corpus, pretrained_of(folder, heard)).rows
     found = [(row.model.text_encoder, row.model.speech_encoder) for row in rows]
     assert found == [(text, speech), (None, speech), (text, None)]
     assert speech_rows("any").rows[0].model != rows[0].model

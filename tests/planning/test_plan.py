@@ -1,10 +1,17 @@
-"""Plans: which rows and runs a study asks for."""
+"""Plans: a study's rows and their runs."""
+
+from collections.abc import Iterable
 
 import pytest
 
 from mlt_ray.errors import UserError
 from mlt_ray.planning.plan import make_plan
-from tests.planning.made_up import CORPUS, OTHER_CORPUS, fold_seeds, study_of
+from mlt_ray.spec import Run
+from tests.planning.three_rows import CORPUS, OTHER_CORPUS, study_of
+
+
+def fold_seeds(runs: Iterable[Run]) -> set[tuple[int, int]]:
+    return {(run.fold, run.seed) for run in runs}
 
 
 def test_a_row_is_every_fold_with_every_seed() -> None:
@@ -15,6 +22,19 @@ def test_a_row_is_every_fold_with_every_seed() -> None:
         assert fold_seeds(row.runs) == {(fold, seed) for fold in range(1, 6) for seed in (3, 5)}
         assert row.asked == row.runs
         assert {run.spec.corpus for run in row.runs} == {CORPUS.fingerprint}
+
+
+def test_rows_with_the_same_values_are_the_same_runs() -> None:
+    plan = make_plan(study_of(), CORPUS)
+    whole, words, again = ([run.digest for run in row.runs] for row in plan.rows)
+    assert whole == again
+    assert not set(whole) & set(words)
+
+
+def test_rows_folds_and_seeds_narrow_what_is_asked_for_but_not_the_rows() -> None:
+    plan = make_plan(study_of(), CORPUS, rows=["words"], folds=[2, 4], seeds=[5])
+    assert [len(row.runs) for row in plan.rows] == [10, 10, 10]
+    assert [fold_seeds(row.asked) for row in plan.rows] == [set(), {(2, 5), (4, 5)}, set()]
 
 
 def test_a_seed_beyond_the_study_is_added_to_the_rows_that_are_asked_for() -> None:

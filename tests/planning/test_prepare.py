@@ -1,4 +1,4 @@
-"""What workers read is put into the store, once."""
+"""What workers read is put into the store."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +12,13 @@ import torch
 
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import encoder_folder, find_encoder
-from mlt_ray.planning import prepare as module
+from mlt_ray.planning import prepare
 from mlt_ray.planning.contents import name_contents
 from mlt_ray.planning.plan import make_plan
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.storage.store import Store
 from mlt_ray.training.from_store import fold_data
-from tests.planning.made_up import pretrained, speech_rows, three_rows
+from tests.planning.encoder_rows import pretrained_of, speech_rows, text_rows
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
 
 
@@ -29,12 +29,12 @@ def test_a_worker_reads_encoder_and_extras_from_the_store(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store, some = Store(tmp_path / "store"), pretrained(folder)
-    monkeypatch.setattr(module, "extract", lambda *_: 0)  # frames and words are written by hand
-    study = name_contents(three_rows("any"), raw.corpus, some)
+    store, pretrained = Store(tmp_path / "store"), pretrained_of(folder)
+    monkeypatch.setattr(prepare, "extract", lambda *_: 0)  # frames and words are written by hand
+    study = name_contents(text_rows("any"), raw.corpus, pretrained)
     told: list[str] = []
     computed = fill_cache(
-        raw.corpus, study.rows, store, some, lambda what, done, total: told.append(what)
+        raw.corpus, study.rows, store, pretrained, lambda what, done, total: told.append(what)
     )
     # 40 texts as pieces for the encoder that is trained, and as vectors of the frozen one.
     assert computed == 2 * 40
@@ -64,9 +64,9 @@ def test_a_worker_reads_speech_vectors_from_the_store(
         samples = np.random.default_rng(n).normal(size=700 + 31 * n) * 0.1
         soundfile.write(path, samples, 16_000)
         raw.utterances[n] = replace(utterance, audio=path)
-    store, some = Store(tmp_path / "store"), pretrained(folder)
-    monkeypatch.setattr(module, "extract", lambda *_: 0)  # frames and words are written by hand
-    study = name_contents(speech_rows(heard), raw.corpus, some)
+    store, pretrained = Store(tmp_path / "store"), pretrained_of(folder)
+    monkeypatch.setattr(prepare, "extract", lambda *_: 0)  # frames and words are written by hand
+    study = name_contents(speech_rows(heard), raw.corpus, pretrained)
     both, speech, _ = study.rows
     told: list[str] = []
 
@@ -74,12 +74,12 @@ def test_a_worker_reads_speech_vectors_from_the_store(
         told.append(what)
 
     # Computed once for both rows, and only where a row reads it.
-    assert fill_cache(raw.corpus, [study.rows[2]], store, some, progress) == 40
+    assert fill_cache(raw.corpus, [study.rows[2]], store, pretrained, progress) == 40
     assert told == ["pieces", "pieces"]
-    assert fill_cache(raw.corpus, [speech], store, some, progress) == 40
+    assert fill_cache(raw.corpus, [speech], store, pretrained, progress) == 40
     assert set(told[2:]) == {"speech_embedding"}
-    assert fill_cache(raw.corpus, [speech], store, some, progress) == 0
-    assert fill_cache(raw.corpus, [both], store, some, progress) == 40  # its text vectors
+    assert fill_cache(raw.corpus, [speech], store, pretrained, progress) == 0
+    assert fill_cache(raw.corpus, [both], store, pretrained, progress) == 40  # its text vectors
     identity = find_encoder(str(heard), SPEECH).identity
     assert find_encoder(str(encoder_folder(store, identity)), SPEECH).digest in identity
 

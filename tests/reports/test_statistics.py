@@ -10,7 +10,7 @@ from sklearn import metrics
 from mlt_ray.metrics import score
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.storage.report import RunReport
-from tests.reports.finished_runs import report
+from tests.stored import report_with
 
 # WA by seed and fold. Means over folds: 0.60, 0.64, 0.71.
 WA = {
@@ -22,7 +22,7 @@ WA = {
 
 def reports_of(scores: dict[int, list[float]]) -> list[RunReport]:
     return [
-        report(fold, seed, wa=wa, ua=1 - wa)
+        report_with(fold, seed, wa=wa, ua=1 - wa)
         for seed, values in scores.items()
         for fold, wa in enumerate(values, start=1)
     ]
@@ -67,7 +67,7 @@ def test_fewer_than_two_complete_repeats_have_no_deviation(
 
 
 def test_one_run_has_no_deviation_at_all() -> None:
-    found = aggregate([report(4, 9, wa=0.6, ua=0.7)], planned=5)
+    found = aggregate([report_with(4, 9, wa=0.6, ua=0.7)], planned=5)
     assert (found.wa.mean, found.wa.std_repeats, found.wa.std_runs) == (0.6, None, None)
     assert found.ua.mean == 0.7
 
@@ -84,7 +84,7 @@ def test_pooled_scores_are_those_of_all_test_predictions_together() -> None:
         labels = rng.choice(4, size, p=[0.1, 0.2, 0.3, 0.4])
         predictions = np.where(rng.random(size) < 0.5, labels, rng.integers(0, 4, size))
         scores = asdict(score(labels, predictions, 4))
-        runs.append(report(fold, 1, scores["wa"], scores["ua"], scores["confusion"]))
+        runs.append(report_with(fold, 1, scores["wa"], scores["ua"], scores["confusion"]))
         all_labels.append(labels)
         all_predictions.append(predictions)
     labels, predictions = np.concatenate(all_labels), np.concatenate(all_predictions)

@@ -27,7 +27,7 @@ from mlt_ray.reports.tables import (
 )
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
-from tests.reports.finished_runs import report
+from tests.stored import report_with
 
 MEASURED = Aggregate(
     wa=Statistic(mean=0.6412, std_repeats=0.0123, std_runs=0.0345, pooled=0.6512),
@@ -315,7 +315,7 @@ def test_a_row_shows_that_thirteen_of_fifteen_runs_are_finished(tmp_path: Path) 
     digests = [f"{n:016x}" for n in range(15)]
     write_plan(store, {"one": digests, "none": ["f" * 16]}, {"wa": [0.7, None], "ua": [0.8, 0.1]})
     for n, digest in enumerate(digests[:13]):
-        run = report(1 + n % 5, 1 + n // 5, wa=0.5 + 0.01 * (n // 5), ua=0.25, digest=digest)
+        run = report_with(1 + n % 5, 1 + n // 5, wa=0.5 + 0.01 * (n // 5), ua=0.25, digest=digest)
         store.write_run(run, {}, b"", {})
     table = collect("mine", store)
     assert (table.title, table.corpus, table.fold_by) == ("Mine", "spoken", ("session", "speaker"))

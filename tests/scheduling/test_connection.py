@@ -1,4 +1,4 @@
-"""Which of Ray's log lines are shown."""
+"""Workers that die are reported in a line; bugs keep their traceback."""
 
 import logging
 

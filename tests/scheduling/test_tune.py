@@ -1,4 +1,4 @@
-"""What Tune is given of a source, and who is told how it went."""
+"""What Tune's searcher gives out, and what its callbacks pass on."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ RUNS = tuple(
 
 
 class Calls:
-    """Stands in for a board and for an observer: notes what it is told."""
+    """Stands in for a board and for an observer; notes the names of the methods called."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -29,9 +29,13 @@ class Calls:
         return lambda *_: self.names.append(name)
 
 
+def searcher_of(source: Queue, root: Path) -> TuneSearcher:
+    return TuneSearcher(source, Store(root), lambda pack: pack, lambda spec: 1, until=None)
+
+
 def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_path: Path) -> None:
     source, board, observer = Queue(RUNS), Calls(), Calls()
-    searcher = TuneSearcher(source, Store(tmp_path), lambda pack: pack, lambda spec: 1, until=None)
+    searcher = searcher_of(source, tmp_path)
     callbacks = TuneCallbacks(searcher, board, [observer])  # type: ignore[arg-type]
     for trial_id in ("1", "2"):
         assert searcher.suggest(trial_id) is not Searcher.FINISHED
@@ -49,9 +53,7 @@ def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_p
 def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    searcher = TuneSearcher(
-        Queue([]), Store(tmp_path), lambda pack: pack, lambda spec: 1, until=None
-    )
-    TuneCallbacks(searcher, None, []).on_trial_recover(0, [], "table1: audio only, fold 1, seed 2")  # type: ignore[arg-type]
+    callbacks = TuneCallbacks(searcher_of(Queue([]), tmp_path), None, [])  # type: ignore[arg-type]
+    callbacks.on_trial_recover(0, [], "table1: audio only, fold 1, seed 2")
     told = "table1: audio only, fold 1, seed 2: its worker failed; another goes on from the last"
     assert capsys.readouterr().out == f"{told} checkpoint\n"

@@ -1,4 +1,4 @@
-"""A worker whose store has no room."""
+"""What a worker says of a store without room."""
 
 from pathlib import Path
 

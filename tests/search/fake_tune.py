@@ -12,9 +12,9 @@ from tests.stored import report_of, write_report
 
 @dataclasses.dataclass
 class FakeTune:
-    """Gives out what a source has, trains it at once, and notes what was trained.
+    """Trains the runs of a source one by one, and notes their digests.
 
-    `dev_ua` is what a run reaches; None makes it fail.
+    `dev_ua` gives the dev UA that a run reaches, None for a run that fails.
     """
 
     store: Store
@@ -27,7 +27,7 @@ class FakeTune:
         """Train until the source is exhausted, or `most` runs."""
         for run in self._runs(source):
             if most is not None and len(self.trained) >= most:
-                return  # as a driver that is killed: the run was given out and never ended
+                return  # like a killed driver: this run was given out and never ends
             value = self.dev_ua(run)
             self.trained.append(run.digest)
             if value is None:

@@ -1,4 +1,4 @@
-"""The search's decisions, driven without Ray."""
+"""What a search proposes, prunes and finds best, without Ray."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -63,7 +63,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def test_distinct_configurations_are_proposed_and_each_cell_is_trained_once(
+def test_distinct_configurations_are_proposed_and_each_run_is_trained_once(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     search, tune = open_search(space_of(pruner="none"), store, storage), FakeTune(store, quality)
@@ -78,7 +78,7 @@ def test_the_best_are_those_of_the_highest_mean_dev_score(
 ) -> None:
     search, tune = open_search(space_of(pruner="none"), store, storage), FakeTune(store, quality)
     tune.drive(search)
-    means = {c.number: sum(quality(cell) for cell in c.runs) / 5 for c in search.configurations}
+    means = {c.number: sum(quality(run) for run in c.runs) / 5 for c in search.configurations}
     assert [c.number for c in search.best()] == sorted(means, key=lambda n: (-means[n], n))[:2]
     for trial in search.study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
         assert trial.value == pytest.approx(means[trial.user_attrs["configuration"]])
@@ -87,7 +87,7 @@ def test_the_best_are_those_of_the_highest_mean_dev_score(
 def test_a_poor_configuration_is_pruned_on_its_partial_mean(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
-    # Curves do not tell: all epochs but the last are alike.
+    # No curve is compared within its few epochs.
     space = space_of(warmup_epochs=100, sampler="random")
     search, tune = open_search(space, store, storage), FakeTune(store, quality)
     tune.drive(search)
@@ -100,7 +100,7 @@ def test_a_poor_configuration_is_pruned_on_its_partial_mean(
     assert all(states[c.number] is optuna.trial.TrialState.PRUNED for c in pruned)
 
 
-def test_a_poor_learning_curve_stops_a_cell_and_prunes_its_configuration(
+def test_a_poor_learning_curve_stops_a_run_and_prunes_its_configuration(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     space = space_of(warmup_cells=100, sampler="random")
@@ -112,7 +112,7 @@ def test_a_poor_learning_curve_stops_a_cell_and_prunes_its_configuration(
     assert not set(tune.stopped) & {d for c in search.configurations for d in c.found}
 
 
-def test_a_pruned_cell_of_several_under_way_stops_the_others(
+def test_a_poor_run_of_several_under_way_stops_the_others(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     space = space_of(warmup_cells=100, sampler="random", startup_trials=0, trials=2)
@@ -123,16 +123,16 @@ def test_a_pruned_cell_of_several_under_way_stops_the_others(
     poor = search.configurations[1]
     taken = [
         *poor.under_way,
-        *(cell.digest for pack in [search.next(one)] if pack for cell in pack),
+        *(run.digest for pack in [search.next(one)] if pack for run in pack),
     ]
-    runs = {cell.digest: cell for cell in poor.runs}
+    runs = {run.digest: run for run in poor.runs}
     curve = report_of(runs[taken[0]], 0.1).curve
     stopping = search.epochs(runs[taken[0]], curve[:3])
     assert {run.digest for run in stopping} == set(taken)
     assert poor.state is ConfigurationState.PRUNED
 
 
-def test_after_a_kill_no_cell_runs_twice_and_the_same_number_is_proposed(
+def test_after_a_kill_no_run_is_trained_twice_and_the_same_number_is_proposed(
     store: Store, tmp_path: Path
 ) -> None:
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'optuna.db'}")
@@ -160,7 +160,7 @@ def test_a_search_that_ended_is_found_ended(
     assert [c.state for c in again.configurations] == [c.state for c in first.configurations]
 
 
-def test_what_any_study_has_computed_costs_nothing(
+def test_runs_that_any_study_has_computed_are_not_trained_again(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     space = space_of(pruner="none", sampler="grid", trials=12)
@@ -215,7 +215,7 @@ def test_a_configuration_that_diverges_is_failed_and_the_search_goes_on(
     assert all(c.state is ConfigurationState.COMPLETE for c in search.best())
 
 
-def test_a_stopped_cell_of_a_running_configuration_is_given_out_again(
+def test_a_stopped_run_of_a_running_configuration_is_given_out_again(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     search = open_search(space_of(), store, storage)
@@ -224,7 +224,7 @@ def test_a_stopped_cell_of_a_running_configuration_is_given_out_again(
     assert search.next(one) == (run,)
 
 
-def test_cells_of_one_configuration_go_out_in_packs(
+def test_runs_of_one_configuration_go_out_in_packs(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     search = open_search(space_of(), store, storage)
@@ -284,7 +284,7 @@ def test_a_space_of_which_nothing_can_be_built_says_so(
         search.next(one)
 
 
-def test_a_pruned_configuration_whose_last_cell_ends_all_the_same_is_complete(
+def test_a_pruned_configuration_whose_last_run_is_finished_all_the_same_is_complete(
     store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
     space = space_of(folds=[1], warmup_cells=100, sampler="random", startup_trials=0, trials=2)
@@ -293,12 +293,12 @@ def test_a_pruned_configuration_whose_last_cell_ends_all_the_same_is_complete(
     while len(search.configurations) < 2:
         search.next(one)
     poor = search.configurations[1]
-    [cell] = poor.runs
-    report = report_of(cell, 0.1)
-    assert search.epochs(cell, report.curve) == [cell]
+    [run] = poor.runs
+    report = report_of(run, 0.1)
+    assert search.epochs(run, report.curve) == [run]
     assert poor.state is ConfigurationState.PRUNED
     write_report(store, report)
-    search.ended(cell, RunEnd(kind=End.DONE))
+    search.ended(run, RunEnd(kind=End.DONE))
     assert (poor.state, poor.reason) == (ConfigurationState.COMPLETE, "")
     assert poor.means["dev_ua"] == pytest.approx(0.1)
     told = [t.state for t in search.study.get_trials() if t.user_attrs["configuration"] == 2]

@@ -19,7 +19,7 @@ from mlt_ray.storage.files import filling, replacing, write_bytes
 from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import Checkpoint
-from tests.storage.finished_run import DIGEST, PREDICTIONS, REPORT
+from tests.stored import DIGEST, PREDICTIONS, REPORT
 
 MEBIBYTE = 2**20
 

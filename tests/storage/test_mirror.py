@@ -24,7 +24,7 @@ from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
-from tests.storage.finished_run import DIGEST, PREDICTIONS, REPORT, RUN_FILES
+from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
 
 OnMachine = Callable[[str], Store]
 

@@ -1,6 +1,9 @@
-"""What a store notes of studies and searches, as it stands in their files."""
+"""Records of studies and searches: their values, and their files as they are on disk."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,71 +17,74 @@ from mlt_ray.storage.record import (
 )
 from mlt_ray.storage.store import Store
 
-RUNS = (RunRecord(digest="aa", fold=1, seed=3), RunRecord(digest="bb", fold=2, seed=3))
-SPEC = {"corpus": "c0ffee", "model": {"system": "xu"}}
+RUNS = (RunRecord(digest="d1", fold=1, seed=7), RunRecord(digest="d2", fold=2, seed=7))
+ROW = RowRecord(name="words", spec={"corpus": "c", "model": {"system": "xu"}}, runs=RUNS)
+PUBLISHED_ROW = RowRecord(
+    name="whole",
+    spec={},
+    runs=(),
+    published={"wa": (0.73, 0.003), "ua": (0.741, None)},
+    changes=("model.width=7", "--glove mine.txt"),
+)
 STUDY = StudyRecord(
-    study="mine",
-    title="Mine",
-    corpus="spoken",
-    fingerprint="c0ffee",
-    rows=(
-        RowRecord(
-            name="one",
-            spec=SPEC,
-            runs=RUNS,
-            published={"wa": (0.73, 0.003), "ua": (0.741, None)},
-            changes=("training.max_epochs=2",),
-        ),
-        RowRecord(name="two", spec=SPEC, runs=()),
-    ),
+    study="mine", title="Mine", corpus="spoken", fingerprint="f", rows=(PUBLISHED_ROW, ROW)
 )
 SEARCH = StudyRecord(
-    study="layers search",
-    title="Layers",
-    corpus="spoken",
-    fingerprint="c0ffee",
-    rows=(RowRecord(name="1: width 64", spec=SPEC, runs=RUNS),),
-    is_search=True,
+    study="mine search", title="Mine", corpus="spoken", fingerprint="f", rows=(ROW,), is_search=True
 )
 
+HEAD: dict[str, Any] = {"title": "Mine", "corpus": {"name": "spoken", "fingerprint": "f"}}
+VALUES: dict[str, Any] = {
+    "spec": {"corpus": "c", "model": {"system": "xu"}},
+    "runs": [{"digest": "d1", "fold": 1, "seed": 7}, {"digest": "d2", "fold": 2, "seed": 7}],
+}
+STUDY_FILE: dict[str, Any] = {
+    "study": "mine",
+    **HEAD,
+    "rows": [
+        {
+            "name": "whole",
+            "published": {"wa": [0.73, 0.003], "ua": [0.741, None]},
+            "overrides": ["model.width=7", "--glove mine.txt"],
+            "spec": {},
+            "runs": [],
+        },
+        {"name": "words", "published": None, "overrides": [], **VALUES},
+    ],
+}
+SEARCH_FILE: dict[str, Any] = {
+    "study": "mine search",
+    **HEAD,
+    "dev_only": True,
+    "rows": [{"name": "words", **VALUES}],
+}
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path)
+
+@pytest.mark.parametrize(("record", "values"), [(STUDY, STUDY_FILE), (SEARCH, SEARCH_FILE)])
+def test_a_file_has_these_values_in_this_order(
+    record: StudyRecord, values: dict[str, Any], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    write_record(store, store.study("mine"), record)
+    # Compared as text, since equal dictionaries may differ in their order.
+    assert json.dumps(record.as_dict()) == json.dumps(values)
+    assert json.dumps(json.loads(store.study("mine").read_text())) == json.dumps(values)
 
 
-def test_a_study_is_read_as_it_was_written(store: Store) -> None:
-    path = store.study("mine")
-    assert read_record(store, path) is None
-    write_record(store, path, STUDY)
-    assert read_record(store, path) == STUDY
+@pytest.mark.parametrize("record", [STUDY, SEARCH])
+def test_a_record_is_read_as_it_was_written(record: StudyRecord, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_record(store, store.study("mine"), record)
+    assert read_record(store, store.study("mine")) == record
+    assert StudyRecord.from_dict(record.as_dict()) == record
 
 
-def test_a_search_is_read_as_it_was_written(store: Store) -> None:
-    write_record(store, store.search("layers"), SEARCH)
-    assert read_record(store, store.search("layers")) == SEARCH
-
-
-def test_studies_come_before_searches(store: Store) -> None:
-    write_record(store, store.search("layers"), SEARCH)
+def test_a_store_lists_its_studies_and_then_its_searches(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert read_record(store, store.study("mine")) is None
+    assert all_records(store) == []
+    other = replace(STUDY, study="other")
+    write_record(store, store.search("mine"), SEARCH)
+    write_record(store, store.study("other"), other)
     write_record(store, store.study("mine"), STUDY)
-    assert all_records(store) == [STUDY, SEARCH]
-
-
-def test_a_row_of_a_study_says_what_is_published_and_changed_and_one_of_a_search_does_not() -> None:
-    [one, two] = STUDY.as_dict()["rows"]
-    assert list(one) == ["name", "published", "overrides", "spec", "runs"]
-    assert one["published"] == {"wa": [0.73, 0.003], "ua": [0.741, None]}
-    assert one["overrides"] == ["training.max_epochs=2"]
-    assert (two["published"], two["overrides"]) == (None, [])
-    [row] = SEARCH.as_dict()["rows"]
-    assert list(row) == ["name", "spec", "runs"]
-
-
-def test_only_a_search_is_for_dev_scores_alone() -> None:
-    assert "dev_only" not in STUDY.as_dict()
-    assert SEARCH.as_dict()["dev_only"] is True
-
-
-def test_a_run_is_named_by_fold_and_seed() -> None:
-    assert str(RUNS[1]) == "fold 2, seed 3"
+    assert all_records(store) == [STUDY, other, SEARCH]

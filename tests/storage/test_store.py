@@ -17,7 +17,7 @@ from mlt_ray.storage import store as store_module
 from mlt_ray.storage.files import replacing, write_bytes, write_json
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
 from mlt_ray.storage.store import Store
-from tests.storage.finished_run import DIGEST, EPOCHS, PREDICTIONS, REPORT, RUN_FILES
+from tests.stored import DIGEST, EPOCHS, PREDICTIONS, REPORT, RUN_FILES
 
 
 @pytest.fixture

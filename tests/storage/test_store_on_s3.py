@@ -26,7 +26,7 @@ from mlt_ray.features.extract import FeatureCache
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
-from tests.storage.finished_run import DIGEST, PREDICTIONS, REPORT, RUN_FILES
+from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ WRITE = """
 import sys
 sys.path.insert(0, {root!r})
 from mlt_ray.storage.store import Store
-from tests.storage.finished_run import PREDICTIONS, REPORT
+from tests.stored import PREDICTIONS, REPORT
 Store({uri!r}).write_run(REPORT, PREDICTIONS, bytes({size}), {{}})
 """
 HOLD = """

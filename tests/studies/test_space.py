@@ -83,7 +83,7 @@ def test_a_configuration_has_the_base_s_values_and_its_own() -> None:
     )
 
 
-def test_cells_go_seed_by_seed() -> None:
+def test_runs_of_a_configuration_go_seed_by_seed() -> None:
     space = parse_space(PLACE, {**SPACE, "search": {"folds": [2, 4], "seeds": [7, 8]}})
     assert space.fold_seeds == ((2, 7), (4, 7), (2, 8), (4, 8))
     assert with_changes(space, trials=3, best=None).search.trials == 3

@@ -1,4 +1,4 @@
-"""Study files: the shipped ones work, and others are refused with a clear word."""
+"""Study files: the shipped ones work, and others are refused with a clear message."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""MLflow's own database is the judge of what was written."""
+"""What the tracker writes, read back from MLflow's own database."""
 
 import sqlite3
 from dataclasses import replace
@@ -102,7 +102,7 @@ def test_every_run_has_its_parameters_and_fold(store, runs):
     assert [value for (value,) in folds] == [f for f in "12345" for _ in range(2)]
 
 
-def test_a_full_database_is_said_in_the_databases_own_words() -> None:
+def test_a_full_database_is_said_in_the_databases_own_words():
     error = RuntimeError("(raised as a result of Query-invoked autoflush)\n[SQL: ...]")
     error.__cause__ = sqlite3.OperationalError("database or disk is full")
     assert reason_of(error) == "database or disk is full"

@@ -1,4 +1,4 @@
-"""What a run of studies says before it computes."""
+"""A user's request for studies, and what is said before anything is computed."""
 
 from io import StringIO
 from pathlib import Path
@@ -15,19 +15,20 @@ from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.workspace import Places
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.study import load_study
 from mlt_ray.workflows.run import Request, open_workspace, tell_packs
-from tests.planning.made_up import study_of
 
 
 def test_an_unknown_row_is_refused_with_the_nearest() -> None:
-    studies = [study_of()]
     places = Places(corpus=Path(), store=Store("unused"))
-    request = Request(studies=studies, places=places, rows=["wrods"])
-    with pytest.raises(UserError, match=r"--rows: unknown row wrods; did you mean words\?"):
+    request = Request(studies=[load_study("table1")], places=places, rows=["wrod only"])
+    with pytest.raises(UserError, match=r"--rows: unknown row wrod only; did you mean word only\?"):
         _ = request.asked_rows
 
 
-def test_this_machine_is_asked_before_the_corpus_is_read(tmp_path, monkeypatch) -> None:
+def test_this_machine_is_asked_before_the_corpus_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     asked = Resources(gpus_per_run=4096)
     places = Places(corpus=tmp_path / "none", store=Store(tmp_path), resources=asked)
