@@ -159,7 +159,8 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
 
 
 def test_planning_reports_and_the_driver_need_no_torch() -> None:
-    loaded = loaded_by("mlt_ray.studies.study", "mlt_ray.reports.tables", "mlt_ray.workflows.run")
+    stories = ("mlt_ray.workflows.run", "mlt_ray.workflows.search")
+    loaded = loaded_by("mlt_ray.planning.backlog", "mlt_ray.reports.tables", *stories)
     assert not loaded & (ORCHESTRATION | {"torch", "pandas", "sklearn", "transformers"})
     driver = loaded_by("mlt_ray.scheduling.execute")
     assert "ray" in driver
