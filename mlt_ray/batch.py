@@ -18,7 +18,7 @@ NO_LABEL = -100
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded utterances; padding is zero everywhere, and lengths are at least 1."""
+    """Padded utterances; lengths are at least 1. Padding is zero, but no network may rely on it."""
 
     utterances: Tensor  # (B,) int64: index in the corpus
     labels: Tensor  # (B,) int64: index in CLASSES, or NO_LABEL

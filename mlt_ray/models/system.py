@@ -46,12 +46,12 @@ class System(nn.Module):
     padding ``same``, and layer norm over the last axis. The default is False: runs are then trained
     one by one.
 
-    The test file subclasses ``SystemChecks`` of ``tests/models/checks.py``, which checks most of
-    this.
+    The test file subclasses ``SystemChecks`` of ``tests/models/checks.py``, which checks all of
+    this but packs and `NO_LABEL`.
     """
 
     def loss(self, batch: Batch) -> Tensor:
-        """() mean loss of the batch's utterances: cross entropy (equation 4) by default.
+        """() mean loss of the batch's utterances: by default cross entropy (He et al., equation 4).
 
         Another loss must be a mean over utterances too, so that several processes can share a
         batch. Utterances with `NO_LABEL` do not count.
