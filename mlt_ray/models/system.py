@@ -36,10 +36,10 @@ class System(nn.Module):
     **Dropout** is `mlt_ray.models.dropout.Dropout`, never ``nn.Dropout`` or the ``dropout`` of
     torch's recurrent and transformer layers. Its masks follow from the run, step and utterance, so
     that a run gives the same numbers alone, in a pack and after a resume. The training loop sets
-    its keys.
+    its keys by `set_dropout_keys`.
 
-    **Packs.** A configuration whose `can_be_packed` is True is trained with other runs under
-    `torch.vmap`. Its forward pass may then have no step that depends on values of tensors (no
+    **Packs.** A configuration whose property `can_be_packed` is True is trained with other runs
+    under `torch.vmap`. Its forward pass may then have no step that depends on values of tensors (no
     ``.item()``, no ``if`` on a tensor), all its weights must be trained, it may have no recurrent
     layer of torch, and its loss must leave out utterances with `NO_LABEL`. `mlt_ray.models.flat`
     replaces its layers and supports linear layers and ``Conv1d`` with a bias, convolutions with
