@@ -27,7 +27,7 @@ class Backlog:
         """Distinct runs that are asked for."""
         return len({run.digest for plan in self.plans for row in plan.rows for run in row.asked})
 
-    @property
+    @cached_property
     def specs_left(self) -> frozenset[RunSpec]:
         """Specifications of the runs that are left."""
         return frozenset(run.spec for run in self.left)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate
-from mlt_ray.storage.record import Published, RowRecord, read_record
+from mlt_ray.storage.record import PublishedScores, RowRecord, read_record
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.files import file_names
 
@@ -19,7 +19,7 @@ class TableRow:
     """
 
     name: str
-    published: Published | None
+    published: PublishedScores | None
     measured: Aggregate | None
     runs_done: int
     runs_planned: int

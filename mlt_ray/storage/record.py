@@ -11,7 +11,7 @@ from typing import Any
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 
-Published = Mapping[str, tuple[float, float | None]]
+PublishedScores = Mapping[str, tuple[float, float | None]]
 """Published scores by name, wa and ua: the mean, and the deviation where one is published."""
 
 
@@ -37,7 +37,7 @@ class RowRecord:
     name: str
     spec: Mapping[str, Any]
     runs: tuple[RunRecord, ...]
-    published: Published | None = None
+    published: PublishedScores | None = None
     changes: tuple[str, ...] = ()
 
 
