@@ -19,7 +19,7 @@ PACKAGE = Path(mlt_ray.__file__).parent
 
 FLOORS = (
     {"errors", "labels"},
-    {"parsing", "metrics"},
+    {"parsing", "metrics", "libraries"},
     {"spec", "documents"},
     {"storage"},
     {"corpus", "batch"},

@@ -104,7 +104,6 @@ def train(
 
 
 def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None]) -> FinishedRun:
-    from sklearn import __version__
     from sklearn.metrics import log_loss
 
     started_ms, started = milliseconds(), time.perf_counter()
@@ -134,7 +133,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
         num_parameters=fitted.num_parameters,
         started_ms=started_ms,
         computed_s=computed_s,
-        environment={**environment(torch.device("cpu")), "scikit-learn": __version__},
+        environment=environment(torch.device("cpu")),
         weights=fitted.to_bytes(),
         inputs={},  # the pipelines hold what they fitted
         weights_file=WEIGHTS_FILE,

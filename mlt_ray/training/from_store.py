@@ -9,6 +9,7 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
+from mlt_ray.libraries import check_installed
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
@@ -33,8 +34,11 @@ def train_from_store(
 
     The arguments are those of `mlt_ray.training.loop.train`; `checkpoint_interval_s` (None: the
     default of `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. The results
-    keep the order of `runs`. Raises `UserError`, such as `StoreFull`.
+    keep the order of `runs`. Raises `UserError`, such as `StoreFull`, and if this machine has other
+    versions of what trains than those that the runs were planned with.
     """
+    for libraries in {run.spec.training.libraries for run in runs}:
+        check_installed(libraries)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     records = uses_cuda_graphs and device.type == "cuda"
     results = fit_runs(

@@ -129,7 +129,7 @@ def test_a_run_leaves_what_the_runs_of_networks_leave(
     assert (report.digest, report.fold, report.seed) == (run.digest, 2, 7)
     assert (report.spec, report.best_epoch, epoch.epoch) == (run.spec.as_dict(), 1, 1)
     assert report.part_sizes == {"train": 24, "dev": 8, "test": 8}
-    assert {"scikit-learn", "threads"} <= set(report.environment)
+    assert {"device", "threads"} <= set(report.environment)
     for part in PARTS:
         predicted, expected = result.predictions[part], fold.labels(part)
         ids = [fold.corpus.utterances[i].id for i in fold.parts[part]]
