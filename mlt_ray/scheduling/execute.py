@@ -53,13 +53,12 @@ def execute(
     # A folder of this call alone: nothing in it outlives the call, since a later call asks the
     # store what is left and never restores a Tuner.
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-    board = BoardClient(name, names)
+    board = BoardClient(name, names, store.location)
 
     def job_of(pack: Pack) -> Job:
         return Job(
             name=_name_of(names, pack),
             runs=pack,
-            store=store.location,
             owner=name,
             board=name,
             resources=resources,

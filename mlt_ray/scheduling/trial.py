@@ -9,6 +9,7 @@ from ray import tune
 
 from mlt_ray.errors import StoreFull
 from mlt_ray.planning.source import End, Pack, RunEnd
+from mlt_ray.scheduling.board import open_store
 from mlt_ray.scheduling.job import Job, RunEnds, full
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.spec import Run
@@ -22,7 +23,7 @@ def trial(config: dict[str, Any]) -> None:
     Reports to Tune: ``epochs`` by digest while runs are trained, and ``ends`` by digest at last.
     """
     job: Job = config["job"]
-    store, messages = Store(job.store), Messages(tune.report)
+    store, messages = open_store(job.board), Messages(tune.report)
     with ExitStack() as leases:
         try:
             ends, mine, is_lost = claim(job, store, leases)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.errors import UserError
+from mlt_ray.masking import masked
 from mlt_ray.storage.files import write_bytes
-from mlt_ray.storage.remote import Remote, without_credentials
+from mlt_ray.storage.remote import Remote
 
 CACHE_VARIABLE: Final = "MLT_RAY_CACHE"
 """Environment variable with the folder for the mirrors of this machine."""
@@ -110,20 +111,24 @@ def rank(path: Path) -> int:
 def open_mirror(uri: str) -> Mirror:
     """Open this machine's mirror of the store at a URI.
 
-    Its folder is in `cache_folder`, named by a hash of the URI. Raises `StoreUnreachable`, and
+    Its folder is `mirror_folder`. Raises `StoreUnreachable`, and
     `UserError` if the folder cannot be made.
     """
     uri = uri if uri.endswith("://") else uri.rstrip("/")
-    name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:16]
-    root = cache_folder() / name
+    root = mirror_folder(uri)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{root}: expected a folder that can be made for copies of {without_credentials(uri)}, "
+            f"{root}: expected a folder that can be made for copies of {masked(uri)}, "
             f"got: {error.strerror}; name another one in {CACHE_VARIABLE}"
         ) from error
     return Mirror(root, open_remote(uri))
+
+
+def mirror_folder(uri: str) -> Path:
+    """The folder for a URI: in `cache_folder`, named by a hash of everything but the secrets."""
+    return cache_folder() / hashlib.sha256(masked(uri).encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(maxsize=8)

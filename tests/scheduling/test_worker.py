@@ -19,10 +19,8 @@ FULL = "/store/x: no space left"
 RUN = Run(spec=RunSpec(corpus="c", model=ModelSpec(system="bert")), fold=1, seed=1)
 
 
-def job(folder: Path) -> Job:
-    return Job(
-        name="n", runs=(RUN,), store=str(folder), owner="o", board="b", resources=Resources()
-    )
+def job() -> Job:
+    return Job(name="n", runs=(RUN,), owner="o", board="b", resources=Resources())
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -39,7 +37,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_ray")
 def test_a_worker_that_finds_no_room_says_so(tmp_path: Path) -> None:
     messages = Messages(lambda message: None)
-    ends = worker.train_runs(job(tmp_path), (RUN,), Store(tmp_path), messages)
+    ends = worker.train_runs(job(), (RUN,), Store(tmp_path), messages)
     assert ends == {RUN.digest: RunEnd(kind=End.FULL, reason=FULL)}
 
 
@@ -47,6 +45,4 @@ def test_a_worker_that_finds_no_room_says_so(tmp_path: Path) -> None:
 def test_one_of_several_workers_raises_since_the_others_wait_for_it(tmp_path: Path) -> None:
     messages = Messages(lambda message: None)
     with pytest.raises(StoreFull):
-        worker.train_runs(
-            job(tmp_path), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2)
-        )
+        worker.train_runs(job(), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2))
