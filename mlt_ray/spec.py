@@ -144,6 +144,14 @@ class ModelSpec:
         return False
 
     @property
+    def reads_words(self) -> bool:
+        """True if this configuration reads the words or phonemes of `mlt_ray.corpus.words`.
+
+        False for a system of audio alone, or if a text encoder alone reads the texts.
+        """
+        return True
+
+    @property
     def text_encoder(self) -> str | None:
         """Name of the pre-trained text encoder; None if this configuration uses none."""
         return None

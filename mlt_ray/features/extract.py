@@ -10,11 +10,11 @@ import numpy as np
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.corpus.words import tokenize
 from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors
-from mlt_ray.features.words import tokenize
 from mlt_ray.libraries import of_kind
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
 from mlt_ray.storage.store import Store

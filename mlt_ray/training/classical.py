@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
+from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run

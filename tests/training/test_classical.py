@@ -20,10 +20,10 @@ from skops import io as skops_io
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
-from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
