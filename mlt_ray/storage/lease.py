@@ -36,6 +36,7 @@ from typing import Protocol
 from mlt_ray.errors import StoreUnreachable
 from mlt_ray.storage.files import filling
 from mlt_ray.storage.holder import Holder
+from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
 
 INTERVAL_S = 5.0
@@ -144,6 +145,7 @@ def acquire(
     """
     if not owner:
         raise ValueError("the owner of a lease needs a name")
+    plain(name, f"{store}, leases")
     holder = Holder.here(owner)
     hold: Hold | None
     if store.mirror:

@@ -37,8 +37,17 @@ class Mirror:
         self.remote = remote
 
     def name(self, path: Path) -> str:
-        """The remote name of a local file or folder."""
-        return path.relative_to(self.root).as_posix()
+        """The remote name of a local file or folder; `UserError` if it is not inside `root`.
+
+        An object store may hold keys such as ``features/x/../../y``, which are no files there.
+        """
+        name = path.relative_to(self.root)
+        if ".." in name.parts:
+            raise UserError(
+                f"{self.remote.name}: expected names of files inside the store, got "
+                f"{name.as_posix()!r}; delete that file there"
+            )
+        return name.as_posix()
 
     def pull(self, path: Path, *, fresh: bool = False) -> bool:
         """Download a file if there is no local one; returns whether there is one now.
@@ -57,6 +66,9 @@ class Mirror:
         """Upload a file, or all files of a folder with those of `MARKS` last."""
         each(self._upload, local_files(path) if path.is_dir() else [path])
 
+    def _download(self, path: Path) -> None:
+        self.remote.download(self.name(path), path)
+
     def _upload(self, path: Path) -> None:
         self.remote.upload(path, self.name(path))
 
@@ -74,14 +86,15 @@ class Mirror:
         """Download the files of a folder that are not local, and upload those that are not remote.
 
         Files of `MARKS` are copied last. The folder's files must never change, as is true of cached
-        features: files that exist on both sides are not compared. If an earlier copy was
-        interrupted, this completes it. Processes of this machine do this one after another.
+        features; a local file of another size is damaged and downloaded again. If an earlier copy
+        was interrupted, this completes it. Processes of this machine do this one after another.
         """
         with self._locked():
-            remote = {folder / name for name in self.remote.files(self.name(folder))}
-            local = set(local_files(folder))
-            each(self.pull, remote - local)
-            each(self._upload, local - remote)
+            found = self.remote.files(self.name(folder))
+            remote = {folder / name: file.size for name, file in found.items()}
+            local = {path: path.stat().st_size for path in local_files(folder)}
+            each(self._download, [path for path, size in remote.items() if local.get(path) != size])
+            each(self._upload, local.keys() - remote.keys())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ from urllib.parse import unquote
 
 from mlt_ray.errors import UserError
 from mlt_ray.storage.files import json_bytes, write_bytes
+from mlt_ray.storage.names import plain
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
 
 if TYPE_CHECKING:
@@ -69,11 +70,15 @@ class Store:
 
     def features(self, kind: str, digest: str) -> Path:
         """Folder of one kind of cached features."""
-        return self._shared(self.root / "features" / f"{kind}-{digest}")
+        return self._shared(self._path("features", f"{kind}-{digest}"))
 
     def encoder(self, digest: str) -> Path:
         """Folder of a pre-trained encoder."""
-        return self._shared(self.root / "encoders" / digest)
+        return self._shared(self._path("encoders", digest))
+
+    def _path(self, folder: str, name: str) -> Path:
+        """The path of a name in a folder of the store; `UserError` if the name would leave it."""
+        return self.root / folder / plain(name, f"{self}, {folder}")
 
     def _shared(self, folder: Path) -> Path:
         if self._mirror:
@@ -82,25 +87,29 @@ class Store:
 
     def run_dir(self, digest: str) -> Path:
         """Folder of a finished run. Use `run_file` to read a file of it: it downloads the file."""
-        return self.root / "runs" / digest
+        return self._path("runs", digest)
 
     def run_file(self, digest: str, name: str) -> Path:
         """A file of a finished run, such as ``weights.pt``."""
-        path = self.run_dir(digest) / name
+        path = self.run_dir(digest) / plain(name, self.run_dir(digest))
         self.pull(path)
         return path
 
     def checkpoint(self, digest: str) -> Path:
         """File with the state of an unfinished run. `pull` before reading, `push` after writing."""
-        return self.root / "checkpoints" / f"{digest}.pt"
+        return self._path("checkpoints", f"{digest}.pt")
 
     def corpus(self, fingerprint: str) -> Path:
         """File with the utterances of a corpus, for workers that cannot read the corpus."""
-        return self.root / "corpora" / f"{fingerprint}.json"
+        return self._path("corpora", f"{fingerprint}.json")
 
     def study(self, name: str) -> Path:
         """File with a study's rows and runs as last planned."""
-        return self.root / "studies" / f"{name}.json"
+        return self._path("studies", f"{name}.json")
+
+    def report_dir(self, name: str) -> Path:
+        """Folder for the tables of studies, or of a search, of that name."""
+        return self._path("reports", name)
 
     def studies(self) -> list[str]:
         """Names of the studies that were planned in this store."""
@@ -120,7 +129,7 @@ class Store:
 
     def search(self, name: str) -> Path:
         """File with the configurations that a search has proposed."""
-        return self.root / "searches" / f"{name}.json"
+        return self._path("searches", f"{name}.json")
 
     def searches(self) -> list[str]:
         """Names of the searches that were started in this store."""
@@ -130,7 +139,8 @@ class Store:
         names = {p.name for p in (self.root / folder).glob("*.json")}
         if self._mirror:
             names |= set(self._mirror.remote.files(folder))
-        return sorted(name.removesuffix(".json") for name in names)
+        # An object store may hold any key there, such as studies/../x.json.
+        return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 
     def read_json(self, path: Path) -> Any:
         """The values in a JSON file of the store; None if it does not exist."""

@@ -21,7 +21,7 @@ from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
-from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials
+from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted, without_credentials
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
@@ -147,8 +147,37 @@ def test_a_damaged_copy_of_features_is_downloaded_again(on: OnMachine) -> None:
     Cache(a.features("frames", "d"), a.push).add({"x": np.ones((999, 2))})
     [path] = b.features("frames", "d").glob("*.npy")
     path.write_bytes(path.read_bytes()[:2000])
-    assert Cache(b.features("frames", "d")).missing(["x"]) == ["x"]
     assert Cache(b.features("frames", "d")).missing(["x"]) == []
+
+
+def test_a_remote_name_that_leads_out_of_the_mirror_is_refused(
+    on: OnMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An object store holds keys such as features/frames-d/../../../x, as any other."""
+    a = on("a")
+    Cache(a.features("frames", "d"), a.push).add({"x": np.ones((1, 2))})
+    files = Remote.files
+
+    def with_more(remote: Remote, folder: str) -> dict[str, RemoteFile]:
+        return files(remote, folder) | {"../../../x": RemoteFile(size=1, written_s=1.0)}
+
+    monkeypatch.setattr(Remote, "files", with_more)
+    monkeypatch.setattr(Remote, "_read", lambda remote, name, consume: consume(Read(), int))
+    b = on("b")
+    with pytest.raises(UserError, match=r"got 'features/frames-d/\.\./\.\./\.\./x'; delete"):
+        b.features("frames", "d")
+    assert not (tmp_path / "b" / "x").exists()
+    assert b.studies() == []
+
+
+class Read:
+    """A stream of one byte."""
+
+    def __init__(self) -> None:
+        self.left = [b"", b"x"]
+
+    def read(self, size: int) -> bytes:
+        return self.left.pop()
 
 
 def test_an_index_is_uploaded_after_the_files_that_it_describes(
