@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from mlt_ray.errors import StoreSilent
 from mlt_ray.planning.source import End, Queue, RunEnd
 from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.spec import ModelSpec, Run, RunSpec
@@ -57,3 +58,18 @@ def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
     callbacks.on_trial_recover(0, [], "table1: audio only, fold 1, seed 2")
     told = "table1: audio only, fold 1, seed 2: its worker failed; another goes on from the last"
     assert capsys.readouterr().out == f"{told} checkpoint\n"
+
+
+def test_while_the_store_is_silent_tune_does_not_wait_for_a_run_of_another_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(store: Store, digest: str) -> bool:
+        raise StoreSilent("gone")
+
+    searcher = searcher_of(Queue([]), tmp_path)
+    searcher.wait_for(RUNS[0])
+    monkeypatch.setattr(Store, "is_done", silent)
+    assert searcher.suggest("1") is None
+    monkeypatch.setattr(Store, "is_done", lambda store, digest: True)
+    searcher.suggest("1")
+    assert searcher.finished_elsewhere == [RUNS[0]]
