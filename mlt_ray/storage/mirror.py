@@ -91,6 +91,10 @@ class Mirror:
             os.utime(path, (remote.written_s, remote.written_s))
         return True
 
+    def files(self, folder: str) -> set[str]:
+        """Names of the remote files under a folder, relative to it."""
+        return set(self.waiting(lambda: self.remote.files(folder)))
+
     def pull_all(self, paths: Iterable[Path]) -> set[Path]:
         """`pull` many files in parallel; returns those that there are remotely."""
         found = set()

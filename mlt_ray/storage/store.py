@@ -169,7 +169,7 @@ class Store:
     def _names(self, folder: str) -> list[str]:
         names = {p.name for p in (self.root / folder).glob("*.json")}
         if self._mirror:
-            names |= set(self._mirror.remote.files(folder))
+            names |= self._mirror.files(folder)
         # An object store may hold any key there, such as studies/../x.json.
         return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 

@@ -5,6 +5,7 @@ The remote side is a folder that pyarrow uses like an object store, or in one te
 """
 
 import dataclasses
+import os
 import shutil
 import threading
 import time
@@ -16,11 +17,13 @@ import numpy as np
 import pytest
 
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import StoreUnreachable, UserError
+from mlt_ray.errors import RunStopped, StoreSilent, StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import make_plan
+from mlt_ray.storage import outage as outage_module
 from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
 from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted, without_credentials
 from mlt_ray.storage.store import Store
@@ -322,6 +325,117 @@ def test_a_checkpoint_of_one_machine_is_read_on_another(on: OnMachine, there: Pa
     write(b)
     assert names(there / "checkpoints") == set()
     assert not b.checkpoint(DIGEST).exists()
+
+
+def test_a_checkpoint_that_only_this_machine_has_or_that_is_newer_stays(
+    on: OnMachine, there: Path
+) -> None:
+    """Such a one was written while the store did not answer."""
+    a, b = on("a"), on("b")
+    path, other = a.checkpoint(DIGEST), b.checkpoint(DIGEST)
+    write_bytes(path, b"3 epochs")
+    assert not a.pull(path)
+    assert a.pull(path, keep_newer=True)
+    write_bytes(other, b"7 epochs")
+    b.push(other)
+    os.utime(path, (1.0, 1.0))
+    assert a.pull(path, keep_newer=True)
+    assert path.read_bytes() == b"7 epochs", "another machine has gone on"
+    write_bytes(path, b"10 epochs")
+    assert a.pull(path, keep_newer=True)
+    assert path.read_bytes() == b"10 epochs"
+    assert a.pull(path)
+    assert path.read_bytes() == b"7 epochs"
+
+
+def silence(patch: pytest.MonkeyPatch, times: int) -> None:
+    """Let the next requests of each kind be unanswered, without pauses between two tries."""
+    patch.setattr(outage_module, "FIRST_PAUSE_S", 0.001)
+    for method in ("file", "files", "read", "download", "write", "delete", "_check_bucket"):
+        patch.setattr(Remote, method, silent_at_first(getattr(Remote, method), times))
+
+
+def silent_at_first(request: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """The request, which is not answered the first `times` times."""
+    left = [True] * times
+
+    def silent(*values: Any) -> Any:
+        if left:
+            left.pop()
+            raise StoreSilent("gone")
+        return request(*values)
+
+    return silent
+
+
+def test_everything_waits_through_an_outage(on: OnMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = on("a"), on("b")
+    for act in (
+        lambda: write(a),
+        lambda: a.write_json(a.study("demo"), {"rows": 1}),
+        lambda: Cache(a.features("frames", "d"), a.push).add({"x": np.ones((1, 2))}),
+        lambda: acquire(a, "name", "owner"),
+    ):
+        with monkeypatch.context() as patch:
+            silence(patch, 3)
+            act()
+    for ask in (
+        lambda: b.report(DIGEST) == REPORT,
+        lambda: b.read_json(b.study("demo")) == {"rows": 1},
+        lambda: Cache(b.features("frames", "d")).missing(["x"]) == [],
+        lambda: b.studies() == ["demo"],
+    ):
+        with monkeypatch.context() as patch:
+            silence(patch, 3)
+            assert ask()
+
+
+def test_only_a_patient_caller_waits_for_a_store_to_open(
+    on: OnMachine, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on("a")
+    open_remote.cache_clear()
+    original = Remote.__init__
+
+    def opening(remote: Remote, uri: str) -> None:
+        original(remote, uri)
+        if left.pop():
+            raise StoreSilent("gone")
+
+    monkeypatch.setattr(outage_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(Remote, "__init__", opening)
+    left = [True]
+    with pytest.raises(StoreSilent):
+        Store(uri)
+    left = [False, True, True]
+    assert not Store(uri, patient=True).is_done(DIGEST)
+    assert left == []
+
+
+def test_a_run_that_may_not_be_written_after_an_outage_is_kept_nowhere(
+    on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease went to another process meanwhile, which computes it again."""
+
+    def check() -> None:
+        checks.append(1)
+        if len(checks) > 1:
+            raise RunStopped("another has the lease")
+
+    checks: list[int] = []
+    store, original = on("a"), Remote.write
+
+    def write_once(remote: Remote, name: str, content: Any) -> None:
+        if name.endswith("report.json") and len(checks) == 1:
+            raise StoreSilent("gone")
+        original(remote, name, content)
+
+    monkeypatch.setattr(outage_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(Remote, "write", write_once)
+    with pytest.raises(RunStopped):
+        store.write_run(REPORT, PREDICTIONS, b"weights", {}, check=check)
+    assert not store.is_done(DIGEST)
+    assert "report.json" not in {path.name for path in there.rglob("*")}
 
 
 def test_a_folder_is_uploaded_with_all_its_files(on: OnMachine, there: Path) -> None:
