@@ -137,7 +137,7 @@ class Mirror:
         features; a local file of another size is damaged and downloaded again. If an earlier copy
         was interrupted, this completes it. Processes of this machine do this one after another.
         """
-        with self._locked():
+        with self.locked(self.root):
             found = self.waiting(lambda: self.remote.files(self.name(folder)))
             remote = {folder / name: file.size for name, file in found.items()}
             local = {path: path.stat().st_size for path in local_files(folder)}
@@ -160,10 +160,18 @@ class Mirror:
             self.waiting(lambda left=left: apply(action, left), check)  # type: ignore[misc]
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.root / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file unlocks it
-            yield
+    def locked(self, folder: Path, *, waits: bool = True) -> Iterator[bool]:
+        """Block in which no other thread or process of this machine has the lock of a local folder.
+
+        Yields False, without the lock, if another has it and this one does not wait.
+        """
+        with (folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True  # closing the file unlocks it
 
 
 def apply(action: Callable[[Path], object], left: set[Path]) -> None:

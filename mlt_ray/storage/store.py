@@ -19,11 +19,12 @@ URI say what is finished: what only a mirror has is uploaded again, or does not 
 such as MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
+import contextlib
 import copy
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -199,15 +200,31 @@ class Store:
         if self._mirror is None:
             return {digest for digest, path in reports.items() if path.exists()}
         there = self._mirror.pull_all(reports.values())
-        here = {d for d, path in reports.items() if path not in there and path.exists()}
-        whole = {digest for digest in here if is_whole(self.run_dir(digest))}
-        self._mirror.push(*(self.run_dir(digest) for digest in whole))
-        if whole:
-            self._tell(f"{_runs(whole)} uploaded again, which only {self.root} had")
-        if told := here - whole - self._told:
+        done = {digest for digest, path in reports.items() if path in there}
+        here = [d for d, path in reports.items() if d not in done and path.exists()]
+        whole = [digest for digest in here if is_whole(self.run_dir(digest))]
+        if told := set(here) - set(whole) - self._told:
             self._told |= told
             self._tell(f"{_runs(told)} no longer there, to be computed again")
-        return {digest for digest, path in reports.items() if path in there} | whole
+        if uploaded := self._upload_again(self._mirror, whole):
+            self._tell(f"{_runs(uploaded)} uploaded again, which only {self.root} had")
+        return done | set(uploaded)
+
+    def _upload_again(self, mirror: "Mirror", digests: Sequence[str]) -> list[str]:
+        """Upload finished runs, except those that another process is writing; returns which."""
+        uploaded = []
+        for start in range(0, len(digests), MOST_LOCKS):
+            with contextlib.ExitStack() as locks:
+                free = {
+                    self.run_dir(digest) / "report.json": digest
+                    for digest in digests[start : start + MOST_LOCKS]
+                    if locks.enter_context(mirror.locked(self.run_dir(digest), waits=False))
+                }
+                # Who had the lock a moment ago may have uploaded the run.
+                left = free.keys() - mirror.pull_all(free)
+                mirror.push(*(path.parent for path in left))
+                uploaded += [free[path] for path in left]
+        return uploaded
 
     def report(self, digest: str) -> RunReport | None:
         """The run's report; None if it is not finished, `UserError` if the file is damaged."""
@@ -253,22 +270,30 @@ class Store:
         path = folder / "report.json"
         if self._is_there(path):
             return
-        write_bytes(folder / weights_file, weights)
-        write_bytes(folder / "inputs.json", json_bytes(inputs))
-        write_bytes(folder / "predictions.csv", predictions_csv(predictions).encode())
-        write_bytes(folder / "curve.csv", curve_csv(report.curve).encode())
-        write_bytes(path, json_bytes(dataclasses.asdict(report)))
+        files = {
+            weights_file: weights,
+            "inputs.json": json_bytes(inputs),
+            "predictions.csv": predictions_csv(predictions).encode(),
+            "curve.csv": curve_csv(report.curve).encode(),
+            "report.json": json_bytes(dataclasses.asdict(report)),
+        }
         checkpoint = self.checkpoint(report.digest)
         if self._mirror is None:
+            for name, content in files.items():
+                write_bytes(folder / name, content)
             checkpoint.unlink(missing_ok=True)
             return
-        try:
-            self._mirror.waiting(check)
-            if not self.pull(path):
-                self._mirror.push(folder, check=check)
-        except RunStopped:
-            path.unlink(missing_ok=True)
-            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        with self._mirror.locked(folder):
+            for name, content in files.items():
+                write_bytes(folder / name, content)
+            try:
+                self._mirror.waiting(check)
+                if not self.pull(path):
+                    self._mirror.push(folder, check=check)
+            except RunStopped:
+                path.unlink(missing_ok=True)
+                raise
         self._mirror.remove(checkpoint)
 
     def _is_there(self, path: Path) -> bool:
@@ -278,6 +303,9 @@ class Store:
         except StoreUnreachable:
             return False
 
+
+MOST_LOCKS = 100
+"""Runs that are uploaded again together: each needs an open file."""
 
 RUN_FILES = frozenset({"report.json", "inputs.json", "predictions.csv", "curve.csv"})
 """Names of the files of a finished run, but for its weights."""

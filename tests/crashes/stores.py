@@ -103,6 +103,7 @@ def stopped_store(scene: Scene) -> Finding:
         finish(finding, process)
         finding.expect(finding.shown.count("trying again") == 1, "the outage was not said once")
         finding.expect(finding.shown.count("answers again") == 1, "its end was not said once")
+        finding.expect("uploaded again" not in finding.shown, "a run was uploaded by two")
         compare(scene, finding, kept, root, s3, "stopped")
     return finding
 

@@ -24,7 +24,7 @@ from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage import outage as outage_module
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import acquire
-from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
+from mlt_ray.storage.mirror import CACHE_VARIABLE, Mirror, cache_folder, open_remote
 from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted, without_credentials
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
@@ -115,6 +115,24 @@ def test_a_run_of_which_the_mirror_has_a_part_counts_as_not_done_and_that_is_sai
     assert names(there) == set()
     [line] = capsys.readouterr().err.splitlines()
     assert line == f"{store}: 1 finished run is no longer there, to be computed again"
+
+
+def test_a_run_that_a_process_of_this_machine_is_writing_is_not_uploaded_by_another(
+    on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The writer may be waiting for the store, and may have lost its lease."""
+    store, push, seen = on("a"), Mirror.push, []
+
+    def asking(mirror: Mirror, *paths: Path, check: Callable[[], None]) -> None:
+        monkeypatch.setattr(Mirror, "push", push)
+        seen.append(on("a").finished([DIGEST]))
+        push(mirror, *paths, check=check)
+
+    monkeypatch.setattr(Mirror, "push", asking)
+    write(store)
+    assert seen == [set()]
+    assert on("a").finished([DIGEST]) == {DIGEST}
+    assert capsys.readouterr().err == ""
 
 
 def test_a_report_is_that_of_the_store_and_not_of_the_mirror(on: OnMachine, there: Path) -> None:
