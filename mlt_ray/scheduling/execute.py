@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from mlt_ray.errors import StoreSilent
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.resources import Node, Resources, check_fits, share_of_trial
@@ -91,6 +92,9 @@ def execute(
             tuner.fit()
     except BaseException as error:
         # What ended Tune may only follow from it, as a Ctrl-C of who does not wait for the rest.
+        reason = searcher.error or error
+        if interruption.is_asked and isinstance(reason, StoreSilent):
+            raise KeyboardInterrupt from None
         if searcher.error:
             raise searcher.error from error
         raise

@@ -147,7 +147,7 @@ class CrossValidationSearch:
         configuration = self._by_run[run.digest]
         configuration.under_way.discard(run.digest)
         if end.kind is End.DONE:
-            self._load_evidence(configuration, run)
+            self._load_evidence(configuration, (run,))
             is_pruned = configuration.state is ConfigurationState.PRUNED
             if is_pruned and len(configuration.found) == len(configuration.runs):
                 # Its last run was finished before it could be stopped: no score is missing.
@@ -213,19 +213,18 @@ class CrossValidationSearch:
         self.configurations.append(configuration)
         self._by_spec[spec] = configuration
         self._by_run |= {run.digest: configuration for run in runs}
-        configuration.todo = [run for run in runs if not self._load_evidence(configuration, run)]
+        configuration.todo = self._load_evidence(configuration, runs)
         self._on_proposal(configuration)
         return configuration
 
-    def _load_evidence(self, configuration: Configuration, run: Run) -> bool:
-        """Take the evidence of a run from the store; False if the run is not finished."""
-        report = self.store.report(run.digest)
-        if report is None:
-            return False
-        evidence = evidence_of(report)
-        configuration.found[run.digest] = evidence
-        self._curves.finish(run, evidence)
-        return True
+    def _load_evidence(self, configuration: Configuration, runs: Sequence[Run]) -> list[Run]:
+        """Take the evidence of runs from the store; returns those that are not finished."""
+        by_digest = {run.digest: run for run in runs}
+        for report in self.store.reports(by_digest):
+            run, evidence = by_digest.pop(report.digest), evidence_of(report)
+            configuration.found[run.digest] = evidence
+            self._curves.finish(run, evidence)
+        return list(by_digest.values())
 
     def _update(self, configuration: Configuration) -> Sequence[Run]:
         """Show the pruner each new mean; end the configuration if no run is left.

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import pytest
 from ray.tune.search import Searcher
 
-from mlt_ray.errors import StoreFull, UserError
+from mlt_ray.errors import StoreFull, StoreSilent, UserError
 from mlt_ray.planning.source import End, Pack, PackSize, Queue, RunEnd
 from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.spec import ModelSpec, Run, RunSpec
@@ -116,7 +116,7 @@ def test_an_error_of_the_source_as_it_gives_out_runs_is_kept_and_ends_the_search
     assert searcher.suggest("1") == Searcher.FINISHED
     callbacks.on_step_end(0, [])
     assert searcher.error is LOCKED
-    assert board.names == ["stop_all"]
+    assert board.names == ["stop_all", "relay"]
 
 
 def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
@@ -126,3 +126,18 @@ def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
     callbacks.on_trial_recover(0, [], "table1: audio only, fold 1, seed 2")
     told = "table1: audio only, fold 1, seed 2: its worker failed; another goes on from the last"
     assert capsys.readouterr().out == f"{told} checkpoint\n"
+
+
+def test_while_the_store_is_silent_tune_does_not_wait_for_a_run_of_another_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(store: Store, digest: str) -> bool:
+        raise StoreSilent("gone")
+
+    searcher = searcher_of(Queue([]), tmp_path)
+    searcher.wait_for(RUNS[0])
+    monkeypatch.setattr(Store, "is_done", silent)
+    assert searcher.suggest("1") is None
+    monkeypatch.setattr(Store, "is_done", lambda store, digest: True)
+    searcher.suggest("1")
+    assert searcher.finished_elsewhere == [RUNS[0]]

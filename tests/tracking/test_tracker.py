@@ -3,10 +3,12 @@
 import shutil
 import sqlite3
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 
+from mlt_ray.errors import StoreSilent, UserError
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import Plan, PlannedRow
@@ -148,3 +150,32 @@ def test_a_password_in_the_server_s_uri_is_told_nowhere(store, capsys):
     assert live.broken
     assert "MLflow at http://me:***@127.0.0.1:9/?token=*** cannot be written" in said
     assert "SEC" not in said + live.broken
+
+
+def test_a_store_that_does_not_answer_stops_the_writing_and_not_the_command(
+    store, runs, monkeypatch, capsys
+):
+    def silent(*_):
+        raise StoreSilent("--store s3://b: expected a store that answers, got: a timeout")
+
+    monkeypatch.setattr(Tracker, "_open", lambda tracker, records: None)
+    live = tracker(store)
+    live._experiments = [SimpleNamespace(write_run=silent)]
+    for run in runs:
+        live.finished(run)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("MLflow at sqlite:///")
+    assert first.endswith("cannot be written: " + live.broken)
+    assert live.broken.endswith("got: a timeout")
+    assert second.endswith(f"record them later with mlt-ray sync --store {store}")
+
+
+def test_a_damaged_store_is_not_taken_for_a_broken_mlflow(store, runs, monkeypatch):
+    def damaged(*_):
+        raise UserError("report.json: expected a run report")
+
+    monkeypatch.setattr(Tracker, "_open", lambda tracker, records: None)
+    live = tracker(store)
+    live._experiments = [SimpleNamespace(write_run=damaged)]
+    with pytest.raises(UserError, match="expected a run report"):
+        live.finished(runs[0])
