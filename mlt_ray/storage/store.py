@@ -6,7 +6,8 @@
     runs/<digest>/               predictions, curve, weights, fitted inputs; report.json last
     checkpoints/<digest>.pt      state of an unfinished run
     studies/<study>.json         rows as last planned
-    searches/<search>.json       configurations as proposed; Optuna's own state is in optuna.db
+    searches/<search>.json       configurations as proposed; Optuna's own state is in optuna.db,
+                                 behind a URI in trials/<search>-<digest>/, a file a trial
 
     leases/                      which process computes a run now (`mlt_ray.storage.lease`)
 

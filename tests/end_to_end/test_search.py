@@ -1,7 +1,9 @@
 """`mlt-ray search` from end to end: Tune, Optuna, the store, MLflow, the best ones' table."""
 
+import contextlib
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,7 +13,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.end_to_end.conftest import STUDY, mlt_ray, reports, tables
+from tests.crashes.journal import wait_until
+from tests.crashes.scene import kill_session
+from tests.end_to_end.conftest import STUDY, mlt_ray, reports, start_mlt_ray, tables
 
 pytestmark = pytest.mark.slow
 
@@ -128,6 +132,31 @@ def test_a_search_that_runs_out_of_time_says_so_and_goes_on_later(searched, corp
     short = mlt_ray(*arguments, "--timeout", "1s")
     assert short.returncode == 0, short.stderr
     assert "time is up; the same command goes on from here" in short.stdout
+
+
+def test_a_database_that_fails_in_the_middle_ends_the_search_in_one_line(corpus, tmp_path):
+    """Tune would swallow the error and wait for ever; what is finished is kept."""
+    space, store = tmp_path / "mini.yaml", tmp_path / "store"
+    space.write_text(SPACE.replace(", compare: COMPARED", "").replace("trials: 4", "trials: 2"))
+    arguments = ("search", space, "--corpus", corpus, "--store", store)
+    process = start_mlt_ray(*arguments)
+    try:
+        wait_until(lambda: reports(store) or process.poll() is not None, "a finished cell")
+        with contextlib.closing(sqlite3.connect(store / "optuna.db")) as database, database:
+            database.execute("alter table trials rename column number to ordinal")
+        output, errors = process.communicate(timeout=100)
+    finally:
+        kill_session(process)
+    assert process.returncode == 2, output + errors
+    assert f"mlt-ray: {store}/optuna.db: expected a database of Optuna, got another" in errors
+    assert len([line for line in errors.splitlines() if "mlt-ray:" in line]) == 1
+    assert "Traceback" not in errors + output
+    kept = reports(store)
+    with contextlib.closing(sqlite3.connect(store / "optuna.db")) as database, database:
+        database.execute("alter table trials rename column ordinal to number")
+    again = mlt_ray(*arguments)
+    assert again.returncode == 0, again.stderr + again.stdout
+    assert {digest: reports(store)[digest] for digest in kept} == kept
 
 
 @pytest.mark.parametrize(
