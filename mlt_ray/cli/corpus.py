@@ -39,6 +39,9 @@ def synthesize(
 
 def check(
     corpus: Annotated[Path, typer.Argument(help="IEMOCAP's folder, or one with manifest.csv.")],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Cut no list, and name what is only counted otherwise.")
+    ] = False,
 ) -> None:
     """Describe a corpus and name what is wrong with it; exit 2 if that would break a run."""
     from mlt_ray.corpus.check import check_corpus, render
@@ -47,6 +50,6 @@ def check(
     console = Console()
     with console.status("reading every recording"):
         found = check_corpus(read_corpus(corpus))
-    console.print(render(found))
+    console.print(render(found, everything=everything))
     if found.fatal:
         raise typer.Exit(2)

@@ -1,8 +1,7 @@
 """Examines a corpus: counts, durations, texts, word alignments, damaged audio, possible folds."""
 
-import typing
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -13,21 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.corpus.alignment import align
-from mlt_ray.corpus.folds import make_folds, session_names
+from mlt_ray.corpus.folds import PROTOCOLS, gaps, session_names, try_folds
 from mlt_ray.corpus.readers.iemocap import dialog_kind
 from mlt_ray.corpus.recordings import Decoded, Progress, decode_all
-from mlt_ray.corpus.texts import has_tags, same_words_key, spoken_words
+from mlt_ray.corpus.speakers import alike_line
+from mlt_ray.corpus.texts import has_tags, same_words_key
+from mlt_ray.corpus.unread import MOST_UNREAD, is_unread, too_many_unread, unread_text
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
-from mlt_ray.errors import UserError
+from mlt_ray.corpus.words import dropped_letters, is_word, tokenize
 from mlt_ray.labels import CLASSES, PAPER_COUNTS, ClassCounts
 from mlt_ray.spec import FoldSpec
-
-PROTOCOLS: Final = typing.get_args(typing.get_type_hints(FoldSpec)["by"])
-"""The values of `FoldSpec.by`."""
 
 _USUAL_RATE_HZ: Final = 16_000
 _USUAL_CHANNELS: Final = 1
 _SHOWN: Final = 10  # lines of one kind that are printed; the others are only counted
+_EXCERPT: Final = 30  # characters of a text that are shown
 
 
 class Difference(NamedTuple):
@@ -50,6 +49,40 @@ class Distribution:
     max: float
 
 
+@dataclass(frozen=True)
+class SameAudio:
+    """Two or more utterances with one sound."""
+
+    utterances: tuple[Utterance, ...]
+
+    def __str__(self) -> str:
+        told = {"labels": self._ids_by("emotion"), "speakers": self._ids_by("speaker")}
+        parts = [
+            f", {noun} " + " and ".join(f"{name} ({', '.join(ids)})" for name, ids in found.items())
+            for noun, found in told.items()
+            if len(found) > 1
+        ]
+        listed = "".join(parts) or f": {', '.join(u.id for u in self.utterances)}"
+        return f"same audio{listed}{self._apart()}"
+
+    @property
+    def is_contradiction(self) -> bool:
+        """True if they have different labels."""
+        return len(self._ids_by("emotion")) > 1
+
+    def _ids_by(self, field: str) -> dict[str, list[str]]:
+        ids = defaultdict(list)
+        for u in self.utterances:
+            ids[getattr(u, field)].append(u.id)
+        return ids
+
+    def _apart(self) -> str:
+        """That folds take them for different recordings, if their files differ."""
+        if len({u.audio_sha256 for u in self.utterances}) == 1:
+            return ""
+        return "; the files differ, so no check of folds keeps them in one part: remove one"
+
+
 @dataclass(frozen=True, kw_only=True)
 class CorpusCheck:
     """Findings about a corpus; utterances are named by id.
@@ -58,8 +91,11 @@ class CorpusCheck:
     compares IEMOCAP with the paper and is empty for other corpora. `durations_s` and `words` are
     ``None`` for an empty corpus. `shared_texts` is the share in [0, 1] of utterances with a text
     that another session has too: of ``all`` utterances, of ``impro`` and of ``script`` dialogs; it
-    is empty without sessions. `duplicates` are groups with the same audio bytes. `protocols` gives
-    for each protocol the reason why it cannot split the corpus, or ``None`` if it can.
+    is empty without sessions. Words and texts are counted as training reads them
+    (`mlt_ray.corpus.words`): `empty_texts` hold no word, `unread_texts` are in other letters, and
+    `clipped_texts` lose single letters. `duplicates`: contradictions come first. `protocols` gives
+    for each protocol the reason why it cannot split the corpus, or ``None`` if it can; then `gaps`
+    are the classes that dev or test of some fold lacks.
     """
 
     name: str
@@ -75,12 +111,15 @@ class CorpusCheck:
     num_word_types: int
     empty_texts: tuple[str, ...]
     tagged_texts: tuple[str, ...]
+    unread_texts: tuple[str, ...]
+    clipped_texts: tuple[str, ...]
     shared_texts: Mapping[str, float]
     missing_alignments: tuple[str, ...]
     unusable_alignments: tuple[str, ...]
-    duplicates: tuple[tuple[str, ...], ...]
+    duplicates: tuple[SameAudio, ...]
     problems: tuple[Problem, ...]
     protocols: Mapping[str, str | None]
+    gaps: Mapping[str, tuple[str, ...]]
 
     @property
     def fatal(self) -> bool:
@@ -94,10 +133,14 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
     `progress` is called after each decoded file. Findings are returned, never raised.
     """
     utterances = corpus.utterances
-    spoken = [spoken_words(u.text) for u in utterances]
+    spoken = [list(filter(is_word, tokenize(u.text))) for u in utterances]
+    unread = tuple(u.id for u in utterances if is_unread(u.text))
+    clipped = [u for u in utterances if dropped_letters(u.text) and not is_unread(u.text)]
     durations = [u.duration_s for u in utterances]
     counts = _counts(corpus)
-    protocols = {by: _obstacle(corpus, FoldSpec(by=by)) for by in PROTOCOLS}
+    folds = {by: try_folds(corpus, FoldSpec(by=by)) for by in PROTOCOLS}
+    protocols = {by: found if isinstance(found, str) else None for by, found in folds.items()}
+    decoded = list(decode_all([u.audio for u in utterances], progress))
     empty = () if utterances else (Problem(where=corpus.name, reason="holds no utterances"),)
     return CorpusCheck(
         name=corpus.name,
@@ -111,25 +154,40 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
         durations_s=_distribution(durations),
         words=_distribution([len(words) for words in spoken]),
         num_word_types=len({word for words in spoken for word in words}),
-        empty_texts=tuple(u.id for u, w in zip(utterances, spoken, strict=True) if not w),
+        empty_texts=tuple(
+            u.id
+            for u, words in zip(utterances, spoken, strict=True)
+            if not words and not is_unread(u.text)
+        ),
         tagged_texts=tuple(u.id for u in utterances if has_tags(u.text)),
+        unread_texts=unread,
+        clipped_texts=tuple(u.id for u in clipped),
         shared_texts=_shared_texts(corpus),
         missing_alignments=tuple(u.id for u in utterances if u.alignment is None),
         unusable_alignments=_unusable_alignments(utterances, spoken),
-        duplicates=_duplicates(utterances),
+        duplicates=_duplicates(utterances, decoded),
         problems=(
             *corpus.problems,
             *empty,
             *(_no_possible_folds(protocols) if utterances else ()),
-            *_audio_notes(utterances, progress),
+            *_text_notes(corpus, clipped),
+            *_name_notes(utterances),
+            *_audio_notes(utterances, decoded),
         ),
         protocols=protocols,
+        gaps={by: gaps(corpus, found) for by, found in folds.items() if not isinstance(found, str)},
     )
 
 
-def render(check: CorpusCheck) -> RenderableType:
-    """The findings for a terminal: a table of counts, then one line per finding."""
-    lines = [*_content_lines(check), *_trust_lines(check)]
+def render(check: CorpusCheck, *, everything: bool = False) -> RenderableType:
+    """The findings for a terminal: a table of counts, then one line per finding.
+
+    With `everything`, long lists are not cut, and utterances that are only counted are named.
+    """
+    lines = _content_lines(check)
+    if everything:
+        lines += _named_lines(check)
+    lines += _trust_lines(check, None if everything else _SHOWN)
     return Group(_counts_table(check), *(Text(line) for line in lines))
 
 
@@ -186,15 +244,18 @@ def _unusable_alignments(
     return tuple(
         u.id
         for u, words in zip(utterances, spoken, strict=True)
-        if u.alignment is not None and words and align(u, words) is None
+        if u.alignment is not None and words and align(u, tokenize(u.text)) is None
     )
 
 
-def _duplicates(utterances: Sequence[Utterance]) -> tuple[tuple[str, ...], ...]:
-    ids = defaultdict(list)
-    for u in utterances:
-        ids[u.audio_sha256].append(u.id)
-    return tuple(tuple(same) for same in ids.values() if len(same) > 1)
+def _duplicates(
+    utterances: Sequence[Utterance], decoded: Sequence[Decoded | str]
+) -> tuple[SameAudio, ...]:
+    same = defaultdict(list)
+    for u, found in zip(utterances, decoded, strict=True):
+        same[found.sound if isinstance(found, Decoded) else u.audio_sha256].append(u)
+    groups = [SameAudio(tuple(group)) for group in same.values() if len(group) > 1]
+    return tuple(sorted(groups, key=lambda group: not group.is_contradiction))
 
 
 def _no_possible_folds(protocols: Mapping[str, str | None]) -> tuple[Problem, ...]:
@@ -203,13 +264,36 @@ def _no_possible_folds(protocols: Mapping[str, str | None]) -> tuple[Problem, ..
     return ()
 
 
-def _audio_notes(utterances: Sequence[Utterance], progress: Progress | None) -> tuple[Problem, ...]:
+def _text_notes(corpus: Corpus, clipped: Sequence[Utterance]) -> Iterator[Problem]:
+    """Notes on letters that training does not read."""
+    if unread := unread_text(corpus):
+        if too_many_unread(corpus):
+            unread += (
+                f"; with more than {MOST_UNREAD:.0%}, rows that read words want --unread-texts"
+            )
+        yield Problem(where="texts", reason=unread, fatal=False)
+    if clipped:
+        first = f"{dropped_letters(clipped[0].text)!r} of {clipped[0].text[:_EXCERPT]!r}"
+        reason = f"{len(clipped)} lose letters in training, such as {first} ({clipped[0].id})"
+        yield Problem(where="texts", reason=reason, fatal=False)
+
+
+def _name_notes(utterances: Sequence[Utterance]) -> Iterator[Problem]:
+    """Notes on names that may mean one speaker, session or dialog."""
+    for noun in ("speaker", "session", "dialog"):
+        names = filter(None, (getattr(u, noun) for u in utterances))
+        if line := alike_line(f"{noun}s", names):
+            yield Problem(where="names", reason=line, fatal=False)
+
+
+def _audio_notes(
+    utterances: Sequence[Utterance], decoded: Sequence[Decoded | str]
+) -> tuple[Problem, ...]:
     """Notes on recordings that are not mono at 16 kHz. Reading has left out damaged ones."""
     unusual = defaultdict(list)
-    found = decode_all([u.audio for u in utterances], progress)
-    for u, decoded in zip(utterances, found, strict=True):
-        if isinstance(decoded, Decoded):
-            format_ = decoded.sample_rate_hz, decoded.num_channels
+    for u, found in zip(utterances, decoded, strict=True):
+        if isinstance(found, Decoded):
+            format_ = found.sample_rate_hz, found.num_channels
             if format_ != (_USUAL_RATE_HZ, _USUAL_CHANNELS):
                 unusual[format_].append(u.id)
     notes = []
@@ -219,15 +303,6 @@ def _audio_notes(utterances: Sequence[Utterance], progress: Progress | None) -> 
         reason = f"{rate_hz} Hz, {channels} channel(s) {usual}"
         notes.append(Problem(where=where, reason=reason, fatal=False))
     return tuple(notes)
-
-
-def _obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
-    """Why the corpus cannot be split in this way; ``None`` if it can."""
-    try:
-        make_folds(corpus, spec)
-    except UserError as error:
-        return str(error)
-    return None
 
 
 def _counts_table(check: CorpusCheck) -> Table:
@@ -272,7 +347,12 @@ def _content_lines(check: CorpusCheck) -> list[str]:
     if check.words:
         words = _distribution_line(check.words, "", 1)
         lines.append(f"words per text: {words}; {check.num_word_types} different words")
-    lines.append(f"texts: {len(check.empty_texts)} empty, {len(check.tagged_texts)} with tags")
+    empty, tagged = len(check.empty_texts), len(check.tagged_texts)
+    unread, clipped = len(check.unread_texts), len(check.clipped_texts)
+    others = (
+        f", {unread} in other letters, {clipped} with a few of them" if unread + clipped else ""
+    )
+    lines.append(f"texts: {empty} empty, {tagged} with tags{others}")
     if check.shared_texts:
         shares = ", ".join(f"{name} {share:.1%}" for name, share in check.shared_texts.items())
         lines.append(f"text also in another session: {shares}")
@@ -282,14 +362,28 @@ def _content_lines(check: CorpusCheck) -> list[str]:
     return lines
 
 
-def _trust_lines(check: CorpusCheck) -> list[str]:
+def _named_lines(check: CorpusCheck) -> list[str]:
+    """The utterances that the other lines count, by id."""
+    counted = {
+        "empty texts": check.empty_texts,
+        "texts with tags": check.tagged_texts,
+        "texts in other letters": check.unread_texts,
+        "texts with a few other letters": check.clipped_texts,
+        "word alignments that are missing": check.missing_alignments,
+        "word alignments that are unusable": check.unusable_alignments,
+    }
+    return [f"{noun}: {', '.join(ids)}" for noun, ids in counted.items() if ids]
+
+
+def _trust_lines(check: CorpusCheck, most: int | None) -> list[str]:
     lines = _difference_lines(check)
-    lines += _shortened([f"same audio: {', '.join(ids)}" for ids in check.duplicates], "duplicates")
+    lines += _shortened([str(same) for same in check.duplicates], "duplicates", most)
     for by, obstacle in check.protocols.items():
-        verdict = f"impossible: {obstacle}" if obstacle else "possible"
-        lines.append(f"folds by {by}: {verdict}")
-    lines += _shortened([f"note: {p}" for p in check.problems if not p.fatal], "notes")
-    lines += _shortened([f"problem: {p}" for p in check.problems if p.fatal], "problems")
+        lacking = ", ".join(check.gaps.get(by, ()))
+        found = f"possible, but {lacking}" if lacking else "possible"
+        lines.append(f"folds by {by}: {f'impossible: {obstacle}' if obstacle else found}")
+    lines += _shortened([f"note: {p}" for p in check.problems if not p.fatal], "notes", most)
+    lines += _shortened([f"problem: {p}" for p in check.problems if p.fatal], "problems", most)
     return lines
 
 
@@ -306,10 +400,11 @@ def _difference_lines(check: CorpusCheck) -> list[str]:
     ]
 
 
-def _shortened(lines: list[str], noun: str) -> list[str]:
-    """The first lines, then one that counts the others."""
-    hidden = len(lines) - _SHOWN
-    return [*lines[:_SHOWN], f"… and {hidden} more {noun}"] if hidden > 0 else lines
+def _shortened(lines: list[str], noun: str, most: int | None) -> list[str]:
+    """At most so many lines (None: all), then one that counts the others."""
+    if most is None or len(lines) <= most:
+        return lines
+    return [*lines[:most], f"… and {len(lines) - most} more {noun}; --all shows them"]
 
 
 def _distribution_line(found: Distribution, unit: str, digits: int) -> str:

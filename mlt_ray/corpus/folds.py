@@ -64,13 +64,12 @@ def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
         raise UserError(f"{error}; {_remedy(corpus, spec)}") from None
 
 
-def obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
-    """Why `make_folds` would refuse, without what else is possible; ``None`` if it would not."""
+def try_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...] | str:
+    """The folds of `make_folds`, or why it refuses, without what else would be possible."""
     try:
-        _split(corpus, spec)
+        return _split(corpus, spec)
     except UserError as error:
         return str(error)
-    return None
 
 
 def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
@@ -79,7 +78,9 @@ def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
     if spec.text_disjoint:
         changes = {"folds.text_disjoint=false": replace(spec, text_disjoint=False), **changes}
     possible = [
-        f"--set {change}" for change, other in changes.items() if not obstacle(corpus, other)
+        f"--set {change}"
+        for change, other in changes.items()
+        if not isinstance(try_folds(corpus, other), str)
     ]
     if not possible:
         return "no other folds.by is possible either; add utterances"

@@ -5,17 +5,20 @@ import pytest
 import soundfile as sf
 from rich.console import Console
 
+from mlt_ray.corpus.alignment import align
 from mlt_ray.corpus.check import Difference, check_corpus, render
 from mlt_ray.corpus.readers.iemocap import read_iemocap
 from mlt_ray.corpus.readers.manifest import read_manifest
+from mlt_ray.corpus.words import tokenize
+from mlt_ray.labels import CLASSES
 
 NO_FOLDS = "folds: no protocol can split this corpus"
 
 
-def shown(check):
-    console = Console(file=io.StringIO(), width=200)
-    console.print(render(check))
-    return console.file.getvalue()
+def shown(check, **options):
+    console = Console(file=io.StringIO(), width=400)
+    console.print(render(check, **options))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().split("\n"))
 
 
 def fatal(check):
@@ -78,6 +81,22 @@ def test_durations_are_measured(tmp_path, noise, listed):
     assert check.total_h == pytest.approx(1 / 3600)
 
 
+def test_utterances_that_are_only_counted_are_named_on_request(manifest):
+    check = check_corpus(
+        manifest(
+            (1, "", "sad", "s", "1"), (2, "[SIGH]", "sad", "s", "1"), (3, "Hm.", "sad", "s", "1")
+        )
+    )
+    assert "empty texts: u00, u01" not in shown(check)
+    said = shown(check, everything=True)
+    for line in (
+        "empty texts: u00, u01",
+        "texts with tags: u01",
+        "word alignments that are missing: u00, u01, u02",
+    ):
+        assert line in said
+
+
 def test_alignments_that_are_missing_or_unusable_are_named(iemocap):
     for i in range(3):
         iemocap.add(f"Ses01F_impro01_F00{i}", "neu", "Hello.")
@@ -91,12 +110,135 @@ def test_alignments_that_are_missing_or_unusable_are_named(iemocap):
     assert "1 missing, 1 unusable" in shown(check)
 
 
+def test_alignments_are_judged_by_the_tokens_that_training_reads(iemocap):
+    """Training counts tags among the words: three of these four stand in no alignment."""
+    name, text = "Ses01F_impro01_F000", "[SIGH] [LAUGHTER] [BREATHING] Hello."
+    iemocap.add(name, "neu", text)
+    folder = iemocap.session(1) / "sentences" / "ForcedAlignment" / "Ses01F_impro01"
+    folder.mkdir(parents=True)
+    (folder / f"{name}.wdseg").write_text("0 4 0 HELLO\n")
+    corpus = read_iemocap(iemocap.root)
+    assert align(corpus.utterances[0], tokenize(text)) is None
+    assert check_corpus(corpus).unusable_alignments == (name,)
+
+
+def ids_of(duplicates):
+    return [tuple(u.id for u in same.utterances) for same in duplicates]
+
+
 def test_exact_copies_of_a_recording_are_grouped(tmp_path, noise, listed):
     for name, seed in (("a", 1), ("b", 2), ("c", 1)):
         noise(tmp_path / "audio" / f"{name}.wav", seed)
     check = check_corpus(listed())
-    assert check.duplicates == (("audio/a", "audio/c"),)
-    assert "same audio: audio/a, audio/c" in shown(check)
+    assert ids_of(check.duplicates) == [("audio/a", "audio/c")]
+    assert "same audio: audio/a, audio/c\n" in shown(check)
+
+
+@pytest.fixture
+def manifest(tmp_path, noise):
+    """A corpus of the given lines (recording's seed, text, emotion, speaker, session)."""
+
+    def build(*lines):
+        rows = ["path,text,emotion,speaker,session"]
+        for number, (seed, *cells) in enumerate(lines):
+            noise(tmp_path / f"u{number:02d}.wav", seed)
+            rows.append(",".join([f"u{number:02d}.wav", *cells]))
+        (tmp_path / "manifest.csv").write_text("\n".join(rows), "utf-8")
+        return read_manifest(tmp_path)
+
+    return build
+
+
+def test_a_recording_with_two_labels_or_two_speakers_is_named_first(manifest):
+    check = check_corpus(
+        manifest(
+            (1, "Hm.", "sad", "a", "1"),
+            (1, "Hm.", "sad", "b", "1"),
+            (2, "Hm.", "sad", "a", "1"),
+            (2, "Hm.", "angry", "a", "1"),
+            (2, "Hm.", "sad", "a", "1"),
+        )
+    )
+    contradiction, speakers = map(str, check.duplicates)
+    assert contradiction == "same audio, labels sad (u02, u04) and angry (u03)"
+    assert speakers == "same audio, speakers a (u00) and b (u01)"
+    assert contradiction in shown(check)
+
+
+def test_one_sound_in_two_files_is_named(tmp_path, listed):
+    samples = (20_000 * np.random.default_rng(1).uniform(-1, 1, 1600)).astype(np.int16)
+    (tmp_path / "audio").mkdir()
+    for name in ("a.wav", "b.flac"):
+        sf.write(tmp_path / "audio" / name, samples, 16_000, subtype="PCM_16")
+    [same] = check_corpus(listed()).duplicates
+    apart = "the files differ, so no check of folds keeps them in one part: remove one"
+    assert str(same) == f"same audio: audio/a, audio/b; {apart}"
+
+
+def test_few_recordings_under_many_ids_are_no_error_of_the_check(manifest):
+    rows = [(i % 4, "Hm.", CLASSES[i % 4], f"s{i % 5}", str(i % 5)) for i in range(40)]
+    check = check_corpus(manifest(*rows))
+    assert "needs at least 5 different recordings, got 4" in check.protocols["stratified"]
+    assert "folds by stratified: impossible: corpus" in shown(check)
+    assert NO_FOLDS in fatal(check)
+
+
+def test_channels_that_cancel_are_a_problem(tmp_path, listed):
+    one = np.random.default_rng(1).uniform(-0.5, 0.5, 1600)
+    (tmp_path / "audio").mkdir()
+    sf.write(tmp_path / "audio" / "a.wav", np.stack([one, -one], axis=1), 16_000, subtype="FLOAT")
+    expected = "audio is silent from start to end where its 2 channels are averaged"
+    assert f"audio/a (a.wav): {expected}" in fatal(check_corpus(listed()))
+
+
+def test_words_are_counted_as_training_reads_them(manifest):
+    check = check_corpus(
+        manifest(
+            (1, "我很生气。", "sad", "s", "1"),
+            (2, "Die Straße!", "sad", "s", "1"),
+            (3, "[LAUGHTER]", "sad", "s", "1"),
+            (4, "It costs $250.", "sad", "s", "1"),
+        )
+    )
+    assert check.unread_texts == ("u00",)
+    assert check.clipped_texts == ("u01",)
+    assert check.empty_texts == ("u02",)
+    assert check.words.max == 6  # it costs two hundred fifty dollars
+    assert check.num_word_types == 8
+    said = shown(check)
+    assert "texts: 1 empty, 1 with tags, 1 in other letters, 1 with a few of them" in said
+    assert "note: texts: 1 of 4 texts (25.0%) are in letters that training does not read" in said
+    assert "'我很生气。' (u00); with more than 5%, rows that read words want --unread-texts" in said
+    assert "note: texts: 1 lose letters in training, such as 'ß' of 'Die Straße!' (u01)" in said
+    assert not any("texts" in problem for problem in fatal(check))
+
+
+def test_speakers_and_sessions_whose_names_are_alike_are_notes(manifest):
+    check = check_corpus(
+        manifest(
+            (1, "Hm.", "sad", "1", "A"), (2, "Hm.", "sad", "01", "a"), (3, "Hm.", "sad", "2", "b")
+        )
+    )
+    notes = [str(problem) for problem in check.problems if not problem.fatal]
+    assert notes == [
+        "names: speakers whose names are alike count as different ones: 01 and 1",
+        "names: sessions whose names are alike count as different ones: A and a",
+    ]
+
+
+def test_folds_in_which_dev_or_test_lacks_a_class_are_named(manifest):
+    rows = [
+        (10 * s + i, "Hm.", emotion, f"s{s}", str(s))
+        for s in range(5)
+        for i, emotion in enumerate(CLASSES * 2)
+        if (s, emotion) != (2, "sad")
+    ]
+    check = check_corpus(manifest(*rows))
+    assert check.gaps["session"] == ("no sad in dev of fold 2", "no sad in test of fold 3")
+    expected = "possible, but no sad in dev of fold 2, no sad in test of fold 3"
+    assert f"folds by session: {expected}" in shown(check)
+    assert check.gaps["stratified"] == ()
+    assert "folds by stratified: possible\n" in shown(check)
 
 
 def test_recordings_that_break_off_are_silent_or_not_finite_are_fatal(tmp_path, noise, listed):
@@ -145,7 +287,11 @@ def test_problems_found_while_reading_are_kept_and_long_lists_are_cut_when_print
     check = check_corpus(read_iemocap(iemocap.root))
     assert len(fatal(check)) == 14  # thirteen missing files, and then nothing is left
     assert f"{iemocap.root.name}: holds no utterances" in fatal(check)
-    assert "… and 4 more problems" in shown(check)
+    assert "… and 4 more problems; --all shows them" in shown(check)
+    last = "Ses01F_impro01_F012 (Ses01F_impro01_F012.wav): audio file is missing"
+    assert last not in shown(check)
+    assert last in shown(check, everything=True)
+    assert "more problems" not in shown(check, everything=True)
     assert check.durations_s is None
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from mlt_ray.corpus.folds import PROTOCOLS, Fold, check_leaks, gaps, make_folds, obstacle
+from mlt_ray.corpus.folds import PROTOCOLS, Fold, check_leaks, gaps, make_folds, try_folds
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import FoldSpec
@@ -203,14 +203,14 @@ def test_a_corpus_of_any_shape_is_split_or_refused_in_one_line(in_memory, size, 
         corpus = in_memory(rows)
         for by, disjoint in itertools.product(PROTOCOLS, (False, True)):
             spec = FoldSpec(by=by, text_disjoint=disjoint)
-            reason = obstacle(corpus, spec)
-            assert "\n" not in (reason or "")
-            outcomes[reason is None] += 1
-            if reason is None:
-                assert len(make_folds(corpus, spec)) == 5
-            else:
-                with pytest.raises(UserError, match=re.escape(reason)):
+            found = try_folds(corpus, spec)
+            if isinstance(found, str):
+                assert "\n" not in found
+                with pytest.raises(UserError, match=re.escape(found)):
                     make_folds(corpus, spec)
+            else:
+                assert make_folds(corpus, spec) == found
+            outcomes[not isinstance(found, str)] += 1
     assert outcomes[False]
     assert bool(outcomes[True]) == (size == 40 and num_recordings >= 5)
 
