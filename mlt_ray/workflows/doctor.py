@@ -134,10 +134,10 @@ def _encoder() -> str:
 
 def _speech_encoder() -> str:
     from mlt_ray.encoders.catalogue import SPEECH
-    from mlt_ray.encoders.folder import EncoderMissing, find_encoder
+    from mlt_ray.encoders.folder import EncoderMissing, Encoders
 
     try:
-        return find_encoder(SPEECH.packaged.name, SPEECH).identity
+        return Encoders(modality=SPEECH).identify(SPEECH.packaged.name)
     except EncoderMissing:
         package = SPEECH.packaged
         return f"none; rows that name {package.name} need it: pip install {package.install}"
