@@ -190,3 +190,18 @@ def test_other_frames_do_not_share_a_cache(
     key = spoken.utterances[0].audio_sha256
     few, many = (FeatureCache.open(store, s).frames.rows(key) for s in (SPEC, other))
     assert few < many
+
+
+def test_a_recording_whose_frames_are_not_finite_is_named_and_not_cached(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+) -> None:
+    fine, loud = speak(1, "Well, hello."), speak(2, "Goodbye.")
+    # Finite samples whose energy is not.
+    sf.write(loud.audio, np.full(1600, 1e30), 16_000, subtype="FLOAT")
+    message = rf"log-mel frames of {loud.audio}: expected finite values, got (inf|nan); take the"
+    with pytest.raises(UserError, match=message):
+        extract(corpus(fine, loud), SPEC, store, vectors, letters)
+    assert loud.audio_sha256 not in FeatureCache.open(store, SPEC).frames
