@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, TypeVar
 import numpy as np
 
 from mlt_ray.corpus.utterance import Problem, Utterance
+from mlt_ray.machine import usable_cpus
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ def _each(
 ) -> Iterator[T]:
     """Yield `work(path)` for each path, in order."""
     # Threads suffice: hashing, decoding and waiting for a disk all release the interpreter lock.
-    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 4) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cpus() + 4) as pool:
         for done, result in enumerate(pool.map(work, paths), start=1):
             if progress is not None:
                 progress(done, len(paths))

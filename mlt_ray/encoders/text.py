@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlt_ray.encoders.pretrained import load_config, load_model, load_tokenizer
+from mlt_ray.machine import torch_threads, usable_cpus
 
 BLOCK, BATCH = 256, 32
 """Number of texts that are sorted by length together, and that are encoded together."""
@@ -82,7 +83,7 @@ def _vectors(
             chosen = order[start : start + BATCH]
             ids = padded([block[n] for n in chosen], model.config.pad_token_id).to(device)
             mask = (ids != model.config.pad_token_id).long()
-            with torch.no_grad():
+            with torch.no_grad(), torch_threads(usable_cpus()):
                 outputs = model(input_ids=ids, attention_mask=mask).last_hidden_state
                 vectors[chosen] = pool(outputs, mask).cpu().numpy()
         yield from vectors[:, None]

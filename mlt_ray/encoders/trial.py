@@ -12,6 +12,7 @@ from mlt_ray.encoders.pretrained import load_config, load_tokenizer
 from mlt_ray.encoders.speech import open_encoder
 from mlt_ray.encoders.text import cls_vectors, word_pieces
 from mlt_ray.errors import UserError
+from mlt_ray.machine import torch_threads, usable_cpus
 
 TEXTS = ("so what", "")
 
@@ -26,7 +27,8 @@ def try_encoder(folder: Path, modality: Modality) -> None:
     pieces of the tokenizer that the network has no row for, or what transformers says itself.
     """
     try:
-        values = _TRIALS[modality.option](folder)
+        with torch_threads(usable_cpus()):
+            values = _TRIALS[modality.option](folder)
     except UserError:
         raise
     except Exception as error:  # what a damaged file makes of transformers can be anything

@@ -1,7 +1,6 @@
 """Examines the installation: says of each part whether it works, and if not, the remedy."""
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlt_ray.errors import UserError
+from mlt_ray.machine import installed_cpus, usable_cpus
 
 PACKAGES = ("torch", "torchaudio", "ray", "optuna", "mlflow", "transformers", "scikit-learn")
 
@@ -55,7 +55,9 @@ def examine(
 
 
 def _python() -> str:
-    return f"{platform.python_version()}, {os.cpu_count()} CPUs, {platform.machine()}"
+    usable, installed = usable_cpus(), installed_cpus()
+    cpus = f"{usable} CPUs" if usable == installed else f"{usable} of {installed} CPUs"
+    return f"{platform.python_version()}, {cpus}, {platform.machine()}"
 
 
 def _packages() -> str:
