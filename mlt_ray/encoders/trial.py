@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
-from mlt_ray.encoders.catalogue import SPEECH, TEXT, Modality
+from mlt_ray.encoders.catalogue import CONFIG, SPEECH, TEXT, Modality
 from mlt_ray.encoders.pretrained import load_config, load_tokenizer
 from mlt_ray.encoders.speech import open_encoder
 from mlt_ray.encoders.text import cls_vectors, word_pieces
@@ -52,7 +52,15 @@ def _vectors_of_texts(folder: Path) -> np.ndarray:
             f"{folder}: expected word pieces below {rows}, the rows of the embedding, got a "
             f"tokenizer with {last}; {TEXT.remedy}"
         )
-    if any(padding in ids for ids in word_pieces(folder, TEXTS)):
+    pieces = [ids.tolist() for ids in word_pieces(folder, TEXTS)]
+    if len(first := {tuple(ids[:1]) for ids in pieces}) > 1:
+        raise UserError(
+            f"{folder}: expected a tokenizer that begins every text with the same piece (CLS), got "
+            f"{' and '.join(str(list(ids)) for ids in sorted(first))}; {TEXT.remedy}"
+        )
+    if padding is None:
+        raise UserError(f"{folder / CONFIG}: expected a pad_token_id, got none; {TEXT.remedy}")
+    if any(padding in ids for ids in pieces):
         raise UserError(
             f"{folder}: expected word pieces other than the padding {padding} (pad_token_id), got "
             f"it in the pieces of {TEXTS[0]!r}; {TEXT.remedy}"

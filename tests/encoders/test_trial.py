@@ -210,6 +210,15 @@ def more_pieces(folder: Path) -> None:
     )
 
 
+def no_cls(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"post_processor": None}))
+
+
+def no_padding(folder: Path) -> None:
+    change_config(folder, pad_token_id=None)
+
+
 def padding_is_cls(folder: Path) -> None:
     change_config(folder, pad_token_id=2)
 
@@ -258,6 +267,8 @@ def unknown_activation(folder: Path) -> None:
             "bert",
             "expected word pieces below 50, the rows of the embedding, got a tokenizer with 57",
         ),
+        (no_cls, "bert", "that begins every text with the same piece (CLS), got [] and [22]; give"),
+        (no_padding, "bert", "config.json: expected a pad_token_id, got none; give a folder"),
         (padding_is_cls, "bert", "expected word pieces other than the padding 2 (pad_token_id)"),
         (not_finite, "bert", "that gives finite values, got nan"),
         (cut_torch, "bert", "pytorch_model.bin: damaged weights: "),
