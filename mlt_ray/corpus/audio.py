@@ -1,7 +1,5 @@
 """Reads audio files as mono samples at 16 kHz. Shapes: N samples."""
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlt_ray.errors import UserError
+from mlt_ray.machine import torch_threads, usable_cpus
 
 SAMPLE_RATE_HZ: Final = 16_000
 """Sample rate of IEMOCAP; other audio is resampled to it."""
@@ -82,27 +81,15 @@ def each_recording(
 ) -> Iterator[T]:
     """Yield `compute(samples)` for each recording, in the order of `paths`.
 
-    `num_threads` threads read and compute (None: one for each core). Raises `UserError` for a
+    `num_threads` threads read and compute (None: one for each usable CPU). Raises `UserError` for a
     recording that cannot be read.
     """
     _import_torchaudio()
-    with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_threads or usable_cpus()) as pool:
         for start in range(0, len(paths), BLOCK):
-            # No yield inside: the caller would get one thread too, for torch sets it per process.
-            with one_thread_each():
+            # One thread an operation, since the threads of the pool fill the CPUs. No yield inside:
+            # the caller would get one thread too, for torch sets it per process.
+            with torch_threads(1):
                 block = paths[start : start + BLOCK]
                 found = list(pool.map(lambda path: compute(read_audio(path)), block))
             yield from found
-
-
-@contextlib.contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Limit torch to one thread per operation, since the threads of a pool fill the cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, at_16_khz, mixed
 from mlt_ray.corpus.utterance import Problem, Utterance
+from mlt_ray.machine import usable_cpus
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ def _each(
 ) -> Iterator[T]:
     """Yield `work(path)` for each path, in order."""
     # Threads suffice: hashing, decoding and waiting for a disk all release the interpreter lock.
-    with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 4) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cpus() + 4) as pool:
         for done, result in enumerate(pool.map(work, paths), start=1):
             if progress is not None:
                 progress(done, len(paths))

@@ -12,8 +12,23 @@ SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
 RESEMBLYZER_WEIGHTS: Final = "pretrained.pt"
 CONFIG: Final = "config.json"
 PREPROCESSOR: Final = "preprocessor_config.json"
-WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+INDEX: Final = ".index.json"
+"""How the name of a file ends that says which files (shards) hold the weights."""
+
+WEIGHTS: Final = (
+    "model.safetensors",
+    f"model.safetensors{INDEX}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{INDEX}",
+)
 """Files of a folder in the layout of transformers; of the weights, the first that is there."""
+
+UNREAD: Final = ("pooler.", "masked_spec_embed")
+"""How the names of weights begin that change nothing which is read, so a folder may lack them.
+
+BERT's pooler follows the last hidden state. wav2vec 2.0 puts the other in place of masked states,
+which it has only in training; here, speech encoders are never trained.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +51,11 @@ class Modality:
     """Text or speech: the files of its encoders, and the option that names one.
 
     A folder must have one of `input_files` (tokenizer or preprocessor) and may have `more_files`.
-    `noun` is the word for such an encoder in messages.
+    `noun` is the word for such an encoder in messages, and `sample` for what it is tried on.
     """
 
     noun: str
+    sample: str
     option: str
     family: tuple[str, ...]
     input_files: tuple[str, ...]
@@ -55,12 +71,14 @@ class Modality:
     @property
     def layout(self) -> str:
         """The files that a folder must have, in words."""
-        weights, input_files = " or ".join(WEIGHTS), " or ".join(self.input_files)
-        return f"{CONFIG}, {weights}, and {input_files}"
+        weights = " or ".join(name for name in WEIGHTS if not name.endswith(INDEX))
+        input_files = " or ".join(self.input_files)
+        return f"{CONFIG}, {weights} (or its shards and their index), and {input_files}"
 
 
 TEXT: Final = Modality(
     noun="encoder",
+    sample="a short text",
     option="--encoder",
     family=FAMILY,
     input_files=("tokenizer.json", "vocab.txt", "vocab.json"),
@@ -80,6 +98,7 @@ TEXT: Final = Modality(
 
 SPEECH: Final = Modality(
     noun="speech encoder",
+    sample="half a second of sound",
     option="--speech-encoder",
     family=SPEECH_FAMILY,
     input_files=(PREPROCESSOR,),

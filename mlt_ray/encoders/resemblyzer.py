@@ -29,8 +29,8 @@ def open_resemblyzer(folder: Path, device: torch.device) -> Callable[[Samples], 
     """
     lstm = nn.LSTM(_MEL_BINS, _LSTM_WIDTH, _LSTM_LAYERS, batch_first=True)
     stored = torch.load(folder / RESEMBLYZER_WEIGHTS, map_location="cpu", weights_only=True)
-    weights = stored["model_state"]
-    lstm.load_state_dict({name: weights[f"lstm.{name}"] for name in lstm.state_dict()})
+    of_lstm = {n: w for n, w in stored["model_state"].items() if n.startswith("lstm.")}
+    lstm.load_state_dict({name.removeprefix("lstm."): w for name, w in of_lstm.items()})
     lstm.to(device).eval()
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlt_ray.encoders.pretrained import load_config, load_model, load_tokenizer
+from mlt_ray.machine import torch_threads, usable_cpus
 
 BLOCK, BATCH = 256, 32
 """Number of texts that are sorted by length together, and that are encoded together."""
@@ -42,9 +43,14 @@ def num_positions(config: Any) -> int:
     return positions - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
 
 
-def cls_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """Yield (1, E) float32 for each text: the last hidden state at CLS (section 3.2.2)."""
-    return _vectors(folder, texts, lambda outputs, mask: outputs[:, 0])
+def cls_vectors(
+    folder: Path, texts: Sequence[str], device: torch.device | None = None
+) -> Iterator[np.ndarray]:
+    """Yield (1, E) float32 for each text: the last hidden state at CLS (section 3.2.2).
+
+    Without a `device`, a GPU computes them if there is one.
+    """
+    return _vectors(folder, texts, lambda outputs, mask: outputs[:, 0], device)
 
 
 def sentence_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
@@ -61,10 +67,13 @@ def mean_direction(outputs: Tensor, mask: Tensor) -> Tensor:
 
 
 def _vectors(
-    folder: Path, texts: Sequence[str], pool: Callable[[Tensor, Tensor], Tensor]
+    folder: Path,
+    texts: Sequence[str],
+    pool: Callable[[Tensor, Tensor], Tensor],
+    device: torch.device | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: `pool` of the (B, L, E) outputs and their (B, L) mask."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(folder).to(device).eval()
     pieces = word_pieces(folder, texts)
     while block := list(islice(pieces, BLOCK)):
@@ -74,7 +83,7 @@ def _vectors(
             chosen = order[start : start + BATCH]
             ids = padded([block[n] for n in chosen], model.config.pad_token_id).to(device)
             mask = (ids != model.config.pad_token_id).long()
-            with torch.no_grad():
+            with torch.no_grad(), torch_threads(usable_cpus()):
                 outputs = model(input_ids=ids, attention_mask=mask).last_hidden_state
                 vectors[chosen] = pool(outputs, mask).cpu().numpy()
         yield from vectors[:, None]

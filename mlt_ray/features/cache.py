@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mlt_ray.errors import UserError
 from mlt_ray.storage.files import replacing, write_json
 
 SEGMENT = 256
@@ -109,12 +110,14 @@ def compute_missing(
     add: Callable[[Mapping[str, np.ndarray]], None],
     progress: FeatureProgress,
     segment: int = SEGMENT,
+    name_of: Callable[[str], str] = str,
 ) -> int:
     """Compute the arrays of `keys`, and store them segment by segment; returns how many.
 
     `compute` is called once, and only if there are keys, since it may load a model. It yields the
     arrays in the order of the keys. `add` stores the arrays of one segment. `progress` is called
-    at the start and after every segment.
+    at the start and after every segment. Raises `UserError` for an array that is not finite, with
+    what `name_of` says of its key.
     """
     if not keys:
         return 0
@@ -122,6 +125,19 @@ def compute_missing(
     progress(what, 0, len(keys))
     for start in range(0, len(keys), segment):
         chunk = keys[start : start + segment]
-        add(dict(zip(chunk, islice(arrays, len(chunk)), strict=True)))
+        found = dict(zip(chunk, islice(arrays, len(chunk)), strict=True))
+        for key, array in found.items():
+            check_finite(array, f"{what} of {name_of(key)}")
+        add(found)
         progress(what, start + len(chunk), len(keys))
     return len(keys)
+
+
+def check_finite(array: np.ndarray, what: str) -> None:
+    """Raise `UserError`, which begins with `what`, if a value is infinite or not a number."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise UserError(
+            f"{what}: expected finite values, got {array[~finite][0]}; take the utterance out of "
+            "the corpus, or name another encoder if one computed them"
+        )

@@ -102,7 +102,7 @@ def _extract_frames(
         cache.moments.add({k: _moments(frames) for k, frames in arrays.items()})
 
     name = f"{spec.kind.replace('_', '-')} frames"
-    return compute_missing(name, keys, compute, add, progress)
+    return compute_missing(name, keys, compute, add, progress, name_of=lambda k: str(audio[k]))
 
 
 def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:

@@ -19,7 +19,7 @@ from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.encoders.speech import speech_vectors
 from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vectors, word_pieces
 from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
-from mlt_ray.features.cache import Cache, FeatureProgress, compute_missing
+from mlt_ray.features.cache import Cache, FeatureProgress, check_finite, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
 from mlt_ray.features.extract import FeatureCache, cache_digest, text_sha256
 from mlt_ray.features.prosody import prosody_vectors
@@ -142,17 +142,30 @@ def extract_extra(
     def compute() -> Iterator[np.ndarray]:
         return kind.compute([by_key[k] for k in keys], extra, store, spec)
 
-    return compute_missing(extra.name, keys, compute, cache.add, progress)
+    def name_of(key: str) -> str:
+        return _named(by_key[key], extra)
+
+    return compute_missing(extra.name, keys, compute, cache.add, progress, name_of=name_of)
+
+
+def _named(utterance: Utterance, extra: ExtraInput) -> str:
+    """The utterance, and the encoder if one computes the input, for messages."""
+    return f"utterance {utterance.id}" + (f" by {extra.encoder}" if extra.encoder else "")
 
 
 def load_extras(
     corpus: Corpus, fold: Fold, extras: Sequence[ExtraInput], store: Store, spec: FeatureSpec
 ) -> dict[str, FoldInput]:
-    """A fold's extra inputs by name, from the cache."""
+    """A fold's extra inputs by name, from the cache.
+
+    Raises `UserError` for one that is not finite, which an older version may have left there.
+    """
     inputs = {}
     for extra in extras:
         kind, cache = INPUTS[extra.name], open_cache(extra, store, spec)
         arrays = [cache[kind.key(u)] for u in corpus.utterances]
+        for utterance, array in zip(corpus.utterances, arrays, strict=True):
+            check_finite(array, f"{extra.name} of {_named(utterance, extra)}")
         inputs[extra.name] = kind.use(arrays, fold, extra, store, spec)
     return inputs
 

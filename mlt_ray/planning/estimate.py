@@ -9,6 +9,7 @@ import torch
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.machine import torch_threads
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model, is_network
 from mlt_ray.planning.plan import PlannedRow
@@ -64,16 +65,14 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
     optimiser = Adam((p for p in model.parameters() if p.requires_grad), spec.training)
     batch = made_up_batch(spec, duration_s)
     times = []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    for number in range(WARM_UP_STEPS + TIMED_STEPS):
-        started = time.perf_counter()
-        set_dropout_keys(model, batch.utterances, number)
-        optimiser.zero_grad()
-        model.loss(batch).backward()
-        optimiser.step()
-        times.append(time.perf_counter() - started)
-    torch.set_num_threads(threads)
+    with torch_threads(1):
+        for number in range(WARM_UP_STEPS + TIMED_STEPS):
+            started = time.perf_counter()
+            set_dropout_keys(model, batch.utterances, number)
+            optimiser.zero_grad()
+            model.loss(batch).backward()
+            optimiser.step()
+            times.append(time.perf_counter() - started)
     return statistics.median(times[WARM_UP_STEPS:])
 
 

@@ -1,11 +1,13 @@
 """Where and how fast runs are computed; never part of what identifies a run."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mlt_ray.errors import UserError
+from mlt_ray.machine import installed_cpus, usable_cpus
 from mlt_ray.parsing import ABOVE_0, Bound, at_least, require
 from mlt_ray.spec import RunSpec
 
@@ -89,6 +91,24 @@ class Resources:
 def ray_address(asked: str | None) -> str:
     """The address of the cluster: as asked for, else `RAY_ADDRESS`, else `LOCAL`."""
     return asked or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
+def cpus_here() -> float:
+    """Number of CPUs that Ray gives out on this machine: those that this process may use.
+
+    Ray's own variables have precedence, as they have in Ray. `UserError` if one cannot be read.
+    """
+    overriding = os.environ.get("RAY_OVERRIDE_RESOURCES") or "{}"
+    try:
+        cpus = json.loads(overriding).get("CPU")
+    except (AttributeError, ValueError) as error:
+        raise UserError(
+            f"RAY_OVERRIDE_RESOURCES: expected a mapping in JSON, got {overriding}; unset it"
+        ) from error
+    if cpus is not None:
+        return float(cpus)
+    everything = os.environ.get("RAY_USE_MULTIPROCESSING_CPU_COUNT")
+    return installed_cpus() if everything else usable_cpus()
 
 
 def gpus_here() -> int:

@@ -1,6 +1,5 @@
 """Where a command finds what it needs, and what it finds there."""
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +12,15 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.planning.contents import Pretrained, name_contents
 from mlt_ray.planning.prepare import fill_cache
-from mlt_ray.planning.resources import LOCAL, Node, Resources, check_fits, gpus_here, ray_address
+from mlt_ray.planning.resources import (
+    LOCAL,
+    Node,
+    Resources,
+    check_fits,
+    cpus_here,
+    gpus_here,
+    ray_address,
+)
 from mlt_ray.spec import NO_TF32, TrainingSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
@@ -56,7 +63,7 @@ class Places:
         if self.is_local:
             asked = self.resources
             uses_gpu = asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs
-            check_fits(asked, [Node(os.cpu_count() or 1, gpus_here() if uses_gpu else 0)])
+            check_fits(asked, [Node(cpus_here(), gpus_here() if uses_gpu else 0)])
 
     def check_precision(self, trainings: Iterable[TrainingSpec]) -> None:
         """`UserError` if this machine computes by itself and lacks the precision of one."""

@@ -7,12 +7,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError
-from mlt_ray.planning.resources import LOCAL, Resources, ray_address
+from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -61,7 +62,9 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     where = ray_address(address)
     # The dashboard's processes cost as much as a run where there are few cores. A head that the
     # user starts has one.
-    own = {"include_dashboard": False} if where == LOCAL else {}
+    own: dict[str, Any] = {}
+    if where == LOCAL:
+        own = {"include_dashboard": False, "num_cpus": cpus_here()}
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING, **own)
     except (ConnectionError, ValueError) as error:

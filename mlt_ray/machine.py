@@ -1,0 +1,77 @@
+"""What of this machine the process may use."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_ROOT = Path("/")
+
+
+def installed_cpus() -> int:
+    """Number of CPUs of this machine."""
+    return os.cpu_count() or 1
+
+
+def usable_cpus(root: Path = _ROOT) -> int:
+    """Number of CPUs that this process may use, at least 1.
+
+    The least of the affinity (`taskset`, cpusets) and the quotas of its control groups (containers,
+    Slurm), rounded down. Under a Slurm that sets no affinity, no more than its CPUs per task. The
+    control groups are read from the file system at `root`.
+    """
+    installed = installed_cpus()
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else installed
+    limits = [allowed, *_quotas(root)]
+    per_task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if allowed >= installed and per_task.isdecimal():
+        limits.append(int(per_task))
+    return max(1, int(min(limits)))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Number of CPUs by the quota of each control group of this process that has one."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # a system that has none
+        return
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        # Version 2 has one tree for all controllers, version 1 one for each, named after it.
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = root / "sys/fs/cgroup" / controllers
+        group = mount / path.lstrip("/")
+        # A container that does not see its own group by this name has it at the top.
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # a group without a quota
+                yield _quota(folder, is_version_2=not controllers)
+            if folder == mount:
+                break
+
+
+def _quota(folder: Path, is_version_2: bool) -> float:
+    """CPUs of one control group; `ValueError` or `OSError` if it may use all."""
+    if is_version_2:
+        quota, period = map(int, (folder / "cpu.max").read_text().split())
+    else:
+        quota, period = (
+            int((folder / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period")
+        )
+    if quota <= 0:
+        raise ValueError("no quota")
+    return quota / period
+
+
+@contextlib.contextmanager
+def torch_threads(most: int) -> Iterator[None]:
+    """Inside the block, torch computes with at most that many threads, in the whole process."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, most))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
