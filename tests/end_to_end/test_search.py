@@ -133,7 +133,7 @@ def test_a_search_that_runs_out_of_time_says_so_and_goes_on_later(searched, corp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table1"], "table1: expected a key space, found none; mlt-ray run takes a study"),
+        (["table1"], "table1: expected a key space, found none; use mlt-ray run table1"),
         (["layer"], "unknown study layer; did you mean layers?"),
         (["layers", "--timeout", "soon"], "--timeout: expected a time such as 90s, 30m or 2h"),
         (["layers", "--set", "model.widht=3"], "unknown key widht; did you mean width?"),
