@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.corpus.alignment import align
-from mlt_ray.corpus.folds import make_folds, session_names
+from mlt_ray.corpus.folds import gaps, make_folds, session_names
 from mlt_ray.corpus.readers.iemocap import dialog_kind
 from mlt_ray.corpus.recordings import Decoded, Progress, decode_all
 from mlt_ray.corpus.texts import has_tags, same_words_key, spoken_words
@@ -59,7 +59,8 @@ class CorpusCheck:
     ``None`` for an empty corpus. `shared_texts` is the share in [0, 1] of utterances with a text
     that another session has too: of ``all`` utterances, of ``impro`` and of ``script`` dialogs; it
     is empty without sessions. `duplicates` are groups with the same audio bytes. `protocols` gives
-    for each protocol the reason why it cannot split the corpus, or ``None`` if it can.
+    for each protocol the reason why it cannot split the corpus, or ``None`` if it can; `gaps` those
+    of the folds of each that can (`mlt_ray.corpus.folds.gaps`).
     """
 
     name: str
@@ -81,6 +82,7 @@ class CorpusCheck:
     duplicates: tuple[tuple[str, ...], ...]
     problems: tuple[Problem, ...]
     protocols: Mapping[str, str | None]
+    gaps: Mapping[str, tuple[str, ...]]
 
     @property
     def fatal(self) -> bool:
@@ -97,7 +99,14 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
     spoken = [spoken_words(u.text) for u in utterances]
     durations = [u.duration_s for u in utterances]
     counts = _counts(corpus)
-    protocols = {by: _obstacle(corpus, FoldSpec(by=by)) for by in PROTOCOLS}
+    protocols: dict[str, str | None] = {}
+    found_gaps = {}
+    for by in PROTOCOLS:
+        try:
+            found_gaps[by] = gaps(corpus, make_folds(corpus, FoldSpec(by=by)))
+            protocols[by] = None
+        except UserError as error:
+            protocols[by] = str(error)
     empty = () if utterances else (Problem(where=corpus.name, reason="holds no utterances"),)
     return CorpusCheck(
         name=corpus.name,
@@ -124,6 +133,7 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
             *_audio_notes(utterances, progress),
         ),
         protocols=protocols,
+        gaps=found_gaps,
     )
 
 
@@ -221,15 +231,6 @@ def _audio_notes(utterances: Sequence[Utterance], progress: Progress | None) -> 
     return tuple(notes)
 
 
-def _obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
-    """Why the corpus cannot be split in this way; ``None`` if it can."""
-    try:
-        make_folds(corpus, spec)
-    except UserError as error:
-        return str(error)
-    return None
-
-
 def _counts_table(check: CorpusCheck) -> Table:
     """Utterances per session and class; for IEMOCAP each cell is ``found / in the paper``."""
     papers = {}
@@ -287,6 +288,8 @@ def _trust_lines(check: CorpusCheck) -> list[str]:
     lines += _shortened([f"same audio: {', '.join(ids)}" for ids in check.duplicates], "duplicates")
     for by, obstacle in check.protocols.items():
         verdict = f"impossible: {obstacle}" if obstacle else "possible"
+        if check.gaps.get(by):
+            verdict += f"; {', '.join(check.gaps[by])}: UA there is the mean over the other classes"
         lines.append(f"folds by {by}: {verdict}")
     lines += _shortened([f"note: {p}" for p in check.problems if not p.fatal], "notes")
     lines += _shortened([f"problem: {p}" for p in check.problems if p.fatal], "problems")

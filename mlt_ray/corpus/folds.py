@@ -1,11 +1,12 @@
 """Splits a corpus into train, dev and test of five folds, and checks that nothing leaks."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
+from mlt_ray.corpus.speakers import alike_text
 from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
@@ -84,6 +85,42 @@ def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
                 raise UserError(f"fold {fold.number}: {noun} {name} {where}; set {remedy}")
 
 
+def gaps(corpus: Corpus, folds: Sequence[Fold]) -> tuple[str, ...]:
+    """Where dev or test of a fold holds no utterance of a class (`gap_text`); train has them all.
+
+    UA of such a part is the mean over the other classes, and no longer that of four.
+    """
+    found = []
+    for fold in folds:
+        for part, indices in (("test", fold.test), ("dev", fold.dev)):
+            present = {corpus.utterances[i].emotion for i in indices}
+            found += [gap_text(name, part, fold.number) for name in CLASSES if name not in present]
+    return tuple(found)
+
+
+def gap_text(emotion: str, part: str, fold: int) -> str:
+    """Says that a part of a fold holds no utterance of a class."""
+    return f"no {emotion} in {part} of fold {fold}"
+
+
+def fold_notes(corpus: Corpus, specs: Iterable[FoldSpec]) -> tuple[str, ...]:
+    """What makes the scores of such folds less than they seem, a line each; empty as a rule.
+
+    These are `gaps`, and speakers who may be one (`alike_speakers`) where folds keep speakers
+    apart. Raises `UserError` as `make_folds` does.
+    """
+    specs = list(specs)
+    notes = []
+    for spec in specs:
+        found = gaps(corpus, make_folds(corpus, spec))
+        if found:
+            what = "UA there is the mean over the other classes"
+            notes.append(f"folds by {spec.by}: {', '.join(found)}; {what}")
+    if any(spec.by != "stratified" for spec in specs):
+        notes.append(alike_text(corpus))
+    return tuple(dict.fromkeys(filter(None, notes)))
+
+
 def session_names(corpus: Corpus) -> tuple[str, ...]:
     """Names of the sessions in natural order (9 before 10)."""
     return tuple(sorted({u.session for u in corpus.utterances if u.session}, key=natural_key))
@@ -137,11 +174,13 @@ def _without_texts_of(corpus: Corpus, train: list[int], held_out: list[int]) -> 
 def _session_groups(corpus: Corpus) -> list[list[int]]:
     sessions = session_names(corpus)
     without = sum(not u.session for u in corpus.utterances)
+    num_speakers = len({u.speaker for u in corpus.utterances})
+    other = "speaker" if num_speakers >= NUM_FOLDS else "stratified"
     if len(sessions) != NUM_FOLDS or without:
         got = f"{len(sessions)} ({without} of {len(corpus)} utterances have none)"
         raise UserError(
             f"corpus {corpus.name}: folds.by: session needs exactly {NUM_FOLDS} sessions, "
-            f"got {got}; use --set folds.by=speaker"
+            f"got {got}; use --set folds.by={other}"
         )
     return [[i for i, u in enumerate(corpus.utterances) if u.session == s] for s in sessions]
 

@@ -76,9 +76,9 @@ def name_contents(
     `UserError` where the corpus cannot be split as a row that is asked for says, or an encoder of
     it cannot be found.
     """
-    asked_folds = {row.folds for row in study.rows if asked is None or row.name in asked}
-    folds = {spec: _named_folds(spec, corpus) for spec in asked_folds}
-    for spec in {row.folds for row in study.rows} - asked_folds:
+    needed = [row.folds for row in study.rows if asked is None or row.name in asked]
+    folds = {spec: _named_folds(spec, corpus) for spec in dict.fromkeys(needed)}
+    for spec in {row.folds for row in study.rows} - folds.keys():
         with contextlib.suppress(UserError):
             folds[spec] = _named_folds(spec, corpus)
     rows = [

@@ -2,17 +2,12 @@
 
 import os
 import tempfile
-import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
 
-OPEN_POLL_S = 0.2
-"""Seconds until the next try, while another driver is opening the database."""
+LEASE = "mlflow"
+"""Name of the lease of who creates a database or looks for a row's run before creating it."""
 
 
 def tracking_location(store: Store, tracking_uri: str | None) -> str:
@@ -38,15 +33,6 @@ def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(num_retries))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
-
-
-@contextmanager
-def alone(store: Store) -> Iterator[None]:
-    """Block that one process at a time enters; two would break a database as they create it."""
-    while (lease := acquire(store, "mlflow", owner=uuid.uuid4().hex)) is None:
-        time.sleep(OPEN_POLL_S)
-    with lease:
-        yield
 
 
 def examine(store: Store, tracking_uri: str | None) -> str:

@@ -17,11 +17,12 @@ from typing import Any
 
 from mlt_ray.errors import UserError
 from mlt_ray.spec import Run
+from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
-from mlt_ray.tracking.location import alone, default_uri, limit_waiting
+from mlt_ray.tracking.location import LEASE, default_uri, limit_waiting
 
 FLUSH_INTERVAL_S = 5.0
 """Seconds between two writes of a run's curve, at least, while the run is trained."""
@@ -50,7 +51,9 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         # This logger prints a traceback of an error that `_guard` prints in one line.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        with alone(self.store) if self.uri == default_uri(self.store) else nullcontext():
+        # Two drivers would break a database as they create it.
+        is_ours = self.uri == default_uri(self.store)
+        with alone(self.store, LEASE) if is_ours else nullcontext():
             client = mlflow.MlflowClient(tracking_uri=self.uri)
             self._experiments = [
                 Experiment(client, self.store, record, self.uri) for record in records

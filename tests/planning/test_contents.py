@@ -178,7 +178,7 @@ def test_only_rows_that_are_asked_for_must_fit_the_corpus(raw: Any) -> None:
     plan = make_plan(replace(two_protocols(), rows=(asked, other)), corpus, rows={"asked"})
     assert [len(row.asked) for row in plan.rows] == [15, 0]
     for names in (None, {"other"}):
-        with pytest.raises(UserError, match="use --set folds[.]by=speaker"):
+        with pytest.raises(UserError, match=r"use --set folds\.by=speaker"):
             name_contents(two_protocols(), corpus, pretrained_of(), names)
 
 

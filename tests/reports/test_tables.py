@@ -210,6 +210,7 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_done": 13,
                         "runs_planned": 15,
                         "changed": [],
+                        "gaps": [],
                     },
                     {
                         "name": "only published",
@@ -218,6 +219,7 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_done": 0,
                         "runs_planned": 15,
                         "changed": [],
+                        "gaps": [],
                     },
                     {
                         "name": "only measured",
@@ -226,8 +228,10 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_done": 13,
                         "runs_planned": 15,
                         "changed": [],
+                        "gaps": [],
                     },
                 ],
+                "notes": [],
             }
         ]
     }
