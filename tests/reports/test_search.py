@@ -74,3 +74,12 @@ def test_files_hold_every_digit_and_nothing_where_there_is_no_mean(
         rows = list(csv.DictReader(file))
     assert [row["number"] for row in rows] == ["1", "2"]
     assert rows[1]["dev_ua"] == ""
+
+
+def test_notes_stand_below_the_table_and_in_the_json(space: SearchSpace, tmp_path: Path) -> None:
+    notes = ("changed from the file: training.max_epochs=3", "folds by session: [no] sad")
+    console = Console(file=io.StringIO(), width=100)
+    console.print(search_table(space, RESULTS, notes))
+    assert "; ".join(notes) in " ".join(console.file.getvalue().split())
+    write_search(space, RESULTS, tmp_path, notes)
+    assert json.loads((tmp_path / "search.json").read_text())["notes"] == list(notes)

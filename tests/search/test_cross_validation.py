@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from mlt_ray.errors import UserError
+from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.planning.source import End, RunEnd
 from mlt_ray.search.configuration import ConfigurationState
 from mlt_ray.search.cross_validation import CrossValidationSearch
@@ -303,3 +304,22 @@ def test_a_pruned_configuration_whose_last_run_is_finished_all_the_same_is_compl
     assert poor.means["dev_ua"] == pytest.approx(0.1)
     told = [t.state for t in search.study.get_trials() if t.user_attrs["configuration"] == 2]
     assert told == [optuna.trial.TrialState.COMPLETE]
+
+
+def test_a_configuration_that_reads_no_seed_has_one_cell_a_fold(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = replace(space_of(seeds=[7, 8], folds=[2, 4], trials=1), parameters=())
+
+    def configure(values: Mapping[str, Any]) -> RunSpec:
+        return RunSpec(corpus="c", model=ClassicalSpec(text="tfidf"))
+
+    search = open_search(space, store, storage, configure=configure)
+    tune = FakeTune(store, lambda run: 0.5)
+    tune.drive(search)
+    [configuration] = search.configurations
+    assert configuration.state is ConfigurationState.COMPLETE
+    assert [(run.fold, run.seed) for run in configuration.runs] == [(2, 1), (4, 1)]
+    assert len(tune.trained) == 2
+    [result] = search.results()
+    assert (result.runs_done, result.runs_planned) == (2, 2)
