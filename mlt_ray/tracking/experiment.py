@@ -79,8 +79,10 @@ class Experiment:
                 if run.digest in done and not self._is_written(row, run.digest):
                     self._write_scores(run.digest)
             # Another driver of the study may have finished runs of the row after its last mean.
-            num_averaged = self._averaged.get(row_digest(row), 0)
-            if row.name in self._rows_to_average or len(counted_runs(row, done)) > num_averaged:
+            num_done = sum(run.digest in done for run in counted_runs(row, done))
+            if row.name in self._rows_to_average or num_done > self._averaged.get(
+                row_digest(row), 0
+            ):
                 self._write_mean(row)
 
     def _is_written(self, row: RowRecord, digest: str) -> bool:

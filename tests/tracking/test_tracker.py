@@ -157,3 +157,14 @@ def test_a_mean_over_fewer_classes_is_tagged(store, runs):
     tracker(store).sync()
     found = query(store, "select value from tags where key = 'mlt_ray.ua_gaps'")
     assert found == [("no sad in test of fold 4",)] * 2
+
+
+@pytest.mark.slow
+def test_a_row_without_a_finished_run_has_no_mean(store, runs):
+    [record] = all_records(store)
+    rows = (replace(record.rows[0], runs=record.rows[0].runs[3:]), record.rows[1])
+    live = Tracker(store, default_uri(store), [replace(record, rows=rows)])
+    live.sync()
+    assert not live.broken
+    assert means(store, "one") == []
+    assert len(means(store, "two")) == 1
