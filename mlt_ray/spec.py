@@ -7,6 +7,7 @@ of it and never of a digest. This file imports neither torch nor Ray.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
@@ -20,6 +21,9 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 
 NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 or bfloat16"
 """Text of the error for tf32 without a GPU: a CPU would compute in float32."""
+
+ONLY_SEED: Final = 1
+"""Seed of the runs of a system that reads none."""
 
 DEFAULT: Final = "default"
 """Placeholder in a study; planning replaces it by name@digest."""
@@ -152,6 +156,14 @@ class ModelSpec:
         return True
 
     @property
+    def reads_seed(self) -> bool:
+        """True if the seed of a run decides its numbers; False if nothing is drawn at random.
+
+        Without a seed there is nothing to repeat: one run a fold is planned (`runs_of`).
+        """
+        return True
+
+    @property
     def text_encoder(self) -> str | None:
         """Name of the pre-trained text encoder; None if this configuration uses none."""
         return None
@@ -198,6 +210,16 @@ class Run:
         """16 hex digits that name the run in the store."""
         values = {"spec": self.spec.as_dict(), "fold": self.fold, "seed": self.seed}
         return digest_of(values)
+
+
+def runs_of(spec: RunSpec, fold_seeds: Iterable[tuple[int, int]]) -> tuple[Run, ...]:
+    """The runs of a specification with these folds and seeds, in their order, each once.
+
+    If its system reads no seed, they are one a fold, with `ONLY_SEED`, whatever the seeds are.
+    """
+    if not spec.model.reads_seed:
+        fold_seeds = [(fold, ONLY_SEED) for fold, _ in fold_seeds]
+    return tuple(Run(spec=spec, fold=f, seed=s) for f, s in dict.fromkeys(fold_seeds))
 
 
 def digest_of(values: Any) -> str:

@@ -12,9 +12,19 @@ from typing import Any, Literal
 import pytest
 
 from mlt_ray.errors import UserError
+from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.parsing import parse
-from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, Run, RunSpec, TrainingSpec, digest_of
+from mlt_ray.spec import (
+    FeatureSpec,
+    FoldSpec,
+    FramesSpec,
+    Run,
+    RunSpec,
+    TrainingSpec,
+    digest_of,
+    runs_of,
+)
 
 RUN = Run(spec=RunSpec(corpus="c0ffee", model=MultilevelSpec()), fold=2, seed=3)
 
@@ -150,3 +160,17 @@ def test_numbers_out_of_bounds_are_refused(kind, values, message):
     with pytest.raises(UserError) as error:
         parse(kind, values, "x")
     assert str(error.value).startswith(message)
+
+
+def test_the_runs_of_a_specification_are_each_fold_and_seed_once() -> None:
+    spec = RunSpec(corpus="c", model=MultilevelSpec())
+    runs = runs_of(spec, [(2, 7), (1, 7), (2, 7), (2, 9)])
+    assert [(run.fold, run.seed) for run in runs] == [(2, 7), (1, 7), (2, 9)]
+    assert {run.spec for run in runs} == {spec}
+
+
+@pytest.mark.parametrize("seeds", [[1, 2, 3], [13, 14], [2]])
+def test_without_a_seed_there_is_one_run_a_fold_whatever_the_seeds_are(seeds: list[int]) -> None:
+    spec = RunSpec(corpus="c", model=ClassicalSpec(text="tfidf"))
+    runs = runs_of(spec, [(fold, seed) for seed in seeds for fold in (1, 3)])
+    assert runs == tuple(Run(spec=spec, fold=fold, seed=1) for fold in (1, 3))

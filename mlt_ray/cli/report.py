@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from mlt_ray.cli.options import DEFAULT_STORE, Out, Store, Studies, TrackingUri
 
 if TYPE_CHECKING:
+    from mlt_ray.reports.collect import Table
     from mlt_ray.storage.store import Store as RunStore
 
 
@@ -19,18 +21,19 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
 
     Exit 2 if one of them was never run in this store; the tables of the others are printed.
     """
-    from mlt_ray.reports.collect import never_run
+    from mlt_ray.reports.collect import collect, never_run
     from mlt_ray.storage.store import Store as RunStore
+    from mlt_ray.studies.files import study_name
 
     runs = RunStore(store)
-    names = dict.fromkeys(Path(s).stem if s.endswith((".yaml", ".yml")) else s for s in studies)
+    given = {study_name(study): study for study in studies}
     here = runs.studies()
-    found = [name for name in names if name in here]
-    if found:
-        print_tables(found, runs, out, Console())
-    for name in names:
+    tables = [collect(name, runs) for name in given if name in here]
+    if tables:
+        print_tables(tables, runs, out, Console())
+    for name, study in given.items():
         if name not in here:
-            raise never_run(name, runs)
+            raise never_run(study, runs)
 
 
 def sync(store: Store = DEFAULT_STORE, tracking_uri: TrackingUri = None) -> None:
@@ -44,20 +47,24 @@ def sync(store: Store = DEFAULT_STORE, tracking_uri: TrackingUri = None) -> None
     print(f"MLflow has all finished runs of: {', '.join(synced)}")
 
 
-def print_tables(studies: list[str], store: "RunStore", out: Path | None, console: Console) -> None:
+def print_tables(
+    tables: Sequence["Table"], store: "RunStore", out: Path | None, console: Console
+) -> None:
     """Print the tables of studies and write their files, by default under the store."""
-    from mlt_ray.reports.collect import collect
     from mlt_ray.reports.tables import LEGEND, as_terminal, write_tables
+    from mlt_ray.storage.lease import PATIENCE_S, alone
 
-    tables = [collect(name, store) for name in studies]
     for table in tables:
         console.print(as_terminal(table))
     for line in LEGEND:
         console.print(line, style="dim", highlight=False)
-    folder = out or store.report_dir("-".join(t.study for t in tables))
-    files = write_tables(tables, folder)
-    if out is None:
-        store.push(folder)
+    name = "-".join(t.study for t in tables)
+    folder = out or store.report_dir(name)
+    # Else two drivers could leave some files of the one's tables and some of the other's.
+    with alone(store, f"reports-{name}", patience_s=PATIENCE_S) if out is None else nullcontext():
+        files = write_tables(tables, folder)
+        if out is None:
+            store.push(folder)
     names = ", ".join(f.name for f in files)
     console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False)
 

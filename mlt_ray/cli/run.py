@@ -125,12 +125,13 @@ def list_studies() -> None:
 
 def compute_and_print(request: "Request", out: Path | None) -> None:
     """Compute studies and print their tables; exit 1 where a run failed."""
+    from mlt_ray.reports.collect import table_of
     from mlt_ray.workflows.run import run_studies
 
     console = Console()
     outcome = run_studies(request, console)
-    names = [study.name for study in request.studies]
-    print_tables(names, request.places.store, out, console)
+    store = request.places.store
+    print_tables([table_of(record, store) for record in outcome.records], store, out, console)
     print_failures(outcome.failures)
 
 

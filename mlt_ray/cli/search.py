@@ -32,6 +32,7 @@ def search(
     Only dev scores decide. Every cell that the store has is taken from there, and what is computed
     here is there for every other study. After a crash or Ctrl-C, ask again.
     """
+    from mlt_ray.reports.collect import table_of
     from mlt_ray.studies.space import load_space, with_changes
     from mlt_ray.workflows.search import run_search, show_space
 
@@ -43,8 +44,9 @@ def search(
         show_space(loaded, places, console)
         return
     outcome = run_search(loaded, places, console, timeout_s)
-    if outcome.studies:
-        print_tables(list(outcome.studies), places.store, training.out, console)
+    if outcome.records:
+        tables = [table_of(record, places.store) for record in outcome.records]
+        print_tables(tables, places.store, training.out, console)
     print_failures(outcome.failures)
 
 

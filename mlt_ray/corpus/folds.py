@@ -1,11 +1,12 @@
 """Splits a corpus into train, dev and test of five folds, and checks that nothing leaks."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, get_args, get_type_hints
 
+from mlt_ray.corpus.speakers import alike_text
 from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
@@ -139,6 +140,24 @@ def gaps(corpus: Corpus, folds: Sequence[Fold]) -> tuple[str, ...]:
 def gap_text(emotion: str, part: str, fold: int) -> str:
     """Says that a part of a fold holds no utterance of a class."""
     return f"no {emotion} in {part} of fold {fold}"
+
+
+def fold_notes(corpus: Corpus, specs: Iterable[FoldSpec]) -> tuple[str, ...]:
+    """What makes the scores of such folds less than they seem, a line each; empty as a rule.
+
+    These are `gaps`, and speakers who may be one (`alike_speakers`) where folds keep speakers
+    apart. Raises `UserError` as `make_folds` does.
+    """
+    specs = list(specs)
+    notes = []
+    for spec in specs:
+        found = gaps(corpus, make_folds(corpus, spec))
+        if found:
+            what = "UA there is the mean over the other classes"
+            notes.append(f"folds by {spec.by}: {', '.join(found)}; {what}")
+    if any(spec.by != "stratified" for spec in specs):
+        notes.append(alike_text(corpus))
+    return tuple(dict.fromkeys(filter(None, notes)))
 
 
 def session_names(corpus: Corpus) -> tuple[str, ...]:

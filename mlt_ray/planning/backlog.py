@@ -1,13 +1,26 @@
 """Plans beside a store: which of their runs are done, which are left, and what is noted of them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from mlt_ray.planning.plan import Plan, RunName
-from mlt_ray.spec import Run, RunSpec
-from mlt_ray.storage.record import StudyRecord, read_record, write_record
+from mlt_ray.spec import Run, RunSpec, digest_of
+from mlt_ray.storage.lease import PATIENCE_S, alone
+from mlt_ray.storage.record import RowRecord, StudyRecord, read_record, write_record
 from mlt_ray.storage.store import Store
+
+NAMED_BY_CONTENT = (
+    "members",
+    "vectors",
+    "phonemizer",
+    "libraries",
+    "encoder",
+    "speech_encoder",
+)
+"""Settings that planning names (`planning.contents`): they differ from what the file says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +69,83 @@ def take_stock(plans: Sequence[Plan], store: Store) -> Backlog:
 def note_plans(plans: Sequence[Plan], store: Store) -> list[StudyRecord]:
     """Note plans in the store for reports and MLflow; returns what is noted now.
 
-    Rows that a plan does not ask for keep what an earlier call on the same corpus noted, since
-    that call may have had other settings.
+    A row that a plan asks for is noted as the plan has it. If an earlier call asked for runs of it
+    with the same settings and on the same corpus, these stay beside the new ones. The other rows
+    keep what was noted of them before. Several drivers may note plans of one study at once.
     """
-    return [_note(plan, store) for plan in plans]
+    records = []
+    for plan in plans:
+        path = store.study(plan.study)
+        with alone(store, f"study-{plan.study}", patience_s=PATIENCE_S):
+            record = _merged(read_record(store, path), plan.as_record(), plan)
+            write_record(store, path, record)
+        records.append(record)
+    return records
 
 
-def _note(plan: Plan, store: Store) -> StudyRecord:
-    path, record = store.study(plan.study), plan.as_record()
-    earlier = read_record(store, path)
-    if earlier is not None and earlier.fingerprint == plan.fingerprint:
-        kept = {row.name: row for row in earlier.rows}
-        rows = zip(plan.rows, record.rows, strict=True)
-        record = replace(
-            record,
-            rows=tuple(new if row.asked else kept.get(row.name, new) for row, new in rows),
-        )
-    write_record(store, path, record)
-    return record
+def latest_records(
+    plans: Sequence[Plan], noted: Sequence[StudyRecord], store: Store
+) -> list[StudyRecord]:
+    """What to show of plans that were `noted` some time ago.
+
+    The rows that a plan asks for are as they were noted then, even if another driver has noted
+    other settings since. With the same settings, its runs are added. The other rows are as they are
+    noted now.
+    """
+    return [
+        _merged(read_record(store, store.study(plan.study)), record, plan)
+        for plan, record in zip(plans, noted, strict=True)
+    ]
+
+
+def _merged(earlier: StudyRecord | None, record: StudyRecord, plan: Plan) -> StudyRecord:
+    """The record of the plan, with what an earlier record of the same corpus says beside it."""
+    if earlier is None or earlier.fingerprint != record.fingerprint:
+        return record
+    asked = {row.name for row in plan.asked_rows}
+    by_name = {row.name: row for row in earlier.rows}
+    rows = []
+    for row, planned in zip(record.rows, plan.rows, strict=True):
+        before = by_name.get(row.name)
+        if before is None:
+            rows.append(row)
+        elif row.name in asked:
+            rows.append(_with_runs_of(row, before))
+        else:
+            rows.append(_still_noted(before, planned.as_record()))
+    return replace(record, rows=tuple(rows))
+
+
+def _with_runs_of(row: RowRecord, before: RowRecord) -> RowRecord:
+    """The row; if it had the same settings before, with the runs of then, by seed and fold."""
+    if digest_of(row.spec) != digest_of(before.spec):
+        return row
+    runs = {run.digest: run for run in (*before.runs, *row.runs)}
+    return replace(row, runs=tuple(sorted(runs.values(), key=lambda run: (run.seed, run.fold))))
+
+
+def _still_noted(before: RowRecord, filed: RowRecord) -> RowRecord:
+    """A row that is not asked for now, as it was noted before.
+
+    Its changes are those from the study's file of today, which says `filed`.
+    """
+    options = [change for change in before.changes if change.startswith("--")]
+    texts = {change.partition("=")[0].strip(): change for change in before.changes}
+    now = _settings(filed.spec)
+    changed = [
+        texts.get(key, f"{key}={json.dumps(value)}")
+        for key, value in _settings(before.spec).items()
+        if key in now and now[key] != value
+    ]
+    return replace(before, published=filed.published, changes=(*options, *changed))
+
+
+def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a specification that a study's file decides, by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _settings(value, f"{prefix}{key}.")
+        elif prefix and key not in NAMED_BY_CONTENT:
+            found[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return found

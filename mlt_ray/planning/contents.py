@@ -3,6 +3,7 @@
 Libraries that compute numbers are named by version.
 """
 
+import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
+from mlt_ray.errors import UserError
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.libraries import ALWAYS, CLASSICAL, FEATURES, FINE_TUNED, NETWORK, installed
@@ -69,15 +71,20 @@ def name_contents(
 ) -> Study:
     """Replace ``default`` and the names of encoders in a study's rows by ``name@digest``.
 
-    Rows that are not `asked` for (None: all are) keep their encoder's name, since the encoder may
-    not be at hand. Raises `UserError` where the corpus cannot be split as a row asks for, or an
-    encoder cannot be found.
+    Rows that are not `asked` for (None: all are) keep what cannot be named: an encoder's name,
+    since the encoder may not be at hand, and folds into which the corpus cannot be split. Raises
+    `UserError` where the corpus cannot be split as a row that is asked for says, or an encoder of
+    it cannot be found.
     """
-    folds = {row.folds: _named_folds(row.folds, corpus) for row in study.rows}
+    needed = [row.folds for row in study.rows if asked is None or row.name in asked]
+    folds = {spec: _named_folds(spec, corpus) for spec in dict.fromkeys(needed)}
+    for spec in {row.folds for row in study.rows} - folds.keys():
+        with contextlib.suppress(UserError):
+            folds[spec] = _named_folds(spec, corpus)
     rows = [
         replace(
             row,
-            folds=folds[row.folds],
+            folds=folds.get(row.folds, row.folds),
             features=name_features(row, pretrained),
             changes=(*row.changes, *pretrained.changes(row.model)),
             training=name_training(row),

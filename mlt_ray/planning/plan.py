@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.spec import Run, RunSpec
+from mlt_ray.spec import Run, RunSpec, runs_of
 from mlt_ray.storage.record import RowRecord, StudyRecord, run_records
 from mlt_ray.studies.study import Published, Row, Study
 
@@ -93,7 +93,8 @@ def make_plan(
     """Plan a study whose contents are named (`planning.contents`).
 
     `rows` (None: all), `folds` and `seeds` (empty: all) narrow what is asked for. A seed that the
-    study does not have is added to every row that is asked for.
+    study does not have is added to every row that is asked for. A row whose system reads no seed
+    has one run a fold, whatever the seeds are.
     """
     for fold in folds:
         if fold not in FOLDS:
@@ -122,12 +123,10 @@ def _planned(
     all_seeds = list(study.seeds)
     if is_asked:
         all_seeds += [s for s in dict.fromkeys(seeds) if s not in study.seeds]
-    runs = tuple(Run(spec=spec, fold=f, seed=s) for s in all_seeds for f in FOLDS)
-    asked = (
-        r
-        for r in runs
-        if is_asked and r.fold in (folds or FOLDS) and r.seed in (seeds or all_seeds)
-    )
+    runs = runs_of(spec, ((f, s) for s in all_seeds for f in FOLDS))
+    narrowed = runs_of(spec, ((f, s) for s in seeds or all_seeds for f in folds or FOLDS))
+    wanted = {(run.fold, run.seed) for run in narrowed}
+    asked = (run for run in runs if is_asked and (run.fold, run.seed) in wanted)
     return PlannedRow(
         name=row.name,
         published=row.published,

@@ -129,4 +129,4 @@ def check_usable(corpus: Corpus, path: Path) -> None:
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
         raise UserError(f"{fatal[0]}{more}; mlt-ray corpus check --all {path} lists all of them")
     if not corpus.utterances:
-        raise UserError(f"{path}: expected utterances, found none; see mlt-ray corpus check")
+        raise UserError(f"{path}: expected utterances, found none; see mlt-ray corpus check {path}")

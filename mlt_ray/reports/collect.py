@@ -1,16 +1,19 @@
 """Collects a study's measured and published scores from the store."""
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mlt_ray.corpus.speakers import alike_text
+from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
-from mlt_ray.reports.statistics import Aggregate, aggregate
-from mlt_ray.storage.record import PublishedScores, RowRecord, read_record
+from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs
+from mlt_ray.storage.record import PublishedScores, RowRecord, StudyRecord, read_record
 from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
-from mlt_ray.studies.files import file_names
+from mlt_ray.studies.files import file_names, is_space, load_yaml, study_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +33,17 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split."""
+    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split.
+
+    `notes` say what else a reader must know of the corpus.
+    """
 
     study: str
     title: str
     corpus: str
     fold_by: tuple[str, ...]
     rows: tuple[TableRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 def collect(study: str, store: Store) -> Table:
@@ -47,6 +54,11 @@ def collect(study: str, store: Store) -> Table:
     record = read_record(store, store.study(study))
     if record is None:
         raise never_run(study, store)
+    return table_of(record, store)
+
+
+def table_of(record: StudyRecord, store: Store) -> Table:
+    """The table of a study's record, with the scores of its runs that the store has now."""
     # All at once: behind a URI each run is asked for.
     digests = {run.digest for row in record.rows for run in row.runs}
     reports = {report.digest: report for report in store.reports(digests)}
@@ -57,7 +69,15 @@ def collect(study: str, store: Store) -> Table:
         corpus=record.corpus,
         fold_by=tuple(protocols),
         rows=tuple(_row(row, reports) for row in record.rows),
+        notes=() if set(protocols) == {"stratified"} else _notes(record, store),
     )
+
+
+def _notes(record: StudyRecord, store: Store) -> tuple[str, ...]:
+    """What a reader must know of folds that keep speakers apart."""
+    values = store.read_json(store.corpus(record.fingerprint))
+    alike = alike_text(Corpus.from_dict(values)) if values else ""
+    return (alike,) if alike else ()
 
 
 MISSPELT = 0.75
@@ -65,23 +85,30 @@ MISSPELT = 0.75
 
 
 def never_run(study: str, store: Store) -> UserError:
-    """The error for a study that was never run in the store."""
-    stored, shipped = store.studies(), file_names()
-    if study not in shipped and difflib.get_close_matches(study, [*stored, *shipped], 1, MISSPELT):
-        return unknown_key(str(store), study, [*stored, *shipped], "study")
+    """The error for a study, given by name or by path, that was never run in the store."""
+    name, stored, shipped = study_name(study), store.studies(), file_names()
+    known = [*stored, *shipped]
+    is_misspelt = difflib.get_close_matches(name, known, 1, MISSPELT)
+    if name == study and name not in shipped and is_misspelt:
+        return unknown_key(str(store), study, known, "study")
+    given = f"{study}.yaml" if name == study and name not in shipped else study
+    verb = "run"
+    with contextlib.suppress(UserError):  # no such file
+        verb = "search" if is_space(load_yaml(given)[1]) else "run"
     return UserError(
-        f"{store}: expected runs of study {study}, found those of: {', '.join(stored) or 'none'}; "
-        f"run mlt-ray run {study} --corpus CORPUS first, or name another --store"
+        f"{store}: expected runs of study {name}, found those of: {', '.join(stored) or 'none'}; "
+        f"run mlt-ray {verb} {given} --corpus CORPUS first, or name another --store"
     )
 
 
 def _row(row: RowRecord, reports: Mapping[str, RunReport]) -> TableRow:
-    done = [reports[run.digest] for run in row.runs if run.digest in reports]
+    runs = counted_runs(row, reports)
+    done = [reports[run.digest] for run in runs if run.digest in reports]
     return TableRow(
         name=row.name,
         published=row.published,
-        measured=aggregate(done, len(row.runs)) if done else None,
+        measured=aggregate(done, len(runs)) if done else None,
         runs_done=len(done),
-        runs_planned=len(row.runs),
+        runs_planned=len(runs),
         changes=row.changes,
     )

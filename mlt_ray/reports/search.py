@@ -34,9 +34,16 @@ class ConfigurationResult:
     place: int | None
 
 
-def search_table(space: SearchSpace, results: Sequence[ConfigurationResult]) -> Table:
-    """All configurations for a terminal."""
-    table = Table(title=f"{space.title} (dev scores)", box=None, padding=(0, 1))
+def search_table(
+    space: SearchSpace, results: Sequence[ConfigurationResult], notes: Sequence[str] = ()
+) -> Table:
+    """All configurations for a terminal; `notes` stand below them."""
+    table = Table(
+        title=f"{space.title} (dev scores)",
+        caption=Text("; ".join(notes)),
+        box=None,
+        padding=(0, 1),
+    )
     table.add_column("#", justify="right")
     for parameter in space.parameters:
         table.add_column(parameter.key.rpartition(".")[2].replace("_", "\n"), justify="right")
@@ -57,10 +64,15 @@ def search_table(space: SearchSpace, results: Sequence[ConfigurationResult]) -> 
     return table
 
 
-def write_search(space: SearchSpace, results: Sequence[ConfigurationResult], folder: Path) -> str:
+def write_search(
+    space: SearchSpace,
+    results: Sequence[ConfigurationResult],
+    folder: Path,
+    notes: Sequence[str] = (),
+) -> str:
     """Write the configurations as CSV and JSON; returns the files' names and their folder.
 
-    A cell is a run: one fold and seed of a configuration.
+    A cell is a run: one fold and seed of a configuration. `notes` stand in the JSON.
     """
     keys = [parameter.key for parameter in space.parameters]
     rows = [
@@ -76,7 +88,12 @@ def write_search(space: SearchSpace, results: Sequence[ConfigurationResult], fol
         for result in results
     ]
     text = csv_text(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
-    values = {"search": space.name, "title": space.title, "configurations": rows}
+    values = {
+        "search": space.name,
+        "title": space.title,
+        "configurations": rows,
+        "notes": list(notes),
+    }
     write_bytes(folder / "search.csv", text.encode())
     write_bytes(folder / "search.json", json_bytes(values))
     return f"search.csv, search.json in {folder}"

@@ -2,14 +2,18 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mlt_ray.corpus.folds import NUM_FOLDS
+from mlt_ray.corpus.folds import NUM_FOLDS, gap_text
+from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.metrics import score
+from mlt_ray.models.registry import parse_model
+from mlt_ray.spec import ONLY_SEED
+from mlt_ray.storage.record import RowRecord, RunRecord
 from mlt_ray.storage.report import RunReport
 
 
@@ -32,12 +36,47 @@ class Statistic:
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate:
-    """WA and UA of a row, with the number of finished and planned runs."""
+    """WA and UA of a row, with the number of finished and planned runs.
+
+    `gaps`: where the test part of a fold holds no utterance of a class
+    (`mlt_ray.corpus.folds.gap_text`). If there are any, UA is no mean over four classes.
+    """
 
     wa: Statistic
     ua: Statistic
     done: int
     planned: int
+    gaps: tuple[str, ...] = ()
+
+
+def counted_runs(row: RowRecord, done: Collection[str]) -> tuple[RunRecord, ...]:
+    """The runs that a row's scores are the mean of, of which those in `done` are finished.
+
+    All of them; if its system reads no seed, one a fold, a finished one where there is any. An
+    earlier version repeated such runs with every seed.
+    """
+    if _reads_seed(row):
+        return row.runs
+    ranked = sorted(row.runs, key=lambda run: (run.digest not in done, run.seed != ONLY_SEED))
+    one_a_fold = {run.fold: run for run in reversed(ranked)}
+    return tuple(one_a_fold[fold] for fold in sorted(one_a_fold))
+
+
+def _reads_seed(row: RowRecord) -> bool:
+    try:
+        return parse_model(row.spec.get("model", {}), row.name).reads_seed
+    except UserError:
+        return True  # a system that this version does not have
+
+
+def _gaps(reports: Sequence[RunReport]) -> tuple[str, ...]:
+    parts = {report.fold: report.scores["test"]["confusion"] for report in reports}
+    return tuple(
+        gap_text(name, "test", fold)
+        for fold, confusion in sorted(parts.items())
+        for name, row in zip(CLASSES, confusion, strict=True)
+        if not sum(row)
+    )
 
 
 def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
@@ -54,6 +93,7 @@ def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
         ua=_statistic(reports, "ua", pooled.ua),
         done=len(reports),
         planned=planned,
+        gaps=_gaps(reports),
     )
 
 

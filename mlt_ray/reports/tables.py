@@ -22,10 +22,14 @@ SHOWN_SCORES = ("wa", "ua")
 HEADINGS = ("published WA", "published UA", "measured WA", "measured UA", "runs")
 """Headings of the cells that `row_cells` returns."""
 
+MARK = "*"
+"""Stands behind a UA that is the mean over fewer than four classes in some folds."""
+
 LEGEND = (
     "WA = correct / all; UA = mean over classes of recall.",
     "± is the sample standard deviation, over the repeats (seeds), of the mean over five folds; "
     "the published ± is taken to be the same.",
+    "A row that reads no seed is run once a fold, and has no ±.",
 )
 
 
@@ -96,14 +100,21 @@ def as_csv(tables: Sequence[Table]) -> str:
             ]
             measured = [getattr(_statistic(row, s), k, None) for s in SHOWN_SCORES for k in fields]
             values = [table.study, row.name, *published, *measured]
-            rows.append([*values, row.runs_done, row.runs_planned, ", ".join(row.changes)])
-    return csv_text([*head, "runs_done", "runs_planned", "changed"], rows)
+            gaps = row.measured.gaps if row.measured else ()
+            values += [row.runs_done, row.runs_planned, ", ".join(row.changes), ", ".join(gaps)]
+            rows.append(values)
+    return csv_text([*head, "runs_done", "runs_planned", "changed", "gaps"], rows)
 
 
 def as_json(tables: Sequence[Table]) -> str:
     """JSON with all digits. Deviations are over the repeats (`Statistic.std_repeats`)."""
     values = [
-        {"study": t.study, "title": t.title, "rows": [_json_row(row) for row in t.rows]}
+        {
+            "study": t.study,
+            "title": t.title,
+            "rows": [_json_row(row) for row in t.rows],
+            "notes": list(t.notes),
+        }
         for t in tables
     ]
     return json_bytes({"tables": values}).decode()
@@ -129,10 +140,32 @@ def write_tables(tables: Sequence[Table], out: Path) -> list[Path]:
 
 
 def caption(table: Table) -> str:
-    """Line below a table: corpus and folds of the measured numbers, and changes from the study."""
+    """Line below a table: corpus and folds of the measured numbers, and changes from the study.
+
+    Then what makes them other than usual: classes that a fold lacks, and the table's notes.
+    """
     protocol = " and ".join(table.fold_by)
     text = f"Published: on IEMOCAP. Measured: on {table.corpus}, five folds by {protocol}, 3/1/1."
-    return text + changes_text(table)
+    notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in table.notes)
+    return text + changes_text(table) + gaps_text(table) + notes
+
+
+def gaps_text(table: Table) -> str:
+    """What the mark at a UA says, with the folds and classes of each row that has one."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for row in table.rows:
+        if row.measured is not None and row.measured.gaps:
+            groups.setdefault(row.measured.gaps, []).append(row.name)
+    if not groups:
+        return ""
+    is_common = len(groups) == 1 and all(
+        not row.measured or row.measured.gaps for row in table.rows
+    )
+    parts = [
+        ", ".join(gaps) if is_common else f"{' and '.join(names)}: {', '.join(gaps)}"
+        for gaps, names in groups.items()
+    ]
+    return f" {MARK} Not a mean over all classes: {'; '.join(parts)}."
 
 
 def changes_text(table: Table) -> str:
@@ -158,7 +191,9 @@ def row_cells(row: TableRow) -> list[str]:
     measured = []
     for name in SHOWN_SCORES:
         found = _statistic(row, name)
-        measured.append(mean_and_deviation(found.mean, found.std_repeats) if found else "")
+        text = mean_and_deviation(found.mean, found.std_repeats) if found else ""
+        is_marked = name == "ua" and row.measured is not None and row.measured.gaps
+        measured.append(text + MARK if is_marked else text)
     return [*published, *measured, f"{row.runs_done}/{row.runs_planned}"]
 
 
@@ -195,6 +230,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
         "runs_done": row.runs_done,
         "runs_planned": row.runs_planned,
         "changed": list(row.changes),
+        "gaps": list(row.measured.gaps) if row.measured else [],
     }
 
 

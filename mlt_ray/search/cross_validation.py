@@ -1,9 +1,10 @@
 """A search for the best configurations, each judged by cross-validation; a source of runs.
 
 Optuna proposes configurations (ask) and is told their scores (tell). Each configuration has one
-run per (fold, seed); these runs share the store with every other study. Optuna's pruner ends a
-poor configuration early. It compares the mean over the first n runs with that of earlier
-configurations, and the learning curve of a run with earlier curves of the same fold and seed.
+run per (fold, seed), or per fold if its system reads no seed; these runs share the store with every
+other study. Optuna's pruner ends a poor configuration early. It compares the mean over the first n
+runs with that of earlier configurations, and the learning curve of a run with earlier curves of the
+same fold and seed.
 
 The store keeps Optuna's database and the runs. A search that is started again after a crash goes
 on with the configurations that had not ended, and trains none of their finished runs again.
@@ -25,7 +26,7 @@ from mlt_ray.search.configuration import Configuration, ConfigurationState
 from mlt_ray.search.curves import Curves
 from mlt_ray.search.evidence import VALUE, evidence_of
 from mlt_ray.search.samplers import make_pruner, make_sampler, suggest
-from mlt_ray.spec import Run, RunSpec
+from mlt_ray.spec import Run, RunSpec, runs_of
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import MAXIMISED, SearchSpace
@@ -206,7 +207,7 @@ class CrossValidationSearch:
         spec = self._configure(values)
         if spec in self._by_spec:
             return self._by_spec[spec]
-        runs = tuple(Run(spec=spec, fold=fold, seed=seed) for fold, seed in self.space.fold_seeds)
+        runs = runs_of(spec, self.space.fold_seeds)
         configuration = Configuration(
             number=len(self.configurations) + 1, values=dict(values), spec=spec, runs=runs
         )

@@ -1,5 +1,6 @@
 """Compares learning curves with those of earlier configurations."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import optuna
@@ -22,12 +23,11 @@ class Curves:
         first = space.objectives[0]
         self._score = first if first in MAXIMISED else "dev_ua"
         self._prunes = space.search.pruner != "none"
-        self._studies = {
-            fold_seed: optuna.create_study(
+        self._studies: dict[tuple[int, int], optuna.Study] = defaultdict(
+            lambda: optuna.create_study(
                 direction="maximize", pruner=make_pruner(space, space.search.warmup_epochs)
             )
-            for fold_seed in space.fold_seeds
-        }
+        )
         self._trials: dict[str, optuna.Trial] = {}
         self._last_epoch: dict[str, int] = {}
 

@@ -25,15 +25,16 @@ This needs a file system. In a store behind a URI a lease is a claim (`mlt_ray.s
 """
 
 import contextlib
+import math
 import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from mlt_ray.errors import StoreSilent, StoreUnreachable
+from mlt_ray.errors import StoreSilent, StoreUnreachable, UserError
 from mlt_ray.storage.files import filling
 from mlt_ray.storage.holder import Holder
 from mlt_ray.storage.names import plain
@@ -44,6 +45,13 @@ INTERVAL_S = 5.0
 
 STALE_S = 30.0
 """Seconds without a heartbeat after which a holder counts as dead, if not known to be earlier."""
+
+
+POLL_S = 0.05
+"""Seconds between two tries of `alone`."""
+
+PATIENCE_S = STALE_S + 15.0
+"""Seconds to wait for a process that writes a file: long enough that one that died is outlived."""
 
 
 class Hold(Protocol):
@@ -179,6 +187,24 @@ def acquire(
     if hold is None:
         return None
     return Lease(hold, interval_s, stale_s, on_lost)
+
+
+@contextlib.contextmanager
+def alone(store: Store, name: str, *, patience_s: float = math.inf) -> Iterator[None]:
+    """Let one process at a time into the block, among those that give this name.
+
+    Waits for the lease; `UserError` if it is not free within `patience_s`.
+    """
+    until = time.monotonic() + patience_s
+    while (lease := acquire(store, name, owner=uuid.uuid4().hex)) is None:
+        if time.monotonic() > until:
+            raise UserError(
+                f"{store}: expected to have {name} for a moment, but another process kept it for "
+                f"{patience_s:g} s; give the same command again"
+            )
+        time.sleep(POLL_S)
+    with lease:
+        yield
 
 
 class FileHold:

@@ -16,6 +16,12 @@ def load_yaml(name: str) -> tuple[Path, Any]:
     return path, read_yaml(path)
 
 
+def study_name(name_or_path: str) -> str:
+    """The name of a study that is given by its name or by the path of its YAML file."""
+    path = Path(name_or_path)
+    return path.stem if path.suffix in (".yaml", ".yml") else name_or_path
+
+
 def file_names() -> list[str]:
     """Names of all shipped files: studies of rows, and search spaces."""
     return shipped_names(FOLDER)

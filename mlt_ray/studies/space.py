@@ -153,6 +153,8 @@ def load_space(name: str, overrides: Sequence[str] = ()) -> SearchSpace:
     type, and for a space whose first configuration cannot be built.
     """
     path, values = load_yaml(name)
+    if not is_space(values):
+        raise UserError(f"{name}: expected a key space, found none; use mlt-ray run {name}")
     return parse_space(path, values, overrides)
 
 
@@ -165,8 +167,6 @@ def with_changes(space: SearchSpace, **changes: int | None) -> SearchSpace:
 def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> SearchSpace:
     """The search space that a YAML file's values describe."""
     name = path.stem
-    if not is_space(values):
-        raise UserError(f"{name}: expected a key space, found none; mlt-ray run takes a study")
     check_keys(name, values, _KEYS)
     base = values.get("base", {})
     check_keys(f"{name}.base", base, SECTIONS)

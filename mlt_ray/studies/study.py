@@ -73,6 +73,8 @@ def load_study(
     type.
     """
     path, values = load_yaml(name)
+    if is_space(values):
+        raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
     return parse_study(path.stem, values, overrides, rows)
 
 
@@ -83,8 +85,6 @@ def parse_study(
     changed: Collection[str] | None = None,
 ) -> Study:
     """The study that a YAML file's values describe; `overrides` change the rows named `changed`."""
-    if is_space(values):
-        raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
     check_keys(name, values, _KEYS)
     rows = values.get("rows")
     if not isinstance(rows, list) or not rows:

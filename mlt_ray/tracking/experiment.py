@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlt_ray.reports.statistics import aggregate
+from mlt_ray.reports.statistics import aggregate, counted_runs
 from mlt_ray.spec import digest_of
+from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord
 from mlt_ray.storage.report import PARTS, Epoch, RunReport
 from mlt_ray.storage.store import Store
-from mlt_ray.tracking.location import artifacts
+from mlt_ray.tracking.location import LEASE, artifacts
 from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatten, scores
 
 
@@ -29,8 +30,9 @@ class Experiment:
             self.add(row)
         self.experiment = self._experiment_id(self.study, uri)
         found = self._search_runs("tags.`mlt_ray.kind` != ''")
-        parents = (r for r in found if is_kind(r, "row"))
-        self.parents = {r.data.tags["mlt_ray.row_digest"]: r.info.run_id for r in parents}
+        parents = {r.data.tags["mlt_ray.row_digest"]: r for r in found if is_kind(r, "row")}
+        self.parents = {digest: r.info.run_id for digest, r in parents.items()}
+        self._averaged = {d: int(r.data.metrics.get("runs_done", 0)) for d, r in parents.items()}
         self.children: dict[tuple[str, str], str] = {}
         self._finished_ids: set[str] = set()
         for run in found:
@@ -75,7 +77,11 @@ class Experiment:
             for run in row.runs:
                 if run.digest in done and not self._is_written(row, run.digest):
                     self._write_scores(run.digest)
-            if row.name in self._rows_to_average:
+            # Another driver of the study may have finished runs of the row after its last mean.
+            num_done = sum(run.digest in done for run in counted_runs(row, done))
+            if row.name in self._rows_to_average or num_done > self._averaged.get(
+                row_digest(row), 0
+            ):
                 self._write_mean(row)
 
     def _is_written(self, row: RowRecord, digest: str) -> bool:
@@ -127,11 +133,16 @@ class Experiment:
     def _write_mean(self, row: RowRecord) -> None:
         from mlflow.entities import Metric
 
-        done = self._finished_reports(row)
+        reports = self._finished_reports(row)
+        counted = counted_runs(row, [report.digest for report in reports])
+        digests = {run.digest for run in counted}
+        done = [report for report in reports if report.digest in digests]
         at_ms = max(report.ended_ms for report in done)
         values: dict[str, float | None] = {"runs_done": len(done)}
+        gaps: tuple[str, ...] = ()
         if "test" in self.parts:
-            result = aggregate(done, planned=len(row.runs))
+            result = aggregate(done, planned=len(counted))
+            gaps = result.gaps
             values |= {
                 "test_wa_mean": result.wa.mean,
                 "test_wa_std": result.wa.std_repeats,
@@ -145,8 +156,11 @@ class Experiment:
         points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
         run_id = self._parent(row, at_ms)
         self._log(run_id, points)
+        if gaps:
+            self.client.set_tag(run_id, "mlt_ray.ua_gaps", ", ".join(gaps))
         self._rows_to_average.discard(row.name)
-        if len(done) == len(row.runs):
+        self._averaged[row_digest(row)] = len(done)
+        if len(done) == len(counted):
             self.client.set_terminated(run_id, "FINISHED", at_ms)
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
@@ -160,10 +174,18 @@ class Experiment:
         digest = row_digest(row)
         if digest not in self.parents:
             tags = {"mlt_ray.kind": "row", "mlt_ray.row_digest": digest}
-            tags["mlt_ray.corpus"] = self.corpus
-            self.parents[digest] = self._create(row.name, start_ms, tags, row.spec)
+            # Another driver of the study may have created it, or be about to.
+            with alone(self.store, LEASE):
+                known = self._known(tags)
+                tags["mlt_ray.corpus"] = self.corpus
+                self.parents[digest] = known or self._create(row.name, start_ms, tags, row.spec)
             self._log(self.parents[digest])
         return self.parents[digest]
+
+    def _known(self, tags: Mapping[str, str]) -> str | None:
+        """Id of the run with these tags; None if there is none."""
+        found = self._search_runs(" and ".join(f"tags.`{k}` = '{v}'" for k, v in tags.items()))
+        return found[0].info.run_id if found else None
 
     def _child(self, row: RowRecord, run: RunRecord, start_ms: int | None) -> str:
         parent = self._parent(row, start_ms)
@@ -176,7 +198,7 @@ class Experiment:
             }
             name = f"{row.name}, {run}"
             params = {**row.spec, "fold": run.fold, "seed": run.seed}
-            self.children[key] = self._create(name, start_ms, tags, params)
+            self.children[key] = self._known(tags) or self._create(name, start_ms, tags, params)
         return self.children[key]
 
     def _create(

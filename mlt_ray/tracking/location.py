@@ -3,18 +3,14 @@
 import os
 import sqlite3
 import tempfile
-import time
-import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 from mlt_ray.masking import masked
-from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
 
-OPEN_POLL_S = 0.2
-"""Seconds until the next try, while another driver is opening the database."""
+LEASE = "mlflow"
+"""Name of the lease of who creates a database or looks for a row's run before creating it."""
 
 WAIT_S = 60.0
 """Seconds that another process may keep the database locked."""
@@ -76,15 +72,6 @@ def follow_store(store: Store) -> None:
                         f"WHERE substr({column}, 1, ?) = ?",
                         (here, len(old) + 1, len(old), old),
                     )
-
-
-@contextmanager
-def alone(store: Store) -> Iterator[None]:
-    """Block that one process at a time enters; two would break a database as they create it."""
-    while (lease := acquire(store, "mlflow", owner=uuid.uuid4().hex)) is None:
-        time.sleep(OPEN_POLL_S)
-    with lease:
-        yield
 
 
 def examine(store: Store, tracking_uri: str | None) -> str:

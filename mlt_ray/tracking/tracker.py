@@ -18,11 +18,12 @@ from typing import Any
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.masking import masked
 from mlt_ray.spec import Run
+from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
-from mlt_ray.tracking.location import alone, default_uri, follow_store, limit_waiting
+from mlt_ray.tracking.location import LEASE, default_uri, follow_store, limit_waiting
 
 FLUSH_INTERVAL_S = 5.0
 """Seconds between two writes of a run's curve, at least, while the run is trained."""
@@ -52,9 +53,10 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         # This logger prints a traceback of an error that `_guard` prints in one line.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        is_own = self.uri == default_uri(self.store)
-        with alone(self.store) if is_own else nullcontext():
-            if is_own:
+        # Two drivers would break a database as they create it.
+        is_ours = self.uri == default_uri(self.store)
+        with alone(self.store, LEASE) if is_ours else nullcontext():
+            if is_ours:
                 follow_store(self.store)
             client = mlflow.MlflowClient(tracking_uri=self.uri)
             self._experiments = [

@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mlt_ray.corpus.folds import fold_notes
 from mlt_ray.corpus.unread import unread_text
+from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars, duration
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.parsing import unknown_key
-from mlt_ray.planning.backlog import Backlog, note_plans, take_stock
+from mlt_ray.planning.backlog import Backlog, latest_records, note_plans, take_stock
 from mlt_ray.planning.observer import InBackground, Observer
 from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
@@ -59,11 +61,15 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOutcome:
-    """How many runs were computed now, how many the store had, and why others failed."""
+    """How many runs were computed now, how many the store had, and why others failed.
+
+    `records` are those of the studies, as their tables shall show them.
+    """
 
     computed: int
     cached: int
     failures: tuple[str, ...]
+    records: tuple[StudyRecord, ...]
 
 
 def run_studies(request: Request, console: Console) -> StudyOutcome:
@@ -75,6 +81,7 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     workspace = open_workspace(request.places, console)
     studies = [workspace.name_contents(study, asked) for study in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), workspace.store)
+    tell_folds(backlog, workspace.corpus, console)
     rows = [
         row
         for study in studies
@@ -112,15 +119,22 @@ def fill_cache(workspace: Workspace, rows: Sequence[Row], console: Console) -> N
 
 def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
     """Compute the runs of a backlog that are left, whose features are in the store."""
-    records = note_plans(backlog.plans, places.store)
+    noted = note_plans(backlog.plans, places.store)
     asked, left = backlog.num_asked, len(backlog.left)
     console.print(f"runs: {asked} asked for, {asked - left} in the store, {left} to compute")
     failures: tuple[str, ...] = ()
     if left:
-        failures = _train(backlog, records, places, console)
-    else:
+        failures = _train(backlog, noted, places, console)
+    records = latest_records(backlog.plans, noted, places.store)
+    if not left or records != noted:
+        # What another driver has noted meanwhile belongs to these rows' means too.
         open_tracker(records, places)
-    return StudyOutcome(computed=left - len(failures), cached=asked - left, failures=failures)
+    return StudyOutcome(
+        computed=left - len(failures),
+        cached=asked - left,
+        failures=failures,
+        records=tuple(records),
+    )
 
 
 def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
@@ -160,6 +174,13 @@ def _train(
     return tuple(display.failures.values())
 
 
+def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
+    """Say what makes the scores of the folds that are asked for less than they seem."""
+    specs = dict.fromkeys(row.spec.folds for plan in backlog.plans for row in plan.asked_rows)
+    for line in fold_notes(corpus, specs):
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
 def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) -> None:
     """Say how many runs go side by side, if any do, and the rows of which none do."""
     if resources.max_pack_size == 1:
@@ -189,6 +210,7 @@ def show_plan(request: Request, console: Console) -> None:
         console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
         studies = [workspace.name_contents(s, asked=()) for s in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), places.store)
+    tell_folds(backlog, workspace.corpus, console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
     table = Table(box=None, padding=(0, 2))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from mlt_ray.corpus.folds import NUM_FOLDS
+from mlt_ray.corpus.folds import NUM_FOLDS, fold_notes
 from mlt_ray.errors import UserError
-from mlt_ray.planning.backlog import note_plans, take_stock
+from mlt_ray.planning.backlog import latest_records, note_plans, take_stock
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import Plan, RunName, make_plan, spec_of
 from mlt_ray.planning.workspace import Places, Workspace
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOutcome:
-    """Whether the search came to its end, studies whose tables show it, and runs that failed."""
+    """Whether the search came to its end, the studies that show it, and runs that failed.
+
+    `records` are those of the studies, as their tables shall show them.
+    """
 
     complete: bool
-    studies: tuple[str, ...]
+    records: tuple[StudyRecord, ...]
     failures: tuple[str, ...]
 
 
@@ -54,14 +57,15 @@ def run_search(
         )
     with lease:
         search, complete = _explore(space, workspace, console, timeout_s)
-    folder, results = store.report_dir(space.name), search.results()
-    console.print(search_table(space, results))
-    written = write_search(space, results, folder)
-    console.print(f"written: {written}", highlight=False, soft_wrap=True)
-    store.push(folder)
+        notes = _notes(space, [c.spec for c in search.configurations], workspace)
+        folder, results = store.report_dir(space.name), search.results()
+        console.print(search_table(space, results, notes))
+        written = write_search(space, results, folder, notes)
+        console.print(f"written: {written}", highlight=False, soft_wrap=True)
+        store.push(folder)
     if not complete:
         console.print("time is up; the same command goes on from here")
-        return SearchOutcome(complete=False, studies=(), failures=())
+        return SearchOutcome(complete=False, records=(), failures=())
     best = search.best()
     if not best:
         raise UserError(
@@ -69,6 +73,12 @@ def run_search(
             "see the table above for why they ended"
         )
     return _train_best(space, best, compared, workspace, console)
+
+
+def _notes(space: SearchSpace, specs: Sequence[RunSpec], workspace: Workspace) -> tuple[str, ...]:
+    """What a reader of the search's scores must know."""
+    changed = [f"changed from the file: {', '.join(space.overrides)}"] if space.overrides else []
+    return (*changed, *fold_notes(workspace.corpus, dict.fromkeys(spec.folds for spec in specs)))
 
 
 def _explore(
@@ -184,7 +194,7 @@ def _train_best(
 
     A configuration that is also a row of the `compared` study bears that row's name.
     """
-    beside = _note_compared(compared, workspace)
+    beside, noted = _note_compared(compared, workspace)
     namesakes = {row.spec: row for plan in beside for row in plan.rows}
     rows = []
     for place, configuration in enumerate(best, start=1):
@@ -201,8 +211,8 @@ def _train_best(
     )
     plan = make_plan(study, workspace.corpus)
     outcome = compute(take_stock([plan], workspace.store), workspace.places, console)
-    shown = (*(plan.study for plan in beside), space.name)
-    return SearchOutcome(complete=True, studies=shown, failures=outcome.failures)
+    shown = (*latest_records(beside, noted, workspace.store), *outcome.records)
+    return SearchOutcome(complete=True, records=shown, failures=outcome.failures)
 
 
 def _load_compared(space: SearchSpace) -> Study | None:
@@ -212,21 +222,22 @@ def _load_compared(space: SearchSpace) -> Study | None:
     return load_study(space.search.compare, space.overrides)
 
 
-def _note_compared(study: Study | None, workspace: Workspace) -> list[Plan]:
-    """The plan of that study, noted with the runs of it that the store has; or none."""
+def _note_compared(
+    study: Study | None, workspace: Workspace
+) -> tuple[list[Plan], list[StudyRecord]]:
+    """The plan of that study and what is noted of it, with the runs that the store has; or none."""
     if study is None:
-        return []
+        return [], []
     named = workspace.name_contents(study, asked=())
     plan = make_plan(named, workspace.corpus, rows=())
-    note_plans([plan], workspace.store)
-    return [plan]
+    return [plan], note_plans([plan], workspace.store)
 
 
 def show_space(space: SearchSpace, places: Places, console: Console) -> None:
     """Print what would be searched, without searching it."""
     _load_compared(space)
     workspace = open_workspace(places, console)
-    _first_row(space, workspace)
+    first = spec_of(_first_row(space, workspace), workspace.corpus)
     table = Table(box=None, padding=(0, 2))
     for heading in ("parameter", "kind", "values"):
         table.add_column(heading)
@@ -247,3 +258,5 @@ def show_space(space: SearchSpace, places: Places, console: Console) -> None:
         f"{best * len(space.seeds) * NUM_FOLDS} for the best {best}",
         highlight=False,
     )
+    for line in _notes(space, [first], workspace):
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)

@@ -16,7 +16,10 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
 
     records = all_records(store)
     if not records:
-        raise UserError(f"{store.root}: expected a store with runs, found none; name it by --store")
+        raise UserError(
+            f"{store}: expected a store with runs, found none; run a study first, or name another "
+            "--store"
+        )
     tracker = Tracker(store, tracking_location(store, tracking_uri), records)
     tracker.sync()
     return [] if tracker.broken else [record.study for record in records]

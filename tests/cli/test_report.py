@@ -27,3 +27,28 @@ def test_report_prints_the_other_tables_if_one_study_was_never_run(
     assert "mine" in done.output
     assert isinstance(done.exception, UserError)
     assert "expected runs of study table1, found those of: mine" in str(done.exception)
+
+
+def test_a_study_given_by_path_is_found_by_its_name_and_named_by_its_path(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    path = tmp_path / "mine.yaml"
+    arguments = ["report", str(path), "--store", store.location]
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, UserError)
+    assert f"run mlt-ray run {path} --corpus CORPUS first" in str(done.exception)
+    corpus = {"name": "spoken", "fingerprint": "c0ffee"}
+    store.write_json(
+        store.study("mine"), {"study": "mine", "title": "Mine", "corpus": corpus, "rows": []}
+    )
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+
+
+def test_sync_of_a_store_without_runs_does_not_ask_for_the_option_that_was_given(
+    tmp_path: Path,
+) -> None:
+    done = CliRunner().invoke(app, ["sync", "--store", str(tmp_path)])
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == (
+        f"{tmp_path}: expected a store with runs, found none; run a study first, or name another "
+        "--store"
+    )

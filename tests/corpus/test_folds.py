@@ -9,7 +9,15 @@ from collections import Counter
 
 import pytest
 
-from mlt_ray.corpus.folds import PROTOCOLS, Fold, check_leaks, gaps, make_folds, try_folds
+from mlt_ray.corpus.folds import (
+    PROTOCOLS,
+    Fold,
+    check_leaks,
+    fold_notes,
+    gaps,
+    make_folds,
+    try_folds,
+)
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import FoldSpec
@@ -297,3 +305,46 @@ def test_reading_and_session_folds_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def without_sad_in(session, per_class=1):
+    return [row for row in five_sessions(per_class) if (row[1], row[3]) != ("sad", session)]
+
+
+def test_gaps_are_the_classes_that_dev_and_test_lack(in_memory):
+    corpus = in_memory(without_sad_in("3"))
+    folds = make_folds(corpus, FoldSpec())
+    assert gaps(corpus, folds) == ("no sad in dev of fold 2", "no sad in test of fold 3")
+    whole = in_memory(five_sessions())
+    assert gaps(whole, make_folds(whole, FoldSpec())) == ()
+
+
+def test_notes_say_where_ua_is_a_mean_over_fewer_classes(in_memory):
+    corpus = in_memory(without_sad_in("3", per_class=3))
+    [note] = fold_notes(corpus, [FoldSpec(), FoldSpec(by="stratified"), FoldSpec()])
+    assert note == (
+        "folds by session: no sad in dev of fold 2, no sad in test of fold 3; "
+        "UA there is the mean over the other classes"
+    )
+
+
+def test_notes_name_speakers_who_may_be_one_where_folds_keep_speakers_apart(in_memory):
+    rows = [(*row[:2], row[2].replace("Ses01F", "ses1f"), *row[3:]) for row in five_sessions(3)]
+    corpus = in_memory(changed(rows, "1Fsad0", speaker="Ses01F"))
+    [note] = fold_notes(corpus, [FoldSpec()])
+    assert note == "speakers whose names are alike count as different ones: Ses01F and ses1f"
+    assert fold_notes(corpus, [FoldSpec(by="stratified")]) == ()
+    assert fold_notes(in_memory(five_sessions()), [FoldSpec()]) == ()
+
+
+@pytest.mark.parametrize(("speakers", "by"), [("FMXYZ", "speaker"), ("FM", "stratified")])
+def test_the_remedy_for_a_corpus_without_sessions_is_one_that_it_allows(in_memory, speakers, by):
+    rows = [
+        (f"{i}{emotion}", emotion, speakers[i % len(speakers)], "", f"text {i}", f"{i}{emotion}")
+        for i in range(10)
+        for emotion in CLASSES
+    ]
+    corpus = in_memory(rows)
+    with pytest.raises(UserError, match=f"use --set folds.by={by}$"):
+        make_folds(corpus, FoldSpec())
+    make_folds(corpus, FoldSpec(by=by))

@@ -162,7 +162,7 @@ def test_a_database_that_fails_in_the_middle_ends_the_search_in_one_line(corpus,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table1"], "table1: expected a key space, found none; mlt-ray run takes a study"),
+        (["table1"], "table1: expected a key space, found none; use mlt-ray run table1"),
         (["layer"], "unknown study layer; did you mean layers?"),
         (["layers", "--timeout", "soon"], "--timeout: expected a time such as 90s, 30m or 2h"),
         (["layers", "--set", "model.widht=3"], "unknown key widht; did you mean width?"),

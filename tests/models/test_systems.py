@@ -6,10 +6,18 @@ from pathlib import Path
 import pytest
 
 from mlt_ray.models import registry
-from mlt_ray.models.registry import SYSTEMS
+from mlt_ray.models.classical.values import ClassicalSpec
+from mlt_ray.models.registry import SYSTEMS, is_network
 from tests.models.checks import SystemChecks
 
 FOLDERS = sorted(file.parent for file in Path(registry.__file__).parent.glob("*/values.py"))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_what_is_no_network_draws_nothing_at_random(system: str) -> None:
+    """A network draws its first weights. Who adds another system says what is true of it here."""
+    spec = ClassicalSpec(text="tfidf") if system == "classical" else SYSTEMS[system]()
+    assert spec.reads_seed == is_network(spec)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

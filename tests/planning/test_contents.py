@@ -16,8 +16,8 @@ from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.planning.contents import Pretrained, name_contents
 from mlt_ray.planning.plan import make_plan
-from mlt_ray.spec import ExtraInput
-from mlt_ray.studies.study import load_study, parse_study
+from mlt_ray.spec import DEFAULT, ExtraInput, FoldSpec
+from mlt_ray.studies.study import Study, load_study, parse_study
 from tests.planning.encoder_rows import pretrained_of, speech_rows, text_rows
 from tests.tiny_speech_encoder import write_speech_encoder
 
@@ -176,3 +176,30 @@ def test_a_newer_version_gives_every_run_another_digest(
         )
         found.add(digest())
     assert len(found) == 7
+
+
+def two_protocols() -> Study:
+    rows = [{"name": name, "model": {"system": "multilevel"}} for name in ("asked", "other")]
+    return parse_study("mine", {"rows": rows}, ["folds.by=speaker"], changed={"asked"})
+
+
+def test_only_rows_that_are_asked_for_must_fit_the_corpus(raw: Any) -> None:
+    """A corpus without sessions: the row that was told so is planned, the other left as it is."""
+    corpus = replace(
+        raw.corpus, utterances=tuple(replace(u, session=None) for u in raw.corpus.utterances)
+    )
+    asked, other = name_contents(two_protocols(), corpus, pretrained_of(), {"asked"}).rows
+    assert (asked.folds.by, other.folds) == ("speaker", FoldSpec(by="session"))
+    assert asked.folds.members != DEFAULT
+    plan = make_plan(replace(two_protocols(), rows=(asked, other)), corpus, rows={"asked"})
+    assert [len(row.asked) for row in plan.rows] == [15, 0]
+    for names in (None, {"other"}):
+        with pytest.raises(UserError, match=r"use --set folds\.by=speaker"):
+            name_contents(two_protocols(), corpus, pretrained_of(), names)
+
+
+def test_rows_that_are_not_asked_for_find_their_runs_where_the_corpus_can_be_split(
+    raw: Any,
+) -> None:
+    whole = name_contents(two_protocols(), raw.corpus, pretrained_of()).rows
+    assert name_contents(two_protocols(), raw.corpus, pretrained_of(), ()).rows == whole

@@ -1,12 +1,14 @@
 """Plans: a study's rows and their runs."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from mlt_ray.errors import UserError
-from mlt_ray.planning.plan import make_plan
+from mlt_ray.planning.plan import PlannedRow, make_plan
 from mlt_ray.spec import Run
+from mlt_ray.studies.study import parse_study
 from tests.planning.three_rows import CORPUS, OTHER_CORPUS, study_of
 
 
@@ -67,3 +69,24 @@ def test_a_fold_that_does_not_exist_is_refused(fold: int) -> None:
 def test_another_corpus_makes_other_runs() -> None:
     one, other = make_plan(study_of(), CORPUS), make_plan(study_of(), OTHER_CORPUS)
     assert not {r.digest for r in one.rows[0].runs} & {r.digest for r in other.rows[0].runs}
+
+
+def classical(**choice: Any) -> PlannedRow:
+    study = parse_study(
+        "mine",
+        {"seeds": [3, 5], "rows": [{"name": "words", "model": CLASSICAL}]},
+    )
+    [row] = make_plan(study, CORPUS, **choice).rows
+    return row
+
+
+CLASSICAL = {"system": "classical", "text": "tfidf"}
+
+
+@pytest.mark.parametrize("seeds", [[], [3], [7, 9], [1]])
+def test_a_row_that_reads_no_seed_is_one_run_a_fold(seeds: list[int]) -> None:
+    row = classical(seeds=seeds)
+    assert fold_seeds(row.runs) == fold_seeds(row.asked) == {(fold, 1) for fold in range(1, 6)}
+    assert len(row.runs) == len(row.asked) == 5
+    assert row.runs == classical().runs
+    assert fold_seeds(classical(seeds=seeds, folds=[2, 4]).asked) == {(2, 1), (4, 1)}

@@ -86,3 +86,12 @@ def test_no_text_in_csv_is_a_formula_for_a_spreadsheet_and_numbers_stay_numbers(
         [row] = csv.DictReader(file)
     found = (row["model.width"], row["model.dropout"], row["reason"])
     assert found == ("'-wide", "-0.5", "'=1")
+
+
+def test_notes_stand_below_the_table_and_in_the_json(space: SearchSpace, tmp_path: Path) -> None:
+    notes = ("changed from the file: training.max_epochs=3", "folds by session: [no] sad")
+    console = Console(file=io.StringIO(), width=100)
+    console.print(search_table(space, RESULTS, notes))
+    assert "; ".join(notes) in " ".join(console.file.getvalue().split())
+    write_search(space, RESULTS, tmp_path, notes)
+    assert json.loads((tmp_path / "search.json").read_text())["notes"] == list(notes)

@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from mlt_ray.metrics import score
-from mlt_ray.reports.statistics import aggregate
+from mlt_ray.reports.statistics import aggregate, counted_runs
+from mlt_ray.storage.record import RowRecord, RunRecord
 from mlt_ray.storage.report import RunReport
 from tests.stored import report_with
 
@@ -93,3 +95,50 @@ def test_pooled_scores_are_those_of_all_test_predictions_together() -> None:
     assert found.ua.pooled == pytest.approx(metrics.balanced_accuracy_score(labels, predictions))
     # Folds differ in size, so the pooled score differs from the mean.
     assert found.wa.pooled != pytest.approx(found.wa.mean, abs=1e-3)
+
+
+def row_of(model: dict[str, Any], *fold_seeds: tuple[int, int]) -> RowRecord:
+    runs = tuple(RunRecord(digest=f"{f}:{s}", fold=f, seed=s) for f, s in fold_seeds)
+    return RowRecord(name="row", spec={"model": model}, runs=runs)
+
+
+ALL = [(fold, seed) for seed in (1, 2, 3) for fold in range(1, 6)]
+TFIDF = {"system": "classical", "text": "tfidf"}
+
+
+def test_every_run_of_a_row_that_reads_seeds_counts() -> None:
+    for model in ({"system": "multilevel"}, {"system": "of another version"}):
+        row = row_of(model, *ALL)
+        assert counted_runs(row, {"1:1"}) == row.runs
+
+
+@pytest.mark.parametrize(
+    ("done", "counted"),
+    [
+        (set(), [(fold, 1) for fold in range(1, 6)]),
+        ({"2:3", "4:1", "4:2"}, [(1, 1), (2, 3), (3, 1), (4, 1), (5, 1)]),
+    ],
+)
+def test_one_run_a_fold_counts_of_a_row_that_reads_no_seed(
+    done: set[str], counted: list[tuple[int, int]]
+) -> None:
+    """As an earlier version noted it, with every seed; any of a fold will do."""
+    for fold_seeds in (ALL, ALL[::-1]):
+        runs = counted_runs(row_of(TFIDF, *fold_seeds), done)
+        assert [(run.fold, run.seed) for run in runs] == counted
+
+
+def test_gaps_name_the_classes_that_a_test_part_lacks() -> None:
+    no_sad = [[1, 1, 0, 0], [0, 2, 0, 0], [0, 0, 3, 1], [0, 0, 0, 0]]
+    only_happy = [[0] * 4, [1, 4, 0, 0], [0] * 4, [0] * 4]
+    runs = [report_with(fold, 1) for fold in (1, 4, 5)]
+    runs += [report_with(3, seed, confusion=no_sad) for seed in (1, 2)]
+    assert aggregate(runs, 5).gaps == ("no sad in test of fold 3",)
+    runs.append(report_with(2, 1, confusion=only_happy))
+    assert aggregate(runs, 6).gaps == (
+        "no angry in test of fold 2",
+        "no neutral in test of fold 2",
+        "no sad in test of fold 2",
+        "no sad in test of fold 3",
+    )
+    assert aggregate(runs[:3], 5).gaps == ()

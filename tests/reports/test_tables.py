@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.reports.collect import Table, TableRow, collect
+from mlt_ray.reports.collect import Table, TableRow, collect, never_run
 from mlt_ray.reports.statistics import Aggregate, Statistic
 from mlt_ray.reports.tables import (
     FILES,
@@ -23,10 +24,12 @@ from mlt_ray.reports.tables import (
     as_markdown,
     as_terminal,
     caption,
+    row_cells,
     write_tables,
 )
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
+from tests.planning.three_rows import CORPUS
 from tests.stored import report_with
 
 MEASURED = Aggregate(
@@ -216,6 +219,7 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_done": 13,
                         "runs_planned": 15,
                         "changed": [],
+                        "gaps": [],
                     },
                     {
                         "name": "only published",
@@ -224,6 +228,7 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_done": 0,
                         "runs_planned": 15,
                         "changed": [],
+                        "gaps": [],
                     },
                     {
                         "name": "only measured",
@@ -232,8 +237,10 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_done": 13,
                         "runs_planned": 15,
                         "changed": [],
+                        "gaps": [],
                     },
                 ],
+                "notes": [],
             }
         ]
     }
@@ -293,7 +300,9 @@ def test_every_format_is_written_to_a_file(tmp_path: Path) -> None:
     assert "±" in (tmp_path / "reports" / "tables.md").read_text(encoding="utf-8")
 
 
-def write_plan(store: Store, rows: dict[str, list[str]], published: Any = None) -> None:
+def write_plan(
+    store: Store, rows: dict[str, list[str]], published: Any = None, model: Any = None
+) -> None:
     """Write a plan into the store. `rows`: name of a row → digests of its runs."""
     values = {
         "study": "mine",
@@ -304,7 +313,7 @@ def write_plan(store: Store, rows: dict[str, list[str]], published: Any = None) 
                 "name": name,
                 "published": published,
                 "overrides": [],
-                "spec": {"folds": {"by": by}},
+                "spec": {"folds": {"by": by}, "model": model or {}},
                 "runs": [
                     {"digest": d, "fold": 1 + n % 5, "seed": 1 + n // 5}
                     for n, d in enumerate(digests)
@@ -344,3 +353,86 @@ def test_the_error_for_a_study_that_was_never_run_names_those_that_were(tmp_path
         collect("table1", store)
     with pytest.raises(UserError, match=r"unknown study tabel1; did you mean table1\?"):
         collect("tabel1", store)
+
+
+NO_SAD = replace(MEASURED, gaps=("no sad in test of fold 3",))
+
+
+def test_a_ua_over_fewer_classes_is_marked_in_every_format() -> None:
+    """No format shows it as an ordinary UA. WA is the same whatever classes there are."""
+    table = replace(TABLE, rows=(replace(BOTH, measured=NO_SAD), ONLY_PUBLISHED, ONLY_MEASURED))
+    said = "* Not a mean over all classes: both: no sad in test of fold 3."
+    shown = " ".join(in_terminal(table).split())
+    assert "0.662±0.016*" in shown
+    assert said in shown
+    cells = ["0.730 ± 0.003", "0.741", "0.641 ± 0.012", "0.662 ± 0.016*", "13/15"]
+    markdown = as_markdown([table])
+    assert f"| both | {' | '.join(cells)} |" in markdown
+    assert said in markdown
+    assert r"0.662 $\pm$ 0.016* & 13/15" in as_latex([table])
+    assert said in as_latex([table])
+    both, *others = csv.DictReader(io.StringIO(as_csv([table])))
+    assert both["gaps"] == "no sad in test of fold 3"
+    [found] = json.loads(as_json([table]))["tables"]
+    assert found["rows"][0]["gaps"] == ["no sad in test of fold 3"]
+    # The other rows are not marked.
+    assert shown.count("0.662±0.016*") == 1
+    assert markdown.count("*") == 2
+    assert {row["gaps"] for row in others} == {""}
+    assert "*" not in as_markdown([TABLE])
+
+
+def test_gaps_of_all_rows_are_named_once() -> None:
+    rows = tuple(replace(row, measured=NO_SAD) for row in (BOTH, ONLY_MEASURED))
+    table = replace(TABLE, rows=(*rows, ONLY_PUBLISHED))
+    assert caption(table).endswith("* Not a mean over all classes: no sad in test of fold 3.")
+
+
+def test_speakers_who_may_be_one_are_named_beside_the_table(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    write_plan(store, {"one": ["f" * 16]})
+    said = "Speakers whose names are alike count as different ones: F1 and f1."
+    assert collect("mine", store).notes == ()
+    utterance = CORPUS.utterances[0]
+    pair = (replace(utterance, id="a", speaker="F1"), replace(utterance, id="b", speaker="f1"))
+    values = Corpus(name="spoken", utterances=pair).as_dict()
+    write_json(store.corpus("c0ffee"), values)
+    table = collect("mine", store)
+    for text in (caption(table), as_markdown([table]), as_latex([table])):
+        assert said in text
+    assert json.loads(as_json([table]))["tables"][0]["notes"] == [said[0].lower() + said[1:-1]]
+
+
+def test_a_row_that_an_earlier_version_repeated_without_a_seed_has_one_run_a_fold(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    digests = [f"{n:016x}" for n in range(15)]
+    write_plan(store, {"words": digests}, model={"system": "classical", "text": "tfidf"})
+    for n, digest in enumerate(digests):
+        store.write_run(report_with(1 + n % 5, 1 + n // 5, ua=0.25, digest=digest), {}, b"", {})
+    [row] = collect("mine", store).rows
+    assert (row.runs_done, row.runs_planned) == (5, 5)
+    assert row.measured is not None
+    assert row.measured.ua.std_repeats is None
+    assert row_cells(row)[2:] == ["0.500", "0.250", "5/5"]
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ("{folder}/emodb.yaml", "mlt-ray run {folder}/emodb.yaml"),
+        ("{folder}/widths.yaml", "mlt-ray search {folder}/widths.yaml"),
+        ("emodb", "mlt-ray run emodb.yaml"),
+        ("table1", "mlt-ray run table1"),
+        ("layers", "mlt-ray search layers"),
+    ],
+)
+def test_the_remedy_for_a_study_that_was_never_run_is_a_command_that_runs_it(
+    tmp_path: Path, given: str, command: str
+) -> None:
+    (tmp_path / "emodb.yaml").write_text("rows: []\n")
+    (tmp_path / "widths.yaml").write_text("space: {}\n")
+    given, command = given.format(folder=tmp_path), command.format(folder=tmp_path)
+    error = never_run(given, Store(tmp_path / "store"))
+    assert f"; run {command} --corpus CORPUS first, or name another --store" in str(error)

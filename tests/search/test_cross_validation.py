@@ -13,6 +13,7 @@ import optuna
 import pytest
 
 from mlt_ray.errors import UserError
+from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.planning.source import End, RunEnd
 from mlt_ray.search.configuration import ConfigurationState
 from mlt_ray.search.cross_validation import CrossValidationSearch
@@ -363,3 +364,22 @@ def test_a_cma_es_search_runs_nothing_of_its_database(store: Store, tmp_path: Pa
     FakeTune(store, quality).drive(search)
     assert len(search.configurations) == 8
     assert not ran.exists()
+
+
+def test_a_configuration_that_reads_no_seed_has_one_cell_a_fold(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = replace(space_of(seeds=[7, 8], folds=[2, 4], trials=1), parameters=())
+
+    def configure(values: Mapping[str, Any]) -> RunSpec:
+        return RunSpec(corpus="c", model=ClassicalSpec(text="tfidf"))
+
+    search = open_search(space, store, storage, configure=configure)
+    tune = FakeTune(store, lambda run: 0.5)
+    tune.drive(search)
+    [configuration] = search.configurations
+    assert configuration.state is ConfigurationState.COMPLETE
+    assert [(run.fold, run.seed) for run in configuration.runs] == [(2, 1), (4, 1)]
+    assert len(tune.trained) == 2
+    [result] = search.results()
+    assert (result.runs_done, result.runs_planned) == (2, 2)

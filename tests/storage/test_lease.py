@@ -13,12 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray.errors import StoreSilent, StoreUnreachable
+from mlt_ray.errors import StoreSilent, StoreUnreachable, UserError
 from mlt_ray.storage import holder as holder_module
 from mlt_ray.storage import lease as lease_module
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.holder import Holder, process_start
-from mlt_ray.storage.lease import FileHold, Lease, acquire, generations, lease_path
+from mlt_ray.storage.lease import (
+    FileHold,
+    Lease,
+    acquire,
+    alone,
+    generations,
+    lease_path,
+)
 from mlt_ray.storage.store import Store
 from tests.storage.contenders import alone_inside
 
@@ -415,3 +422,35 @@ def test_a_store_that_refuses_access_for_stale_s_ends_a_lease() -> None:
 
     lease = Lease(Refusing(), interval_s=0.02, stale_s=0.1)
     wait_for(lambda: lease.lost)
+
+
+def test_a_block_for_one_at_a_time_waits_and_gives_up_in_one_line(store: Store) -> None:
+    with alone(store, "study-mine"):
+        began = time.monotonic()
+        with (
+            pytest.raises(UserError, match="expected to have study-mine for a moment") as raised,
+            alone(store, "study-mine", patience_s=0.3),
+        ):
+            raise AssertionError("two are inside")
+        assert 0.3 <= time.monotonic() - began < 5
+        assert "\n" not in str(raised.value)
+        with alone(store, "study-other", patience_s=0):
+            pass
+    with alone(store, "study-mine", patience_s=0):
+        pass
+
+
+def test_a_block_for_one_at_a_time_is_entered_once_the_other_has_left(store: Store) -> None:
+    order = []
+
+    def enter() -> None:
+        with alone(store, "study-mine", patience_s=30):
+            order.append("second")
+
+    other = threading.Thread(target=enter)
+    with alone(store, "study-mine"):
+        other.start()
+        time.sleep(0.3)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]

@@ -23,9 +23,13 @@ from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import FeatureCache
+from mlt_ray.planning.backlog import note_plans
+from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import acquire
+from mlt_ray.storage.record import read_record
 from mlt_ray.storage.store import Store
+from tests.planning.three_rows import CORPUS, study_of
 from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
 
 pytestmark = pytest.mark.slow
@@ -224,6 +228,24 @@ def test_a_key_that_leads_out_of_the_mirror_is_refused(
         b.features("frames", "d")
     assert b.studies() == []
     assert not list(tmp_path.rglob("evil*"))
+
+
+def test_drivers_of_one_study_on_several_machines_keep_one_anothers_seeds(on: OnMachine) -> None:
+    def note(machine: str, seeds: range) -> None:
+        for seed in seeds:
+            note_plans([make_plan(study_of(), CORPUS, seeds=[seed])], on(machine))
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [
+            pool.submit(note, "a", range(10, 15)),
+            pool.submit(note, "b", range(20, 25)),
+        ]:
+            future.result()
+    record = read_record(on("c"), on("c").study("mine"))
+    assert record is not None
+    for row in record.rows:
+        assert {run.seed for run in row.runs} == {3, 5, *range(10, 15), *range(20, 25)}
+        assert len(row.runs) == 12 * 5
 
 
 def error_of(uri: str) -> str:

@@ -134,6 +134,12 @@ def test_a_space_that_cannot_be_used_is_refused_with_its_place(
         parse_space(PLACE, {**SPACE, **change})
 
 
-def test_a_study_is_no_space() -> None:
-    with pytest.raises(UserError, match="table1: expected a key space, found none; mlt-ray run"):
+def test_a_study_is_no_space_and_the_remedy_names_it_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="table1: expected a key space, found none; use mlt-ray run"
+    ):
         load_space("table1")
+    path = tmp_path / "mine.yaml"
+    path.write_text("rows: []\n")
+    with pytest.raises(UserError, match=f"use mlt-ray run {path}$"):
+        load_space(str(path))

@@ -244,6 +244,14 @@ def test_text_that_is_no_yaml_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_a_search_space_is_no_study_and_the_remedy_names_it_as_it_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("space: {model.width: {choice: [8]}}\n")
+    for name in ("layers", str(path)):
+        with pytest.raises(UserError, match=f"got a search space; use mlt-ray search {name}$"):
+            load_study(name)
+
+
 def test_a_row_differs_from_the_base_only_where_it_says_so() -> None:
     study = parse_study(
         "mine",

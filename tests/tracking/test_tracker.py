@@ -179,3 +179,64 @@ def test_a_damaged_store_is_not_taken_for_a_broken_mlflow(store, runs, monkeypat
     live._experiments = [SimpleNamespace(write_run=damaged)]
     with pytest.raises(UserError, match="expected a run report"):
         live.finished(runs[0])
+
+
+def statuses(store):
+    return query(store, "select name, status from runs order by name, run_uuid")
+
+
+@pytest.mark.slow
+def test_two_drivers_of_a_row_share_its_parent_and_children(store, runs):
+    """Both opened MLflow before either wrote to it, as drivers do that start together."""
+    first, second = tracker(store), tracker(store)
+    for live in (first, second):
+        live.sync()
+    for run in runs[3:]:
+        finish(store, run)
+        for live in (first, second):
+            live.finished(run)
+    assert not first.broken
+    assert not second.broken
+    # A parent and five children a row.
+    assert [status for _, status in statuses(store)] == ["FINISHED"] * 12
+    assert len({name for name, _ in statuses(store)}) == 12
+
+
+@pytest.mark.slow
+def test_runs_that_another_driver_adds_to_a_row_come_into_its_mean(store, runs):
+    """It writes the mean of its own runs; who syncs next writes that of all."""
+    tracker(store).sync()
+    [record] = all_records(store)
+    short = replace(record, rows=tuple(replace(r, runs=r.runs[3:]) for r in record.rows))
+    other = Tracker(store, default_uri(store), [short])
+    for run in runs[3:]:
+        finish(store, run)
+        other.finished(run)
+    assert means(store, "one")[-1] == (3, 0.7, 300)
+    tracker(store).sync()
+    assert means(store, "one")[-1] == (5, 0.8, 500)
+    before = query(store, POINTS)
+    tracker(store).sync()
+    assert query(store, POINTS) == before
+
+
+@pytest.mark.slow
+def test_a_mean_over_fewer_classes_is_tagged(store, runs):
+    confusion = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    report = report_of(runs[3], 0.5)
+    scores = report.scores | {"test": report.scores["test"] | {"confusion": confusion}}
+    write_report(store, replace(report, scores=scores))
+    tracker(store).sync()
+    found = query(store, "select value from tags where key = 'mlt_ray.ua_gaps'")
+    assert found == [("no sad in test of fold 4",)] * 2
+
+
+@pytest.mark.slow
+def test_a_row_without_a_finished_run_has_no_mean(store, runs):
+    [record] = all_records(store)
+    rows = (replace(record.rows[0], runs=record.rows[0].runs[3:]), record.rows[1])
+    live = Tracker(store, default_uri(store), [replace(record, rows=rows)])
+    live.sync()
+    assert not live.broken
+    assert means(store, "one") == []
+    assert len(means(store, "two")) == 1

@@ -281,6 +281,7 @@ def test_seeds_do_not_matter_and_the_same_run_gives_the_same_bits(
             one.predictions[part].probabilities, again.predictions[part].probabilities
         )
     assert without_clock(one) == without_clock(again)
+    assert not spec.reads_seed
     other = finish(run_of(spec, seed=8), data(run_of(spec, seed=8)))
     for part in PARTS:
         np.testing.assert_array_equal(

@@ -45,6 +45,11 @@ class ClassicalSpec(ModelSpec):
         require(self, at_least(1), "ngrams")
 
     @property
+    def reads_seed(self) -> bool:
+        """False: each fit has one solution, found from the same start."""
+        return False
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """One name for each classifier, audio first: ``egemaps``, ``tfidf`` or ``embedding``."""
         return tuple(name for name in (self.audio, self.text) if name is not None)
