@@ -345,6 +345,6 @@ def test_the_remedy_for_a_corpus_without_sessions_is_one_that_it_allows(in_memor
         for emotion in CLASSES
     ]
     corpus = in_memory(rows)
-    with pytest.raises(UserError, match=f"use --set folds.by={by}$"):
+    with pytest.raises(UserError, match=f"; use --set folds.by={by}( or |$)"):
         make_folds(corpus, FoldSpec())
     make_folds(corpus, FoldSpec(by=by))

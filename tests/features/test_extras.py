@@ -34,7 +34,7 @@ def test_an_encoder_that_fails_for_one_text_is_named_with_the_utterance(
     message = f"text_embedding of utterance {bad.id} by {identity}: expected finite values, got nan"
     with pytest.raises(UserError, match=message):
         extract_extra(raw.corpus, extra, store, FeatureSpec(), lambda *_: None)
-    assert len(open_cache(extra, store)) == 0
+    assert len(open_cache(extra, store, FeatureSpec())) == 0
 
 
 def test_values_that_are_not_finite_in_an_old_cache_are_told_by_name(
@@ -42,12 +42,12 @@ def test_values_that_are_not_finite_in_an_old_cache_are_told_by_name(
 ) -> None:
     store, extra = Store(tmp_path / "store"), ExtraInput("egemaps")
     arrays = {u.audio_sha256: np.ones((1, 3), np.float32) for u in raw.utterances}
-    open_cache(extra, store).add(arrays)
+    open_cache(extra, store, FeatureSpec()).add(arrays)
     fold = make_folds(raw.corpus, FoldSpec())[0]
     assert load_extras(raw.corpus, fold, [extra], store, FeatureSpec())["egemaps"].dim == 3
     bad = raw.utterances[7]
     arrays[bad.audio_sha256][0, 1] = np.nan
     other = Store(tmp_path / "other")
-    open_cache(extra, other).add(arrays)
+    open_cache(extra, other, FeatureSpec()).add(arrays)
     with pytest.raises(UserError, match=f"egemaps of utterance {bad.id}: expected finite values"):
         load_extras(raw.corpus, fold, [extra], other, FeatureSpec())
