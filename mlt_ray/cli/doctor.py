@@ -17,5 +17,5 @@ def doctor(
     """Check versions, devices, Ray, MLflow and the offline resources; exit 1 if one fails."""
     from mlt_ray.workflows.doctor import examine
 
-    if not examine(Path(store), tracking_uri, glove, Console()):
+    if not examine(store, tracking_uri, glove, Console()):
         raise typer.Exit(1)

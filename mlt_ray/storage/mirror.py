@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mlt_ray.errors import UserError
+from mlt_ray.masking import masked
 from mlt_ray.storage.files import local_files, write_bytes
 from mlt_ray.storage.outage import nothing, outage_of
-from mlt_ray.storage.remote import Remote, RemoteFile, without_credentials
+from mlt_ray.storage.remote import Remote, RemoteFile
 
 CACHE_VARIABLE: Final = "MLT_RAY_CACHE"
 """Environment variable with the folder for the mirrors of this machine."""
@@ -213,22 +214,26 @@ def rank(path: Path) -> int:
 def open_mirror(uri: str, *, patient: bool = False) -> Mirror:
     """Open this machine's mirror of the store at a URI.
 
-    Its folder is in `cache_folder`, named by a hash of the URI. In an outage a `patient` caller
-    waits. Raises `StoreUnreachable`, and
+    Its folder is `mirror_folder`. In an outage a `patient` caller waits. Raises
+    `StoreUnreachable`, and
     `UserError` if the folder cannot be made.
     """
     uri = uri if uri.endswith("://") else uri.rstrip("/")
-    name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:16]
-    root = cache_folder() / name
+    root = mirror_folder(uri)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{root}: expected a folder that can be made for copies of {without_credentials(uri)}, "
+            f"{root}: expected a folder that can be made for copies of {masked(uri)}, "
             f"got: {error.strerror}; name another one in {CACHE_VARIABLE}"
         ) from error
     remote = outage_of(uri).through(lambda: open_remote(uri)) if patient else open_remote(uri)
     return Mirror(root, remote)
+
+
+def mirror_folder(uri: str) -> Path:
+    """The folder for a URI: in `cache_folder`, named by a hash of everything but the secrets."""
+    return cache_folder() / hashlib.sha256(masked(uri).encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed, RunStopped, StoreSilent, StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
+from mlt_ray.libraries import check_installed
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
@@ -38,8 +39,11 @@ def train_from_store(
     default of `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. `check` is that
     of `Store.write_run`. The results keep the order of `runs`. Where a run that was trained cannot
     be written, the reason is in its place: a `StoreUnreachable`, or the `RunStopped` of `check`.
-    Raises `UserError`, such as `StoreFull`.
+    Raises `UserError`, such as `StoreFull`, and if this machine has other versions of what trains
+    than those that the runs were planned with.
     """
+    for libraries in {run.spec.training.libraries for run in runs}:
+        check_installed(libraries)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     records = uses_cuda_graphs and device.type == "cuda"
     fitted = fit_runs(

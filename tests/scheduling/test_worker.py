@@ -25,10 +25,8 @@ FULL = "/store/x: no space left"
 RUN = Run(spec=RunSpec(corpus="c", model=ModelSpec(system="bert")), fold=1, seed=1)
 
 
-def job(folder: Path) -> Job:
-    return Job(
-        name="n", runs=(RUN,), store=str(folder), owner="o", board="b", resources=Resources()
-    )
+def job() -> Job:
+    return Job(name="n", runs=(RUN,), owner="o", board="b", resources=Resources())
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -45,7 +43,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_ray")
 def test_a_worker_that_finds_no_room_says_so(tmp_path: Path) -> None:
     messages = Messages(lambda message: None)
-    ends = worker.train_runs(job(tmp_path), (RUN,), Store(tmp_path), messages)
+    ends = worker.train_runs(job(), (RUN,), Store(tmp_path), messages)
     assert ends == {RUN.digest: RunEnd(kind=End.FULL, reason=FULL)}
 
 
@@ -53,9 +51,7 @@ def test_a_worker_that_finds_no_room_says_so(tmp_path: Path) -> None:
 def test_one_of_several_workers_raises_since_the_others_wait_for_it(tmp_path: Path) -> None:
     messages = Messages(lambda message: None)
     with pytest.raises(StoreFull):
-        worker.train_runs(
-            job(tmp_path), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2)
-        )
+        worker.train_runs(job(), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2))
 
 
 class Kept:
@@ -93,9 +89,7 @@ def test_a_run_whose_lease_was_lost_is_not_written_and_is_left_to_the_other_driv
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mirror"))
     store = Store(f"local://{tmp_path}/there")
     leases = {run: Kept(is_kept) for run, is_kept in zip(PACK, (False, True), strict=True)}
-    ends = worker.train_runs(
-        job(tmp_path), PACK, store, Messages(lambda message: None), leases=leases
-    )  # type: ignore[arg-type]
+    ends = worker.train_runs(job(), PACK, store, Messages(lambda message: None), leases=leases)  # type: ignore[arg-type]
     assert [end.kind for end in ends.values()] == [End.ELSEWHERE, End.DONE]
     assert store.finished(ends) == {PACK[1].digest}
 
@@ -122,7 +116,7 @@ def test_runs_that_cannot_be_uploaded_are_complete_in_the_mirror_and_are_uploade
             return trained(*values, **more)
 
         patch.setattr(from_store, "fit_runs", trained_in_an_outage)
-        ends = worker.train_runs(job(tmp_path), PACK, store, Messages(lambda message: None))
+        ends = worker.train_runs(job(), PACK, store, Messages(lambda message: None))
     kind = End.STOPPED if stops else End.FAILED
     assert [end.kind for end in ends.values()] == [kind, kind]
     assert not list((tmp_path / "there").rglob("report.json"))

@@ -24,11 +24,18 @@ from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage import outage as outage_module
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import acquire
-from mlt_ray.storage.mirror import CACHE_VARIABLE, Mirror, cache_folder, open_remote
-from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted, without_credentials
+from mlt_ray.storage.mirror import (
+    CACHE_VARIABLE,
+    Mirror,
+    cache_folder,
+    mirror_folder,
+    open_remote,
+)
+from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
+from tests.test_masking import URIS
 
 OnMachine = Callable[[str], Store]
 
@@ -547,10 +554,37 @@ def test_a_uri_that_is_no_store_gives_a_one_line_error(uri: str, reason: str, re
     assert "\n" not in line
 
 
-def test_credentials_in_a_uri_are_left_out_of_messages() -> None:
-    assert without_credentials("s3://key:se/cret@b/p?x=a@b") == "s3://b/p?x=a@b"
-    assert without_credentials("s3://key:secret@bucket/p?x=1") == "s3://bucket/p?x=1"
-    assert without_credentials("s3://bucket/a@b") == "s3://bucket/a@b"
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("abfs://A:KEY@account/x", "abfs://B:KEY@account/x"),
+        ("sftp://me:p@host/x", "sftp://you:p@host/x"),
+        ("sftp://me:p@host/x", "sftp://me:p@other/x"),
+        ("s3://b/x?region=eu", "s3://b/x?region=us"),
+        ("s3://b/x?endpoint_override=one:9000", "s3://b/x?endpoint_override=two:9000"),
+    ],
+)
+def test_two_places_have_two_mirrors(one: str, other: str) -> None:
+    assert mirror_folder(one) != mirror_folder(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("abfs://A:KEY@account/x", "abfs://A:ROTATED@account/x"),
+        ("sftp://me:p@host/x", "sftp://me:o@th?er@host/x"),
+        ("s3://b/x?secret_key=a", "s3://b/x?secret_key=b"),
+    ],
+)
+def test_a_new_password_keeps_the_mirror(one: str, other: str) -> None:
+    assert mirror_folder(one) == mirror_folder(other)
+
+
+@pytest.mark.parametrize("uri", [u for u in URIS if u.startswith(("sftp", "http", "mysql"))])
+def test_no_secret_is_told_of_a_uri_that_cannot_be_opened(uri: str) -> None:
+    with pytest.raises(StoreUnreachable) as raised:
+        Remote(uri).files("")
+    assert "SEC" not in str(raised.value)
 
 
 def test_mirrors_are_in_the_user_s_cache_unless_the_variable_names_another_folder(
