@@ -99,9 +99,9 @@ class BoardClient:
             RunBoard
         )
         self._actor: Any = actor.remote()
+        self._news: Any = None
         # Awaited, since workers ask for it.
         ray.get(self._actor.keep.remote(location))
-        self._news: Any = None
 
     def started(self, run: Run) -> None:
         """A task with the run's name appears."""

@@ -13,7 +13,7 @@ from mlt_ray.storage.store import Store
 
 
 def open_store(job: Job) -> Store:
-    """The job's store. In an outage this worker waits, unless all runs of the job shall stop."""
+    """The driver's store. In an outage this worker waits, unless all runs of the job shall stop."""
     board = ray.get_actor(job.board)
     location: str = ray.get(board.location.remote())
     outage = outage_of(location)

@@ -82,9 +82,13 @@ class TuneSearcher(Searcher):
         return None if open_still else Searcher.FINISHED
 
     def fail(self, error: Exception) -> None:
-        """Give out no more packs, because of an error; the first one is kept."""
-        self.error = self.error or error
+        """Give out no more packs, because of an error; the first one is kept.
+
+        That a Ctrl-C has ended a wait for the store is no error.
+        """
         self.is_stopping = True
+        if self.outage.goes_on() or not isinstance(error, StoreSilent):
+            self.error = self.error or error
 
     def _again(self) -> Pack | None:
         """A run that another driver had a while ago, unless it is finished by now."""
@@ -164,9 +168,9 @@ class TuneCallbacks(tune.Callback):
     @kept
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """Tell of runs that another driver has finished; stop all runs if that was asked for."""
+        self.board.relay(self.searcher.outage)
         if self.searcher.is_stopping:
             self.stop_all()
-        self.board.relay(self.searcher.outage)
         while self.searcher.finished_elsewhere:
             self._ended(self.searcher.finished_elsewhere.pop(), RunEnd(kind=End.DONE))
 

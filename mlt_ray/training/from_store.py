@@ -1,7 +1,7 @@
 """Trains runs from a store alone, as a worker does that sees nothing else."""
 
-import contextlib
 import functools
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from mlt_ray.errors import RunFailed, RunStopped, StoreSilent, StoreUnreachable,
 from mlt_ray.features.batching import FoldData
 from mlt_ray.libraries import check_installed
 from mlt_ray.spec import FoldSpec, Run
+from mlt_ray.storage.outage import LAST_PAUSE_S
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
@@ -107,11 +108,15 @@ def _checkpoint(run: Run, store: Store, interval_s: float | None, group: Group) 
     In an outage training goes on, and a later checkpoint is uploaded. So this machine may have a
     newer one than the store; but all processes of a `group` must take the same.
     """
-    path, now = store.checkpoint(run.digest), store.at_once()
+    path, now, try_again_s = store.checkpoint(run.digest), store.at_once(), 0.0
     store.pull(path, keep_newer=group.size == 1)
 
     def upload(path: Path) -> None:
-        with contextlib.suppress(StoreSilent):
-            now.push(path)
+        nonlocal try_again_s
+        if time.monotonic() >= try_again_s:
+            try:
+                now.push(path)
+            except StoreSilent:  # which takes some seconds to find out
+                try_again_s = time.monotonic() + LAST_PAUSE_S
 
     return Checkpoint(path, INTERVAL_S if interval_s is None else interval_s, written=upload)

@@ -116,7 +116,7 @@ def test_an_error_of_the_source_as_it_gives_out_runs_is_kept_and_ends_the_search
     assert searcher.suggest("1") == Searcher.FINISHED
     callbacks.on_step_end(0, [])
     assert searcher.error is LOCKED
-    assert board.names == ["stop_all", "relay"]
+    assert [name for name in board.names if name != "relay"] == ["stop_all"]
 
 
 def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
@@ -141,3 +141,14 @@ def test_while_the_store_is_silent_tune_does_not_wait_for_a_run_of_another_drive
     monkeypatch.setattr(Store, "is_done", lambda store, digest: True)
     searcher.suggest("1")
     assert searcher.finished_elsewhere == [RUNS[0]]
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_wait_for_the_store_that_a_ctrl_c_has_ended_is_no_error(
+    tmp_path: Path, is_interrupted: bool
+) -> None:
+    searcher, error = searcher_of(Queue([]), tmp_path), StoreSilent("gone")
+    searcher.outage.goes_on = lambda: not is_interrupted
+    searcher.fail(error)
+    assert searcher.error is (None if is_interrupted else error)
+    assert searcher.is_stopping
