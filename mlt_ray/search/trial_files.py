@@ -29,7 +29,7 @@ AT_ONCE = 16
 
 
 class TrialFiles(optuna.storages.InMemoryStorage):
-    """Keeps trials in memory, and writes those of which something was noted or told.
+    """Keeps trials in memory, and writes each at the first note of it and when it is told.
 
     `earlier` gives the trials of a study that has no files yet, from an older kind of storage.
     Opening a study raises `UserError` for a file that holds no trial; everything raises
@@ -61,9 +61,10 @@ class TrialFiles(optuna.storages.InMemoryStorage):
         return study_id
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Note something of the trial, and write it."""
+        """Note something of the trial. The first note means that it has all values: write it."""
         super().set_trial_user_attr(trial_id, key, value)
-        self._write(trial_id)
+        if trial_id not in self._files:
+            self._write(trial_id)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None

@@ -114,19 +114,23 @@ def _explore(
         return spec_of(row, workspace.corpus)
 
     def note(configuration: "Configuration") -> None:
-        """Note a new configuration in the store and in MLflow, and name its runs."""
+        """Note a new configuration in the store and in MLflow, and name its runs.
+
+        Those that are known already are noted together, once all of them are: a record of some
+        would hide the others if the command were killed then.
+        """
         nonlocal record
         runs = configuration.runs
         row = RowRecord(
             name=configuration.name, spec=configuration.spec.as_dict(), runs=run_records(runs)
         )
         record = replace(record, rows=(*record.rows, row))
-        write_record(store, store.search(space.name), record)
         for run in runs:
             names[run.digest] = RunName(
                 study=record.study, row=row.name, fold=run.fold, seed=run.seed
             )
         if tracker is not None:
+            write_record(store, store.search(space.name), record)
             tracker.add(record.study, row)
 
     def tag(configuration: "Configuration") -> None:

@@ -144,7 +144,7 @@ def test_a_database_that_fails_in_the_middle_ends_the_search_in_one_line(corpus,
         wait_until(lambda: reports(store) or process.poll() is not None, "a finished cell")
         with contextlib.closing(sqlite3.connect(store / "optuna.db")) as database, database:
             database.execute("alter table trials rename column number to ordinal")
-        output, errors = process.communicate(timeout=100)
+        output, errors = process.communicate(timeout=400)
     finally:
         kill_session(process)
     assert process.returncode == 2, output + errors
