@@ -31,7 +31,8 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split.
+    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split for
+    the rows that are measured (for all, while none is).
 
     `notes` say what else a reader must know of the corpus.
     """
@@ -57,13 +58,16 @@ def collect(study: str, store: Store) -> Table:
 
 def table_of(record: StudyRecord, store: Store) -> Table:
     """The table of a study's record, with the scores of its runs that the store has now."""
-    protocols = dict.fromkeys(row.spec["folds"]["by"] for row in record.rows)
+    rows = tuple(_row(row, store) for row in record.rows)
+    by = [row.spec["folds"]["by"] for row in record.rows]
+    measured = [name for name, row in zip(by, rows, strict=True) if row.measured is not None]
+    protocols = dict.fromkeys(measured or by)
     return Table(
         study=record.study,
         title=record.title,
         corpus=record.corpus,
         fold_by=tuple(protocols),
-        rows=tuple(_row(row, store) for row in record.rows),
+        rows=rows,
         notes=() if set(protocols) == {"stratified"} else _notes(record, store),
     )
 
