@@ -33,7 +33,8 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split.
+    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split for
+    the rows that are measured (for all, while none is).
 
     `notes` say what else a reader must know of the corpus.
     """
@@ -62,13 +63,16 @@ def table_of(record: StudyRecord, store: Store) -> Table:
     # All at once: behind a URI each run is asked for.
     digests = {run.digest for row in record.rows for run in row.runs}
     reports = {report.digest: report for report in store.reports(digests)}
-    protocols = dict.fromkeys(row.spec["folds"]["by"] for row in record.rows)
+    rows = tuple(_row(row, reports) for row in record.rows)
+    by = [row.spec["folds"]["by"] for row in record.rows]
+    measured = [name for name, row in zip(by, rows, strict=True) if row.measured is not None]
+    protocols = dict.fromkeys(measured or by)
     return Table(
         study=record.study,
         title=record.title,
         corpus=record.corpus,
         fold_by=tuple(protocols),
-        rows=tuple(_row(row, reports) for row in record.rows),
+        rows=rows,
         notes=() if set(protocols) == {"stratified"} else _notes(record, store),
     )
 

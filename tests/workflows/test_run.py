@@ -1,11 +1,12 @@
 """A user's request for studies, and what is said before anything is computed."""
 
+import re
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
+import soundfile as sf
 from rich.console import Console
 
 from mlt_ray.errors import UserError
@@ -18,7 +19,7 @@ from mlt_ray.planning.workspace import Places
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
-from mlt_ray.workflows.run import Request, open_workspace, tell_packs
+from mlt_ray.workflows.run import Request, open_workspace, show_plan, tell_packs
 
 
 def test_an_unknown_row_is_refused_with_the_nearest() -> None:
@@ -45,7 +46,7 @@ def test_this_machine_is_asked_before_the_corpus_is_read(
 def test_a_guessed_encoding_and_unread_texts_are_said_with_the_corpus(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in "ab":
-        soundfile.write(tmp_path / f"{name}.wav", rng.uniform(-0.5, 0.5, 1600), 16_000)
+        sf.write(tmp_path / f"{name}.wav", rng.uniform(-0.5, 0.5, 1600), 16_000)
     lines = ["path,text,emotion,speaker", "a.wav,Olé.,sad,s", "b.wav,Hm.,sad,s"]
     manifest = tmp_path / "manifest.csv"
     places = Places(corpus=tmp_path, store=Store(tmp_path / "store"))
@@ -93,3 +94,53 @@ def test_a_plan_says_what_goes_side_by_side(
     console = Console(file=StringIO(), width=100)
     tell_packs([plan], Resources(pack=pack), console)
     assert console.file.getvalue() == said
+
+
+WORDS = {"angry": "furious", "happy": "joyful", "neutral": "plain", "sad": "gloomy"}
+
+
+def write_spoken(folder: Path, speakers: str, never_sad: str = "") -> None:
+    """A corpus without sessions: two utterances of each class by each speaker, but sad by some."""
+    folder.mkdir()
+    lines = ["path,text,emotion,speaker"]
+    for speaker in speakers:
+        for emotion, word in WORDS.items():
+            for number in range(2):
+                if emotion != "sad" or speaker not in never_sad:
+                    name = f"{speaker}_{emotion}{number}.wav"
+                    noise = np.random.default_rng(len(lines)).uniform(-0.5, 0.5, 1600)
+                    sf.write(folder / name, noise, 16_000)
+                    lines.append(f"{name},so {word},{emotion},{speaker}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+def plan_of(tmp_path: Path, changes: list[str], rows: list[str]) -> str:
+    """What a dry run of a study of two classical rows prints."""
+    path = tmp_path / "mine.yaml"
+    model = "model: {system: classical, text: tfidf}"
+    path.write_text(f"rows: [{{name: A, {model}}}, {{name: B, {model}}}]\n")
+    study = load_study(str(path), changes, rows)
+    places = Places(corpus=tmp_path / "corpus", store=Store(tmp_path / "store"))
+    console = Console(file=StringIO(), width=200)
+    show_plan(Request(studies=[study], places=places, rows=rows, seeds=[7, 8]), console)
+    text: str = console.file.getvalue()
+    return text
+
+
+def test_a_row_is_planned_although_the_corpus_does_not_fit_the_others(tmp_path: Path) -> None:
+    write_spoken(tmp_path / "corpus", "vwxyz")
+    with pytest.raises(UserError, match=r"use --set folds\.by=speaker"):
+        plan_of(tmp_path, [], ["A"])
+    shown = plan_of(tmp_path, ["folds.by=speaker"], ["A"])
+    # Of whatever seeds, since a classical row reads none.
+    assert "1 distinct configurations, 5 runs, 5 to compute" in shown
+    assert "note:" not in shown
+
+
+def test_a_plan_says_which_folds_lack_a_class_and_who_may_be_one_speaker(tmp_path: Path) -> None:
+    write_spoken(tmp_path / "corpus", "vwxyZz", never_sad="vwx")
+    shown = plan_of(tmp_path, ["folds.by=speaker"], ["A"])
+    notes = [line for line in shown.splitlines() if line.startswith("note:")]
+    assert re.match(r"note: folds by speaker: .*no sad in test of fold \d", notes[0])
+    assert "UA there is the mean over the other classes" in notes[0]
+    assert notes[1:] == ["note: speakers whose names are alike count as different ones: Z and z"]
