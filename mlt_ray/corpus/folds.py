@@ -89,6 +89,9 @@ def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
 
 
 def _split(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
+    present = {u.emotion for u in corpus.utterances}
+    if absent := [emotion for emotion in CLASSES if emotion not in present]:
+        raise _Indivisible(f"corpus {corpus.name} holds no {' or '.join(absent)} utterance")
     groups = _GROUPED_BY[spec.by](corpus)
     folds = []
     for i in range(NUM_FOLDS):
@@ -202,11 +205,10 @@ def _check_complete(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> No
             if not indices
         ]
         present = {corpus.utterances[i].emotion for i in fold.train}
-        missing += [
-            f"fold {fold.number}: train holds no {emotion} utterance"
-            for emotion in CLASSES
-            if fold.train and emotion not in present
-        ]
+        absent = [emotion for emotion in CLASSES if emotion not in present]
+        if absent and fold.train:
+            names = " or ".join(absent)
+            missing.append(f"fold {fold.number}: train holds no {names} utterance")
     if missing:
         disjoint = " and folds.text_disjoint" if spec.text_disjoint else ""
         raise _Indivisible(f"{', '.join(missing)} with folds.by: {spec.by}{disjoint}")

@@ -153,9 +153,12 @@ def test_every_class_and_fold_that_lacks_something_is_named(in_memory):
     with pytest.raises(UserError) as error:
         make_folds(corpus, FoldSpec())
     # Fold 1 tests session 1 and chooses by session 2; folds 2 and 5 keep one of them for training.
-    lacking = [f"fold 1: train holds no {emotion} utterance" for emotion in ("happy", "sad")]
-    reason = f"{', '.join(lacking)} with folds.by: session"
+    reason = "fold 1: train holds no happy or sad utterance with folds.by: session"
     assert str(error.value) == f"{reason}; no other folds.by is possible either; add utterances"
+    with pytest.raises(UserError, match=r"^corpus rows holds no angry or sad utterance; no other"):
+        make_folds(
+            in_memory(r for r in five_sessions() if r[1] in ("happy", "neutral")), FoldSpec()
+        )
 
 
 def test_fewer_than_five_recordings_under_many_ids_are_told(in_memory):

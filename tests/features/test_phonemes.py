@@ -170,8 +170,7 @@ def test_without_a_folder_of_data_nltk_is_not_imported(tmp_path):
 def test_nothing_heavy_or_online_is_imported():
     code = (
         "import sys; before = set(sys.modules);"
-        "from mlt_ray.corpus import words;"
-        "from mlt_ray.features import frames, phonemes, vectors;"
+        "from mlt_ray.corpus import words;from mlt_ray.features import frames, phonemes, vectors;"
         "new = set(sys.modules) - before;"
         "assert not new & {'ray', 'mlflow', 'optuna', 'torch', 'nltk', 'pandas'}, new;"
         "phonemes.Phonemizer()(['qwxz', 'refuse']);"

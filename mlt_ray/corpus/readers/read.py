@@ -13,7 +13,8 @@ To add a kind, write ``mlt_ray/corpus/readers/<kind>.py`` with two functions, ad
     drafts, sorted by id, into the utterances and problems of the `Corpus`; pass `progress` on to
     it. Ids must be unique and must not depend on where the corpus lies. Utterances of other
     emotions are counted in `Corpus.left_out`. An utterance that cannot be used is left out and
-    becomes a `Problem`. Raise `UserError` only if the corpus as a whole cannot be read.
+    becomes a `Problem`; one that is not fatal is a note. Text files go through `texts.decode`, and
+    what it guesses becomes a note. Raise `UserError` only if the corpus as a whole cannot be read.
 
 ``readers/manifest.py`` is an example.
 """
