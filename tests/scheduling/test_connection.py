@@ -1,7 +1,10 @@
 """Workers that die are reported in a line; bugs keep their traceback."""
 
 import logging
+import subprocess
+import sys
 
+import pytest
 from ray.exceptions import RayActorError, RayTaskError
 
 from mlt_ray.scheduling.connection import is_no_death
@@ -16,3 +19,37 @@ def test_a_death_is_no_traceback_and_a_bug_is_one() -> None:
     assert not is_no_death(record_of(RayActorError()))
     assert is_no_death(record_of(RayTaskError("train", "Traceback ...", ValueError("odd"))))
     assert is_no_death(logging.LogRecord("tune", logging.ERROR, "", 0, "words", (), None))
+
+
+COLLECTS_WHILE_RAY_SHUTS_DOWN = """
+import gc, threading, time, ray
+from mlt_ray.planning.resources import Resources
+from mlt_ray.scheduling.connection import connection
+
+class Cycle:
+    def __init__(self, reference):
+        self.itself, self.reference = self, reference
+
+def collect(cycles):
+    while ray.is_initialized():
+        time.sleep(0.001)
+    while cycles:
+        cycles.pop()
+        gc.collect()
+
+with connection(None, Resources()):
+    cycles = [Cycle(ray.put(number)) for number in range(100)]
+    collector = threading.Thread(target=collect, args=(cycles,))
+    collector.start()
+collector.join()
+print("alive")
+"""
+"""Tune leaves such cycles, and MLflow's thread may collect them at any time."""
+
+
+@pytest.mark.slow
+def test_a_thread_may_collect_garbage_while_ray_shuts_down() -> None:
+    """Ray ends the process if a reference to its objects is dropped while it is half shut down."""
+    command = [sys.executable, "-c", COLLECTS_WHILE_RAY_SHUTS_DOWN]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
