@@ -82,7 +82,7 @@ def execute(
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(scratch),
-            callbacks=[TuneCallbacks(searcher, board, observers)],
+            callbacks=[TuneCallbacks(searcher, board, names, observers)],
             failure_config=tune.FailureConfig(max_failures=CRASHES),
             verbose=0,
         ),

@@ -1,14 +1,15 @@
 """Ray Tune's side of a source: its packs as trials, and callbacks to observers and source."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
 from ray.tune.search import Searcher
 
 from mlt_ray.planning.observer import Observer
+from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.source import End, Pack, PackSize, RunEnd, Source
 from mlt_ray.scheduling.board import BoardClient
 from mlt_ray.spec import Run
@@ -104,13 +105,21 @@ class TuneSearcher(Searcher):
 
 
 class TuneCallbacks(tune.Callback):
-    """Passes Tune's callbacks to the observers, then to the source."""
+    """Passes Tune's callbacks to the observers, then to the source.
+
+    `names` are those of the runs, by digest: a reason why a run failed begins with the run's name.
+    """
 
     def __init__(
-        self, searcher: TuneSearcher, board: BoardClient, observers: Sequence[Observer]
+        self,
+        searcher: TuneSearcher,
+        board: BoardClient,
+        names: Mapping[str, RunName],
+        observers: Sequence[Observer],
     ) -> None:
         self.searcher = searcher
         self.board = board
+        self.names = names
         self.observers: list[Observer] = [board, *observers]
         self._is_stopped = False
 
@@ -156,7 +165,7 @@ class TuneCallbacks(tune.Callback):
         lines = str(trial.get_error() or "").strip().splitlines()
         reason = lines[-1] if lines else "its worker ended in an error, which is shown above"
         for run in self.searcher.forget(trial.trial_id):
-            self._ended(run, RunEnd(kind=End.FAILED, reason=f"{trial}: {reason}"))
+            self._ended(run, RunEnd(kind=End.FAILED, reason=reason))
 
     def _ended(self, run: Run, end: RunEnd) -> None:
         if end.kind is End.ELSEWHERE:
@@ -168,6 +177,8 @@ class TuneCallbacks(tune.Callback):
             self.searcher.is_stopping = True
             # At once: Tune may start a trial, on the worker that is free now, before the step ends.
             self._stop_all()
+        if end.kind is End.FAILED:
+            end = replace(end, reason=f"{self.names[run.digest]}: {end.reason}")
         for observer in self.observers:
             if end.kind is End.DONE:
                 observer.finished(run)

@@ -147,8 +147,8 @@ class Learner:
         loss = entry.train_loss + entry.dev_loss
         if not np.isfinite(loss):
             raise RunFailed(
-                f"{self.run}: the loss is {loss} in epoch "
-                f"{number}; lower training.learning_rate or set training.clip_norm"
+                f"the loss is {loss} in epoch {number}; lower training.learning_rate or set "
+                "training.clip_norm"
             )
         self.progress.curve.append(entry)
         if entry.dev_wa > best:
