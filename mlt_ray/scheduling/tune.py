@@ -142,7 +142,10 @@ class TuneCallbacks(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
     ) -> None:
-        """Epochs have ended."""
+        """Epochs have ended, or a worker has a line for people."""
+        for digest, lines in result["lines"].items():
+            for line in lines:
+                print(f"{self.names[digest]}: {line}", flush=True)
         runs = {run.digest: run for run in trial.config["job"].runs}
         for digest, epochs in result["epochs"].items():
             for observer in self.observers:

@@ -34,6 +34,7 @@ def train_runs(
             runs,
             store,
             on_epoch=messages.add,
+            tell=messages.tell,
             stop=lambda run: is_lost(run) or ray.get(board.is_stopping.remote(run.digest)),
             group=group,
             uses_cuda_graphs=job.resources.cuda_graphs,

@@ -24,6 +24,7 @@ def train_from_store(
     store: Store,
     *,
     on_epoch: Callable[[Run, Epoch], None],
+    tell: Callable[[Run, str], None],
     stop: Callable[[Run], bool],
     group: Group = ALONE,
     uses_cuda_graphs: bool = False,
@@ -31,9 +32,10 @@ def train_from_store(
 ) -> Sequence[FinishedRun | RunFailed | RunStopped]:
     """Train runs whose features the store has, on a GPU if there is one, and store what they leave.
 
-    The arguments are those of `mlt_ray.training.loop.train`; `checkpoint_interval_s` (None: the
-    default of `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. The results
-    keep the order of `runs`. Raises `UserError`, such as `StoreFull`.
+    The arguments are those of `mlt_ray.training.loop.train`. `tell` is called with a line for
+    people about a run that starts anew. `checkpoint_interval_s` (None: the default of
+    `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. The results keep the order
+    of `runs`. Raises `UserError`, such as `StoreFull`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     records = uses_cuda_graphs and device.type == "cuda"
@@ -41,7 +43,7 @@ def train_from_store(
         runs,
         [fold_data(run, store) for run in runs],
         device=device,
-        checkpoints=[_checkpoint(run, store, checkpoint_interval_s) for run in runs],
+        checkpoints=[_checkpoint(run, store, checkpoint_interval_s, tell) for run in runs],
         on_epoch=on_epoch,
         stop=stop,
         group=group,
@@ -74,8 +76,15 @@ def _folds(fingerprint: str, spec: FoldSpec, location: str) -> tuple[Corpus, Seq
     return corpus, make_folds(corpus, spec)
 
 
-def _checkpoint(run: Run, store: Store, interval_s: float | None) -> Checkpoint:
+def _checkpoint(
+    run: Run, store: Store, interval_s: float | None, tell: Callable[[Run, str], None]
+) -> Checkpoint:
     """The run's checkpoint, as the last worker left it."""
     path = store.checkpoint(run.digest)
     store.pull(path, fresh=True)
-    return Checkpoint(path, INTERVAL_S if interval_s is None else interval_s, written=store.push)
+    return Checkpoint(
+        path,
+        INTERVAL_S if interval_s is None else interval_s,
+        written=store.push,
+        told=lambda line: tell(run, line),
+    )

@@ -197,13 +197,14 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned; its tensors may be on another device."""
+        best = {name: weight.to(self.device) for name, weight in state["best_weights"].items()}
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state(state["optimiser"])
         self.progress = RunProgress(
             curve=[Epoch(**e) for e in state["curve"]],
             best_epoch=state["best_epoch"],
-            best_weights=state["best_weights"],
+            best_weights=best,
             started_ms=state["started_ms"],
             computed_s=state["computed_s"],
         )

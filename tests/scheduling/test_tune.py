@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 
 from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.source import End, Queue, RunEnd
+from mlt_ray.scheduling.messages import Messages
 from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
@@ -101,3 +102,19 @@ def test_every_run_of_a_pack_whose_workers_died_is_told_by_its_own_name(tmp_path
     assert observer.reasons == [
         f"table1: audio only, fold {fold}, seed 1: ValueError: odd" for fold in (1, 2, 3)
     ]
+
+
+def test_a_line_of_a_worker_is_printed_with_the_runs_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    callbacks = callbacks_of(searcher_of(Queue([]), tmp_path), Calls(), Calls())
+    sent: list[dict[str, Any]] = []
+    messages = Messages(sent.append, interval_s=60.0)
+    messages.tell(RUNS[1], "the run starts anew")
+    messages.send(ends={})
+    messages.send(ends={})
+    trial = SimpleNamespace(config={"job": SimpleNamespace(runs=RUNS)})
+    for message in sent:
+        callbacks.on_trial_result(0, [], trial, message)
+    line = "table1: audio only, fold 2, seed 1: the run starts anew\n"
+    assert capsys.readouterr().out == line
