@@ -31,3 +31,7 @@ class StoreFull(UserError):
 
 class StoreUnreachable(UserError):
     """A store behind a URI that does not answer or refuses access."""
+
+
+class StoreSilent(StoreUnreachable):
+    """A store behind a URI that does not answer now, as in an outage, and may do so later."""

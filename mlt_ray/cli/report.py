@@ -54,7 +54,7 @@ def print_tables(studies: list[str], store: "RunStore", out: Path | None, consol
         console.print(as_terminal(table))
     for line in LEGEND:
         console.print(line, style="dim", highlight=False)
-    folder = out or store.root / "reports" / "-".join(t.study for t in tables)
+    folder = out or store.report_dir("-".join(t.study for t in tables))
     files = write_tables(tables, folder)
     if out is None:
         store.push(folder)

@@ -4,9 +4,13 @@ Arrays are added and never changed. They are stored in segments: ``<name>.npy`` 
 many arrays one after the other, and ``<name>.json`` says which rows belong to which key. The JSON
 file is written last. A key stands for what its array was computed from, mostly as a digest, so
 equal content is computed once for all corpora.
+
+A segment that cannot be read is left out, and its arrays are computed again into another one. It is
+not removed: another process may still be copying it.
 """
 
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -36,6 +40,7 @@ class Cache:
         self._on_written = on_written
         self._segments: dict[Path, np.ndarray] = {}
         self._places: dict[str, tuple[Path, int, int]] = {}
+        self._unreadable: list[str] = []
         for index in sorted(folder.glob("*.json")):
             self._open(index)
 
@@ -45,10 +50,8 @@ class Cache:
             # A file without rows cannot be mapped, so small files are read.
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
             places = json.loads(index.read_text())
-        except (FileNotFoundError, ValueError, EOFError):
-            # The segment is damaged: without it, its arrays are fetched or computed again.
-            index.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+        except (OSError, ValueError, EOFError) as error:
+            self._unreadable.append(f"{index.stem} ({str(error) or type(error).__name__})")
             return
         self._segments[index] = data
         self._places |= {key: (index, start, rows) for key, (start, rows) in places.items()}
@@ -75,6 +78,13 @@ class Cache:
         """Store arrays as one segment. Without arrays, nothing is written."""
         if not arrays:
             return
+        if self._unreadable:
+            print(
+                f"{self.folder}: segments that cannot be read: {', '.join(self._unreadable)}; "
+                "what is missing is computed again",
+                file=sys.stderr,
+            )
+            self._unreadable.clear()
         index = self.folder / f"{uuid.uuid4().hex}.json"
         data = np.ascontiguousarray(np.concatenate(list(arrays.values())))
         with replacing(index.with_suffix(".npy")) as temporary, temporary.open("wb") as file:

@@ -34,7 +34,8 @@ class InBackground:
     Writing to MLflow takes a sizeable part of a second for each run, and importing it takes as long
     as Ray takes to start; so the other observer is made (`make`) and told in the thread. If it
     raises, its error is raised at the next event, or at the end of the block. The end of the block
-    waits until everything is passed on; a Ctrl-C meanwhile drops the rest.
+    waits until everything is passed on; a Ctrl-C meanwhile drops the rest, and does not wait for
+    what is being passed on.
     """
 
     def __init__(self, make: Callable[[], Observer]) -> None:
@@ -49,7 +50,7 @@ class InBackground:
         try:
             self._thread.shutdown()
         except KeyboardInterrupt:
-            self._thread.shutdown(cancel_futures=True)
+            self._thread.shutdown(wait=False, cancel_futures=True)
             raise
         if kind is None:
             self._observer.result()

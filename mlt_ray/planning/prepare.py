@@ -23,7 +23,7 @@ def fill_cache(
     recordings and texts had to be computed; 0 if all were cached.
     """
     path = store.corpus(corpus.fingerprint)
-    if not store.pull(path):
+    if not store.keep(path):
         store.write_json(path, corpus.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
         if model.text_encoder is not None:

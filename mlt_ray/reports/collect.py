@@ -1,12 +1,14 @@
 """Collects a study's measured and published scores from the store."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate
 from mlt_ray.storage.record import PublishedScores, RowRecord, read_record
+from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.files import file_names
 
@@ -45,13 +47,16 @@ def collect(study: str, store: Store) -> Table:
     record = read_record(store, store.study(study))
     if record is None:
         raise never_run(study, store)
+    # All at once: behind a URI each run is asked for.
+    digests = {run.digest for row in record.rows for run in row.runs}
+    reports = {report.digest: report for report in store.reports(digests)}
     protocols = dict.fromkeys(row.spec["folds"]["by"] for row in record.rows)
     return Table(
         study=record.study,
         title=record.title,
         corpus=record.corpus,
         fold_by=tuple(protocols),
-        rows=tuple(_row(row, store) for row in record.rows),
+        rows=tuple(_row(row, reports) for row in record.rows),
     )
 
 
@@ -70,8 +75,8 @@ def never_run(study: str, store: Store) -> UserError:
     )
 
 
-def _row(row: RowRecord, store: Store) -> TableRow:
-    done = store.reports(run.digest for run in row.runs)
+def _row(row: RowRecord, reports: Mapping[str, RunReport]) -> TableRow:
+    done = [reports[run.digest] for run in row.runs if run.digest in reports]
     return TableRow(
         name=row.name,
         published=row.published,

@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlt_ray.planning.plan import RunName
 from mlt_ray.spec import Run
+from mlt_ray.storage.outage import Outage
 from mlt_ray.storage.report import EPOCH_SCORES, Epoch
 
 TAGS = ("study", "row", "fold", "seed")
@@ -27,6 +28,8 @@ class RunBoard:
         self._ended: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._stopping: set[str] = set()
         self._stops_all = False
+        self._waiting: set[str] = set()
+        self._heard: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
         self._epoch = Gauge("mlt_ray_epoch", "Epochs behind a run.", tag_keys=TAGS)
         self._finished = Counter("mlt_ray_runs_finished", "Runs that left a report.")
         self._scores = {
@@ -62,6 +65,17 @@ class RunBoard:
         """True if the run shall stop."""
         return self._stops_all or digest in self._stopping
 
+    async def hear(self, worker: str, is_silent: bool, line: str) -> None:
+        """A worker begins to wait for the store, or its wait has ended."""
+        before = bool(self._waiting)
+        (self._waiting.add if is_silent else self._waiting.discard)(worker)
+        if bool(self._waiting) != before:
+            await self._heard.put((is_silent, line))
+
+    async def told(self) -> tuple[bool, str]:
+        """What the first worker said that waits, or the last one; lasts until there is news."""
+        return await self._heard.get()
+
 
 class BoardClient:
     """The driver's side of the board: an `Observer` that never waits for an answer."""
@@ -76,6 +90,7 @@ class BoardClient:
             RunBoard
         )
         self._actor: Any = actor.remote()
+        self._news: Any = None
 
     def started(self, run: Run) -> None:
         """A task with the run's name appears."""
@@ -106,3 +121,14 @@ class BoardClient:
     def stop_all(self) -> None:
         """Let every run stop after its epoch."""
         self._actor.stop_all.remote()
+
+    def relay(self, outage: Outage) -> None:
+        """Pass on what workers have said of the store since the last call."""
+        self._news = self._news or self._actor.told.remote()
+        if ray.wait([self._news], timeout=0)[0]:
+            is_silent, line = ray.get(self._news)
+            self._news = None
+            if is_silent:
+                outage.begin(line)
+            else:
+                outage.end(answers=bool(line))

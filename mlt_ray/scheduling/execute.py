@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from mlt_ray.errors import StoreFull
+from mlt_ray.errors import StoreFull, StoreSilent
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.resources import Node, Resources, check_fits, share_of_trial
@@ -90,6 +90,10 @@ def execute(
     try:
         with interruptible(searcher) as interruption, filling(scratch):
             tuner.fit()
+    except StoreSilent:
+        if interruption.is_asked:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         shutil.rmtree(scratch / name, ignore_errors=True)
     if interruption.is_asked:

@@ -37,7 +37,8 @@ class Interruption:
 def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
     """Inside the block the first SIGINT or SIGTERM stops the searcher, the second one raises.
 
-    If Ray's head ends after the first, this process ends too.
+    If Ray's head ends after the first, this process ends too. After the first, this process waits
+    no longer for a store that does not answer.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -52,6 +53,7 @@ def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
         if searcher.full:
             raise StoreFull(searcher.full)
         interruption.is_asked = searcher.is_stopping = True
+        searcher.outage.goes_on = lambda: False
         print(STOPPING, flush=True)
         threading.Thread(target=end_with, args=(head, over), daemon=True).start()
 

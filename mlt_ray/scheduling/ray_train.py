@@ -12,6 +12,7 @@ from mlt_ray.errors import StoreFull
 from mlt_ray.planning.source import End, Pack, RunEnd
 from mlt_ray.scheduling.job import Job, RunEnds
 from mlt_ray.scheduling.messages import Messages
+from mlt_ray.scheduling.opening import open_store
 from mlt_ray.scheduling.worker import train_runs
 from mlt_ray.storage.store import Store
 from mlt_ray.training.group import Group
@@ -70,4 +71,4 @@ def work(config: dict[str, Any]) -> RunEnds:
     torch.set_num_threads(max(1, int(job.resources.cpus_per_worker)))
     # A report of Ray Train waits for those of all workers, so each reports after every epoch.
     messages = Messages(train.report, interval_s=0.0)
-    return train_runs(job, (config["run"],), Store(job.store), messages, group=Group.joined())
+    return train_runs(job, (config["run"],), open_store(job), messages, group=Group.joined())

@@ -8,11 +8,13 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
+from mlt_ray.errors import StoreSilent
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.source import End, Pack, PackSize, RunEnd, Source
 from mlt_ray.scheduling.board import BoardClient
 from mlt_ray.spec import Run
+from mlt_ray.storage.outage import outage_of
 from mlt_ray.storage.store import Store
 
 RETRY_S = 2.0
@@ -46,7 +48,8 @@ class TuneSearcher(Searcher):
     ) -> None:
         super().__init__()
         self.source = source
-        self.store = store
+        self.store = store.at_once()
+        self.outage = outage_of(store.location)
         self.is_stopping = False
         self.full = ""
         self.finished_elsewhere: list[Run] = []
@@ -76,13 +79,20 @@ class TuneSearcher(Searcher):
     def _again(self) -> Pack | None:
         """A run that another driver had a while ago, unless it is finished by now."""
         for waiting in list(self._elsewhere):
-            if self.store.is_done(waiting.run.digest):
+            if self._is_done(waiting.run):
                 self._elsewhere.remove(waiting)
                 self.finished_elsewhere.append(waiting.run)
             elif time.monotonic() >= waiting.ask_at:
                 self._elsewhere.remove(waiting)
                 return (waiting.run,)
         return None
+
+    def _is_done(self, run: Run) -> bool:
+        """Whether the store has the run; False while it is silent, since Tune must not wait."""
+        try:
+            return self.store.is_done(run.digest)
+        except StoreSilent:
+            return False
 
     def wait_for(self, run: Run) -> None:
         """Another driver computes the run."""
@@ -130,6 +140,7 @@ class TuneCallbacks(tune.Callback):
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """Tell of runs that another driver has finished; stop all runs if that was asked for."""
         self._stop_all()
+        self.board.relay(self.searcher.outage)
         while self.searcher.finished_elsewhere:
             self._ended(self.searcher.finished_elsewhere.pop(), RunEnd(kind=End.DONE))
 

@@ -20,7 +20,9 @@ never both find themselves alone.
 
 Keeping the lease: the holder rewrites its ``.held`` file every few seconds, as a heartbeat. Before
 each heartbeat it lists the folder. If its file is gone, or if a higher number is held, it has lost
-the lease. Giving the lease back means deleting the file.
+the lease. If there is no file at all, the store was emptied or others have come and gone during an
+outage: the holder takes the lease again, with its old claim. Giving the lease back means deleting
+the file.
 
 When a holder dies, its file stays. A contender removes it if the file is older than `stale_s`, or
 at once if the process ran on the contender's machine and no longer exists, or if it is the lease
@@ -28,15 +30,22 @@ of the same owner. Ages are measured by the store's clock: the contender compare
 with that of the claim that it has just written. No two files have one name, so nobody removes
 another's file by mistake.
 
+In an outage of the store nobody can take a lease, and the holder cannot keep it. Who is answered
+first afterwards has it: if that is a contender, the holder's next heartbeat tells the holder.
+
 One gap remains. A holder may stand still for longer than `stale_s` exactly between the listing and
 the writing of a heartbeat. It then writes its ``.held`` file again after another process has
 removed it. Both compute the run until the holder's next heartbeat, which finds the higher number.
 """
 
+import contextlib
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from mlt_ray.errors import StoreUnreachable
 from mlt_ray.storage.holder import UNKNOWN_HOLDER, Holder
 from mlt_ray.storage.remote import Remote, RemoteFile
 
@@ -45,6 +54,14 @@ LISTING_INTERVAL_S = 0.2
 
 MAX_LISTINGS = 25
 """Number of listings after which a contender that is still not alone gives up."""
+
+Waiting = Callable[[Callable[[], Any]], Any]
+"""Calls a function and returns its result."""
+
+
+def directly(action: Callable[[], Any]) -> Any:
+    """Result of `action`, which is called once."""
+    return action()
 
 
 @dataclass(frozen=True, order=True)
@@ -85,27 +102,44 @@ def list_claims(remote: Remote, folder: str) -> dict[Claim, ClaimFile]:
 class ClaimHold:
     """A lease in a store behind a URI."""
 
-    def __init__(self, remote: Remote, folder: str, claim: Claim, holder: Holder) -> None:
+    def __init__(
+        self, remote: Remote, folder: str, claim: Claim, holder: Holder, stale_s: float
+    ) -> None:
         self._remote = remote
         self._folder = folder
         self._claim = claim
         self._holder = holder
+        self._stale_s = stale_s
 
     @classmethod
     def take(
-        cls, remote: Remote, folder: str, holder: Holder, stale_s: float
+        cls,
+        remote: Remote,
+        folder: str,
+        holder: Holder,
+        stale_s: float,
+        waiting: Waiting = directly,
     ) -> "ClaimHold | None":
-        """Try to take the lease, for some seconds at most; None if another process has it."""
-        number = max((claim.number for claim in list_claims(remote, folder)), default=0) + 1
-        hold = cls(remote, folder, Claim(number, uuid.uuid4().hex), holder)
+        """Try to take the lease, for some seconds at most; None if another process has it.
+
+        `waiting` is what calls the store: `Mirror.waiting`, if an outage is to be waited for.
+        """
+        claims = waiting(lambda: list_claims(remote, folder))
+        number = max((claim.number for claim in claims), default=0) + 1
+        hold = cls(remote, folder, Claim(number, uuid.uuid4().hex), holder, stale_s)
         try:
-            if hold._becomes_alone(stale_s) and hold._turn_into_lease():
+            # After an outage in the middle this begins again, with the same claim.
+            if waiting(hold._take):
                 return hold
         except BaseException:
-            hold.release()
+            with contextlib.suppress(StoreUnreachable):
+                hold.release()
             raise
-        hold.release()
+        waiting(hold.release)
         return None
+
+    def _take(self) -> bool:
+        return self._becomes_alone(self._stale_s) and self._turn_into_lease()
 
     def _becomes_alone(self, stale_s: float) -> bool:
         """Write the claim and wait until no other is left; False if another goes first."""
@@ -151,6 +185,8 @@ class ClaimHold:
     def beat(self) -> bool:
         """Rewrite the lease's file, unless it was removed or a higher claim is held."""
         found = list_claims(self._remote, self._folder)
+        if not found:
+            return self._take()
         is_overtaken = any(file.is_held and claim > self._claim for claim, file in found.items())
         if is_overtaken or self._claim not in found:
             return False

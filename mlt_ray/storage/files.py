@@ -81,3 +81,8 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def local_files(folder: Path) -> list[Path]:
+    """All files under a folder, without hidden ones, which are incomplete."""
+    return [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]

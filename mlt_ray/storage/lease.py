@@ -33,9 +33,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from mlt_ray.errors import StoreUnreachable
+from mlt_ray.errors import StoreSilent, StoreUnreachable
 from mlt_ray.storage.files import filling
 from mlt_ray.storage.holder import Holder
+from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
 
 INTERVAL_S = 5.0
@@ -61,9 +62,10 @@ class Hold(Protocol):
 class Lease:
     """A lease that this process has; a context manager that releases it at the end.
 
-    A daemon thread writes a heartbeat every `interval_s` seconds. The lease is lost if no heartbeat
-    succeeds for `stale_s` seconds, or if another process has taken it over. Then `lost` becomes
-    true and `on_lost` is called.
+    A daemon thread writes a heartbeat every `interval_s` seconds. The lease is lost if another
+    process has taken it over, or if no heartbeat succeeds for `stale_s` seconds. Then `lost`
+    becomes true and `on_lost` is called. While a store is silent the lease is in doubt, not lost:
+    the first heartbeat that is answered tells. Who writes what the lease is for asks `is_kept`.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class Lease:
         self._on_lost = on_lost
         self._lost = threading.Event()
         self._released = threading.Event()
+        self._beating = threading.Lock()
+        self._last_beat_s = time.monotonic()
         self._thread = threading.Thread(target=self._keep, args=(interval_s,), daemon=True)
         self._thread.start()
 
     @property
     def lost(self) -> bool:
-        """Whether another process may have the lease now."""
+        """Whether the lease is known to be lost."""
         return self._lost.is_set()
 
     def _keep(self, interval_s: float) -> None:
@@ -95,17 +99,33 @@ class Lease:
                 self._on_lost()
 
     def _beat_until_released_or_lost(self, interval_s: float) -> None:
-        last_beat = time.monotonic()
         while not self._released.wait(interval_s):
-            began = time.monotonic()
             try:
-                is_held = self._hold.beat()
-                last_beat = began
+                is_held = self.is_kept()
+            except StoreSilent:
+                continue
             except (OSError, StoreUnreachable):
                 # Until the heartbeat is stale, no other process takes the lease over.
-                is_held = time.monotonic() - last_beat < self._stale_s
+                is_held = time.monotonic() - self._last_beat_s < self._stale_s
             if not is_held:
                 return
+
+    def is_kept(self) -> bool:
+        """Write a heartbeat now; False if the lease is lost. Raises as `Hold.beat` does."""
+        with self._beating:
+            if self.lost:
+                return False
+            began_s = time.monotonic()
+            is_held = self._hold.beat()
+            if is_held and began_s - self._last_beat_s > self._stale_s:
+                # A contender may have looked before this heartbeat, which it counted as dead. The
+                # second one sees it, or it sees the first one.
+                is_held = self._hold.beat()
+            if is_held:
+                self._last_beat_s = began_s
+            else:
+                self._lost.set()
+            return is_held
 
     def release(self) -> None:
         """Give the lease back. Does nothing if it was released or lost before."""
@@ -144,12 +164,14 @@ def acquire(
     """
     if not owner:
         raise ValueError("the owner of a lease needs a name")
+    plain(name, f"{store}, leases")
     holder = Holder.here(owner)
     hold: Hold | None
     if store.mirror:
         from mlt_ray.storage.claim import ClaimHold
 
-        hold = ClaimHold.take(store.mirror.remote, f"leases/{name}", holder, stale_s)
+        mirror, folder_name = store.mirror, f"leases/{name}"
+        hold = ClaimHold.take(mirror.remote, folder_name, holder, stale_s, mirror.waiting)
     else:
         folder = store.root / "leases"
         with filling(folder / f"{name}.json"):

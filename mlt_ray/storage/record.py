@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlt_ray.spec import Run
+from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
 
 PublishedScores = Mapping[str, tuple[float, float | None]]
@@ -82,9 +83,17 @@ def run_records(runs: Sequence[Run]) -> tuple[RunRecord, ...]:
 
 
 def read_record(store: Store, path: Path) -> StudyRecord | None:
-    """The record in a file of the store (`Store.study`, `Store.search`); None without a file."""
+    """The record in a file of the store (`Store.study`, `Store.search`); None without a file.
+
+    Raises `UserError` if the name of its study or of a run would leave its folder.
+    """
     values = store.read_json(path)
-    return None if values is None else StudyRecord.from_dict(values)
+    if values is None:
+        return None
+    record = StudyRecord.from_dict(values)
+    for name in (record.study, *(run.digest for row in record.rows for run in row.runs)):
+        plain(name, path)
+    return record
 
 
 def write_record(store: Store, path: Path, record: StudyRecord) -> None:

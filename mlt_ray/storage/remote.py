@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 import pyarrow  # type: ignore[import-untyped]
 from pyarrow import fs
 
-from mlt_ray.errors import StoreFull, StoreUnreachable
+from mlt_ray.errors import StoreFull, StoreSilent, StoreUnreachable
 from mlt_ray.storage.files import replacing
+from mlt_ray.storage.outage import Outage, outage_of
 
 OBJECT_STORES = {"s3", "gcs", "abfs"}
 """pyarrow's names of the file systems with buckets, which show complete uploads only."""
@@ -34,6 +35,15 @@ REMEDIES = {
     r"requires .* to be installed|No module named|[Ii]nstall": "install that package",
 }
 """Regular expression for the text of an error → advice to the user; the first match counts."""
+
+SILENCE = (
+    r"NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|THROTTLING|REQUEST_TIMEOUT|"
+    r"UNAVAILABLE|DEADLINE_EXCEEDED|resolve|[Cc]onnect|[Tt]imed? ?out|\b(?:429|50[0234])\b"
+)
+"""Regular expression for the text of an error that may pass: a later try may be answered."""
+
+REFUSAL = r"NO_SUCH_BUCKET|ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|[Cc]redential|\b40[13]\b"
+"""Regular expression for the text of an error that does not pass by itself."""
 
 OTHER_REMEDY = "name another --store, such as a folder or s3://bucket/prefix"
 
@@ -54,11 +64,13 @@ class RemoteFile:
 class Remote:
     """The files under a URI.
 
-    Every method raises `StoreUnreachable` if it fails, except for a file that does not exist.
+    Every method raises `StoreUnreachable` if it fails, except for a file that does not exist. If a
+    later try may be answered, that is a `StoreSilent`; no method waits for it (`outage` does).
     """
 
     def __init__(self, uri: str) -> None:
         self.name = without_credentials(uri)
+        self.outage: Outage = outage_of(uri)
         with self._errors_translated():
             self._fs, base = open_file_system(uri)
         self._base = base.rstrip("/")
@@ -93,7 +105,8 @@ class Remote:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             reason = without_credentials(re.split(r"; Details| \(Request ID", reason)[0])
             remedy = next((r for p, r in REMEDIES.items() if re.search(p, reason)), OTHER_REMEDY)
-            raise StoreUnreachable(
+            kind = StoreSilent if is_silence(error) else StoreUnreachable
+            raise kind(
                 f"--store {self.name}: expected a store that answers, got: {reason}; {remedy}"
             ) from error
 
@@ -145,10 +158,20 @@ class Remote:
                         return consume(stream, verify)
                 except FileNotFoundError:
                     return None
-                except OSError:
-                    if not may_fail:
+                except OSError as error:
+                    if not may_fail or is_silence(error):
                         raise
         return None
+
+    def file(self, name: str) -> RemoteFile | None:
+        """Size and time of a file; None if it does not exist."""
+        with self._errors_translated():
+            self._forget_listings()
+            try:
+                found = self._fs.get_file_info(self._path(name))
+            except FileNotFoundError:
+                return None
+        return remote_file(found) if found.type == fs.FileType.File else None
 
     def upload(self, path: Path, name: str) -> None:
         """Copy the local file at `path` to the remote `name`."""
@@ -184,21 +207,34 @@ class Remote:
         base = self._path(folder)
         selector = fs.FileSelector(base, recursive=True, allow_not_found=True)
         with self._errors_translated():
-            if isinstance(self._fs, fs.PyFileSystem):
-                # fsspec caches listings, and another process may have written since the last one.
-                self._fs.handler.fs.invalidate_cache()
+            self._forget_listings()
             try:
                 found = self._fs.get_file_info(selector)
             except FileNotFoundError:
                 # Another process has deleted the folder during the listing.
                 return {}
         return {
-            f.path.removeprefix(base).lstrip("/"): RemoteFile(
-                size=f.size, written_s=f.mtime and f.mtime.timestamp()
-            )
+            f.path.removeprefix(base).lstrip("/"): remote_file(f)
             for f in found
             if f.type == fs.FileType.File and not f.base_name.startswith(".")
         }
+
+    def _forget_listings(self) -> None:
+        if isinstance(self._fs, fs.PyFileSystem):
+            # fsspec caches listings, and another process may have written since the last one.
+            self._fs.handler.fs.invalidate_cache()
+
+
+def remote_file(found: fs.FileInfo) -> RemoteFile:
+    """Size and time of a file that pyarrow has found."""
+    return RemoteFile(size=found.size, written_s=found.mtime and found.mtime.timestamp())
+
+
+def is_silence(error: Exception) -> bool:
+    """Whether an error is one of the network or of a busy server, which may pass."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return not re.search(REFUSAL, str(error)) and bool(re.search(SILENCE, str(error)))
 
 
 def open_file_system(uri: str) -> tuple[fs.FileSystem, str]:

@@ -14,19 +14,24 @@ A run is finished when its report.json exists; it is written last, once, and nev
 
 For a store behind a URI, each machine has a local mirror (`mlt_ray.storage.mirror`). A file is
 downloaded when it is asked for, and a written file is uploaded as well. Files are uploaded in such
-an order that no index or report is there before the files that it describes. Databases such as
-MLflow's stay in the mirror: they can be rebuilt from the store.
+an order that no index or report is there before the files that it describes. The files behind the
+URI say what is finished: what only a mirror has is uploaded again, or does not count. Databases
+such as MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
+import copy
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mlt_ray.errors import UserError
-from mlt_ray.storage.files import json_bytes, write_bytes
+from mlt_ray.errors import RunStopped, StoreUnreachable, UserError
+from mlt_ray.storage.files import json_bytes, local_files, write_bytes
+from mlt_ray.storage.names import plain
+from mlt_ray.storage.outage import nothing
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
 
 if TYPE_CHECKING:
@@ -39,10 +44,14 @@ class Store:
     Every file is complete or does not appear. `root` is the folder, or this machine's mirror of the
     URI. `Store(location)` opens the same store in another process or on another machine. `str` of
     a store is its name for messages. Raises `UserError` if the location cannot be a store.
+
+    A store behind a URI that does not answer is waited for (`mlt_ray.storage.outage`). Only opening
+    it fails at once, except for a `patient` caller, such as a worker whose driver has opened it.
     """
 
-    def __init__(self, location: str | Path) -> None:
+    def __init__(self, location: str | Path, *, patient: bool = False) -> None:
         self._mirror: Mirror | None = None
+        self._told: set[str] = set()
         text = str(location)
         if isinstance(location, Path) and is_remote(text.replace(":/", "://", 1)):
             raise UserError(f"{text}: expected a URI as text, got a path, which loses a slash")
@@ -50,7 +59,7 @@ class Store:
             # Imported here, since only stores behind a URI need pyarrow.
             from mlt_ray.storage.mirror import open_mirror
 
-            self._mirror = open_mirror(text)
+            self._mirror = open_mirror(text, patient=patient)
             self.root = self._mirror.root
             self.location = text
         else:
@@ -69,11 +78,15 @@ class Store:
 
     def features(self, kind: str, digest: str) -> Path:
         """Folder of one kind of cached features."""
-        return self._shared(self.root / "features" / f"{kind}-{digest}")
+        return self._shared(self._path("features", f"{kind}-{digest}"))
 
     def encoder(self, digest: str) -> Path:
         """Folder of a pre-trained encoder."""
-        return self._shared(self.root / "encoders" / digest)
+        return self._shared(self._path("encoders", digest))
+
+    def _path(self, folder: str, name: str) -> Path:
+        """The path of a name in a folder of the store; `UserError` if the name would leave it."""
+        return self.root / folder / plain(name, f"{self}, {folder}")
 
     def _shared(self, folder: Path) -> Path:
         if self._mirror:
@@ -82,36 +95,63 @@ class Store:
 
     def run_dir(self, digest: str) -> Path:
         """Folder of a finished run. Use `run_file` to read a file of it: it downloads the file."""
-        return self.root / "runs" / digest
+        return self._path("runs", digest)
 
     def run_file(self, digest: str, name: str) -> Path:
         """A file of a finished run, such as ``weights.pt``."""
-        path = self.run_dir(digest) / name
+        path = self.run_dir(digest) / plain(name, self.run_dir(digest))
         self.pull(path)
         return path
 
     def checkpoint(self, digest: str) -> Path:
         """File with the state of an unfinished run. `pull` before reading, `push` after writing."""
-        return self.root / "checkpoints" / f"{digest}.pt"
+        return self._path("checkpoints", f"{digest}.pt")
 
     def corpus(self, fingerprint: str) -> Path:
         """File with the utterances of a corpus, for workers that cannot read the corpus."""
-        return self.root / "corpora" / f"{fingerprint}.json"
+        return self._path("corpora", f"{fingerprint}.json")
 
     def study(self, name: str) -> Path:
         """File with a study's rows and runs as last planned."""
-        return self.root / "studies" / f"{name}.json"
+        return self._path("studies", f"{name}.json")
+
+    def report_dir(self, name: str) -> Path:
+        """Folder for the tables of studies, or of a search, of that name."""
+        return self._path("reports", name)
 
     def studies(self) -> list[str]:
         """Names of the studies that were planned in this store."""
         return self._names("studies")
 
-    def pull(self, path: Path, *, fresh: bool = False) -> bool:
-        """Whether a file of the store exists; it is downloaded if there is no local copy.
+    def at_once(self) -> "Store":
+        """The same store, which raises `StoreSilent` where this one waits for an answer."""
+        made = copy.copy(self)
+        made._mirror = self._mirror and self._mirror.at_once()
+        return made
 
-        If `fresh`, it is downloaded in any case, since another machine may have changed it.
+    def pull(self, path: Path, *, keep_newer: bool = False) -> bool:
+        """Whether a file of the store exists; its local copy becomes the same.
+
+        If `keep_newer`, a local file stays that is newer than the one behind the URI, or the only
+        one, such as a checkpoint that was written while the store did not answer.
         """
-        return self._mirror.pull(path, fresh=fresh) if self._mirror else path.exists()
+        return self._mirror.pull(path, keep_newer=keep_newer) if self._mirror else path.exists()
+
+    def keep(self, path: Path) -> bool:
+        """Whether a file of the store exists; one that only this machine has is uploaded."""
+        if self.pull(path):
+            return True
+        if not path.exists():
+            return False
+        self.push(path)
+        self._tell(
+            f"{self.mirror and self.mirror.name(path)} is uploaded again, which only "
+            f"{self.root} had"
+        )
+        return True
+
+    def _tell(self, line: str) -> None:
+        print(f"{self}: {line}", file=sys.stderr)
 
     def push(self, path: Path) -> None:
         """Upload a local file or folder of the store; does nothing if the store is a folder."""
@@ -120,7 +160,7 @@ class Store:
 
     def search(self, name: str) -> Path:
         """File with the configurations that a search has proposed."""
-        return self.root / "searches" / f"{name}.json"
+        return self._path("searches", f"{name}.json")
 
     def searches(self) -> list[str]:
         """Names of the searches that were started in this store."""
@@ -130,13 +170,12 @@ class Store:
         names = {p.name for p in (self.root / folder).glob("*.json")}
         if self._mirror:
             names |= set(self._mirror.remote.files(folder))
-        return sorted(name.removesuffix(".json") for name in names)
+        # An object store may hold any key there, such as studies/../x.json.
+        return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 
     def read_json(self, path: Path) -> Any:
         """The values in a JSON file of the store; None if it does not exist."""
-        # Only files of studies and searches ever change.
-        exists = self.pull(path, fresh=path.parent.name in ("studies", "searches"))
-        return json.loads(path.read_text()) if exists else None
+        return json.loads(path.read_text()) if self.keep(path) else None
 
     def write_json(self, path: Path, values: Any) -> None:
         """Write a JSON file of the store, also behind the URI."""
@@ -148,33 +187,50 @@ class Store:
 
     def is_done(self, digest: str) -> bool:
         """Whether the run is finished."""
-        return self.pull(self.run_dir(digest) / "report.json")
+        return digest in self.finished([digest])
 
     def finished(self, digests: Iterable[str]) -> set[str]:
-        """The finished ones among the runs; faster than asking `is_done` for each."""
-        paths = {digest: self.run_dir(digest) / "report.json" for digest in digests}
-        if self._mirror:
-            self._mirror.pull_all(paths.values())
-        return {digest for digest, path in paths.items() if path.exists()}
+        """The finished ones among the runs; faster than asking `is_done` for each.
+
+        A run whose files only this machine has, all of them, is uploaded again, which is told in
+        one line; so is it where they are not complete, and the run counts as not finished.
+        """
+        reports = {digest: self.run_dir(digest) / "report.json" for digest in digests}
+        if self._mirror is None:
+            return {digest for digest, path in reports.items() if path.exists()}
+        there = self._mirror.pull_all(reports.values())
+        here = {d for d, path in reports.items() if path not in there and path.exists()}
+        whole = {digest for digest in here if is_whole(self.run_dir(digest))}
+        self._mirror.push(*(self.run_dir(digest) for digest in whole))
+        if whole:
+            self._tell(f"{_runs(whole)} uploaded again, which only {self.root} had")
+        if told := here - whole - self._told:
+            self._told |= told
+            self._tell(f"{_runs(told)} no longer there, to be computed again")
+        return {digest for digest, path in reports.items() if path in there} | whole
 
     def report(self, digest: str) -> RunReport | None:
         """The run's report; None if it is not finished, `UserError` if the file is damaged."""
-        path = self.run_dir(digest) / "report.json"
-        try:
-            values = self.read_json(path)
-            return None if values is None else RunReport.from_dict(values)
-        except (ValueError, TypeError, KeyError) as error:
-            remedy = "delete the folder to compute the run again"
-            if self._mirror:
-                remedy = f"delete the folder, here and in {self}, to compute the run again"
-            raise UserError(f"{path}: expected a run report, got {error!r}; {remedy}") from error
+        return next(iter(self.reports([digest])), None)
 
     def reports(self, digests: Iterable[str]) -> list[RunReport]:
         """Reports of the finished ones among the runs, in the given order."""
         digests = list(digests)
         done = self.finished(digests)
-        found = (self.report(digest) for digest in digests if digest in done)
-        return [report for report in found if report is not None]
+        return [self._report(digest) for digest in digests if digest in done]
+
+    def _report(self, digest: str) -> RunReport:
+        path = self.run_dir(digest) / "report.json"
+        try:
+            report = RunReport.from_dict(json.loads(path.read_text()))
+            if report.digest != digest:
+                raise ValueError(f"that of run {report.digest}")
+        except (ValueError, TypeError, KeyError) as error:
+            remedy = "delete the folder to compute the run again"
+            if self._mirror:
+                remedy = f"delete the folder, here and in {self}, to compute the run again"
+            raise UserError(f"{path}: expected a run report, got {error!r}; {remedy}") from error
+        return report
 
     def write_run(
         self,
@@ -183,26 +239,58 @@ class Store:
         weights: bytes,
         inputs: Mapping[str, Any],
         weights_file: str = "weights.pt",
+        check: Callable[[], None] = nothing,
     ) -> None:
         """Write a finished run, report.json last. A run that is already finished stays as it is.
 
         `inputs`: what was fitted on the fold's training part, such as normalisation and vocabulary.
         `weights_file`: name of the weights' file, which differs for models that are not torch's.
+        `check` is called before anything is uploaded, and after every outage, and raises
+        `RunStopped` if another process may have begun the run. Where the upload fails for another
+        reason, the run stays complete in the mirror: `finished` uploads it.
         """
-        if self.is_done(report.digest):
-            return
         folder = self.run_dir(report.digest)
+        path = folder / "report.json"
+        if self._is_there(path):
+            return
         write_bytes(folder / weights_file, weights)
         write_bytes(folder / "inputs.json", json_bytes(inputs))
         write_bytes(folder / "predictions.csv", predictions_csv(predictions).encode())
         write_bytes(folder / "curve.csv", curve_csv(report.curve).encode())
-        self.push(folder)
-        self.write_json(folder / "report.json", dataclasses.asdict(report))
+        write_bytes(path, json_bytes(dataclasses.asdict(report)))
         checkpoint = self.checkpoint(report.digest)
-        if self._mirror:
-            self._mirror.remove(checkpoint)
-        else:
+        if self._mirror is None:
             checkpoint.unlink(missing_ok=True)
+            return
+        try:
+            self._mirror.waiting(check)
+            if not self.pull(path):
+                self._mirror.push(folder, check=check)
+        except RunStopped:
+            path.unlink(missing_ok=True)
+            raise
+        self._mirror.remove(checkpoint)
+
+    def _is_there(self, path: Path) -> bool:
+        """Whether a file of the store exists; False if the store does not answer now."""
+        try:
+            return self.at_once().pull(path)
+        except StoreUnreachable:
+            return False
+
+
+RUN_FILES = frozenset({"report.json", "inputs.json", "predictions.csv", "curve.csv"})
+"""Names of the files of a finished run, but for its weights."""
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a local folder has all files of a finished run."""
+    return {path.name for path in local_files(folder)} > RUN_FILES
+
+
+def _runs(digests: Collection[str]) -> str:
+    """How many runs, as the subject of a sentence."""
+    return "1 finished run is" if len(digests) == 1 else f"{len(digests)} finished runs are"
 
 
 def is_remote(location: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.spec import Run
 from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
@@ -31,7 +31,8 @@ class Tracker:
     """Writes studies and searches to MLflow; an `Observer` of runs.
 
     A server that does not answer never stops a run: the first error is printed, nothing more is
-    sent, and `mlt-ray sync` writes later what is missing.
+    sent, and `mlt-ray sync` writes later what is missing. So it is with a store that has not
+    answered for so long that it is not waited for any more.
     """
 
     def __init__(self, store: Store, uri: str, records: Sequence[StudyRecord]) -> None:
@@ -62,9 +63,9 @@ class Tracker:
             return
         try:
             action()
-        except UserError:
-            raise  # the store failed, not MLflow
         except Exception as error:  # a server may fail in any way; runs go on
+            if isinstance(error, UserError) and not isinstance(error, StoreUnreachable):
+                raise  # the store is at fault, not MLflow
             self.broken = reason_of(error)
             sync = f"mlt-ray sync --store {self.store}"
             if self.uri != default_uri(self.store):

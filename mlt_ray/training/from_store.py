@@ -1,13 +1,15 @@
 """Trains runs from a store alone, as a worker does that sees nothing else."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import RunFailed, RunStopped
+from mlt_ray.errors import RunFailed, RunStopped, StoreSilent, StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.report import Epoch
@@ -29,36 +31,51 @@ def train_from_store(
     group: Group = ALONE,
     uses_cuda_graphs: bool = False,
     checkpoint_interval_s: float | None = None,
-) -> Sequence[FinishedRun | RunFailed | RunStopped]:
+    check: Callable[[Run], None] = lambda run: None,
+) -> Sequence[FinishedRun | RunFailed | RunStopped | StoreUnreachable]:
     """Train runs whose features the store has, on a GPU if there is one, and store what they leave.
 
     The arguments are those of `mlt_ray.training.loop.train`. `tell` is called with a line for
     people about a run that starts anew. `checkpoint_interval_s` (None: the default of
-    `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. The results keep the order
-    of `runs`. Raises `UserError`, such as `StoreFull`.
+    `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. `check` is that of
+    `Store.write_run`. The results keep the order of `runs`. Where a run that was trained cannot be
+    written, the reason is in its place: a `StoreUnreachable`, or the `RunStopped` of `check`.
+    Raises `UserError`, such as `StoreFull`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     records = uses_cuda_graphs and device.type == "cuda"
-    results = fit_runs(
+    fitted = fit_runs(
         runs,
         [fold_data(run, store) for run in runs],
         device=device,
-        checkpoints=[_checkpoint(run, store, checkpoint_interval_s, tell) for run in runs],
+        checkpoints=[_checkpoint(run, store, checkpoint_interval_s, group, tell) for run in runs],
         on_epoch=on_epoch,
         stop=stop,
         group=group,
         recorder=cuda_graphs() if records else None,
     )
-    if group.leads:
-        for result in results:
-            if isinstance(result, FinishedRun):
+    if not group.leads:
+        return fitted
+    results: list[FinishedRun | RunFailed | RunStopped | StoreUnreachable] = []
+    for run, result in zip(runs, fitted, strict=True):
+        if isinstance(result, FinishedRun):
+            try:
                 store.write_run(
                     result.report,
                     result.predictions,
                     result.weights,
                     result.inputs,
                     result.weights_file,
+                    check=functools.partial(check, run),
                 )
+            except RunStopped as stopped:
+                results.append(stopped)
+                continue
+            except StoreUnreachable as error:
+                results.append(error)
+                store = store.at_once()  # the other runs' files are kept here without a wait
+                continue
+        results.append(result)
     return results
 
 
@@ -72,19 +89,38 @@ def fold_data(run: Run, store: Store) -> FoldData:
 def _folds(fingerprint: str, spec: FoldSpec, location: str) -> tuple[Corpus, Sequence[Fold]]:
     # A worker trains many runs on one corpus: it reads the corpus once.
     store = Store(location)
-    corpus = Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
+    values = store.read_json(store.corpus(fingerprint))
+    if values is None:
+        raise UserError(
+            f"{store}: expected the corpus {fingerprint}, found none (was the store emptied?); "
+            "ask again"
+        )
+    corpus = Corpus.from_dict(values)
     return corpus, make_folds(corpus, spec)
 
 
 def _checkpoint(
-    run: Run, store: Store, interval_s: float | None, tell: Callable[[Run, str], None]
+    run: Run,
+    store: Store,
+    interval_s: float | None,
+    group: Group,
+    tell: Callable[[Run, str], None],
 ) -> Checkpoint:
-    """The run's checkpoint, as the last worker left it."""
-    path = store.checkpoint(run.digest)
-    store.pull(path, fresh=True)
+    """The run's checkpoint, as the last worker left it.
+
+    In an outage training goes on, and a later checkpoint is uploaded. So this machine may have a
+    newer one than the store; but all processes of a `group` must take the same.
+    """
+    path, now = store.checkpoint(run.digest), store.at_once()
+    store.pull(path, keep_newer=group.size == 1)
+
+    def upload(path: Path) -> None:
+        with contextlib.suppress(StoreSilent):
+            now.push(path)
+
     return Checkpoint(
         path,
         INTERVAL_S if interval_s is None else interval_s,
-        written=store.push,
+        written=upload,
         told=lambda line: tell(run, line),
     )

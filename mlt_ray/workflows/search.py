@@ -54,7 +54,7 @@ def run_search(
         )
     with lease:
         search, complete = _explore(space, workspace, console, timeout_s)
-    folder, results = store.root / "reports" / space.name, search.results()
+    folder, results = store.report_dir(space.name), search.results()
     console.print(search_table(space, results))
     written = write_search(space, results, folder)
     console.print(f"written: {written}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The cache returns what was written, and forgets segments that are damaged."""
+"""The cache returns what was written, and leaves out segments that cannot be read."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -112,12 +112,37 @@ def test_an_array_whose_index_was_never_written_does_not_count(tmp_path: Path) -
     assert len(Cache(tmp_path)) == 0
 
 
-def test_a_damaged_index_is_forgotten(tmp_path: Path) -> None:
+def test_a_damaged_index_is_left_out(tmp_path: Path) -> None:
     Cache(tmp_path).add({"a": np.zeros((3, 2), np.float32)})
     [index] = tmp_path.glob("*.json")
     index.write_text("{")
     assert "a" not in Cache(tmp_path)
-    assert not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_segment_that_another_process_is_still_copying_is_not_removed(
+    tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored, other = arrays(307), arrays(5, seed=1)
+    Cache(tmp_path).add(stored)
+    [path] = tmp_path.glob(f"*{suffix}")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    opened = Cache(tmp_path)
+    assert opened.missing([*stored, *other]) == [*stored, *other]
+    assert capsys.readouterr().err == ""
+    opened.add(stored)
+    opened.add(other)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path}: segments that cannot be read: {path.stem} (")
+    assert line.endswith("; what is missing is computed again")
+    assert path.read_bytes() == content[: len(content) // 2]
+    again = Cache(tmp_path)
+    assert_holds(again, stored | other)
+    assert again.missing([*stored, *other]) == []
+    path.write_bytes(content)  # the copy is complete
+    assert_holds(Cache(tmp_path), stored | other)
+    assert capsys.readouterr().err == ""
 
 
 def test_what_is_missing_is_stored_in_segments_and_the_last_may_be_shorter() -> None:

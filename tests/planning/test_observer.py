@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -77,17 +78,20 @@ def test_a_ctrl_c_while_the_block_ends_drops_what_is_not_passed_on(monkeypatch):
     background = InBackground(lambda: slow)
     shutdown = background._thread.shutdown
 
-    def interrupted(cancel_futures=False):
+    def interrupted(wait=True, cancel_futures=False):
         if not cancel_futures:
             raise KeyboardInterrupt
-        slow.gate.set()
-        shutdown(cancel_futures=True)
+        shutdown(wait=wait, cancel_futures=True)
 
     monkeypatch.setattr(background._thread, "shutdown", interrupted)
     for _ in range(50):
         background.finished(RUN)
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), background:
         pass
+    assert time.monotonic() - began < 5, "what is being passed on is waited for"
+    slow.gate.set()
+    shutdown()
     assert len(slow.heard) < 50
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
+from mlt_ray.errors import StoreSilent
 from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.source import End, Queue, RunEnd
 from mlt_ray.scheduling.messages import Messages
@@ -118,3 +119,18 @@ def test_a_line_of_a_worker_is_printed_with_the_runs_name(
         callbacks.on_trial_result(0, [], trial, message)
     line = "table1: audio only, fold 2, seed 1: the run starts anew\n"
     assert capsys.readouterr().out == line
+
+
+def test_while_the_store_is_silent_tune_does_not_wait_for_a_run_of_another_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(store: Store, digest: str) -> bool:
+        raise StoreSilent("gone")
+
+    searcher = searcher_of(Queue([]), tmp_path)
+    searcher.wait_for(RUNS[0])
+    monkeypatch.setattr(Store, "is_done", silent)
+    assert searcher.suggest("1") is None
+    monkeypatch.setattr(Store, "is_done", lambda store, digest: True)
+    searcher.suggest("1")
+    assert searcher.finished_elsewhere == [RUNS[0]]

@@ -1,19 +1,25 @@
-"""What a worker says of a store without room."""
+"""What a worker says of a store without room or that does not answer, and of a lost lease."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mlt_ray.errors import StoreFull
+from mlt_ray.errors import StoreFull, StoreSilent
 from mlt_ray.planning.resources import Resources
-from mlt_ray.planning.source import End, RunEnd
-from mlt_ray.scheduling import worker
+from mlt_ray.planning.source import End, Pack, RunEnd
+from mlt_ray.scheduling import opening, worker
 from mlt_ray.scheduling.job import Job
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.spec import ModelSpec, Run, RunSpec
+from mlt_ray.storage import outage
+from mlt_ray.storage.mirror import CACHE_VARIABLE
+from mlt_ray.storage.remote import Remote
 from mlt_ray.storage.store import Store
 from mlt_ray.training import from_store
+from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.group import Group
+from tests.stored import PREDICTIONS, report_of
 
 FULL = "/store/x: no space left"
 RUN = Run(spec=RunSpec(corpus="c", model=ModelSpec(system="bert")), fold=1, seed=1)
@@ -50,3 +56,75 @@ def test_one_of_several_workers_raises_since_the_others_wait_for_it(tmp_path: Pa
         worker.train_runs(
             job(tmp_path), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2)
         )
+
+
+class Kept:
+    """A lease that is kept or lost."""
+
+    def __init__(self, is_kept: bool) -> None:
+        self.lost = not is_kept
+        self.is_kept = lambda: is_kept
+
+
+def trained(runs: Pack, *_: object, **__: object) -> list[FinishedRun]:
+    """What training gives: results of the runs."""
+    return [
+        FinishedRun(
+            report=report_of(run, 0.5), predictions=PREDICTIONS, weights=b"weights", inputs={}
+        )
+        for run in runs
+    ]
+
+
+@pytest.fixture
+def trains(without_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs are trained; the board asks none to stop."""
+    monkeypatch.setattr(from_store, "fit_runs", trained)
+    monkeypatch.setattr(opening, "is_stopping", lambda board, run: False)
+
+
+PACK = (RUN, Run(spec=RUN.spec, fold=2, seed=1))
+
+
+@pytest.mark.usefixtures("trains")
+def test_a_run_whose_lease_was_lost_is_not_written_and_is_left_to_the_other_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mirror"))
+    store = Store(f"local://{tmp_path}/there")
+    leases = {run: Kept(is_kept) for run, is_kept in zip(PACK, (False, True), strict=True)}
+    ends = worker.train_runs(
+        job(tmp_path), PACK, store, Messages(lambda message: None), leases=leases
+    )  # type: ignore[arg-type]
+    assert [end.kind for end in ends.values()] == [End.ELSEWHERE, End.DONE]
+    assert store.finished(ends) == {PACK[1].digest}
+
+
+@pytest.mark.usefixtures("trains")
+@pytest.mark.parametrize("stops", [False, True])
+def test_runs_that_cannot_be_uploaded_are_complete_in_the_mirror_and_are_uploaded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mirror"))
+    monkeypatch.setattr(opening, "is_stopping", lambda board, run: stops)
+    store = Store(f"local://{tmp_path}/there")
+    assert store.mirror is not None
+    monkeypatch.setattr(outage, "LONGEST_S", 0.0)
+
+    def silent(*_: object) -> None:
+        raise StoreSilent("gone")
+
+    with monkeypatch.context() as patch:
+
+        def trained_in_an_outage(*values: Any, **more: Any) -> list[FinishedRun]:
+            for request in ("file", "write", "files"):
+                patch.setattr(Remote, request, silent)
+            return trained(*values, **more)
+
+        patch.setattr(from_store, "fit_runs", trained_in_an_outage)
+        ends = worker.train_runs(job(tmp_path), PACK, store, Messages(lambda message: None))
+    kind = End.STOPPED if stops else End.FAILED
+    assert [end.kind for end in ends.values()] == [kind, kind]
+    assert not list((tmp_path / "there").rglob("report.json"))
+    assert store.finished(ends) == {run.digest for run in PACK}
+    assert len(list((tmp_path / "there").rglob("report.json"))) == 2

@@ -1,14 +1,18 @@
 """Claims: one contender at a time has the lease, though files can only be written and listed."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mlt_ray.errors import StoreSilent
 from mlt_ray.storage import claim as claim_module
 from mlt_ray.storage import holder as holder_module
 from mlt_ray.storage.claim import Claim, ClaimHold, list_claims
@@ -271,3 +275,58 @@ def test_a_folder_that_vanishes_while_it_is_listed_holds_nothing(
 
     monkeypatch.setattr(remote, "_fs", Vanishing())
     assert remote.files(FOLDER) == {}
+
+
+def test_a_holder_takes_its_lease_again_in_a_store_that_was_emptied(
+    remote: Remote, there: Path
+) -> None:
+    hold = take(remote, "a")
+    assert hold is not None
+    [name] = files(there)
+    (there / FOLDER / name).unlink()
+    assert hold.beat()
+    assert files(there) == [name]
+    assert take(remote, "b") is None
+
+
+def test_a_holder_whose_file_is_gone_gives_way_to_one_who_claims_the_lease(
+    remote: Remote, there: Path
+) -> None:
+    hold = take(remote, "a")
+    assert hold is not None
+    [name] = files(there)
+    (there / FOLDER / name).unlink()
+    rival(there, "000002.z.claim")
+    assert not hold.beat()
+    assert files(there) == ["000002.z.claim"]
+
+
+def test_a_contender_waits_through_an_outage_and_leaves_one_claim(
+    remote: Remote, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is silent once in each of its requests."""
+    failed: set[tuple[str, str]] = set()
+
+    def silent_once(method: str) -> Any:
+        original = getattr(Remote, method)
+
+        def request(remote: Remote, name: str, *more: Any) -> Any:
+            if (method, name) not in failed:
+                failed.add((method, name))
+                raise StoreSilent("gone")
+            return original(remote, name, *more)
+
+        return request
+
+    def waiting(action: Callable[[], Any]) -> Any:
+        while True:
+            with contextlib.suppress(StoreSilent):
+                return action()
+
+    for method in ("write", "files", "delete"):
+        monkeypatch.setattr(Remote, method, silent_once(method))
+    hold = ClaimHold.take(remote, FOLDER, Holder.here("a"), NEVER_S, waiting)
+    assert hold is not None
+    assert len(failed) >= 4
+    assert len(files(there)) == 1
+    assert hold.beat()

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray.errors import StoreUnreachable
+from mlt_ray.errors import StoreSilent, StoreUnreachable
 from mlt_ray.storage import holder as holder_module
 from mlt_ray.storage import lease as lease_module
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.holder import Holder, process_start
-from mlt_ray.storage.lease import FileHold, acquire, generations, lease_path
+from mlt_ray.storage.lease import FileHold, Lease, acquire, generations, lease_path
 from mlt_ray.storage.store import Store
 from tests.storage.contenders import alone_inside
 
@@ -356,3 +356,62 @@ def test_a_process_that_does_not_exist_has_no_start() -> None:
 def test_an_owner_without_a_name_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="owner"):
         acquire(store, DIGEST, "")
+
+
+class Answering:
+    """Files of a lease in a store that may be silent; `beats` counts the heartbeats answered."""
+
+    def __init__(self) -> None:
+        self.silent = threading.Event()
+        self.is_held = True
+        self.beats = 0
+
+    def beat(self) -> bool:
+        if self.silent.is_set():
+            raise StoreSilent("gone")
+        self.beats += 1
+        return self.is_held
+
+    def release(self) -> None:
+        """Nothing to delete."""
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert condition()
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_in_an_outage_a_lease_is_in_doubt_until_the_store_answers(is_held: bool) -> None:
+    hold = Answering()
+    with Lease(hold, interval_s=0.02, stale_s=0.1) as lease:
+        hold.silent.set()
+        time.sleep(0.3)
+        assert not lease.lost
+        with pytest.raises(StoreSilent):
+            lease.is_kept()
+        hold.is_held = is_held
+        hold.silent.clear()
+        assert lease.is_kept() is is_held
+        wait_for(lambda: lease.lost is not is_held)
+
+
+def test_after_an_outage_that_was_longer_than_stale_s_two_heartbeats_tell() -> None:
+    hold = Answering()
+    with Lease(hold, interval_s=NEVER_S, stale_s=0.1) as lease:
+        assert lease.is_kept()
+        assert hold.beats == 1
+        time.sleep(0.2)
+        assert lease.is_kept()
+        assert hold.beats == 3
+
+
+def test_a_store_that_refuses_access_for_stale_s_ends_a_lease() -> None:
+    class Refusing(Answering):
+        def beat(self) -> bool:
+            raise StoreUnreachable("access denied")
+
+    lease = Lease(Refusing(), interval_s=0.02, stale_s=0.1)
+    wait_for(lambda: lease.lost)

@@ -5,6 +5,7 @@ The remote side is a folder that pyarrow uses like an object store, or in one te
 """
 
 import dataclasses
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
-from mlt_ray.storage.remote import Remote, uninterrupted, without_credentials
+from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted, without_credentials
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
@@ -78,24 +79,109 @@ def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -
     assert names(b.root) == {f"runs/{DIGEST}/{name}" for name in ("report.json", "weights.pt")}
 
 
-def test_for_a_run_in_the_mirror_the_remote_store_is_not_asked(
-    on: OnMachine, monkeypatch: pytest.MonkeyPatch
+def empty(there: Path) -> None:
+    """Delete all files behind the URI, as another person may do."""
+    shutil.rmtree(there)
+    there.mkdir()
+
+
+def test_a_run_that_only_the_mirror_has_whole_is_uploaded_again_and_that_is_said(
+    on: OnMachine, there: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = on("a")
     write(store)
+    empty(there)
+    assert not on("b").is_done(DIGEST)
+    assert store.finished(["another", DIGEST]) == {DIGEST}
+    assert names(there) == {f"runs/{DIGEST}/{name}" for name in RUN_FILES}
+    assert on("b").report(DIGEST) == REPORT
+    assert on("a").is_done(DIGEST)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"{store}: 1 finished run is uploaded again, which only {store.root} had"
 
-    def fail(*args: Any) -> None:
-        raise AssertionError("the remote store was asked")
 
-    for method in ("read", "download", "files", "write"):
-        monkeypatch.setattr(Remote, method, fail)
-    assert store.is_done(DIGEST)
-    assert store.finished([DIGEST]) == {DIGEST}
+def test_a_run_of_which_the_mirror_has_a_part_counts_as_not_done_and_that_is_said_once(
+    on: OnMachine, there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(on("a"))
+    store = on("b")
+    assert store.report(DIGEST) == REPORT
+    empty(there)
+    assert not store.is_done(DIGEST)
+    assert store.reports([DIGEST]) == []
+    assert names(there) == set()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"{store}: 1 finished run is no longer there, to be computed again"
+
+
+def test_a_report_is_that_of_the_store_and_not_of_the_mirror(on: OnMachine, there: Path) -> None:
+    """Another store may have come in the place of the one that was copied."""
+    store, other = on("a"), dataclasses.replace(REPORT, computed_s=0.75)
     write(store)
+    assert store.report(DIGEST) == REPORT
+    empty(there)
+    on("b").write_run(other, PREDICTIONS, b"WEIGHTS", {"mean": [0.1]})
+    assert store.report(DIGEST) == other
+    assert store.run_file(DIGEST, "weights.pt").read_bytes() == b"WEIGHTS"
+
+
+def test_a_report_of_another_run_is_damaged(on: OnMachine) -> None:
+    store = on("a")
+    write(store)
+    store.push(shutil.copytree(store.run_dir(DIGEST), store.run_dir("another")))
+    with pytest.raises(UserError, match=f"expected a run report, got .*that of run {DIGEST}"):
+        store.report("another")
+
+
+def test_of_many_runs_none_is_asked_for_after_another(
+    on: OnMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """75 requests of 0.1 s each, 16 at once."""
+    store, file = on("a"), Remote.file
+    digests = [f"run{number}" for number in range(75)]
+    for digest in digests:
+        store.write_run(dataclasses.replace(REPORT, digest=digest), PREDICTIONS, b"w", {})
+    assert store.finished(digests) == set(digests)
+
+    def slow(remote: Remote, name: str) -> RemoteFile | None:
+        time.sleep(0.1)
+        return file(remote, name)
+
+    monkeypatch.setattr(Remote, "file", slow)
+    began = time.monotonic()
+    assert len(store.reports(digests)) == 75
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("kind", ["study", "search", "corpus"])
+def test_a_file_that_only_the_mirror_has_is_uploaded_again(
+    on: OnMachine, there: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = on("a")
+    path = getattr(store, kind)("demo")
+    store.write_json(path, {"rows": 1})
+    empty(there)
+    assert store.read_json(path) == {"rows": 1}
+    assert on("b").read_json(getattr(on("b"), kind)("demo")) == {"rows": 1}
+    name = path.relative_to(store.root)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == f"{store}: {name} is uploaded again, which only {store.root} had"
+
+
+@pytest.mark.parametrize("kind", [("features", "frames", "d"), ("encoder", "e")])
+def test_features_and_encoders_that_only_the_mirror_has_are_uploaded_again(
+    on: OnMachine, there: Path, kind: tuple[str, ...]
+) -> None:
+    store = on("a")
+    write_bytes(getattr(store, kind[0])(*kind[1:]) / "x.npy", b"x")
+    getattr(on("a"), kind[0])(*kind[1:])
+    empty(there)
+    folder = getattr(on("a"), kind[0])(*kind[1:])
+    assert names(there) == {f"{folder.relative_to(store.root)}/x.npy"}
 
 
 @pytest.mark.parametrize("arrive", range(len(RUN_FILES)))
-def test_a_run_whose_upload_failed_is_finished_nowhere_and_can_be_written_again(
+def test_a_run_whose_upload_failed_is_not_finished_until_it_is_uploaded_again(
     on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch, arrive: int
 ) -> None:
     with monkeypatch.context() as patch:
@@ -104,9 +190,9 @@ def test_a_run_whose_upload_failed_is_finished_nowhere_and_can_be_written_again(
             write(on("a"))
         assert "report.json" not in {Path(name).name for name in arrived}
         assert names(there) == set(arrived)
-    for machine in ("a", "b"):
-        assert not on(machine).is_done(DIGEST)
-        assert on(machine).finished([DIGEST]) == set()
+    assert not on("b").is_done(DIGEST)
+    assert on("b").finished([DIGEST]) == set()
+    assert on("a").is_done(DIGEST), "it is uploaded again"
     write(on("a"))
     assert on("b").report(DIGEST) == REPORT
     assert names(there) == {f"runs/{DIGEST}/{name}" for name in RUN_FILES}
@@ -147,8 +233,37 @@ def test_a_damaged_copy_of_features_is_downloaded_again(on: OnMachine) -> None:
     Cache(a.features("frames", "d"), a.push).add({"x": np.ones((999, 2))})
     [path] = b.features("frames", "d").glob("*.npy")
     path.write_bytes(path.read_bytes()[:2000])
-    assert Cache(b.features("frames", "d")).missing(["x"]) == ["x"]
     assert Cache(b.features("frames", "d")).missing(["x"]) == []
+
+
+def test_a_remote_name_that_leads_out_of_the_mirror_is_refused(
+    on: OnMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An object store holds keys such as features/frames-d/../../../x, as any other."""
+    a = on("a")
+    Cache(a.features("frames", "d"), a.push).add({"x": np.ones((1, 2))})
+    files = Remote.files
+
+    def with_more(remote: Remote, folder: str) -> dict[str, RemoteFile]:
+        return files(remote, folder) | {"../../../x": RemoteFile(size=1, written_s=1.0)}
+
+    monkeypatch.setattr(Remote, "files", with_more)
+    monkeypatch.setattr(Remote, "_read", lambda remote, name, consume: consume(Read(), int))
+    b = on("b")
+    with pytest.raises(UserError, match=r"got 'features/frames-d/\.\./\.\./\.\./x'; delete"):
+        b.features("frames", "d")
+    assert not (tmp_path / "b" / "x").exists()
+    assert b.studies() == []
+
+
+class Read:
+    """A stream of one byte."""
+
+    def __init__(self) -> None:
+        self.left = [b"", b"x"]
+
+    def read(self, size: int) -> bytes:
+        return self.left.pop()
 
 
 def test_an_index_is_uploaded_after_the_files_that_it_describes(
@@ -198,11 +313,11 @@ def test_a_plan_that_was_recorded_on_one_machine_is_known_on_another(
 def test_a_checkpoint_of_one_machine_is_read_on_another(on: OnMachine, there: Path) -> None:
     a, b = on("a"), on("b")
     path = a.checkpoint(DIGEST)
-    assert not a.pull(path, fresh=True)
+    assert not a.pull(path)
     for state in (b"first", b"second"):
         write_bytes(path, state)
         a.push(path)
-        assert b.pull(b.checkpoint(DIGEST), fresh=True)
+        assert b.pull(b.checkpoint(DIGEST))
         assert b.checkpoint(DIGEST).read_bytes() == state
     write(b)
     assert names(there / "checkpoints") == set()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlt_ray.errors import UserError
 from mlt_ray.storage.record import (
     RowRecord,
     RunRecord,
@@ -88,3 +89,24 @@ def test_a_store_lists_its_studies_and_then_its_searches(tmp_path: Path) -> None
     write_record(store, store.study("other"), other)
     write_record(store, store.study("mine"), STUDY)
     assert all_records(store) == [STUDY, other, SEARCH]
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"study": "../../x"}, "../../x"),
+        (
+            {"rows": [{"name": "r", "spec": {}, "runs": [{**VALUES["runs"][0], "digest": "a/b"}]}]},
+            "a/b",
+        ),
+    ],
+)
+def test_a_record_with_a_name_that_leaves_its_folder_is_refused(
+    tmp_path: Path, values: dict[str, Any], name: str
+) -> None:
+    store = Store(tmp_path)
+    store.write_json(store.study("mine"), STUDY_FILE | values)
+    with pytest.raises(
+        UserError, match=rf"mine.json: expected a name without slashes, got '{name}'"
+    ):
+        read_record(store, store.study("mine"))

@@ -97,7 +97,7 @@ def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -
     assert not b.is_done(DIGEST)
     write_bytes(a.checkpoint(DIGEST), b"state")
     a.push(a.checkpoint(DIGEST))
-    assert b.pull(b.checkpoint(DIGEST), fresh=True)
+    assert b.pull(b.checkpoint(DIGEST))
     assert b.checkpoint(DIGEST).read_bytes() == b"state"
     write(a, size=20_000_000)
     assert b.is_done(DIGEST)

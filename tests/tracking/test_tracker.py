@@ -2,9 +2,11 @@
 
 import sqlite3
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from mlt_ray.errors import StoreSilent, UserError
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import Plan, PlannedRow
@@ -107,3 +109,32 @@ def test_a_full_database_is_said_in_the_databases_own_words():
     error.__cause__ = sqlite3.OperationalError("database or disk is full")
     assert reason_of(error) == "database or disk is full"
     assert reason_of(ConnectionError("refused\nsince nobody is there")) == "refused"
+
+
+def test_a_store_that_does_not_answer_stops_the_writing_and_not_the_command(
+    store, runs, monkeypatch, capsys
+):
+    def silent(*_):
+        raise StoreSilent("--store s3://b: expected a store that answers, got: a timeout")
+
+    monkeypatch.setattr(Tracker, "_open", lambda tracker, records: None)
+    live = tracker(store)
+    live._experiments = [SimpleNamespace(write_run=silent)]
+    for run in runs:
+        live.finished(run)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("MLflow at sqlite:///")
+    assert first.endswith("cannot be written: " + live.broken)
+    assert live.broken.endswith("got: a timeout")
+    assert second.endswith(f"record them later with mlt-ray sync --store {store}")
+
+
+def test_a_damaged_store_is_not_taken_for_a_broken_mlflow(store, runs, monkeypatch):
+    def damaged(*_):
+        raise UserError("report.json: expected a run report")
+
+    monkeypatch.setattr(Tracker, "_open", lambda tracker, records: None)
+    live = tracker(store)
+    live._experiments = [SimpleNamespace(write_run=damaged)]
+    with pytest.raises(UserError, match="expected a run report"):
+        live.finished(runs[0])
