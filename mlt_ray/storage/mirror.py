@@ -110,6 +110,14 @@ class Mirror:
         files = [f for path in paths for f in (local_files(path) if path.is_dir() else [path])]
         self._each(self._upload, files, check)
 
+    def push_as(self, folder: Path, *paths: Path, check: Callable[[], None] = nothing) -> None:
+        """Upload files as if they were in `folder`; otherwise as `push`."""
+
+        def upload(path: Path) -> None:
+            self.remote.upload(path, self.name(folder / path.name))
+
+        self._each(upload, paths, check)
+
     def _download(self, path: Path) -> None:
         self.remote.download(self.name(path), path)
 
