@@ -11,7 +11,7 @@ from mlt_ray.scheduling.job import Job, RunEnds, full
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.scheduling.opening import end_of, ends_of, is_stopping
 from mlt_ray.spec import Run
-from mlt_ray.storage.lease import Lease
+from mlt_ray.storage.lease import Lease, LentLease
 from mlt_ray.storage.store import Store
 from mlt_ray.training.from_store import train_from_store
 from mlt_ray.training.group import ALONE, Group
@@ -23,7 +23,7 @@ def train_runs(
     store: Store,
     messages: Messages,
     group: Group = ALONE,
-    leases: Mapping[Run, Lease] | None = None,
+    leases: Mapping[Run, Lease | LentLease] | None = None,
 ) -> RunEnds:
     """Train runs of a job in this process, one of the `group`, into the job's `store`.
 

@@ -29,7 +29,7 @@ class Checkpoint:
     """The checkpoint file of one run.
 
     `written` is called with its path after every write, and `told` with a line for people if the
-    file cannot be used.
+    file cannot be used. Nothing is written where `is_mine` is False: another process has the run.
     """
 
     def __init__(
@@ -38,16 +38,20 @@ class Checkpoint:
         interval_s: float = INTERVAL_S,
         written: Callable[[Path], None] = lambda path: None,
         told: Callable[[str], None] = print,
+        is_mine: Callable[[], bool] = lambda: True,
     ) -> None:
         self.path = path
         self.interval_s = interval_s
         self.written = written
         self.told = told
+        self.is_mine = is_mine
         self._written = time.monotonic()
 
     def save(self, learner: Learner, at_once: bool = False) -> None:
         """Write the learner's state if the last write is `interval_s` ago, or `at_once`."""
         if not at_once and time.monotonic() - self._written < self.interval_s:
+            return
+        if not self.is_mine():
             return
         saved = {"run": learner.run.digest, "torch": torch_version(), "state": learner.state()}
         # To an open file: torch's error for a path would not say that the disk is full.

@@ -48,7 +48,9 @@ def train_from_store(
         runs,
         [fold_data(run, store) for run in runs],
         device=device,
-        checkpoints=[_checkpoint(run, store, checkpoint_interval_s, group, tell) for run in runs],
+        checkpoints=[
+            _checkpoint(run, store, checkpoint_interval_s, group, tell, check) for run in runs
+        ],
         on_epoch=on_epoch,
         stop=stop,
         group=group,
@@ -105,6 +107,7 @@ def _checkpoint(
     interval_s: float | None,
     group: Group,
     tell: Callable[[Run, str], None],
+    check: Callable[[Run], None],
 ) -> Checkpoint:
     """The run's checkpoint, as the last worker left it.
 
@@ -118,9 +121,19 @@ def _checkpoint(
         with contextlib.suppress(StoreSilent):
             now.push(path)
 
+    def is_mine() -> bool:
+        try:
+            check(run)
+        except RunStopped:
+            return False
+        except StoreSilent:
+            return True  # in an outage nobody else can begin the run
+        return True
+
     return Checkpoint(
         path,
         INTERVAL_S if interval_s is None else interval_s,
         written=upload,
         told=lambda line: tell(run, line),
+        is_mine=is_mine,
     )

@@ -18,7 +18,7 @@ from mlt_ray.storage import holder as holder_module
 from mlt_ray.storage import lease as lease_module
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.holder import Holder, process_start
-from mlt_ray.storage.lease import FileHold, Lease, acquire, generations, lease_path
+from mlt_ray.storage.lease import FileHold, Lease, LentLease, acquire, generations, lease_path
 from mlt_ray.storage.store import Store
 from tests.storage.contenders import alone_inside
 
@@ -415,3 +415,28 @@ def test_a_store_that_refuses_access_for_stale_s_ends_a_lease() -> None:
 
     lease = Lease(Refusing(), interval_s=0.02, stale_s=0.1)
     wait_for(lambda: lease.lost)
+
+
+def test_another_process_sees_whether_a_lease_is_still_kept_for_it(store: Store) -> None:
+    first = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert first is not None
+    lent = LentLease(store, DIGEST, first.token, interval_s=0.0)
+    assert lent.is_kept()
+    assert not lent.lost
+    second = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert second is not None
+    assert lent.lost
+    assert not lent.is_kept()
+    assert LentLease(store, DIGEST, second.token).is_kept()
+    second.release()
+
+
+def test_a_lent_lease_is_lost_when_its_run_was_finished_elsewhere(store: Store) -> None:
+    first = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert first is not None
+    lent = LentLease(store, DIGEST, first.token)
+    second = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert second is not None
+    with second:
+        write_json(store.run_dir(DIGEST) / "report.json", {})
+    assert not lent.is_kept()

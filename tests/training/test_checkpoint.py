@@ -220,3 +220,12 @@ def test_a_checkpoint_that_may_not_be_read_is_no_damaged_one(
     path.mkdir()
     with pytest.raises(IsADirectoryError):
         Checkpoint(path).resume(Learner(RUN, data(RUN), CPU))
+
+
+def test_a_checkpoint_is_not_written_once_another_process_has_the_run(
+    data: MakeData, tmp_path: Path
+) -> None:
+    path, mine = tmp_path / "state.pt", [True, False, False]
+    checkpoint = Checkpoint(path, interval_s=0, is_mine=lambda: mine.pop(0))
+    finish([RUN], data, checkpoints=[checkpoint])
+    assert len(torch.load(path, weights_only=True)["state"]["curve"]) == 1
