@@ -21,6 +21,7 @@ from mlt_ray.scheduling.job import Job
 from mlt_ray.scheduling.trial import trial
 from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.storage.files import filling
+from mlt_ray.storage.lease import use
 from mlt_ray.storage.store import Store
 
 CRASHES = 2
@@ -88,7 +89,7 @@ def execute(
         ),
     )
     try:
-        with interruptible(searcher) as interruption, filling(scratch):
+        with interruptible(searcher) as interruption, filling(scratch), use(scratch / name, name):
             tuner.fit()
     except StoreSilent:
         if interruption.is_asked:

@@ -235,6 +235,25 @@ def acquire(
     return Lease(hold, interval_s, stale_s, on_lost)
 
 
+def use(folder: Path, owner: str) -> Lease:
+    """Mark a local folder as used by this process, until the lease is released.
+
+    `ValueError` if another process uses it.
+    """
+    hold = FileHold.take(folder, "in-use", Holder.here(owner), STALE_S, lambda name: False)
+    if hold is None:
+        raise ValueError(f"{folder}: another process uses it")
+    return Lease(hold, INTERVAL_S, STALE_S)
+
+
+def is_in_use(folder: Path) -> bool | None:
+    """Whether a living process uses a folder that was marked by `use`; None if it never was."""
+    found = generations(folder, "in-use") if folder.is_dir() else []
+    if not found:
+        return None
+    return not is_free(lease_path(folder, "in-use", max(found)), "", STALE_S)
+
+
 class FileHold:
     """A lease in a store that is a folder, on one machine or on a shared file system."""
 
