@@ -14,7 +14,7 @@ class UserError(Exception):
 class RunFailed(Exception):
     """A run that cannot give a valid result, for example because its loss is not finite.
 
-    No report is written. The other runs go on.
+    The text says why; who tells it names the run. No report is written. The other runs go on.
     """
 
 

@@ -1,5 +1,6 @@
 """Joins a Ray cluster, or starts Ray on this machine."""
 
+import gc
 import logging
 import os
 import platform
@@ -79,7 +80,19 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     try:
         yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
     finally:
-        ray.shutdown()
+        _shut_down()
+
+
+def _shut_down() -> None:
+    """`ray.shutdown`, during which no thread drops what refers to Ray's objects.
+
+    Tune leaves such references in cycles. If the garbage collector frees one while Ray is half shut
+    down, Ray ends this process; and the collector runs in any thread, such as MLflow's.
+    """
+    gc.freeze()
+    ray.shutdown()
+    # Not if it raised: Ray shuts down again when the process ends.
+    gc.unfreeze()
 
 
 def examine() -> str:

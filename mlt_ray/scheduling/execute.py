@@ -21,6 +21,7 @@ from mlt_ray.scheduling.job import Job
 from mlt_ray.scheduling.trial import trial
 from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.storage.files import filling
+from mlt_ray.storage.lease import use
 from mlt_ray.storage.store import Store
 
 CRASHES = 2
@@ -82,13 +83,13 @@ def execute(
         run_config=tune.RunConfig(
             name=name,
             storage_path=str(scratch),
-            callbacks=[TuneCallbacks(searcher, board, observers)],
+            callbacks=[TuneCallbacks(searcher, board, names, observers)],
             failure_config=tune.FailureConfig(max_failures=CRASHES),
             verbose=0,
         ),
     )
     try:
-        with interruptible(searcher) as interruption, filling(scratch):
+        with interruptible(searcher) as interruption, filling(scratch), use(scratch / name, name):
             tuner.fit()
     except BaseException as error:
         # What ended Tune may only follow from it, as a Ctrl-C of who does not wait for the rest.

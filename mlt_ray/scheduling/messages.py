@@ -1,4 +1,8 @@
-"""Messages from a worker to the driver while it trains."""
+"""Messages from a worker to the driver while it trains.
+
+A message has ``epochs`` and ``lines``, both by digest; ``lines`` are for people. The last one has
+``ends`` too.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +24,7 @@ class Messages:
         self._report = report
         self._interval_s = interval_s
         self._waiting: dict[str, list[Epoch]] = {}
+        self._lines: dict[str, list[str]] = {}
         self._sent = time.monotonic()
 
     def add(self, run: Run, epoch: Epoch) -> None:
@@ -28,7 +33,11 @@ class Messages:
         if time.monotonic() - self._sent >= self._interval_s:
             self.send()
 
+    def tell(self, run: Run, line: str) -> None:
+        """Add a line of a run for people; it goes with the next message."""
+        self._lines.setdefault(run.digest, []).append(line)
+
     def send(self, **more: Mapping[str, Any]) -> None:
-        """Send the collected epochs, and `more` beside them."""
-        self._report({"epochs": self._waiting, **more})
-        self._waiting, self._sent = {}, time.monotonic()
+        """Send the collected epochs and lines, and `more` beside them."""
+        self._report({"epochs": self._waiting, "lines": self._lines, **more})
+        self._waiting, self._lines, self._sent = {}, {}, time.monotonic()

@@ -1,5 +1,6 @@
 """One run on several workers of Ray Train, inside a Tune trial."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,11 +10,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from mlt_ray.errors import StoreFull
-from mlt_ray.planning.source import End, Pack, RunEnd
+from mlt_ray.planning.source import End, RunEnd
 from mlt_ray.scheduling.job import Job, RunEnds
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.scheduling.opening import open_store
 from mlt_ray.scheduling.worker import train_runs
+from mlt_ray.spec import Run
+from mlt_ray.storage.lease import Lease, LentLease
 from mlt_ray.storage.store import Store
 from mlt_ray.training.group import Group
 
@@ -21,14 +24,14 @@ RESTARTS = 2
 """How often a worker of a run may die before the run counts as failed."""
 
 
-def train_with_ray_train(job: Job, runs: Pack, store: Store) -> RunEnds:
-    """Train runs one after the other, each on ``job.resources.workers`` DDP workers."""
+def train_with_ray_train(job: Job, leases: Mapping[Run, Lease], store: Store) -> RunEnds:
+    """Train leased runs one after the other, each on ``job.resources.workers`` DDP workers."""
     ends: RunEnds = {}
-    for run in runs:
+    for run, lease in leases.items():
         resources = job.resources
         trainer = TorchTrainer(
             work,
-            train_loop_config={"job": job, "run": run},
+            train_loop_config={"job": job, "run": run, "lease": lease.token},
             torch_config=TorchConfig(timeout_s=600),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
@@ -71,4 +74,6 @@ def work(config: dict[str, Any]) -> RunEnds:
     torch.set_num_threads(max(1, int(job.resources.cpus_per_worker)))
     # A report of Ray Train waits for those of all workers, so each reports after every epoch.
     messages = Messages(train.report, interval_s=0.0)
-    return train_runs(job, (config["run"],), open_store(job), messages, group=Group.joined())
+    run, store = config["run"], open_store(job)
+    leases = {run: LentLease(store, run.digest, config["lease"])}
+    return train_runs(job, (run,), store, messages, group=Group.joined(), leases=leases)

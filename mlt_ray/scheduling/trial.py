@@ -35,7 +35,7 @@ def trial(config: dict[str, Any]) -> None:
         if mine and job.resources.workers > 1:
             from mlt_ray.scheduling.ray_train import train_with_ray_train
 
-            ends |= train_with_ray_train(job, tuple(mine), store)
+            ends |= train_with_ray_train(job, mine, store)
         elif mine:
             # Not at the top: the driver, which only names this function, does without torch.
             import torch

@@ -2,8 +2,8 @@
 
 import functools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ray import tune
@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 
 from mlt_ray.errors import StoreFull, StoreSilent
 from mlt_ray.planning.observer import Observer
+from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.source import End, Pack, PackSize, RunEnd, Source
 from mlt_ray.scheduling.board import BoardClient
 from mlt_ray.spec import Run
@@ -150,13 +151,21 @@ def kept(callback: Callable[..., None]) -> Callable[..., None]:
 
 
 class TuneCallbacks(tune.Callback):
-    """Passes Tune's callbacks to the observers, then to the source, until one of them raises."""
+    """Passes Tune's callbacks to the observers, then to the source, until one of them raises.
+
+    `names` are those of the runs, by digest: a reason why a run failed begins with the run's name.
+    """
 
     def __init__(
-        self, searcher: TuneSearcher, board: BoardClient, observers: Sequence[Observer]
+        self,
+        searcher: TuneSearcher,
+        board: BoardClient,
+        names: Mapping[str, RunName],
+        observers: Sequence[Observer],
     ) -> None:
         self.searcher = searcher
         self.board = board
+        self.names = names
         self.observers: list[Observer] = [board, *observers]
         self.is_broken = False
         self._is_stopped = False
@@ -185,7 +194,10 @@ class TuneCallbacks(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
     ) -> None:
-        """Epochs have ended."""
+        """Epochs have ended, or a worker has a line for people."""
+        for digest, lines in result["lines"].items():
+            for line in lines:
+                print(f"{self.names[digest]}: {line}", flush=True)
         runs = {run.digest: run for run in trial.config["job"].runs}
         for digest, epochs in result["epochs"].items():
             for observer in self.observers:
@@ -211,7 +223,7 @@ class TuneCallbacks(tune.Callback):
         lines = str(trial.get_error() or "").strip().splitlines()
         reason = lines[-1] if lines else "its worker ended in an error, which is shown above"
         for run in self.searcher.forget(trial.trial_id):
-            self._ended(run, RunEnd(kind=End.FAILED, reason=f"{trial}: {reason}"))
+            self._ended(run, RunEnd(kind=End.FAILED, reason=reason))
 
     def _ended(self, run: Run, end: RunEnd) -> None:
         if end.kind is End.ELSEWHERE:
@@ -222,6 +234,8 @@ class TuneCallbacks(tune.Callback):
             self.searcher.fail(StoreFull(end.reason))
             # At once: Tune may start a trial, on the worker that is free now, before the step ends.
             self.stop_all()
+        if end.kind is End.FAILED:
+            end = replace(end, reason=f"{self.names[run.digest]}: {end.reason}")
         for observer in self.observers:
             if end.kind is End.DONE:
                 observer.finished(run)

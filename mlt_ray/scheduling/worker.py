@@ -11,7 +11,7 @@ from mlt_ray.scheduling.job import Job, RunEnds, full
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.scheduling.opening import end_of, ends_of, is_stopping
 from mlt_ray.spec import Run
-from mlt_ray.storage.lease import Lease
+from mlt_ray.storage.lease import Lease, LentLease
 from mlt_ray.storage.store import Store
 from mlt_ray.training.from_store import train_from_store
 from mlt_ray.training.group import ALONE, Group
@@ -23,7 +23,7 @@ def train_runs(
     store: Store,
     messages: Messages,
     group: Group = ALONE,
-    leases: Mapping[Run, Lease] | None = None,
+    leases: Mapping[Run, Lease | LentLease] | None = None,
 ) -> RunEnds:
     """Train runs of a job in this process, one of the `group`, into the job's `store`.
 
@@ -38,13 +38,14 @@ def train_runs(
 
     def check(run: Run) -> None:
         if run in held and not held[run].is_kept():
-            raise RunStopped(f"{run}: another driver has its lease")
+            raise RunStopped("another driver has its lease")
 
     try:
         results = train_from_store(
             runs,
             store,
             on_epoch=messages.add,
+            tell=messages.tell,
             stop=lambda run: is_lost(run) or is_stopping(board, run),
             group=group,
             uses_cuda_graphs=job.resources.cuda_graphs,

@@ -10,6 +10,7 @@ The store keeps Optuna's database and the runs. A search that is started again a
 on with the configurations that had not ended, and trains none of their finished runs again.
 """
 
+import contextlib
 import statistics
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.planning.source import End, Pack, PackSize, RunEnd
 from mlt_ray.reports.search import ConfigurationResult
 from mlt_ray.search.configuration import Configuration, ConfigurationState
@@ -27,6 +28,7 @@ from mlt_ray.search.curves import Curves
 from mlt_ray.search.evidence import VALUE, evidence_of
 from mlt_ray.search.samplers import make_pruner, make_sampler, suggest
 from mlt_ray.spec import Run, RunSpec, runs_of
+from mlt_ray.storage.leftovers import drop_checkpoints, planned_runs
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import MAXIMISED, SearchSpace
@@ -66,6 +68,7 @@ class CrossValidationSearch:
         self._on_end = on_end
         self._by_spec: dict[RunSpec, Configuration] = {}
         self._by_run: dict[str, Configuration] = {}
+        self._planned = planned_runs(store)
         self._no_more_proposals = False
         self.study = self._open_study(storage, f"{space.name}-{identity}")
         self._curves = Curves(space)
@@ -115,6 +118,7 @@ class CrossValidationSearch:
                 self._update(configuration)
             else:
                 self._tell_optuna(configuration)
+                self._drop_checkpoints(configuration)
 
     def next(self, max_size: PackSize) -> Pack | None:
         """Runs of the oldest configuration that has any left, else of a new one."""
@@ -250,8 +254,19 @@ class CrossValidationSearch:
             if configuration.is_running:
                 configuration.state = ConfigurationState.COMPLETE
             self._tell_optuna(configuration)
+            self._drop_checkpoints(configuration)
             self._on_end(configuration)
         return stopping
+
+    def _drop_checkpoints(self, configuration: Configuration) -> None:
+        """Delete what the runs of an ended configuration have left, unless a study plans them too.
+
+        If the store does not answer, the next start of the search deletes it.
+        """
+        unfinished = {run.digest for run in configuration.runs} - configuration.found.keys()
+        if unfinished and not configuration.is_running:
+            with contextlib.suppress(StoreUnreachable):
+                drop_checkpoints(self.store.at_once(), unfinished - self._planned)
 
     def _prune(self, configuration: Configuration, reason: str) -> Sequence[Run]:
         """Mark the configuration as pruned; returns its runs under way, which shall stop."""

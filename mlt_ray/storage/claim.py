@@ -99,12 +99,21 @@ def list_claims(remote: Remote, folder: str) -> dict[Claim, ClaimFile]:
     return found
 
 
+def is_held(remote: Remote, folder: str, token: str) -> bool:
+    """Whether the claim whose ``.held`` file bears this name is the lease, and no higher one is."""
+    held = [
+        claim.file("held") for claim, file in list_claims(remote, folder).items() if file.is_held
+    ]
+    return bool(held) and held[-1] == token
+
+
 class ClaimHold:
     """A lease in a store behind a URI."""
 
     def __init__(
         self, remote: Remote, folder: str, claim: Claim, holder: Holder, stale_s: float
     ) -> None:
+        self.token = claim.file("held")
         self._remote = remote
         self._folder = folder
         self._claim = claim

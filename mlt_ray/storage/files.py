@@ -1,11 +1,12 @@
-"""Writes files atomically: a file is complete or does not appear."""
+"""Writes files and folders atomically: one is complete or does not appear."""
 
 import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,56 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[Path]:
+    """Yields an empty temporary folder beside `folder`, for `put_in_place`; it is deleted at last.
+
+    `StoreFull` if the disk is full.
+    """
+    with filling(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            made.chmod(0o755)
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def put_in_place(made: Path, folder: Path, is_complete: Callable[[set[str]], bool]) -> bool:
+    """Rename the folder `made` to `folder`; False if there is one that is complete.
+
+    `is_complete` judges a folder by the names of its files. One that is not complete, as a killed
+    writer leaves it, is emptied first. Of processes that do this at once, one succeeds.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):
+            if not _emptied(folder, is_complete):
+                return False
+        try:
+            os.rename(made, folder)
+            return True
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+
+
+def _emptied(folder: Path, is_complete: Callable[[set[str]], bool]) -> bool:
+    """Delete a folder's files unless it is complete; whether it was not."""
+    # By a descriptor: another process may put its own folder here meanwhile.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        names = os.listdir(descriptor)
+        if is_complete(set(names)):
+            return False
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=descriptor)
+        return True
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

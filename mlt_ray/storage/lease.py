@@ -55,7 +55,12 @@ PATIENCE_S = STALE_S + 15.0
 
 
 class Hold(Protocol):
-    """The files in the store that say that a process has a lease."""
+    """The files in the store that say that a process has a lease.
+
+    `token` names this hold among all that the lease ever has.
+    """
+
+    token: str
 
     def beat(self) -> bool:
         """Write a heartbeat; False if another process has taken the lease over.
@@ -92,6 +97,11 @@ class Lease:
         self._last_beat_s = time.monotonic()
         self._thread = threading.Thread(target=self._keep, args=(interval_s,), daemon=True)
         self._thread.start()
+
+    @property
+    def token(self) -> str:
+        """Names the lease for a `LentLease` in another process."""
+        return self._hold.token
 
     @property
     def lost(self) -> bool:
@@ -153,6 +163,50 @@ class Lease:
         self.release()
 
 
+class LentLease:
+    """A lease that another process keeps for this one: looks into the store whether it still does.
+
+    It is asked as a `Lease` is. `lost` looks every `interval_s` seconds at most.
+    """
+
+    def __init__(self, store: Store, name: str, token: str, interval_s: float = INTERVAL_S) -> None:
+        self._store = store
+        self._name = name
+        self._token = token
+        self._interval_s = interval_s
+        self._looked_s = time.monotonic()
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease is known to be lost."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= self._interval_s:
+            self._looked_s = now_s
+            with contextlib.suppress(OSError, StoreUnreachable):
+                self.is_kept()
+        return self._lost
+
+    def is_kept(self) -> bool:
+        """Look now; False if the lease is lost. Raises as `Hold.beat` does."""
+        if not self._lost:
+            self._lost = not is_current(self._store, self._name, self._token)
+        return not self._lost
+
+
+def is_current(store: Store, name: str, token: str) -> bool:
+    """Whether the hold with this token has the lease of that name now. Raises as `Hold.beat`."""
+    if store.mirror:
+        from mlt_ray.storage.claim import is_held
+
+        return is_held(store.mirror.remote, f"leases/{name}", token)
+    folder, generation = store.root / "leases", int(token)
+    return (
+        lease_path(folder, name, generation).exists()
+        and not lease_path(folder, name, generation + 1).exists()
+    )
+
+
 def acquire(
     store: Store,
     name: str,
@@ -207,12 +261,32 @@ def alone(store: Store, name: str, *, patience_s: float = math.inf) -> Iterator[
         yield
 
 
+def use(folder: Path, owner: str) -> Lease:
+    """Mark a local folder as used by this process, until the lease is released.
+
+    `ValueError` if another process uses it.
+    """
+    hold = FileHold.take(folder, "in-use", Holder.here(owner), STALE_S, lambda name: False)
+    if hold is None:
+        raise ValueError(f"{folder}: another process uses it")
+    return Lease(hold, INTERVAL_S, STALE_S)
+
+
+def is_in_use(folder: Path) -> bool | None:
+    """Whether a living process uses a folder that was marked by `use`; None if it never was."""
+    found = generations(folder, "in-use") if folder.is_dir() else []
+    if not found:
+        return None
+    return not is_free(lease_path(folder, "in-use", max(found)), "", STALE_S)
+
+
 class FileHold:
     """A lease in a store that is a folder, on one machine or on a shared file system."""
 
     def __init__(
         self, folder: Path, name: str, generation: int, is_done: Callable[[str], bool]
     ) -> None:
+        self.token = str(generation)
         self._folder = folder
         self._name = name
         self._generation = generation

@@ -115,6 +115,14 @@ class Mirror:
         files = [f for path in paths for f in (local_files(path) if path.is_dir() else [path])]
         self._each(self._upload, files, check)
 
+    def push_as(self, folder: Path, *paths: Path, check: Callable[[], None] = nothing) -> None:
+        """Upload files as if they were in `folder`; otherwise as `push`."""
+
+        def upload(path: Path) -> None:
+            self.remote.upload(path, self.name(folder / path.name))
+
+        self._each(upload, paths, check)
+
     def _download(self, path: Path) -> None:
         self.remote.download(self.name(path), path)
 
@@ -138,7 +146,7 @@ class Mirror:
         features; a local file of another size is damaged and downloaded again. If an earlier copy
         was interrupted, this completes it. Processes of this machine do this one after another.
         """
-        with self.locked(self.root):
+        with self._locked():
             found = self.waiting(lambda: self.remote.files(self.name(folder)))
             remote = {folder / name: file.size for name, file in found.items()}
             local = {path: path.stat().st_size for path in local_files(folder)}
@@ -161,18 +169,10 @@ class Mirror:
             self.waiting(lambda left=left: apply(action, left), check)  # type: ignore[misc]
 
     @contextlib.contextmanager
-    def locked(self, folder: Path, *, waits: bool = True) -> Iterator[bool]:
-        """Block in which no other thread or process of this machine has the lock of a local folder.
-
-        Yields False, without the lock, if another has it and this one does not wait.
-        """
-        with (folder / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True  # closing the file unlocks it
+    def _locked(self) -> Iterator[None]:
+        with (self.root / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file unlocks it
+            yield
 
 
 def apply(action: Callable[[Path], object], left: set[Path]) -> None:

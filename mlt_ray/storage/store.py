@@ -20,24 +20,33 @@ URI say what is finished: what only a mirror has is uploaded again, or does not 
 such as MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
-import contextlib
 import copy
 import dataclasses
+import hashlib
 import json
+import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mlt_ray.errors import RunStopped, StoreUnreachable, UserError
-from mlt_ray.storage.files import json_bytes, local_files, write_bytes
+from mlt_ray.errors import StoreUnreachable, UserError
+from mlt_ray.storage.files import beside, json_bytes, local_files, put_in_place, write_bytes
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.outage import nothing
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
 
 if TYPE_CHECKING:
     from mlt_ray.storage.mirror import Mirror
+
+REPORT = "report.json"
+
+CHECKSUMS = "files"
+"""Key of a report behind a URI: SHA-256 of the run's other files, by name."""
+
+RUN_FILES = frozenset({REPORT, "inputs.json", "predictions.csv", "curve.csv"})
+"""Names of the files of a finished run, but for its weights."""
 
 
 class Store:
@@ -100,10 +109,27 @@ class Store:
         return self._path("runs", digest)
 
     def run_file(self, digest: str, name: str) -> Path:
-        """A file of a finished run, such as ``weights.pt``."""
+        """A file of a finished run, such as ``weights.pt``.
+
+        Raises `UserError` if it is not the file that was written with the run's report.
+        """
         path = self.run_dir(digest) / plain(name, self.run_dir(digest))
         self.pull(path)
+        expected = self._checksums(digest).get(name) if self._mirror else None
+        if expected and path.exists() and checksum(path.read_bytes()) != expected:
+            raise UserError(
+                f"{path}: expected the file that was written with the run's report, got another, "
+                f"since two processes have written it; {self._recompute}"
+            )
         return path
+
+    def _checksums(self, digest: str) -> Mapping[str, str]:
+        """The checksums in the report of a run behind a URI; empty if there are none."""
+        report = self.run_dir(digest) / REPORT
+        found: Mapping[str, str] = {}
+        if self.pull(report):
+            found = json.loads(report.read_text()).get(CHECKSUMS, {})
+        return found
 
     def checkpoint(self, digest: str) -> Path:
         """File with the state of an unfinished run. `pull` before reading, `push` after writing."""
@@ -197,35 +223,19 @@ class Store:
         A run whose files only this machine has, all of them, is uploaded again, which is told in
         one line; so is it where they are not complete, and the run counts as not finished.
         """
-        reports = {digest: self.run_dir(digest) / "report.json" for digest in digests}
+        reports = {digest: self.run_dir(digest) / REPORT for digest in digests}
         if self._mirror is None:
             return {digest for digest, path in reports.items() if path.exists()}
         there = self._mirror.pull_all(reports.values())
-        done = {digest for digest, path in reports.items() if path in there}
-        here = [d for d, path in reports.items() if d not in done and path.exists()]
-        whole = [digest for digest in here if is_whole(self.run_dir(digest))]
-        if told := set(here) - set(whole) - self._told:
+        here = {d for d, path in reports.items() if path not in there and path.exists()}
+        whole = {d for d in here if is_whole(set(os.listdir(self.run_dir(d))))}
+        self._mirror.push(*(self.run_dir(digest) for digest in whole))
+        if whole:
+            self._tell(f"{_runs(whole)} uploaded again, which only {self.root} had")
+        if told := here - whole - self._told:
             self._told |= told
             self._tell(f"{_runs(told)} no longer there, to be computed again")
-        if uploaded := self._upload_again(self._mirror, whole):
-            self._tell(f"{_runs(uploaded)} uploaded again, which only {self.root} had")
-        return done | set(uploaded)
-
-    def _upload_again(self, mirror: "Mirror", digests: Sequence[str]) -> list[str]:
-        """Upload finished runs, except those that another process is writing; returns which."""
-        uploaded = []
-        for start in range(0, len(digests), MOST_LOCKS):
-            with contextlib.ExitStack() as locks:
-                free = {
-                    self.run_dir(digest) / "report.json": digest
-                    for digest in digests[start : start + MOST_LOCKS]
-                    if locks.enter_context(mirror.locked(self.run_dir(digest), waits=False))
-                }
-                # Who had the lock a moment ago may have uploaded the run.
-                left = free.keys() - mirror.pull_all(free)
-                mirror.push(*(path.parent for path in left))
-                uploaded += [free[path] for path in left]
-        return uploaded
+        return {digest for digest, path in reports.items() if path in there} | whole
 
     def report(self, digest: str) -> RunReport | None:
         """The run's report; None if it is not finished, `UserError` if the file is damaged."""
@@ -238,17 +248,24 @@ class Store:
         return [self._report(digest) for digest in digests if digest in done]
 
     def _report(self, digest: str) -> RunReport:
-        path = self.run_dir(digest) / "report.json"
+        path = self.run_dir(digest) / REPORT
         try:
-            report = RunReport.from_dict(json.loads(path.read_text()))
+            values = dict(json.loads(path.read_text()))
+            values.pop(CHECKSUMS, None)
+            report = RunReport.from_dict(values)
             if report.digest != digest:
                 raise ValueError(f"that of run {report.digest}")
         except (ValueError, TypeError, KeyError) as error:
-            remedy = "delete the folder to compute the run again"
-            if self._mirror:
-                remedy = f"delete the folder, here and in {self}, to compute the run again"
-            raise UserError(f"{path}: expected a run report, got {error!r}; {remedy}") from error
+            raise UserError(
+                f"{path}: expected a run report, got {error!r}; {self._recompute}"
+            ) from error
         return report
+
+    @property
+    def _recompute(self) -> str:
+        """The remedy for a run whose files are damaged."""
+        where = f", here and in {self}," if self._mirror else ""
+        return f"delete the folder{where} to compute the run again"
 
     def write_run(
         self,
@@ -261,41 +278,64 @@ class Store:
     ) -> None:
         """Write a finished run, report.json last. A run that is already finished stays as it is.
 
+        All files are of one writer, even if several write the run at once: a folder is renamed as a
+        whole, and a report behind a URI has checksums of the other files, which `run_file` checks.
+
         `inputs`: what was fitted on the fold's training part, such as normalisation and vocabulary.
         `weights_file`: name of the weights' file, which differs for models that are not torch's.
-        `check` is called before anything is uploaded, and after every outage, and raises
-        `RunStopped` if another process may have begun the run. Where the upload fails for another
-        reason, the run stays complete in the mirror: `finished` uploads it.
+        `check` is called before anything appears in the store, again before the report does, and
+        after every outage. It raises `RunStopped` if another process may have begun the run. Where
+        the upload fails for another reason, the run stays complete in the mirror: `finished`
+        uploads it.
         """
         folder = self.run_dir(report.digest)
-        path = folder / "report.json"
-        if self._is_there(path):
+        if self._is_there(folder / REPORT):
             return
         files = {
             weights_file: weights,
             "inputs.json": json_bytes(inputs),
             "predictions.csv": predictions_csv(predictions).encode(),
             "curve.csv": curve_csv(report.curve).encode(),
-            "report.json": json_bytes(dataclasses.asdict(report)),
         }
-        checkpoint = self.checkpoint(report.digest)
-        if self._mirror is None:
-            for name, content in files.items():
-                write_bytes(folder / name, content)
+        values = dataclasses.asdict(report)
+        if self._mirror:
+            values[CHECKSUMS] = {name: checksum(content) for name, content in files.items()}
+        with beside(folder) as made:
+            for name, content in (files | {REPORT: json_bytes(values)}).items():
+                write_bytes(made / name, content)
+            if self._mirror:
+                self._upload_run(made, folder, check)
+            else:
+                check()
+                put_in_place(made, folder, lambda names: REPORT in names)
+        self.drop_checkpoint(report.digest)
+
+    def _upload_run(self, made: Path, folder: Path, check: Callable[[], None]) -> None:
+        """Upload a run's files, the report last, unless another process uploads its report first.
+
+        The files of the local folder `made` go into the mirror's `folder` if they are uploaded, or
+        cannot be.
+        """
+        mirror, report = self._mirror, made / REPORT
+        assert mirror is not None
+        try:
+            for part in ([path for path in local_files(made) if path != report], [report]):
+                mirror.waiting(check)
+                if mirror.pull(folder / REPORT):
+                    return
+                mirror.push_as(folder, *part, check=check)
+        except StoreUnreachable:
+            put_in_place(made, folder, is_whole)
+            raise
+        put_in_place(made, folder, is_whole)
+
+    def drop_checkpoint(self, digest: str) -> None:
+        """Delete a run's checkpoint, if there is one."""
+        checkpoint = self.checkpoint(digest)
+        if self._mirror:
+            self._mirror.remove(checkpoint)
+        else:
             checkpoint.unlink(missing_ok=True)
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        with self._mirror.locked(folder):
-            for name, content in files.items():
-                write_bytes(folder / name, content)
-            try:
-                self._mirror.waiting(check)
-                if not self.pull(path):
-                    self._mirror.push(folder, check=check)
-            except RunStopped:
-                path.unlink(missing_ok=True)
-                raise
-        self._mirror.remove(checkpoint)
 
     def _is_there(self, path: Path) -> bool:
         """Whether a file of the store exists; False if the store does not answer now."""
@@ -305,16 +345,14 @@ class Store:
             return False
 
 
-MOST_LOCKS = 100
-"""Runs that are uploaded again together: each needs an open file."""
-
-RUN_FILES = frozenset({"report.json", "inputs.json", "predictions.csv", "curve.csv"})
-"""Names of the files of a finished run, but for its weights."""
+def is_whole(names: set[str]) -> bool:
+    """Whether these are all files of a finished run."""
+    return {name for name in names if not name.startswith(".")} > RUN_FILES
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether a local folder has all files of a finished run."""
-    return {path.name for path in local_files(folder)} > RUN_FILES
+def checksum(content: bytes) -> str:
+    """SHA-256 in hex digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _runs(digests: Collection[str]) -> str:

@@ -182,7 +182,7 @@ def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
     if isinstance(inputs, np.ndarray) and not np.isfinite(inputs).all():
         bad = int(np.flatnonzero(~np.isfinite(inputs).all(axis=1))[0])
         name = data.corpus.utterances[data.parts[part][bad]].id
-        raise RunFailed(f"{run}: {kind} of utterance {name} is not finite")
+        raise RunFailed(f"{kind} of utterance {name} is not finite")
     return inputs
 
 

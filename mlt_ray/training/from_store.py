@@ -28,6 +28,7 @@ def train_from_store(
     store: Store,
     *,
     on_epoch: Callable[[Run, Epoch], None],
+    tell: Callable[[Run, str], None],
     stop: Callable[[Run], bool],
     group: Group = ALONE,
     uses_cuda_graphs: bool = False,
@@ -36,10 +37,11 @@ def train_from_store(
 ) -> Sequence[FinishedRun | RunFailed | RunStopped | StoreUnreachable]:
     """Train runs whose features the store has, on a GPU if there is one, and store what they leave.
 
-    The arguments are those of `mlt_ray.training.loop.train`; `checkpoint_interval_s` (None: the
-    default of `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. `check` is that
-    of `Store.write_run`. The results keep the order of `runs`. Where a run that was trained cannot
-    be written, the reason is in its place: a `StoreUnreachable`, or the `RunStopped` of `check`.
+    The arguments are those of `mlt_ray.training.loop.train`. `tell` is called with a line for
+    people about a run that starts anew. `checkpoint_interval_s` (None: the default of
+    `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. `check` is that of
+    `Store.write_run`. The results keep the order of `runs`. Where a run that was trained cannot be
+    written, the reason is in its place: a `StoreUnreachable`, or the `RunStopped` of `check`.
     Raises `UserError`, such as `StoreFull`, and if this machine has other versions of what trains
     than those that the runs were planned with.
     """
@@ -51,7 +53,9 @@ def train_from_store(
         runs,
         [fold_data(run, store) for run in runs],
         device=device,
-        checkpoints=[_checkpoint(run, store, checkpoint_interval_s, group) for run in runs],
+        checkpoints=[
+            _checkpoint(run, store, checkpoint_interval_s, group, tell, check) for run in runs
+        ],
         on_epoch=on_epoch,
         stop=stop,
         group=group,
@@ -102,7 +106,14 @@ def _folds(fingerprint: str, spec: FoldSpec, location: str) -> tuple[Corpus, Seq
     return corpus, make_folds(corpus, spec)
 
 
-def _checkpoint(run: Run, store: Store, interval_s: float | None, group: Group) -> Checkpoint:
+def _checkpoint(
+    run: Run,
+    store: Store,
+    interval_s: float | None,
+    group: Group,
+    tell: Callable[[Run, str], None],
+    check: Callable[[Run], None],
+) -> Checkpoint:
     """The run's checkpoint, as the last worker left it.
 
     In an outage training goes on, and a later checkpoint is uploaded. So this machine may have a
@@ -119,4 +130,19 @@ def _checkpoint(run: Run, store: Store, interval_s: float | None, group: Group) 
             except StoreSilent:  # which takes some seconds to find out
                 try_again_s = time.monotonic() + LAST_PAUSE_S
 
-    return Checkpoint(path, INTERVAL_S if interval_s is None else interval_s, written=upload)
+    def is_mine() -> bool:
+        try:
+            check(run)
+        except RunStopped:
+            return False
+        except StoreSilent:
+            return True  # in an outage nobody else can begin the run
+        return True
+
+    return Checkpoint(
+        path,
+        INTERVAL_S if interval_s is None else interval_s,
+        written=upload,
+        told=lambda line: tell(run, line),
+        is_mine=is_mine,
+    )

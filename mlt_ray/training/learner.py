@@ -147,8 +147,8 @@ class Learner:
         loss = entry.train_loss + entry.dev_loss
         if not np.isfinite(loss):
             raise RunFailed(
-                f"{self.run}: the loss is {loss} in epoch "
-                f"{number}; lower training.learning_rate or set training.clip_norm"
+                f"the loss is {loss} in epoch {number}; lower training.learning_rate or set "
+                "training.clip_norm"
             )
         self.progress.curve.append(entry)
         if entry.dev_wa > best:
@@ -197,13 +197,14 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned; its tensors may be on another device."""
+        best = {name: weight.to(self.device) for name, weight in state["best_weights"].items()}
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state(state["optimiser"])
         self.progress = RunProgress(
             curve=[Epoch(**e) for e in state["curve"]],
             best_epoch=state["best_epoch"],
-            best_weights=state["best_weights"],
+            best_weights=best,
             started_ms=state["started_ms"],
             computed_s=state["computed_s"],
         )

@@ -97,7 +97,7 @@ def train(
                 on_epoch(run, epoch)
                 stopped = group.leads and not learner.finished and stop(run)
                 if stopped := group.agree(stopped, device):
-                    ended[run.digest] = RunStopped(f"{run}: stopped after epoch {epoch.epoch}")
+                    ended[run.digest] = RunStopped(f"stopped after epoch {epoch.epoch}")
                 checkpoint = saves[run.digest]
                 if group.leads and checkpoint is not None:
                     checkpoint.save(learner, at_once=stopped)
@@ -110,9 +110,8 @@ def check_same_epoch(learner: Learner) -> None:
     leading = group.agree(own, learner.device)
     if float(group.sum(torch.tensor(float(own != leading), device=learner.device))):
         raise UserError(
-            f"{learner.run}: expected one checkpoint for all "
-            f"processes of the run, got epoch {own} where the first process has {leading}; put "
-            "the store where every machine sees it"
+            f"expected one checkpoint for all processes of the run, got epoch {own} where the "
+            f"first process has {leading}; put the store where every machine sees it"
         )
 
 

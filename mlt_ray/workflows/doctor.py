@@ -30,6 +30,7 @@ def examine(
         ),
         "devices": (_devices, "a CPU is enough; for GPUs install torch's CUDA build"),
         "store": (lambda: _store(store), "name a folder with space that you may write: --store"),
+        "leftovers": (lambda: _leftovers(store), "see the line above, of the store"),
         "Ray": (_ray, "pip install 'ray[default,train,tune]'; free memory in /dev/shm"),
         "MLflow": (
             lambda: _mlflow(store, tracking_uri),
@@ -96,6 +97,34 @@ def _store(location: str | Path) -> str:
         store.mirror.remote.check()
         return f"{store}, mirrored in {store.root}, {free / 2**30:.0f} GiB free"
     return f"{store}, {free / 2**30:.0f} GiB free"
+
+
+def _leftovers(location: str | Path) -> str:
+    from mlt_ray.storage.leftovers import find_leftovers, unfinished
+    from mlt_ray.storage.store import Store
+
+    store = Store(location)
+    found, kept = find_leftovers(store), unfinished(store)
+    lines = ["; ".join(map(str, found)) or "none in the store"]
+    if found:
+        lines[0] += f"; remove them: mlt-ray doctor --store {store} --sweep"
+    if kept.paths:
+        lines.append(f"{kept}, are kept: the same command goes on from them")
+    return "\n".join(lines)
+
+
+def sweep_store(location: str | Path, console: Console) -> None:
+    """Remove what killed processes and ended runs have left in a store, and say what it was."""
+    from mlt_ray.storage.leftovers import find_leftovers, remove_leftovers
+    from mlt_ray.storage.store import Store
+
+    store = Store(location)
+    found = find_leftovers(store)
+    remove_leftovers(store, found)
+    for kind in found:
+        console.print(f"removed: {kind}", highlight=False)
+    if not found:
+        console.print(f"{store}: nothing to remove", highlight=False)
 
 
 def _ray() -> str:

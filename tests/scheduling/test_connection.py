@@ -34,3 +34,37 @@ def test_ray_gives_out_the_cpus_that_the_process_may_use_unless_told_otherwise(
     command = [*ON_ONE_CPU, sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert f"; {cpus} CPUs, " in done.stdout
+
+
+COLLECTS_WHILE_RAY_SHUTS_DOWN = """
+import gc, threading, time, ray
+from mlt_ray.planning.resources import Resources
+from mlt_ray.scheduling.connection import connection
+
+class Cycle:
+    def __init__(self, reference):
+        self.itself, self.reference = self, reference
+
+def collect(cycles):
+    while ray.is_initialized():
+        time.sleep(0.001)
+    while cycles:
+        cycles.pop()
+        gc.collect()
+
+with connection(None, Resources()):
+    cycles = [Cycle(ray.put(number)) for number in range(100)]
+    collector = threading.Thread(target=collect, args=(cycles,))
+    collector.start()
+collector.join()
+print("alive")
+"""
+"""Tune leaves such cycles, and MLflow's thread may collect them at any time."""
+
+
+@pytest.mark.slow
+def test_a_thread_may_collect_garbage_while_ray_shuts_down() -> None:
+    """Ray ends the process if a reference to its objects is dropped while it is half shut down."""
+    command = [sys.executable, "-c", COLLECTS_WHILE_RAY_SHUTS_DOWN]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr

@@ -9,7 +9,9 @@ import pytest
 from ray.tune.search import Searcher
 
 from mlt_ray.errors import StoreFull, StoreSilent, UserError
+from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.source import End, Pack, PackSize, Queue, RunEnd
+from mlt_ray.scheduling.messages import Messages
 from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
@@ -19,26 +21,42 @@ RUNS = tuple(
     Run(spec=RunSpec(corpus="c", model=ModelSpec(system="bert")), fold=fold, seed=1)
     for fold in (1, 2, 3)
 )
+NAMES = {
+    run.digest: RunName(study="table1", row="audio only", fold=run.fold, seed=run.seed)
+    for run in RUNS
+}
 
 
 class Calls:
-    """Stands in for a board and for an observer; notes the names of the methods called."""
+    """Stands in for a board and for an observer; notes the names of the methods called.
+
+    `reasons` are those of failures.
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.reasons: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: self.names.append(name)
 
+    def failed(self, run: Run, reason: str) -> None:
+        self.names.append("failed")
+        self.reasons.append(reason)
 
-def searcher_of(source: Queue, root: Path) -> TuneSearcher:
-    return TuneSearcher(source, Store(root), lambda pack: pack, lambda spec: 1, until=None)
+
+def searcher_of(source: Queue, root: Path, max_size: int = 1) -> TuneSearcher:
+    return TuneSearcher(source, Store(root), lambda pack: pack, lambda spec: max_size, until=None)
+
+
+def callbacks_of(searcher: TuneSearcher, board: Calls, observer: Calls) -> TuneCallbacks:
+    return TuneCallbacks(searcher, board, NAMES, [observer])  # type: ignore[arg-type]
 
 
 def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_path: Path) -> None:
     source, board, observer = Queue(RUNS), Calls(), Calls()
     searcher = searcher_of(source, tmp_path)
-    callbacks = TuneCallbacks(searcher, board, [observer])  # type: ignore[arg-type]
+    callbacks = callbacks_of(searcher, board, observer)
     for trial_id in ("1", "2"):
         assert searcher.suggest(trial_id) is not Searcher.FINISHED
     for trial_id, run in zip(("1", "2"), RUNS, strict=False):
@@ -122,10 +140,53 @@ def test_an_error_of_the_source_as_it_gives_out_runs_is_kept_and_ends_the_search
 def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    callbacks = TuneCallbacks(searcher_of(Queue([]), tmp_path), None, [])  # type: ignore[arg-type]
+    callbacks = callbacks_of(searcher_of(Queue([]), tmp_path), Calls(), Calls())
     callbacks.on_trial_recover(0, [], "table1: audio only, fold 1, seed 2")
     told = "table1: audio only, fold 1, seed 2: its worker failed; another goes on from the last"
     assert capsys.readouterr().out == f"{told} checkpoint\n"
+
+
+def test_every_run_that_failed_is_told_by_its_own_name(tmp_path: Path) -> None:
+    searcher, observer = searcher_of(Queue(RUNS), tmp_path, max_size=3), Calls()
+    callbacks = callbacks_of(searcher, Calls(), observer)
+    searcher.suggest("1")
+    ends = {
+        RUNS[0].digest: RunEnd(kind=End.DONE),
+        RUNS[1].digest: RunEnd(kind=End.FAILED, reason="the loss is nan in epoch 3"),
+    }
+    ended = SimpleNamespace(trial_id="1", last_result={"ends": ends})
+    callbacks.on_trial_complete(0, [], ended)
+    assert observer.reasons == [
+        "table1: audio only, fold 2, seed 1: the loss is nan in epoch 3",
+        "table1: audio only, fold 3, seed 1: the worker ended without a word",
+    ]
+
+
+def test_every_run_of_a_pack_whose_workers_died_is_told_by_its_own_name(tmp_path: Path) -> None:
+    searcher, observer = searcher_of(Queue(RUNS), tmp_path, max_size=3), Calls()
+    callbacks = callbacks_of(searcher, Calls(), observer)
+    searcher.suggest("1")
+    error = RuntimeError("Traceback ...\nValueError: odd")
+    callbacks.on_trial_error(0, [], SimpleNamespace(trial_id="1", get_error=lambda: error))
+    assert observer.reasons == [
+        f"table1: audio only, fold {fold}, seed 1: ValueError: odd" for fold in (1, 2, 3)
+    ]
+
+
+def test_a_line_of_a_worker_is_printed_with_the_runs_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    callbacks = callbacks_of(searcher_of(Queue([]), tmp_path), Calls(), Calls())
+    sent: list[dict[str, Any]] = []
+    messages = Messages(sent.append, interval_s=60.0)
+    messages.tell(RUNS[1], "the run starts anew")
+    messages.send(ends={})
+    messages.send(ends={})
+    trial = SimpleNamespace(config={"job": SimpleNamespace(runs=RUNS)})
+    for message in sent:
+        callbacks.on_trial_result(0, [], trial, message)
+    line = "table1: audio only, fold 2, seed 1: the run starts anew\n"
+    assert capsys.readouterr().out == line
 
 
 def test_while_the_store_is_silent_tune_does_not_wait_for_a_run_of_another_driver(

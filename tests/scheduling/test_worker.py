@@ -13,10 +13,12 @@ from mlt_ray.scheduling.job import Job
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage import outage
+from mlt_ray.storage.lease import LentLease, acquire
 from mlt_ray.storage.mirror import CACHE_VARIABLE
 from mlt_ray.storage.remote import Remote
 from mlt_ray.storage.store import Store
 from mlt_ray.training import from_store
+from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.group import Group
 from tests.stored import PREDICTIONS, report_of
@@ -122,3 +124,30 @@ def test_runs_that_cannot_be_uploaded_are_complete_in_the_mirror_and_are_uploade
     assert not list((tmp_path / "there").rglob("report.json"))
     assert store.finished(ends) == {run.digest for run in PACK}
     assert len(list((tmp_path / "there").rglob("report.json"))) == 2
+
+
+@pytest.mark.usefixtures("trains")
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_worker_of_several_whose_lease_was_taken_over_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_remote: bool
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mirror"))
+    store = Store(f"local://{tmp_path}/there" if is_remote else tmp_path / "there")
+    checkpoints: list[Checkpoint] = []
+
+    def trained_while_another_began(runs: Pack, *_: object, **more: Any) -> list[FinishedRun]:
+        checkpoints.extend(more["checkpoints"])
+        assert all(checkpoint.is_mine() for checkpoint in checkpoints)
+        assert acquire(store, RUN.digest, "o", interval_s=1000.0)
+        return trained(runs)
+
+    monkeypatch.setattr(from_store, "fit_runs", trained_while_another_began)
+    lease = acquire(store, RUN.digest, "o", interval_s=1000.0)
+    assert lease is not None
+    leases = {RUN: LentLease(store, RUN.digest, lease.token)}
+    messages = Messages(lambda message: None)
+    ends = worker.train_runs(job(tmp_path), (RUN,), store, messages, leases=leases)
+    assert [end.kind for end in ends.values()] == [End.ELSEWHERE]
+    assert store.finished(ends) == set()
+    assert [checkpoint.is_mine() for checkpoint in checkpoints] == [False]
+    assert not list((tmp_path / "there").rglob("weights.pt"))

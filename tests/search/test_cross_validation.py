@@ -4,7 +4,7 @@ import contextlib
 import json
 import pickle
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from mlt_ray.search.configuration import ConfigurationState
 from mlt_ray.search.cross_validation import CrossValidationSearch
 from mlt_ray.search.evidence import evidence_of
 from mlt_ray.spec import Run, RunSpec
+from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord, write_record
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import SearchSpace, parse_space
 from tests.search.fake_tune import FakeTune
@@ -383,3 +385,44 @@ def test_a_configuration_that_reads_no_seed_has_one_cell_a_fold(
     assert len(tune.trained) == 2
     [result] = search.results()
     assert (result.runs_done, result.runs_planned) == (2, 2)
+
+
+def leave_checkpoints(store: Store, runs: Iterable[Run]) -> None:
+    for run in runs:
+        write_bytes(store.checkpoint(run.digest), b"state")
+
+
+def checkpoints(store: Store) -> set[str]:
+    return {path.stem for path in (store.root / "checkpoints").iterdir()}
+
+
+def test_no_checkpoint_is_left_of_a_configuration_that_has_ended(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search = open_search(
+        space_of(), store, storage, on_proposal=lambda c: leave_checkpoints(store, c.runs)
+    )
+    FakeTune(store, quality).drive(search)
+    states = {c.state for c in search.configurations}
+    assert states == {ConfigurationState.PRUNED, ConfigurationState.COMPLETE}
+    assert checkpoints(store) == set()
+
+
+def test_a_search_that_goes_on_removes_checkpoints_of_what_has_ended_and_keeps_the_others(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search = open_search(space_of(), store, storage)
+    FakeTune(store, quality).drive(search, most=23)
+    pruned = [c for c in search.configurations if c.state is ConfigurationState.PRUNED]
+    running = [c for c in search.configurations if c.is_running]
+    assert pruned
+    assert running
+    shared, *left = (r for c in pruned for r in c.runs if r.digest not in c.found)
+    needed = [run for c in running for run in c.runs if run.digest not in c.found]
+    leave_checkpoints(store, [shared, *left, *needed])
+    record = RunRecord(digest=shared.digest, fold=shared.fold, seed=shared.seed)
+    row = RowRecord(name="row", spec={}, runs=(record,))
+    study = StudyRecord(study="s", title="", corpus="c", fingerprint="f", rows=(row,))
+    write_record(store, store.study("s"), study)
+    open_search(space_of(), store, storage)
+    assert checkpoints(store) == {run.digest for run in (shared, *needed)}

@@ -15,7 +15,7 @@ import pytest
 from mlt_ray.errors import StoreSilent
 from mlt_ray.storage import claim as claim_module
 from mlt_ray.storage import holder as holder_module
-from mlt_ray.storage.claim import Claim, ClaimHold, list_claims
+from mlt_ray.storage.claim import Claim, ClaimHold, is_held, list_claims
 from mlt_ray.storage.holder import Holder
 from mlt_ray.storage.remote import Remote, RemoteFile
 from tests.storage.contenders import alone_inside
@@ -330,3 +330,15 @@ def test_a_contender_waits_through_an_outage_and_leaves_one_claim(
     assert len(failed) >= 4
     assert len(files(there)) == 1
     assert hold.beat()
+
+
+def test_a_claim_is_held_until_a_higher_one_is(remote: Remote, there: Path) -> None:
+    first = take(remote, "a")
+    assert first is not None
+    assert is_held(remote, FOLDER, first.token)
+    second = take(remote, "a")
+    assert second is not None
+    assert not is_held(remote, FOLDER, first.token)
+    assert is_held(remote, FOLDER, second.token)
+    second.release()
+    assert not is_held(remote, FOLDER, second.token)

@@ -21,6 +21,7 @@ from mlt_ray.storage.holder import Holder, process_start
 from mlt_ray.storage.lease import (
     FileHold,
     Lease,
+    LentLease,
     acquire,
     alone,
     generations,
@@ -454,3 +455,28 @@ def test_a_block_for_one_at_a_time_is_entered_once_the_other_has_left(store: Sto
         order.append("first")
     other.join()
     assert order == ["first", "second"]
+
+
+def test_another_process_sees_whether_a_lease_is_still_kept_for_it(store: Store) -> None:
+    first = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert first is not None
+    lent = LentLease(store, DIGEST, first.token, interval_s=0.0)
+    assert lent.is_kept()
+    assert not lent.lost
+    second = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert second is not None
+    assert lent.lost
+    assert not lent.is_kept()
+    assert LentLease(store, DIGEST, second.token).is_kept()
+    second.release()
+
+
+def test_a_lent_lease_is_lost_when_its_run_was_finished_elsewhere(store: Store) -> None:
+    first = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert first is not None
+    lent = LentLease(store, DIGEST, first.token)
+    second = acquire(store, DIGEST, "a", interval_s=NEVER_S)
+    assert second is not None
+    with second:
+        write_json(store.run_dir(DIGEST) / "report.json", {})
+    assert not lent.is_kept()

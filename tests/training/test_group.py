@@ -217,3 +217,19 @@ def test_a_group_trains_one_run(make_job: Callable[..., Job]) -> None:
     runs = [job.run, replace(job.run, seed=8)]
     with pytest.raises(ValueError, match="one run"):
         train(runs, [data_of(job)] * 2, device=CPU, group=Group(rank=0, size=2))
+
+
+@pytest.mark.slow
+def test_processes_all_start_anew_if_one_cannot_use_its_checkpoint(
+    make_job: Callable[..., Job],
+) -> None:
+    job = make_job(2, checkpoint="state.pt", own_checkpoints=True)
+    whole = together(replace(job, checkpoint=""))
+    together(replace(job, stop_after=2))
+    (job.folder / "state.pt1").write_bytes(b"damaged")
+    again = together(job)
+    assert [told for _, told in again] == [[1, 2, 3]] * 2
+    for (one, _), (other, _) in zip(again, whole, strict=True):
+        assert one.predictions["test"].probabilities.tobytes() == (
+            other.predictions["test"].probabilities.tobytes()
+        )

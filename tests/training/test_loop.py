@@ -182,7 +182,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_never_stopped(
         stop=stopping(*[False] * (last - 1), True),
     )
     assert isinstance(stopped, RunStopped)
-    assert str(stopped) == f"fold 2, seed 7: stopped after epoch {last}"
+    assert str(stopped) == f"stopped after epoch {last}"
     (resumed,) = finish([run], data, checkpoints=[Checkpoint(path)], on_epoch=hear)
     assert told == list(range(1, EPOCHS + 1))
     assert_same(resumed, whole)
@@ -308,7 +308,7 @@ def test_a_run_with_a_broken_feature_fails_alone(
         [bad, good], [broken, data(good)], device=CPU, on_epoch=lambda run, epoch: told.append(run)
     )
     assert isinstance(failure, RunFailed)
-    assert str(failure).startswith("fold 1, seed 7: the loss is nan in epoch 1; ")
+    assert str(failure).startswith("the loss is nan in epoch 1; ")
     assert isinstance(result, FinishedRun)
     compare(result, expected)
     assert told == [good] * EPOCHS
