@@ -146,7 +146,7 @@ def test_a_worker_of_several_whose_lease_was_taken_over_writes_nothing(
     assert lease is not None
     leases = {RUN: LentLease(store, RUN.digest, lease.token)}
     messages = Messages(lambda message: None)
-    ends = worker.train_runs(job(tmp_path), (RUN,), store, messages, leases=leases)
+    ends = worker.train_runs(job(), (RUN,), store, messages, leases=leases)
     assert [end.kind for end in ends.values()] == [End.ELSEWHERE]
     assert store.finished(ends) == set()
     assert [checkpoint.is_mine() for checkpoint in checkpoints] == [False]

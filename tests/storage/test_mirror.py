@@ -128,16 +128,15 @@ def test_a_run_that_a_process_of_this_machine_is_writing_is_not_uploaded_by_anot
     on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The writer may be waiting for the store, and may have lost its lease."""
-    store, push, seen = on("a"), Mirror.push, []
+    store, push_as, seen = on("a"), Mirror.push_as, []
 
     def asking(mirror: Mirror, *paths: Path, check: Callable[[], None]) -> None:
-        monkeypatch.setattr(Mirror, "push", push)
         seen.append(on("a").finished([DIGEST]))
-        push(mirror, *paths, check=check)
+        push_as(mirror, *paths, check=check)
 
-    monkeypatch.setattr(Mirror, "push", asking)
+    monkeypatch.setattr(Mirror, "push_as", asking)
     write(store)
-    assert seen == [set()]
+    assert seen == [set(), set()]
     assert on("a").finished([DIGEST]) == {DIGEST}
     assert capsys.readouterr().err == ""
 
