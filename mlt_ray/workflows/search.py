@@ -121,12 +121,14 @@ def _explore(
             name=configuration.name, spec=configuration.spec.as_dict(), runs=run_records(runs)
         )
         record = replace(record, rows=(*record.rows, row))
-        write_record(store, store.search(space.name), record)
         for run in runs:
             names[run.digest] = RunName(
                 study=record.study, row=row.name, fold=run.fold, seed=run.seed
             )
+        # Known configurations come first, before there is a tracker. They are noted all at once,
+        # so that a driver that dies among them leaves the record as it was.
         if tracker is not None:
+            write_record(store, store.search(space.name), record)
             tracker.add(record.study, row)
 
     def tag(configuration: "Configuration") -> None:
