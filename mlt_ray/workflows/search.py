@@ -129,6 +129,8 @@ def _explore(
             names[run.digest] = RunName(
                 study=record.study, row=row.name, fold=run.fold, seed=run.seed
             )
+        # Known configurations come first, before there is a tracker. They are noted all at once,
+        # so that a driver that dies among them leaves the record as it was.
         if tracker is not None:
             write_record(store, store.search(space.name), record)
             tracker.add(record.study, row)
