@@ -235,8 +235,10 @@ def test_folds_in_which_dev_or_test_lacks_a_class_are_named(manifest):
     ]
     check = check_corpus(manifest(*rows))
     assert check.gaps["session"] == ("no sad in dev of fold 2", "no sad in test of fold 3")
-    expected = "possible, but no sad in dev of fold 2, no sad in test of fold 3"
-    assert f"folds by session: {expected}" in shown(check)
+    expected = (
+        "no sad in dev of fold 2, no sad in test of fold 3: UA there is the mean over the other"
+    )
+    assert f"folds by session: possible; {expected} classes\n" in shown(check)
     assert check.gaps["stratified"] == ()
     assert "folds by stratified: possible\n" in shown(check)
 
