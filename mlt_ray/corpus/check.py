@@ -379,10 +379,10 @@ def _trust_lines(check: CorpusCheck, most: int | None) -> list[str]:
     lines = _difference_lines(check)
     lines += _shortened([str(same) for same in check.duplicates], "duplicates", most)
     for by, obstacle in check.protocols.items():
-        lacking = ", ".join(check.gaps.get(by, ()))
-        others = "UA there is the mean over the other classes"
-        found = f"possible; {lacking}: {others}" if lacking else "possible"
-        lines.append(f"folds by {by}: {f'impossible: {obstacle}' if obstacle else found}")
+        verdict = f"impossible: {obstacle}" if obstacle else "possible"
+        if lacking := check.gaps.get(by):
+            verdict += f"; {', '.join(lacking)}: UA there is the mean over the other classes"
+        lines.append(f"folds by {by}: {verdict}")
     lines += _shortened([f"note: {p}" for p in check.problems if not p.fatal], "notes", most)
     lines += _shortened([f"problem: {p}" for p in check.problems if p.fatal], "problems", most)
     return lines
