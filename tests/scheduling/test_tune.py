@@ -93,7 +93,9 @@ def trial_of(run: Run, **last_result: Any) -> SimpleNamespace:
 @pytest.mark.parametrize(
     "event",
     [
-        lambda c, t: c.on_trial_result(0, [], t, {"epochs": {t.config["job"].runs[0].digest: []}}),
+        lambda c, t: c.on_trial_result(
+            0, [], t, {"epochs": {t.config["job"].runs[0].digest: []}, "lines": {}}
+        ),
         lambda c, t: c.on_trial_complete(0, [], t),
         lambda c, t: c.on_trial_error(0, [], SimpleNamespace(trial_id="1", get_error=lambda: "")),
         lambda c, t: (c.searcher.finished_elsewhere.extend(RUNS), c.on_step_end(0, [])),
