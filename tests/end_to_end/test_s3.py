@@ -75,6 +75,7 @@ def finished(store):
     return {name: f.written_s for name, f in files.items() if name.endswith("report.json")}
 
 
+@pytest.mark.timeout(1200)  # five commands in a row take a busy machine a while
 def test_a_search_that_is_killed_thrice_ends_like_an_undisturbed_one(server, corpus, tmp_path):
     """The third call is on another machine, the fourth on the first again."""
     space = tmp_path / "mini.yaml"
