@@ -126,7 +126,7 @@ def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
     if left:
         failures = _train(backlog, noted, places, console)
     records = latest_records(backlog.plans, noted, places.store)
-    if not left or records != noted:
+    if not left or _digests(records) != _digests(noted):
         # What another driver has noted meanwhile belongs to these rows' means too.
         open_tracker(records, places)
     return StudyOutcome(
@@ -135,6 +135,11 @@ def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
         failures=failures,
         records=tuple(records),
     )
+
+
+def _digests(records: Sequence[StudyRecord]) -> set[tuple[str, str, str]]:
+    """Study, row and digest of every run that is noted."""
+    return {(r.study, row.name, run.digest) for r in records for row in r.rows for run in row.runs}
 
 
 def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":

@@ -69,6 +69,7 @@ def check_table(asked, tables, shown, store):
     # Another driver may have added runs to the row before or after this table was printed.
     mine = [r["scores"]["test"]["ua"] for r in own if r["seed"] in seeds]
     others = [r["scores"]["test"]["ua"] for r in own if r["seed"] not in seeds]
+    assert len(mine) <= row["runs_done"] <= len(own)
     added = itertools.combinations(others, row["runs_done"] - len(mine))
     means = [statistics.fmean((*mine, *more)) for more in added]
     assert any(row["measured"]["ua_mean"] == pytest.approx(mean) for mean in means)
