@@ -65,8 +65,8 @@ class FeatureSpec:
     `frames_per_step`: number of consecutive frames that are averaged into one step (the reduction
     factor of Transformer TTS; 1 in the paper). `max_steps`, `max_words`: longer utterances are cut;
     None cuts nothing. `vectors`: word vectors, as ``name@digest``. `phonemizer`: the program that
-    turns words into phonemes. A study leaves the last two at ``default`` and planning fills them
-    in.
+    turns words into phonemes. `libraries`: what computes the features, with versions
+    (`mlt_ray.libraries`). A study leaves the last three at ``default`` and planning fills them in.
     """
 
     frames: FramesSpec = FramesSpec()
@@ -75,6 +75,7 @@ class FeatureSpec:
     max_words: int | None = None
     vectors: str = DEFAULT
     phonemizer: str = DEFAULT
+    libraries: str = DEFAULT
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "frames_per_step", "max_steps", "max_words")
@@ -91,6 +92,8 @@ class TrainingSpec:
     `precision` of matrix products and convolutions: ``float32``, ``tf32`` (GPU only) or
     ``bfloat16`` (GPU or CPU, by torch's autocast). Weights, gradients and Adam's state are always
     float32.
+
+    `libraries`: what trains, with versions; planning fills it in.
     """
 
     learning_rate: float = 1e-5
@@ -102,6 +105,7 @@ class TrainingSpec:
     weight_decay: float = 0.0
     bucket_batches: int = 32
     precision: Precision = "float32"
+    libraries: str = DEFAULT
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")
@@ -138,6 +142,14 @@ class ModelSpec:
         label `mlt_ray.batch.NO_LABEL` out of its loss.
         """
         return False
+
+    @property
+    def reads_words(self) -> bool:
+        """True if this configuration reads the words or phonemes of `mlt_ray.corpus.words`.
+
+        False for a system of audio alone, or if a text encoder alone reads the texts.
+        """
+        return True
 
     @property
     def text_encoder(self) -> str | None:

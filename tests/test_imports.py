@@ -18,8 +18,8 @@ from tests.absent import ABSENT, GUARD
 PACKAGE = Path(mlt_ray.__file__).parent
 
 FLOORS = (
-    {"errors", "labels"},
-    {"parsing", "metrics"},
+    {"errors", "labels", "masking"},
+    {"parsing", "metrics", "libraries"},
     {"spec", "documents"},
     {"storage"},
     {"corpus", "batch"},

@@ -10,9 +10,10 @@
 # names. Another machine with the same token joins by `RAY_AUTH_MODE=token ray start --address
 # THIS_MACHINE:6379 --block`; --store must then be a place that both see.
 set -euo pipefail
+umask 077 # the token is nobody else's
 export RAY_AUTH_MODE=token
 if [[ -n ${RAY_AUTH_TOKEN_PATH:-} && ! -s $RAY_AUTH_TOKEN_PATH ]]; then
-  (umask 077 && od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
+  od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH"
 fi
 ray get-auth-token --generate >/dev/null
 exec ray start --head --block --disable-usage-stats "$@"

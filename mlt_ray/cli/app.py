@@ -14,6 +14,7 @@ from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
 from mlt_ray.errors import INTERRUPTED, UserError
+from mlt_ray.masking import masked
 
 app = typer.Typer(
     help="Cross-validated multimodal speech emotion recognition, orchestrated with Ray.",
@@ -42,7 +43,7 @@ def main() -> NoReturn:
     try:
         app()
     except UserError as error:
-        print(f"mlt-ray: {error}", file=sys.stderr)
+        print(f"mlt-ray: {masked(str(error))}", file=sys.stderr)
         leave(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:

@@ -48,6 +48,13 @@ SpeechEncoder = Annotated[
         "Hugging Face hub, such as facebook/wav2vec2-base."
     ),
 ]
+UnreadTexts = Annotated[
+    bool,
+    typer.Option(
+        "--unread-texts",
+        help="Train rows that read words although many texts are in letters that they do not read.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder for the tables' files.")]
 TrackingUri = Annotated[
     str | None, typer.Option("--tracking-uri", help="MLflow server; default: a file in the store.")
@@ -126,6 +133,7 @@ class Training:
     glove: Glove = None
     encoder: Encoder = None
     speech_encoder: SpeechEncoder = None
+    unread_texts: UnreadTexts = False
     tracking_uri: TrackingUri = None
     address: Address = None
     profile: ProfileOption = None
@@ -194,6 +202,7 @@ def places_of(training: Training) -> "Places":
         glove=training.glove,
         encoder=training.encoder,
         speech_encoder=training.speech_encoder,
+        unread_texts=training.unread_texts,
         tracking_uri=where.tracking_uri,
         address=where.address,
         resources=where.resources,

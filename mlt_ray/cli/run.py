@@ -20,6 +20,7 @@ from mlt_ray.cli.options import (
 )
 from mlt_ray.cli.report import print_failures, print_tables
 from mlt_ray.errors import UserError
+from mlt_ray.masking import masked
 
 if TYPE_CHECKING:
     from mlt_ray.workflows.run import Request
@@ -97,8 +98,8 @@ def demo(
     uri = tracking_location(runs, tracking_uri)
     console.print("\nWhat to look at next:", style="bold")
     for command, what in (
-        (f"mlflow ui --backend-store-uri {uri}", "then open http://127.0.0.1:5000"),
-        (f"mlt-ray report demo --store {store}", "the table again"),
+        (f"mlflow ui --backend-store-uri {masked(uri)}", "then open http://127.0.0.1:5000"),
+        (f"mlt-ray report demo --store {masked(store)}", "the table again"),
         (f"mlt-ray corpus check {corpus}", "what the demo corpus holds"),
         (f"mlt-ray run table1 --corpus {corpus} --dry-run", "the paper's sizes"),
         ("mlt-ray run table1 --corpus IEMOCAP_full_release", "your own corpus"),

@@ -44,10 +44,20 @@ def read_audio(path: Path) -> Samples:
         raise UserError(
             f"{path}: expected audio (WAV, FLAC, …), got {error}; convert it to WAV"
         ) from error
-    mono: Samples = samples.mean(axis=1)
-    if sample_rate_hz != SAMPLE_RATE_HZ and len(mono):
-        mono = _resample(mono, sample_rate_hz)
+    return at_16_khz(mixed(samples), sample_rate_hz)
+
+
+def mixed(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, channels) → (N,), their mean."""
+    mono: NDArray[np.float32] = samples.mean(axis=1)
     return mono
+
+
+def at_16_khz(samples: NDArray[np.float32], sample_rate_hz: int) -> Samples:
+    """Mono samples of any rate at `SAMPLE_RATE_HZ`."""
+    if sample_rate_hz == SAMPLE_RATE_HZ or not len(samples):
+        return samples
+    return _resample(samples, sample_rate_hz)
 
 
 def lengthened(samples: Samples, least: int) -> Samples:

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Final
+from typing import Final, get_args, get_type_hints
 
 from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
@@ -13,6 +13,9 @@ from mlt_ray.labels import CLASSES
 from mlt_ray.spec import FoldSpec
 
 NUM_FOLDS: Final = 5
+
+PROTOCOLS: Final = get_args(get_type_hints(FoldSpec)["by"])
+"""The values of `FoldSpec.by`."""
 
 _STRATIFIED_SEED: Final = 0
 
@@ -34,6 +37,10 @@ class Fold:
         return {"train": self.train, "dev": self.dev, "test": self.test}
 
 
+class _Indivisible(UserError):
+    """A corpus cannot be split as asked. The text says what is missing, without a remedy."""
+
+
 def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
     """Split the corpus into five groups and make five folds of them.
 
@@ -51,6 +58,35 @@ def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
     Raises `UserError` if the corpus cannot be split so, if a part is empty, if train lacks a
     class, or if anything leaks (see `check_leaks`).
     """
+    try:
+        return _split(corpus, spec)
+    except _Indivisible as error:
+        raise UserError(f"{error}; {_remedy(corpus, spec)}") from None
+
+
+def obstacle(corpus: Corpus, spec: FoldSpec) -> str | None:
+    """Why `make_folds` would refuse, without what else is possible; ``None`` if it would not."""
+    try:
+        _split(corpus, spec)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
+    """The settings under which the corpus can be split, one change away from `spec`."""
+    changes = {f"folds.by={by}": replace(spec, by=by) for by in PROTOCOLS if by != spec.by}
+    if spec.text_disjoint:
+        changes = {"folds.text_disjoint=false": replace(spec, text_disjoint=False), **changes}
+    possible = [
+        f"--set {change}" for change, other in changes.items() if not obstacle(corpus, other)
+    ]
+    if not possible:
+        return "no other folds.by is possible either; add utterances"
+    return f"use {' or '.join(possible)}"
+
+
+def _split(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
     groups = _GROUPED_BY[spec.by](corpus)
     folds = []
     for i in range(NUM_FOLDS):
@@ -58,10 +94,12 @@ def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
         train = sorted(k for g in range(NUM_FOLDS) if g not in (i, dev) for k in groups[g])
         if spec.text_disjoint:
             train = _without_texts_of(corpus, train, [*groups[dev], *groups[i]])
-        fold = Fold(i + 1, tuple(train), tuple(sorted(groups[dev])), tuple(sorted(groups[i])))
-        _check_complete(corpus, fold, spec)
+        folds.append(
+            Fold(i + 1, tuple(train), tuple(sorted(groups[dev])), tuple(sorted(groups[i])))
+        )
+    _check_complete(corpus, folds, spec)
+    for fold in folds:
         check_leaks(corpus, fold, spec)
-        folds.append(fold)
     return tuple(folds)
 
 
@@ -84,9 +122,29 @@ def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
                 raise UserError(f"fold {fold.number}: {noun} {name} {where}; set {remedy}")
 
 
+def gaps(corpus: Corpus, folds: Sequence[Fold]) -> tuple[str, ...]:
+    """Where dev or test of a fold holds no utterance of a class (`gap_text`); train has them all.
+
+    UA of such a part is the mean over the other classes, and no longer that of four.
+    """
+    found = []
+    for fold in folds:
+        for part, indices in (("test", fold.test), ("dev", fold.dev)):
+            present = {corpus.utterances[i].emotion for i in indices}
+            found += [gap_text(name, part, fold.number) for name in CLASSES if name not in present]
+    return tuple(found)
+
+
+def gap_text(emotion: str, part: str, fold: int) -> str:
+    """Says that a part of a fold holds no utterance of a class."""
+    return f"no {emotion} in {part} of fold {fold}"
+
+
 def session_names(corpus: Corpus) -> tuple[str, ...]:
     """Names of the sessions in natural order (9 before 10)."""
-    return tuple(sorted({u.session for u in corpus.utterances if u.session}, key=natural_key))
+    names = {u.session for u in corpus.utterances if u.session}
+    # 1 and 01 have one natural key; without the second, chance would order them.
+    return tuple(sorted(names, key=lambda name: (natural_key(name), name)))
 
 
 def _check_audio(
@@ -115,18 +173,23 @@ def _kept_apart(
     return apart
 
 
-def _check_complete(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
-    for name, indices in fold.parts().items():
-        if not indices:
-            reason = f"{name} is empty with folds.by: {spec.by}"
-            raise UserError(f"fold {fold.number}: {reason}; choose another folds.by")
-    present = {corpus.utterances[i].emotion for i in fold.train}
-    for emotion in CLASSES:
-        if emotion not in present:
-            remedy = "add utterances of it or choose another folds.by"
-            if spec.text_disjoint:
-                remedy = "set folds.text_disjoint: false"
-            raise UserError(f"fold {fold.number}: train holds no {emotion} utterance; {remedy}")
+def _check_complete(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> None:
+    missing = []
+    for fold in folds:
+        missing += [
+            f"fold {fold.number}: {name} is empty"
+            for name, indices in fold.parts().items()
+            if not indices
+        ]
+        present = {corpus.utterances[i].emotion for i in fold.train}
+        missing += [
+            f"fold {fold.number}: train holds no {emotion} utterance"
+            for emotion in CLASSES
+            if fold.train and emotion not in present
+        ]
+    if missing:
+        disjoint = " and folds.text_disjoint" if spec.text_disjoint else ""
+        raise _Indivisible(f"{', '.join(missing)} with folds.by: {spec.by}{disjoint}")
 
 
 def _without_texts_of(corpus: Corpus, train: list[int], held_out: list[int]) -> list[int]:
@@ -138,29 +201,29 @@ def _session_groups(corpus: Corpus) -> list[list[int]]:
     sessions = session_names(corpus)
     without = sum(not u.session for u in corpus.utterances)
     if len(sessions) != NUM_FOLDS or without:
-        got = f"{len(sessions)} ({without} of {len(corpus)} utterances have none)"
-        raise UserError(
+        raise _Indivisible(
             f"corpus {corpus.name}: folds.by: session needs exactly {NUM_FOLDS} sessions, "
-            f"got {got}; use --set folds.by=speaker"
+            f"got {len(sessions)} ({without} of {len(corpus)} utterances have none)"
         )
     return [[i for i, u in enumerate(corpus.utterances) if u.session == s] for s in sessions]
 
 
 def _speaker_groups(corpus: Corpus) -> list[list[int]]:
-    speakers = [u.speaker for u in corpus.utterances]
-    if len(set(speakers)) < NUM_FOLDS:
-        raise UserError(
-            f"corpus {corpus.name}: folds.by: speaker needs at least {NUM_FOLDS} speakers, "
-            f"got {len(set(speakers))}; use --set folds.by=stratified"
-        )
-    return _balanced_groups(corpus, speakers, seed=None)
+    return _balanced_groups(corpus, "speaker", [u.speaker for u in corpus.utterances])
 
 
 def _stratified_groups(corpus: Corpus) -> list[list[int]]:
-    return _balanced_groups(corpus, [u.audio_sha256 for u in corpus.utterances], _STRATIFIED_SEED)
+    recordings = [u.audio_sha256 for u in corpus.utterances]
+    return _balanced_groups(corpus, "stratified", recordings, _STRATIFIED_SEED)
 
 
-def _balanced_groups(corpus: Corpus, together: list[str], seed: int | None) -> list[list[int]]:
+_KEPT_TOGETHER: Final = {"speaker": "speakers", "stratified": "different recordings"}
+"""What some ways to divide keep in one group."""
+
+
+def _balanced_groups(
+    corpus: Corpus, by: str, together: list[str], seed: int | None = None
+) -> list[list[int]]:
     """Five groups with similar class shares; shuffled if a seed is given.
 
     Utterances with the same value in `together` come into the same group.
@@ -168,13 +231,19 @@ def _balanced_groups(corpus: Corpus, together: list[str], seed: int | None) -> l
     # Imported here: importing scikit-learn takes a second, and session folds do not need it.
     from sklearn.model_selection import StratifiedGroupKFold
 
+    num_wholes = len(set(together))
+    if num_wholes < NUM_FOLDS:
+        raise _Indivisible(
+            f"corpus {corpus.name}: folds.by: {by} needs at least {NUM_FOLDS} "
+            f"{_KEPT_TOGETHER[by]}, got {num_wholes}"
+        )
     counts = Counter(u.emotion for u in corpus.utterances)
-    for emotion in CLASSES:
-        if counts[emotion] < NUM_FOLDS:
-            raise UserError(
-                f"corpus {corpus.name}: {NUM_FOLDS} folds need at least {NUM_FOLDS} utterances "
-                f"of each class, got {counts[emotion]} of {emotion}; add some"
-            )
+    few = [f"{counts[name]} of {name}" for name in CLASSES if counts[name] < NUM_FOLDS]
+    if few:
+        raise _Indivisible(
+            f"corpus {corpus.name}: folds.by: {by} needs at least {NUM_FOLDS} utterances of each "
+            f"class, got {', '.join(few)}"
+        )
     labels = [u.label for u in corpus.utterances]
     split = StratifiedGroupKFold(NUM_FOLDS, shuffle=seed is not None, random_state=seed)
     return [test.tolist() for _, test in split.split(labels, labels, together)]

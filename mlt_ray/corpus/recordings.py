@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import BinaryIO, Final, TypeVar
 
 import numpy as np
 
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, at_16_khz, mixed
 from mlt_ray.corpus.utterance import Problem, Utterance
 
 T = TypeVar("T")
@@ -21,13 +23,21 @@ _LOST_BYTES_ALLOWED: Final = 1024  # some programs write headers that are off by
 _SILENT_RANGE: Final = 2.0**-15  # highest minus lowest sample: one step of 16-bit audio
 _BLOCK: Final = 1 << 19  # samples that are decoded at once
 
+_RESAMPLING: Final = threading.Lock()
+"""Held to resample. torch uses all cores for one recording, and one thread alone may import it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """Result of decoding a whole recording; `faults` is empty if it can be used."""
+    """Result of decoding a whole recording; `faults` is empty if it can be used.
+
+    `sound` is a digest of what training hears, the mean of the channels: files of several formats
+    may hold one sound.
+    """
 
     sample_rate_hz: int
     num_channels: int
+    sound: str
     faults: tuple[str, ...] = ()
 
 
@@ -128,24 +138,45 @@ def _decode(path: Path) -> Decoded | str:
     """Format and faults of a recording; the reason as text if it cannot be decoded."""
     import soundfile as sf
 
-    num_decoded, lowest, highest, finite = 0, np.inf, -np.inf, True
+    blocks, finite = [], True
     try:
         with sf.SoundFile(str(path)) as file:
             while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                num_decoded += len(block)
                 finite = finite and bool(np.isfinite(block).all())
-                lowest, highest = min(lowest, block.min()), max(highest, block.max())
+                blocks.append(mixed(block) if finite else block[:, 0])
             promised, rate, channels = file.frames, file.samplerate, file.channels
     except (OSError, sf.LibsndfileError) as error:
         return f"audio file breaks off or is unreadable: {_reason(error)}"
+    mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
     faults = []
-    if num_decoded < promised:
-        faults.append(f"audio file is cut short: {num_decoded} of {promised} samples decode")
+    if len(mono) < promised:
+        faults.append(f"audio file is cut short: {len(mono)} of {promised} samples decode")
     if not finite:
         faults.append("audio holds samples that are not finite")
-    elif num_decoded and highest - lowest <= _SILENT_RANGE:
-        faults.append("audio is silent from start to end")
-    return Decoded(sample_rate_hz=rate, num_channels=channels, faults=tuple(faults))
+    elif len(mono) and _is_silent(mono, rate):
+        heard = "" if channels == 1 else f" where its {channels} channels are averaged"
+        faults.append(f"audio is silent from start to end{heard}")
+    return Decoded(
+        sample_rate_hz=rate,
+        num_channels=channels,
+        sound=hashlib.sha256(rate.to_bytes(4, "little") + mono.tobytes()).hexdigest(),
+        faults=tuple(faults),
+    )
+
+
+def _is_silent(mono: np.ndarray, rate_hz: int) -> bool:
+    """Whether nothing is heard in the samples that training reads, at `SAMPLE_RATE_HZ`."""
+    if np.ptp(mono) <= _SILENT_RANGE:
+        return True
+    if rate_hz <= SAMPLE_RATE_HZ:
+        return False
+    # Means over an eighth of a millisecond still hold speech, and cost far less than to resample.
+    length = -(-rate_hz // 8000)
+    means = mono[: len(mono) // length * length].reshape(-1, length).mean(axis=1)
+    if len(means) and np.ptp(means) > np.ptp(mono) / 2:
+        return False
+    with _RESAMPLING:
+        return bool(np.ptp(at_16_khz(mono, rate_hz)) <= _SILENT_RANGE)
 
 
 def _reason(error: Exception) -> str:

@@ -3,22 +3,61 @@
 import io
 import re
 import unicodedata
+from itertools import islice
 from pathlib import Path
+from typing import Final, NamedTuple
 
 _TAG = re.compile(r"\[[^\]]*\]")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
+_FOREIGN = re.compile(r"[^\x00-\x7f\xa0«»‘’“”–—…•]+")
+_GUESSED_WORD = re.compile(r"[^\s,;\"]*[^\x00-\x7f\s][^\s,;\"]*")
+_EXAMPLE_LENGTH: Final = 20
+
+MOST_IN_RUNS: Final = 0.25
+"""Largest share of letters such as ``é`` in runs of three or more that a text in Windows-1252 has.
+
+In Western languages such runs are rare (Finnish ``työääni``). Chinese, Cyrillic or Arabic letters
+that are read as Windows-1252 fill whole words, so almost all of them stand in such runs.
+"""
+
+
+class Decoded(NamedTuple):
+    """A text that was decoded; `guess` says what had to be guessed, and is empty for UTF-8.
+
+    `is_sure` is False if the guess, Windows-1252, is probably wrong.
+    """
+
+    text: str
+    guess: str = ""
+    is_sure: bool = True
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode UTF-8 (with or without a byte-order mark), otherwise Windows-1252."""
+    try:
+        return Decoded(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        text = "".join(_windows_character(byte) for byte in data)
+    runs = _FOREIGN.findall(text)
+    num_in_runs = sum(len(run) for run in runs if len(run) > 2)
+    is_sure = num_in_runs <= MOST_IN_RUNS * sum(map(len, runs)) and "\0" not in text
+    words = dict.fromkeys(word[:_EXAMPLE_LENGTH] for word in _GUESSED_WORD.findall(text))
+    examples = ", ".join(map(repr, islice(words, 3)))
+    verb = "reads" if is_sure else "would read"
+    guess = f"expected UTF-8, got another encoding; Windows-1252 {verb} {examples}"
+    return Decoded(text, f"{guess}; {_REMEDY[is_sure]}", is_sure)
+
+
+_REMEDY: Final = {True: "if that is wrong, save it as UTF-8", False: "save it as UTF-8"}
+
 
 def read_text(path: Path) -> str:
-    """Content of a text file: UTF-8 (with or without a byte-order mark), otherwise Windows-1252.
+    """Content of a text file as `decode` reads it, with the line ends that it has.
 
-    Line ends are kept as they are. Raises `OSError` when the file cannot be read.
+    Raises `OSError` when the file cannot be read.
     """
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return "".join(_windows_character(byte) for byte in data)
+    return decode(path.read_bytes()).text
 
 
 def _windows_character(byte: int) -> str:
@@ -35,7 +74,12 @@ def read_lines(path: Path) -> list[str]:
     Only ``\\n``, ``\\r`` and ``\\r\\n`` end a line: `str.splitlines` would also cut at byte 0x85,
     which is an ellipsis in texts from Windows.
     """
-    return [line.rstrip("\n") for line in io.StringIO(read_text(path), newline=None)]
+    return lines_of(read_text(path))
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text without their ends, as `read_lines` cuts it."""
+    return [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
 
 
 def without_tags(text: str) -> str:

@@ -1,6 +1,7 @@
 """Loads the model, configuration and tokenizer of an encoder's folder: offline, silent, float32.
 
-Importing transformers takes seconds, so only the functions here import it.
+A folder's own code is never run, whatever its configuration names. Importing transformers takes
+seconds, so only the functions here import it.
 """
 
 from collections.abc import Callable
@@ -30,25 +31,29 @@ def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any
         options["attn_implementation"] = ATTENTION
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    return AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32, **options)
+    return AutoModel.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False, dtype=torch.float32, **options
+    )
 
 
 def load_config(folder: Path) -> Any:
     """The encoder's configuration."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a text encoder: texts to word pieces."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def load_feature_extractor(folder: Path) -> Any:
     """The preprocessor of a speech encoder: samples to input values."""
     from transformers import AutoFeatureExtractor
 
-    return AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    return AutoFeatureExtractor.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )

@@ -1,5 +1,6 @@
 """Computes the features that a corpus lacks in the cache: frames, phonemes, word vectors."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +10,12 @@ import numpy as np
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.corpus.words import tokenize
 from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors
-from mlt_ray.features.words import tokenize
+from mlt_ray.libraries import of_kind
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
 from mlt_ray.storage.store import Store
 
@@ -33,18 +35,29 @@ class FeatureCache:
 
     @classmethod
     def open(cls, store: Store, spec: FeatureSpec) -> "FeatureCache":
-        """The caches of a specification whose `vectors` and `phonemizer` are filled in."""
-        frames = digest_of(spec.frames)
+        """The caches of a specification that planning has filled in."""
+        frames = cache_digest("frames", spec.frames, spec)
+        tokens = cache_digest("tokens", spec.phonemizer, spec)
+        vectors = cache_digest("vectors", spec.vectors, spec)
         return cls(
             frames=Cache(store.features("frames", frames), store.push),
             moments=Cache(store.features("moments", frames), store.push),
-            tokens=Cache(store.features("tokens", digest_of(spec.phonemizer)), store.push),
-            vectors=Cache(store.features("vectors", digest_of(spec.vectors)), store.push),
+            tokens=Cache(store.features("tokens", tokens), store.push),
+            vectors=Cache(store.features("vectors", vectors), store.push),
         )
 
     def words_of(self, text: str) -> list[tuple[str, list[str]]]:
         """The words of a text, each with its phonemes."""
         return [(w, p) for w, p in json.loads(bytes(self.tokens[text_sha256(text)]))]
+
+
+def cache_digest(kind: str, settings: FramesSpec | str, spec: FeatureSpec) -> str:
+    """Digest in a cache's name: of the settings of its kind and the libraries that compute it.
+
+    So arrays of two versions of a library never lie in one cache.
+    """
+    values = settings if isinstance(settings, str) else dataclasses.asdict(settings)
+    return digest_of([values, of_kind(kind, spec.libraries)])
 
 
 def text_sha256(text: str) -> str:

@@ -21,9 +21,9 @@ from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vect
 from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.extract import FeatureCache, text_sha256
+from mlt_ray.features.extract import FeatureCache, cache_digest, text_sha256
 from mlt_ray.features.prosody import prosody_vectors
-from mlt_ray.spec import ExtraInput, FeatureSpec, digest_of
+from mlt_ray.spec import ExtraInput, FeatureSpec
 from mlt_ray.storage.store import Store
 
 
@@ -135,7 +135,7 @@ def extract_extra(
     progress: FeatureProgress,
 ) -> int:
     """Compute the arrays of one extra input that the cache lacks; returns how many they were."""
-    kind, cache = INPUTS[extra.name], open_cache(extra, store)
+    kind, cache = INPUTS[extra.name], open_cache(extra, store, spec)
     by_key = {kind.key(u): u for u in corpus.utterances}
     keys = cache.missing(by_key)
 
@@ -151,15 +151,16 @@ def load_extras(
     """A fold's extra inputs by name, from the cache."""
     inputs = {}
     for extra in extras:
-        kind, cache = INPUTS[extra.name], open_cache(extra, store)
+        kind, cache = INPUTS[extra.name], open_cache(extra, store, spec)
         arrays = [cache[kind.key(u)] for u in corpus.utterances]
         inputs[extra.name] = kind.use(arrays, fold, extra, store, spec)
     return inputs
 
 
-def open_cache(extra: ExtraInput, store: Store) -> Cache:
-    """The cache of one extra input."""
-    return Cache(store.features(extra.name, digest_of([*extra])), store.push)
+def open_cache(extra: ExtraInput, store: Store, spec: FeatureSpec) -> Cache:
+    """The cache of one extra input, as the libraries of `spec` compute it."""
+    digest = cache_digest(extra.name, extra.encoder, spec)
+    return Cache(store.features(extra.name, digest), store.push)
 
 
 class PlainVectors:

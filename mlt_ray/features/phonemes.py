@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mlt_ray.features.words import EMPTY, PUNCTUATION, g2p_en_folder, is_tag
+from mlt_ray.corpus.words import EMPTY, PUNCTUATION, g2p_en_folder, is_tag
 
 UNKNOWN_SYMBOL: Final = "<unk>"
 """Symbol of a token that cannot be pronounced."""

@@ -1,4 +1,7 @@
-"""Names by content what a study leaves open: folds, word vectors, phonemizer and encoders."""
+"""Names what a study leaves open: folds, word vectors, phonemizer and encoders, by content.
+
+Libraries that compute numbers are named by version.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,9 +14,10 @@ from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
 from mlt_ray.features.phonemes import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
+from mlt_ray.libraries import ALWAYS, CLASSICAL, FEATURES, FINE_TUNED, NETWORK, installed
 from mlt_ray.models.registry import is_network
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, TrainingSpec, digest_of
-from mlt_ray.studies.study import Study
+from mlt_ray.studies.study import Row, Study
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,13 @@ def name_contents(
     encoder cannot be found.
     """
     folds = {row.folds: _named_folds(row.folds, corpus) for row in study.rows}
-    features = {row.features: _named_features(row.features, pretrained) for row in study.rows}
     rows = [
         replace(
             row,
             folds=folds[row.folds],
-            features=features[row.features],
+            features=name_features(row, pretrained),
             changes=(*row.changes, *pretrained.changes(row.model)),
-            # A system that is no network has no use for the settings of training.
-            training=row.training if is_network(row.model) else TrainingSpec(),
+            training=name_training(row),
             model=row.model
             if asked is not None and row.name not in asked
             else _named_model(row.model, pretrained),
@@ -97,9 +99,24 @@ def members_digest(folds: Sequence[Fold]) -> str:
     return digest_of([[f.train, f.dev, f.test] for f in folds])
 
 
-def _named_features(spec: FeatureSpec, pretrained: Pretrained) -> FeatureSpec:
-    vectors = f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}"
-    return replace(spec, vectors=vectors, phonemizer=pretrained.phonemizer.engine)
+def name_features(row: Row, pretrained: Pretrained) -> FeatureSpec:
+    """A row's features with what computes them."""
+    kinds = (*ALWAYS, *(extra.name for extra in row.model.extras))
+    return replace(
+        row.features,
+        vectors=f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}",
+        phonemizer=pretrained.phonemizer.engine,
+        libraries=installed(name for kind in kinds for name in FEATURES[kind]),
+    )
+
+
+def name_training(row: Row) -> TrainingSpec:
+    """A row's training with what trains it."""
+    if not is_network(row.model):
+        # It has no use for the settings of training.
+        return TrainingSpec(libraries=installed(CLASSICAL))
+    fine_tunes = any(extra.name == "pieces" for extra in row.model.extras)
+    return replace(row.training, libraries=installed(FINE_TUNED if fine_tunes else NETWORK))
 
 
 def _named_model(spec: ModelSpec, pretrained: Pretrained) -> ModelSpec:

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from mlt_ray.corpus.readers.read import read_corpus
+from mlt_ray.corpus.unread import MOST_UNREAD, too_many_unread, unread_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.features.cache import FeatureProgress
@@ -19,13 +21,18 @@ from mlt_ray.studies.study import Row, Study
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where a command finds corpus, store, pre-trained files and machines."""
+    """Where a command finds corpus, store, pre-trained files and machines.
+
+    `unread_texts`: train systems that read words although they cannot read most texts of the
+    corpus (`mlt_ray.corpus.unread`).
+    """
 
     corpus: Path
     store: Store
     glove: Path | None = None
     encoder: str | None = None
     speech_encoder: str | None = None
+    unread_texts: bool = False
     tracking_uri: str | None = None
     address: str | None = None
     resources: Resources = field(default_factory=Resources)
@@ -80,8 +87,27 @@ class Workspace:
         return self.places.store
 
     def name_contents(self, study: Study, asked: Collection[str] | None = None) -> Study:
-        """`planning.contents.name_contents` with this corpus and these pre-trained files."""
+        """`planning.contents.name_contents` with this corpus and these pre-trained files.
+
+        Also raises `UserError` if a row that is asked for reads words, and too many texts of the
+        corpus are in letters that it cannot read.
+        """
+        readers = [
+            row.name
+            for row in study.rows
+            if row.model.reads_words and (asked is None or row.name in asked)
+        ]
+        if readers and self._too_many_unread and not self.places.unread_texts:
+            raise UserError(
+                f"corpus {self.corpus.name}: {unread_text(self.corpus)}, expected at most "
+                f"{MOST_UNREAD:.0%} where a row reads words, as {', '.join(readers)} would; "
+                "transcribe them in letters from a to z, train other rows, or give --unread-texts"
+            )
         return name_contents(study, self.corpus, self.pretrained, asked)
+
+    @cached_property
+    def _too_many_unread(self) -> bool:
+        return too_many_unread(self.corpus)
 
     def fill_cache(self, rows: Sequence[Row], progress: FeatureProgress) -> int:
         """`planning.prepare.fill_cache` with this corpus and these pre-trained files."""
@@ -94,6 +120,6 @@ def check_usable(corpus: Corpus, path: Path) -> None:
     fatal = [p for p in corpus.problems if p.fatal]
     if fatal:
         more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-        raise UserError(f"{fatal[0]}{more}; mlt-ray corpus check {path} lists all of them")
+        raise UserError(f"{fatal[0]}{more}; mlt-ray corpus check --all {path} lists all of them")
     if not corpus.utterances:
         raise UserError(f"{path}: expected utterances, found none; see mlt-ray corpus check")

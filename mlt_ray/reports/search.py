@@ -1,7 +1,5 @@
 """The configurations of a search as a table and as files: dev scores only."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.storage.files import json_bytes, write_bytes
+from mlt_ray.storage.spreadsheet import csv_text
 from mlt_ray.studies.space import SearchSpace
 
 STYLES = {"running": "yellow", "complete": "green", "pruned": "dim", "failed": "red"}
@@ -76,12 +75,8 @@ def write_search(space: SearchSpace, results: Sequence[ConfigurationResult], fol
         }
         for result in results
     ]
-    output = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(output, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    text = csv_text(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
     values = {"search": space.name, "title": space.title, "configurations": rows}
-    write_bytes(folder / "search.csv", output.getvalue().encode())
+    write_bytes(folder / "search.csv", text.encode())
     write_bytes(folder / "search.json", json_bytes(values))
     return f"search.csv, search.json in {folder}"

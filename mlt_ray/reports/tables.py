@@ -3,8 +3,6 @@
 To add a file format, write a function that turns the tables into text and add it to `FILES`.
 """
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from rich.table import Table as RichTable
 from mlt_ray.reports.collect import Table, TableRow
 from mlt_ray.reports.statistics import Statistic
 from mlt_ray.storage.files import json_bytes, write_bytes
+from mlt_ray.storage.spreadsheet import csv_text
 
 SHOWN_SCORES = ("wa", "ua")
 """Attributes of `Aggregate`, and keys of the published scores, that have columns."""
@@ -85,13 +84,11 @@ def as_latex(tables: Sequence[Table]) -> str:
 
 def as_csv(tables: Sequence[Table]) -> str:
     """CSV, one line per row, shares in 0–1. Cells without a value are empty."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
     fields = ("mean", "std_repeats", "std_runs", "pooled")
     head = ["study", "row"]
     head += [f"published_{s}_{k}" for s in SHOWN_SCORES for k in ("mean", "std")]
     head += [f"measured_{s}_{k}" for s in SHOWN_SCORES for k in fields]
-    writer.writerow([*head, "runs_done", "runs_planned", "changed"])
+    rows = []
     for table in tables:
         for row in table.rows:
             published = [
@@ -99,8 +96,8 @@ def as_csv(tables: Sequence[Table]) -> str:
             ]
             measured = [getattr(_statistic(row, s), k, None) for s in SHOWN_SCORES for k in fields]
             values = [table.study, row.name, *published, *measured]
-            writer.writerow([*values, row.runs_done, row.runs_planned, ", ".join(row.changes)])
-    return output.getvalue()
+            rows.append([*values, row.runs_done, row.runs_planned, ", ".join(row.changes)])
+    return csv_text([*head, "runs_done", "runs_planned", "changed"], rows)
 
 
 def as_json(tables: Sequence[Table]) -> str:

@@ -25,6 +25,7 @@ class RunBoard:
     """The actor; its methods are coroutines, so that one process shows any number of runs."""
 
     def __init__(self) -> None:
+        self._location = ""
         self._ended: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._stopping: set[str] = set()
         self._stops_all = False
@@ -36,6 +37,14 @@ class RunBoard:
             name: Gauge(f"mlt_ray_{name}", "Of the last epoch.", tag_keys=TAGS)
             for name in EPOCH_SCORES
         }
+
+    async def keep(self, location: str) -> None:
+        """Keep the store's location, which may hold a password, in memory alone."""
+        self._location = location
+
+    async def location(self) -> str:
+        """The location that was kept."""
+        return self._location
 
     async def show(self, digest: str) -> None:
         """Lasts as long as the run is trained."""
@@ -80,8 +89,8 @@ class RunBoard:
 class BoardClient:
     """The driver's side of the board: an `Observer` that never waits for an answer."""
 
-    def __init__(self, name: str, names: Mapping[str, RunName]) -> None:
-        """`name` is the actor's; `names` are those of the runs, by digest."""
+    def __init__(self, name: str, names: Mapping[str, RunName], location: str) -> None:
+        """`name`: the actor's; `names`: those of runs, by digest; `location`: the store's."""
         self.name = name
         self.names = names
         # On the driver's node: if another node is lost, the other nodes' runs still have a board.
@@ -91,6 +100,8 @@ class BoardClient:
         )
         self._actor: Any = actor.remote()
         self._news: Any = None
+        # Awaited, since workers ask for it.
+        ray.get(self._actor.keep.remote(location))
 
     def started(self, run: Run) -> None:
         """A task with the run's name appears."""

@@ -10,7 +10,6 @@ from typing import Any
 import ray
 from ray import tune
 
-from mlt_ray.errors import StoreFull, StoreSilent
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.resources import Node, Resources, check_fits, share_of_trial
@@ -46,7 +45,8 @@ def execute(
     Returns True when the source is exhausted and each run has ended, False after `timeout_s`.
     Finished runs are in the store, and another call computes the rest. The first Ctrl-C (or
     SIGTERM) lets every run end its epoch and write a checkpoint, the second ends at once; both
-    raise `KeyboardInterrupt`. A store without room raises `StoreFull` after the epochs under way.
+    raise `KeyboardInterrupt`. An error of the source or of an observer, and `StoreFull` where the
+    store has no room, is raised after the epochs under way.
     """
     share = share_of_trial(resources)
     nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
@@ -54,13 +54,12 @@ def execute(
     # A folder of this call alone: nothing in it outlives the call, since a later call asks the
     # store what is left and never restores a Tuner.
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
-    board = BoardClient(name, names)
+    board = BoardClient(name, names, store.location)
 
     def job_of(pack: Pack) -> Job:
         return Job(
             name=_name_of(names, pack),
             runs=pack,
-            store=store.location,
             owner=name,
             board=name,
             resources=resources,
@@ -91,16 +90,17 @@ def execute(
     try:
         with interruptible(searcher) as interruption, filling(scratch), use(scratch / name, name):
             tuner.fit()
-    except StoreSilent:
-        if interruption.is_asked:
-            raise KeyboardInterrupt from None
+    except BaseException as error:
+        # What ended Tune may only follow from it, as a Ctrl-C of who does not wait for the rest.
+        if searcher.error:
+            raise searcher.error from error
         raise
     finally:
         shutil.rmtree(scratch / name, ignore_errors=True)
+    if searcher.error:
+        raise searcher.error
     if interruption.is_asked:
         raise KeyboardInterrupt
-    if searcher.full:
-        raise StoreFull(searcher.full)
     return not searcher.is_stopping
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import ray
 
-from mlt_ray.errors import INTERRUPTED, StoreFull
+from mlt_ray.errors import INTERRUPTED
 from mlt_ray.scheduling.tune import TuneSearcher
 
 STOPPING = (
@@ -48,10 +48,8 @@ def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
     head = ray.get_runtime_context().gcs_address
 
     def interrupt(*_: object) -> None:
-        if interruption.is_asked:
+        if interruption.is_asked or searcher.error:
             raise KeyboardInterrupt
-        if searcher.full:
-            raise StoreFull(searcher.full)
         interruption.is_asked = searcher.is_stopping = True
         searcher.outage.goes_on = lambda: False
         print(STOPPING, flush=True)

@@ -14,13 +14,13 @@ RunEnds = dict[str, RunEnd]
 class Job:
     """Runs for one worker, and what it must know to train them.
 
-    `name` is what people read of the runs. `store` is the store's location. `owner` names the
-    driver, and holds the leases. `board` is the name of the driver's `RunBoard`.
+    `name` is what people read of the runs. `owner` names the driver, and holds the leases. `board`
+    is the name of the driver's `RunBoard`. Tune writes all of it to files that anyone may read, so
+    it holds no URI: the board knows where the store is.
     """
 
     name: str
     runs: Pack
-    store: str
     owner: str
     board: str
     resources: Resources

@@ -13,8 +13,10 @@ from mlt_ray.storage.store import Store
 
 
 def open_store(job: Job) -> Store:
-    """The job's store. In an outage this worker waits, unless all runs of the job shall stop."""
-    board, outage = ray.get_actor(job.board), outage_of(job.store)
+    """The driver's store. In an outage this worker waits, unless all runs of the job shall stop."""
+    board = ray.get_actor(job.board)
+    location: str = ray.get(board.location.remote())
+    outage = outage_of(location)
     worker = ray.get_runtime_context().get_worker_id()
 
     def tell(is_silent: bool, line: str) -> None:
@@ -22,7 +24,7 @@ def open_store(job: Job) -> Store:
 
     outage.tell = tell
     outage.goes_on = lambda: not all(is_stopping(board, run) for run in job.runs)
-    return Store(job.store, patient=True)
+    return Store(location, patient=True)
 
 
 def ends_of(job: Job, runs: Pack, error: UserError) -> RunEnds:

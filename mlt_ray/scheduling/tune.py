@@ -1,5 +1,6 @@
 """Ray Tune's side of a source: its packs as trials, and callbacks to observers and source."""
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from mlt_ray.errors import StoreSilent
+from mlt_ray.errors import StoreFull, StoreSilent
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import RunName
 from mlt_ray.planning.source import End, Pack, PackSize, RunEnd, Source
@@ -34,8 +35,8 @@ class TuneSearcher(Searcher):
 
     `job_of` makes a worker's job of a pack; `max_size` is the size of a pack at most. A run that
     another driver computes waits here: it is done when its report appears, and is tried again
-    every `RETRY_S` until then. `full` is the reason once the store was found to have no room;
-    from then on no pack is given out.
+    every `RETRY_S` until then. `error` is the first error that the driver met; from then on no pack
+    is given out, and `execute` raises it at the end.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class TuneSearcher(Searcher):
         self.store = store.at_once()
         self.outage = outage_of(store.location)
         self.is_stopping = False
-        self.full = ""
+        self.error: Exception | None = None
         self.finished_elsewhere: list[Run] = []
         self._job_of = job_of
         self._max_size = max_size
@@ -69,12 +70,26 @@ class TuneSearcher(Searcher):
             self.is_stopping = True
         if self.is_stopping:
             return Searcher.FINISHED
-        pack = self._again() or self.source.next(self._max_size)
+        try:
+            pack = self._again() or self.source.next(self._max_size)
+        except Exception as error:
+            # Runs under way end their epochs and are kept, as after any other error.
+            self.fail(error)
+            return Searcher.FINISHED
         if pack:
             self._under_way[trial_id] = pack
             return {"job": self._job_of(pack)}
         open_still = self._under_way or self._elsewhere or not self.source.exhausted
         return None if open_still else Searcher.FINISHED
+
+    def fail(self, error: Exception) -> None:
+        """Give out no more packs, because of an error; the first one is kept.
+
+        That a Ctrl-C has ended a wait for the store is no error.
+        """
+        self.is_stopping = True
+        if self.outage.goes_on() or not isinstance(error, StoreSilent):
+            self.error = self.error or error
 
     def _again(self) -> Pack | None:
         """A run that another driver had a while ago, unless it is finished by now."""
@@ -114,8 +129,29 @@ class TuneSearcher(Searcher):
         """Nothing, as in `save`."""
 
 
+def kept(callback: Callable[..., None]) -> Callable[..., None]:
+    """Decorator of a callback: its first error goes to `TuneSearcher.fail`, and all runs stop.
+
+    Tune swallows some callbacks' errors, and the source would wait for ever for what it was not
+    told. After an error nothing is passed on any more.
+    """
+
+    @functools.wraps(callback)
+    def called(self: "TuneCallbacks", *given: Any, **info: Any) -> None:
+        if self.is_broken:
+            return
+        try:
+            callback(self, *given, **info)
+        except Exception as error:
+            self.is_broken = True
+            self.searcher.fail(error)
+            self.stop_all()
+
+    return called
+
+
 class TuneCallbacks(tune.Callback):
-    """Passes Tune's callbacks to the observers, then to the source.
+    """Passes Tune's callbacks to the observers, then to the source, until one of them raises.
 
     `names` are those of the runs, by digest: a reason why a run failed begins with the run's name.
     """
@@ -131,25 +167,30 @@ class TuneCallbacks(tune.Callback):
         self.board = board
         self.names = names
         self.observers: list[Observer] = [board, *observers]
+        self.is_broken = False
         self._is_stopped = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks for Tuner.restore, which is never used here.
         return {"observers": ()}
 
+    @kept
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """Tell of runs that another driver has finished; stop all runs if that was asked for."""
-        self._stop_all()
         self.board.relay(self.searcher.outage)
+        if self.searcher.is_stopping:
+            self.stop_all()
         while self.searcher.finished_elsewhere:
             self._ended(self.searcher.finished_elsewhere.pop(), RunEnd(kind=End.DONE))
 
+    @kept
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker begins a pack."""
         for run in trial.config["job"].runs:
             for observer in self.observers:
                 observer.started(run)
 
+    @kept
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict, **info: Any
     ) -> None:
@@ -163,6 +204,7 @@ class TuneCallbacks(tune.Callback):
                 observer.epochs(runs[digest], epochs)
             self._stop(self.searcher.source.epochs(runs[digest], epochs))
 
+    @kept
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker has ended a pack."""
         ends = trial.last_result.get("ends", {})
@@ -170,10 +212,12 @@ class TuneCallbacks(tune.Callback):
         for run in self.searcher.forget(trial.trial_id):
             self._ended(run, ends.get(run.digest, crashed))
 
+    @kept
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker crashed, and Tune gives its runs to another."""
         print(f"{trial}: its worker failed; another goes on from the last checkpoint", flush=True)
 
+    @kept
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A worker crashed too often, or raised."""
         lines = str(trial.get_error() or "").strip().splitlines()
@@ -187,10 +231,9 @@ class TuneCallbacks(tune.Callback):
             self.board.stopped(run)
             return
         if end.kind is End.FULL:
-            self.searcher.full = self.searcher.full or end.reason
-            self.searcher.is_stopping = True
+            self.searcher.fail(StoreFull(end.reason))
             # At once: Tune may start a trial, on the worker that is free now, before the step ends.
-            self._stop_all()
+            self.stop_all()
         if end.kind is End.FAILED:
             end = replace(end, reason=f"{self.names[run.digest]}: {end.reason}")
         for observer in self.observers:
@@ -202,8 +245,9 @@ class TuneCallbacks(tune.Callback):
                 observer.failed(run, end.reason)
         self._stop(self.searcher.source.ended(run, end))
 
-    def _stop_all(self) -> None:
-        if self.searcher.is_stopping and not self._is_stopped:
+    def stop_all(self) -> None:
+        """Let every run stop after its epoch; does nothing the second time."""
+        if not self._is_stopped:
             self._is_stopped = True
             self.board.stop_all()
 

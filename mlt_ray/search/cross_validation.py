@@ -81,16 +81,11 @@ class CrossValidationSearch:
         study = optuna.create_study(
             storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
-        # A sampler that starts from the same seed after a restart would propose the same again.
-        known = len(study.get_trials(deepcopy=False))
-        study.sampler = make_sampler(self.space, known)
+        study.sampler = make_sampler(self.space, known=0)
         study.pruner = make_pruner(self.space, self.space.search.warmup_cells)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(self.space.objectives))  # for optuna-dashboard
-        if self.space.search.sampler == "grid":
-            for values in self.space.grid():
-                study.enqueue_trial(values, skip_if_exists=True)
         return study
 
     def _resume(self) -> None:
@@ -156,7 +151,7 @@ class CrossValidationSearch:
         configuration = self._by_run[run.digest]
         configuration.under_way.discard(run.digest)
         if end.kind is End.DONE:
-            self._load_evidence(configuration, run)
+            self._load_evidence(configuration, (run,))
             is_pruned = configuration.state is ConfigurationState.PRUNED
             if is_pruned and len(configuration.found) == len(configuration.runs):
                 # Its last run was finished before it could be stopped: no score is missing.
@@ -172,13 +167,20 @@ class CrossValidationSearch:
         """Ask Optuna for values until a configuration is new; False if no new one will come."""
         repeats = refusals = 0
         while len(self.configurations) < self.space.search.trials and not self._no_more_proposals:
-            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-            if self.space.search.sampler == "grid" and not waiting:
-                self._no_more_proposals = True
-                break
+            trials = self.study.get_trials(deepcopy=False)
+            # One that lacks values waits, or its driver died while Optuna was proposing it.
+            known = [t.params for t in trials if len(t.params) == len(self.space.parameters)]
+            if self.space.search.sampler == "grid":
+                left = [values for values in self.space.grid() if values not in known]
+                if not left:
+                    self._no_more_proposals = True
+                    break
+                if all(t.state is not TrialState.WAITING for t in trials):
+                    self.study.enqueue_trial(left[0])
+            self.study.sampler = make_sampler(self.space, len(known))
             trial = self.study.ask()
             values = {p.key: suggest(trial, p) for p in self.space.parameters}
-            known = len(self.configurations)
+            num_configurations = len(self.configurations)
             try:
                 configuration = self._configuration_of(values)
             except UserError as error:
@@ -193,7 +195,7 @@ class CrossValidationSearch:
                 continue
             configuration.trials.append(trial)
             trial.set_user_attr("configuration", configuration.number)
-            if len(self.configurations) > known:
+            if len(self.configurations) > num_configurations:
                 self._update(configuration)
                 return True
             repeats += 1
@@ -215,19 +217,18 @@ class CrossValidationSearch:
         self.configurations.append(configuration)
         self._by_spec[spec] = configuration
         self._by_run |= {run.digest: configuration for run in runs}
-        configuration.todo = [run for run in runs if not self._load_evidence(configuration, run)]
+        configuration.todo = self._load_evidence(configuration, runs)
         self._on_proposal(configuration)
         return configuration
 
-    def _load_evidence(self, configuration: Configuration, run: Run) -> bool:
-        """Take the evidence of a run from the store; False if the run is not finished."""
-        report = self.store.report(run.digest)
-        if report is None:
-            return False
-        evidence = evidence_of(report)
-        configuration.found[run.digest] = evidence
-        self._curves.finish(run, evidence)
-        return True
+    def _load_evidence(self, configuration: Configuration, runs: Sequence[Run]) -> list[Run]:
+        """Take the evidence of runs from the store; returns those that are not finished."""
+        by_digest = {run.digest: run for run in runs}
+        for report in self.store.reports(by_digest):
+            run, evidence = by_digest.pop(report.digest), evidence_of(report)
+            configuration.found[run.digest] = evidence
+            self._curves.finish(run, evidence)
+        return list(by_digest.values())
 
     def _update(self, configuration: Configuration) -> Sequence[Run]:
         """Show the pruner each new mean; end the configuration if no run is left.
@@ -295,7 +296,7 @@ class CrossValidationSearch:
         """
         complete = [c for c in self.configurations if c.state is ConfigurationState.COMPLETE]
         if len(self.space.objectives) > 1:
-            front = {t.user_attrs.get("configuration") for t in self.study.best_trials}
+            front = {self._configuration_of(t.params).number for t in self.study.best_trials}
             complete = [c for c in complete if c.number in front]
         first = self.space.objectives[0]
         sign = -1 if first in MAXIMISED else 1

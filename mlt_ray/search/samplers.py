@@ -4,6 +4,8 @@ from typing import Any
 
 import optuna
 
+from mlt_ray.errors import UserError
+from mlt_ray.search.cma_es import CmaEs
 from mlt_ray.spec import digest_of
 from mlt_ray.studies.space import Parameter, SearchSpace
 
@@ -21,13 +23,22 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
 
 
 def make_sampler(space: SearchSpace, known: int) -> optuna.samplers.BaseSampler:
-    """The space's sampler. Its seed depends on the space's seed and the number of known trials."""
+    """The space's sampler for one proposal, seeded by the space's seed and the number of `known`.
+
+    So a proposal depends on the trials alone, and a search that is started again proposes what it
+    would have proposed. Raises `UserError` for CMA-ES with several objectives.
+    """
     seed = int(digest_of([space.search.sampler_seed, known])[:8], 16)
     if space.search.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     if space.search.sampler == "cmaes":
-        return optuna.samplers.CmaEsSampler(seed=seed)
-    return optuna.samplers.RandomSampler(seed=seed)  # a grid's points are queued in the study
+        if len(space.objectives) > 1:
+            raise UserError(
+                f"{space.name}.search.sampler: expected tpe, random or grid with several "
+                "objectives, got cmaes, which needs one"
+            )
+        return CmaEs(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)  # a grid's point is queued in the study
 
 
 def make_pruner(space: SearchSpace, warmup: int) -> optuna.pruners.BasePruner:

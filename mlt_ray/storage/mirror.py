@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mlt_ray.errors import UserError
+from mlt_ray.masking import masked
 from mlt_ray.storage.files import local_files, write_bytes
 from mlt_ray.storage.outage import nothing, outage_of
-from mlt_ray.storage.remote import Remote, RemoteFile, without_credentials
+from mlt_ray.storage.remote import Remote, RemoteFile
 
 CACHE_VARIABLE: Final = "MLT_RAY_CACHE"
 """Environment variable with the folder for the mirrors of this machine."""
@@ -91,6 +92,10 @@ class Mirror:
             os.utime(path, (remote.written_s, remote.written_s))
         return True
 
+    def files(self, folder: str) -> set[str]:
+        """Names of the remote files under a folder, relative to it."""
+        return set(self.waiting(lambda: self.remote.files(folder)))
+
     def pull_all(self, paths: Iterable[Path]) -> set[Path]:
         """`pull` many files in parallel; returns those that there are remotely."""
         found = set()
@@ -141,7 +146,7 @@ class Mirror:
         features; a local file of another size is damaged and downloaded again. If an earlier copy
         was interrupted, this completes it. Processes of this machine do this one after another.
         """
-        with self._locked():
+        with self.locked(self.root):
             found = self.waiting(lambda: self.remote.files(self.name(folder)))
             remote = {folder / name: file.size for name, file in found.items()}
             local = {path: path.stat().st_size for path in local_files(folder)}
@@ -164,10 +169,18 @@ class Mirror:
             self.waiting(lambda left=left: apply(action, left), check)  # type: ignore[misc]
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.root / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file unlocks it
-            yield
+    def locked(self, folder: Path, *, waits: bool = True) -> Iterator[bool]:
+        """Block in which no other thread or process of this machine has the lock of a local folder.
+
+        Yields False, without the lock, if another has it and this one does not wait.
+        """
+        with (folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True  # closing the file unlocks it
 
 
 def apply(action: Callable[[Path], object], left: set[Path]) -> None:
@@ -209,22 +222,26 @@ def rank(path: Path) -> int:
 def open_mirror(uri: str, *, patient: bool = False) -> Mirror:
     """Open this machine's mirror of the store at a URI.
 
-    Its folder is in `cache_folder`, named by a hash of the URI. In an outage a `patient` caller
-    waits. Raises `StoreUnreachable`, and
+    Its folder is `mirror_folder`. In an outage a `patient` caller waits. Raises
+    `StoreUnreachable`, and
     `UserError` if the folder cannot be made.
     """
     uri = uri if uri.endswith("://") else uri.rstrip("/")
-    name = hashlib.sha256(without_credentials(uri).encode()).hexdigest()[:16]
-    root = cache_folder() / name
+    root = mirror_folder(uri)
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{root}: expected a folder that can be made for copies of {without_credentials(uri)}, "
+            f"{root}: expected a folder that can be made for copies of {masked(uri)}, "
             f"got: {error.strerror}; name another one in {CACHE_VARIABLE}"
         ) from error
     remote = outage_of(uri).through(lambda: open_remote(uri)) if patient else open_remote(uri)
     return Mirror(root, remote)
+
+
+def mirror_folder(uri: str) -> Path:
+    """The folder for a URI: in `cache_folder`, named by a hash of everything but the secrets."""
+    return cache_folder() / hashlib.sha256(masked(uri).encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,6 +19,7 @@ import pyarrow  # type: ignore[import-untyped]
 from pyarrow import fs
 
 from mlt_ray.errors import StoreFull, StoreSilent, StoreUnreachable
+from mlt_ray.masking import masked
 from mlt_ray.storage.files import replacing
 from mlt_ray.storage.outage import Outage, outage_of
 
@@ -69,7 +70,8 @@ class Remote:
     """
 
     def __init__(self, uri: str) -> None:
-        self.name = without_credentials(uri)
+        self.name = masked(uri)
+        self._uri = uri
         self.outage: Outage = outage_of(uri)
         with self._errors_translated():
             self._fs, base = open_file_system(uri)
@@ -103,7 +105,8 @@ class Remote:
             raise
         except Exception as error:  # each file system's library has errors of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            reason = without_credentials(re.split(r"; Details| \(Request ID", reason)[0])
+            reason = re.split(r"; Details| \(Request ID", reason)[0]
+            reason = masked(reason.replace(self._uri, self.name))
             remedy = next((r for p, r in REMEDIES.items() if re.search(p, reason)), OTHER_REMEDY)
             kind = StoreSilent if is_silence(error) else StoreUnreachable
             raise kind(
@@ -266,8 +269,3 @@ def uninterrupted(action: Callable[[], Result]) -> Result:
 
     threading.Thread(target=run).start()
     return result.result()
-
-
-def without_credentials(uri: str) -> str:
-    """The URI without user name and password, for messages."""
-    return re.sub(r"(?<=://)[^@?]*:[^@?]*@", "", uri)

@@ -1,8 +1,6 @@
 """The results of a finished run: report, predictions and learning curve."""
 
-import csv
 import dataclasses
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +9,7 @@ import numpy as np
 
 from mlt_ray.labels import CLASSES
 from mlt_ray.metrics import Scores, score
+from mlt_ray.storage.spreadsheet import csv_text
 
 PARTS = ("dev", "test")
 
@@ -75,20 +74,17 @@ class RunReport:
 
 def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
     """One line per utterance: part, id, true class, predicted class, probability of each class."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(["part", "utterance", "emotion", "predicted", *CLASSES])
-    for part, found in predictions.items():
+    rows = [
+        [part, name, CLASSES[label], CLASSES[int(row.argmax())], *(f"{p:.6f}" for p in row)]
+        for part, found in predictions.items()
         for name, label, row in zip(
             found.utterances, found.labels, found.probabilities, strict=True
-        ):
-            values = [f"{p:.6f}" for p in row]
-            writer.writerow([part, name, CLASSES[label], CLASSES[int(row.argmax())], *values])
-    return output.getvalue()
+        )
+    ]
+    return csv_text(["part", "utterance", "emotion", "predicted", *CLASSES], rows)
 
 
 def curve_csv(curve: tuple[Epoch, ...]) -> str:
     """The learning curve as CSV, one line per epoch."""
     names = [f.name for f in dataclasses.fields(Epoch)]
-    rows = [",".join(str(getattr(e, n)) for n in names) for e in curve]
-    return "\n".join([",".join(names), *rows]) + "\n"
+    return csv_text(names, [[getattr(epoch, name) for name in names] for epoch in curve])

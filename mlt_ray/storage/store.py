@@ -21,13 +21,14 @@ URI say what is finished: what only a mirror has is uploaded again, or does not 
 such as MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -198,7 +199,7 @@ class Store:
     def _names(self, folder: str) -> list[str]:
         names = {p.name for p in (self.root / folder).glob("*.json")}
         if self._mirror:
-            names |= set(self._mirror.remote.files(folder))
+            names |= self._mirror.files(folder)
         # An object store may hold any key there, such as studies/../x.json.
         return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 
@@ -228,15 +229,31 @@ class Store:
         if self._mirror is None:
             return {digest for digest, path in reports.items() if path.exists()}
         there = self._mirror.pull_all(reports.values())
-        here = {d for d, path in reports.items() if path not in there and path.exists()}
-        whole = {d for d in here if is_whole(set(os.listdir(self.run_dir(d))))}
-        self._mirror.push(*(self.run_dir(digest) for digest in whole))
-        if whole:
-            self._tell(f"{_runs(whole)} uploaded again, which only {self.root} had")
-        if told := here - whole - self._told:
+        done = {digest for digest, path in reports.items() if path in there}
+        here = [d for d, path in reports.items() if d not in done and path.exists()]
+        whole = [digest for digest in here if is_whole(set(os.listdir(self.run_dir(digest))))]
+        if told := set(here) - set(whole) - self._told:
             self._told |= told
             self._tell(f"{_runs(told)} no longer there, to be computed again")
-        return {digest for digest, path in reports.items() if path in there} | whole
+        if uploaded := self._upload_again(self._mirror, whole):
+            self._tell(f"{_runs(uploaded)} uploaded again, which only {self.root} had")
+        return done | set(uploaded)
+
+    def _upload_again(self, mirror: "Mirror", digests: Sequence[str]) -> list[str]:
+        """Upload finished runs, except those that another process is writing; returns which."""
+        uploaded = []
+        for start in range(0, len(digests), MOST_LOCKS):
+            with contextlib.ExitStack() as locks:
+                free = {
+                    self.run_dir(digest) / REPORT: digest
+                    for digest in digests[start : start + MOST_LOCKS]
+                    if locks.enter_context(mirror.locked(self.run_dir(digest), waits=False))
+                }
+                # Who had the lock a moment ago may have uploaded the run.
+                left = free.keys() - mirror.pull_all(free)
+                mirror.push(*(path.parent for path in left))
+                uploaded += [free[path] for path in left]
+        return uploaded
 
     def report(self, digest: str) -> RunReport | None:
         """The run's report; None if it is not finished, `UserError` if the file is damaged."""
@@ -344,6 +361,10 @@ class Store:
             return self.at_once().pull(path)
         except StoreUnreachable:
             return False
+
+
+MOST_LOCKS = 100
+"""Runs that are uploaded again together: each needs an open file."""
 
 
 def is_whole(names: set[str]) -> bool:

@@ -10,6 +10,7 @@ from mlt_ray.spec import digest_of
 from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord
 from mlt_ray.storage.report import PARTS, Epoch, RunReport
 from mlt_ray.storage.store import Store
+from mlt_ray.tracking.location import artifacts
 from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatten, scores
 
 
@@ -53,9 +54,8 @@ class Experiment:
         existing = self.client.get_experiment_by_name(study)
         if existing is not None:
             return existing.experiment_id
-        local = uri.startswith("sqlite:")
-        artifacts = (self.store.root / "mlartifacts").as_uri() if local else None
-        return self.client.create_experiment(study, artifact_location=artifacts)
+        folder = artifacts(self.store) if uri.startswith("sqlite:") else None
+        return self.client.create_experiment(study, artifact_location=folder)
 
     def _search_runs(self, query: str) -> list[Any]:
         found, token = [], None

@@ -1,18 +1,30 @@
 """Finds the MLflow server or database to write to."""
 
 import os
+import sqlite3
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+from mlt_ray.masking import masked
 from mlt_ray.storage.lease import acquire
 from mlt_ray.storage.store import Store
 
 OPEN_POLL_S = 0.2
 """Seconds until the next try, while another driver is opening the database."""
+
+WAIT_S = 60.0
+"""Seconds that another process may keep the database locked."""
+
+FOLDERS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+)
+"""Tables and columns of MLflow's database in which folders stand."""
 
 
 def tracking_location(store: Store, tracking_uri: str | None) -> str:
@@ -40,6 +52,32 @@ def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
 
 
+def artifacts(store: Store) -> str:
+    """URI of the folder in the store for the files of MLflow's runs."""
+    return (store.root / "mlartifacts").as_uri()
+
+
+def follow_store(store: Store) -> None:
+    """Let the database in the store name the store's own folder for files, also after a move.
+
+    MLflow writes that folder down as an absolute path with every experiment and run, and has no
+    call that changes it: a store that was moved or copied would still write to the old place.
+    """
+    if not database(store).exists():
+        return
+    here = artifacts(store)
+    with closing(sqlite3.connect(database(store), timeout=WAIT_S)) as connection, connection:
+        named = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+        for (old,) in named:
+            if old != here and old.startswith("file:") and old.endswith("/mlartifacts"):
+                for table, column in FOLDERS:
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                        f"WHERE substr({column}, 1, ?) = ?",
+                        (here, len(old) + 1, len(old), old),
+                    )
+
+
 @contextmanager
 def alone(store: Store) -> Iterator[None]:
     """Block that one process at a time enters; two would break a database as they create it."""
@@ -61,4 +99,4 @@ def examine(store: Store, tracking_uri: str | None) -> str:
         return "a new database can be made; the store has none yet"
     uri = tracking_location(store, tracking_uri)
     found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
-    return f"{uri}: {len(found)} experiments"
+    return f"{masked(uri)}: {len(found)} experiments"

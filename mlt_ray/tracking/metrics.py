@@ -5,6 +5,7 @@ from typing import Any
 
 from mlt_ray.labels import CLASSES
 from mlt_ray.storage.report import EPOCH_SCORES, Epoch, RunReport
+from mlt_ray.storage.spreadsheet import csv_text
 
 SCORES = ("wa", "ua", "macro_f1")
 
@@ -32,11 +33,10 @@ def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:
 
 def confusion_csv(confusion: Sequence[Sequence[int]]) -> str:
     """A confusion matrix as CSV; rows are true classes, columns predicted ones."""
-    lines = [",".join(["true \\ predicted", *CLASSES])]
-    lines += [
-        ",".join([name, *map(str, row)]) for name, row in zip(CLASSES, confusion, strict=True)
+    rows: list[list[str | float]] = [
+        [name, *row] for name, row in zip(CLASSES, confusion, strict=True)
     ]
-    return "\n".join(lines) + "\n"
+    return csv_text(["true \\ predicted", *CLASSES], rows)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,12 +16,13 @@ from contextlib import nullcontext
 from typing import Any
 
 from mlt_ray.errors import StoreUnreachable, UserError
+from mlt_ray.masking import masked
 from mlt_ray.spec import Run
 from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
-from mlt_ray.tracking.location import alone, default_uri, limit_waiting
+from mlt_ray.tracking.location import alone, default_uri, follow_store, limit_waiting
 
 FLUSH_INTERVAL_S = 5.0
 """Seconds between two writes of a run's curve, at least, while the run is trained."""
@@ -51,7 +52,10 @@ class Tracker:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         # This logger prints a traceback of an error that `_guard` prints in one line.
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        with alone(self.store) if self.uri == default_uri(self.store) else nullcontext():
+        is_own = self.uri == default_uri(self.store)
+        with alone(self.store) if is_own else nullcontext():
+            if is_own:
+                follow_store(self.store)
             client = mlflow.MlflowClient(tracking_uri=self.uri)
             self._experiments = [
                 Experiment(client, self.store, record, self.uri) for record in records
@@ -69,9 +73,9 @@ class Tracker:
             self.broken = reason_of(error)
             sync = f"mlt-ray sync --store {self.store}"
             if self.uri != default_uri(self.store):
-                sync += f" --tracking-uri {self.uri}"
+                sync += f" --tracking-uri {masked(self.uri)}"
             print(
-                f"MLflow at {self.uri} cannot be written: {self.broken}\n"
+                f"MLflow at {masked(self.uri)} cannot be written: {self.broken}\n"
                 f"results are complete in the store; record them later with {sync}",
                 file=sys.stderr,
             )
@@ -133,4 +137,4 @@ def reason_of(error: BaseException) -> str:
     while said is not None and not isinstance(said, sqlite3.Error):
         said = said.__cause__ or said.__context__
     said = said or error
-    return (str(said).strip() or type(said).__name__).splitlines()[0][:200]
+    return masked((str(said).strip() or type(said).__name__).splitlines()[0])[:200]

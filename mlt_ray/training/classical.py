@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import torch
 
+from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run
@@ -104,7 +104,6 @@ def train(
 
 
 def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None]) -> FinishedRun:
-    from sklearn import __version__
     from sklearn.metrics import log_loss
 
     started_ms, started = milliseconds(), time.perf_counter()
@@ -134,7 +133,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
         num_parameters=fitted.num_parameters,
         started_ms=started_ms,
         computed_s=computed_s,
-        environment={**environment(torch.device("cpu")), "scikit-learn": __version__},
+        environment=environment(torch.device("cpu")),
         weights=fitted.to_bytes(),
         inputs={},  # the pipelines hold what they fitted
         weights_file=WEIGHTS_FILE,

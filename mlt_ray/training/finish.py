@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import mlt_ray
+from mlt_ray.libraries import versions
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions, RunReport
 
@@ -43,7 +44,8 @@ def finished_run(
     """The result of a run that ends now, with its report and scores.
 
     `predictions` are those for dev and test, by part. `inputs` are the values that the fold fitted
-    on its training part.
+    on its training part. `environment` says where it was computed; the versions of the libraries
+    that the run's specification names are added.
     """
     report = RunReport(
         digest=run.digest,
@@ -58,7 +60,7 @@ def finished_run(
         started_ms=started_ms,
         ended_ms=milliseconds(),
         computed_s=computed_s,
-        environment=dict(environment),
+        environment={**_libraries(run), **environment},
     )
     return FinishedRun(
         report=report,
@@ -67,6 +69,12 @@ def finished_run(
         inputs=inputs,
         weights_file=weights_file,
     )
+
+
+def _libraries(run: Run) -> dict[str, str]:
+    """The versions of what computed the run's features and trained it."""
+    spec = run.spec
+    return versions(spec.features.libraries) | versions(spec.training.libraries)
 
 
 def environment(device: torch.device) -> dict[str, str]:

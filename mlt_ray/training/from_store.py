@@ -1,7 +1,7 @@
 """Trains runs from a store alone, as a worker does that sees nothing else."""
 
-import contextlib
 import functools
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed, RunStopped, StoreSilent, StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
+from mlt_ray.libraries import check_installed
 from mlt_ray.spec import FoldSpec, Run
+from mlt_ray.storage.outage import LAST_PAUSE_S
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import INTERVAL_S, Checkpoint
@@ -40,8 +42,11 @@ def train_from_store(
     `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. `check` is that of
     `Store.write_run`. The results keep the order of `runs`. Where a run that was trained cannot be
     written, the reason is in its place: a `StoreUnreachable`, or the `RunStopped` of `check`.
-    Raises `UserError`, such as `StoreFull`.
+    Raises `UserError`, such as `StoreFull`, and if this machine has other versions of what trains
+    than those that the runs were planned with.
     """
+    for libraries in {run.spec.training.libraries for run in runs}:
+        check_installed(libraries)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     records = uses_cuda_graphs and device.type == "cuda"
     fitted = fit_runs(
@@ -114,12 +119,16 @@ def _checkpoint(
     In an outage training goes on, and a later checkpoint is uploaded. So this machine may have a
     newer one than the store; but all processes of a `group` must take the same.
     """
-    path, now = store.checkpoint(run.digest), store.at_once()
+    path, now, try_again_s = store.checkpoint(run.digest), store.at_once(), 0.0
     store.pull(path, keep_newer=group.size == 1)
 
     def upload(path: Path) -> None:
-        with contextlib.suppress(StoreSilent):
-            now.push(path)
+        nonlocal try_again_s
+        if time.monotonic() >= try_again_s:
+            try:
+                now.push(path)
+            except StoreSilent:  # which takes some seconds to find out
+                try_again_s = time.monotonic() + LAST_PAUSE_S
 
     def is_mine() -> bool:
         try:

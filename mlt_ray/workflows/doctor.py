@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlt_ray.errors import UserError
+from mlt_ray.masking import masked
 
 PACKAGES = ("torch", "torchaudio", "ray", "optuna", "mlflow", "transformers", "scikit-learn")
 
@@ -50,7 +51,7 @@ def examine(
         except Exception as error:  # a doctor names whatever is wrong and goes on
             all_work = False
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            table.add_row("[red]FAILS[/red]", name, f"{reason[0]}\nremedy: {remedy}")
+            table.add_row("[red]FAILS[/red]", name, f"{masked(reason[0])}\nremedy: {remedy}")
     console.print(table)
     return all_work
 

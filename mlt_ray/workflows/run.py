@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mlt_ray.corpus.unread import unread_text
 from mlt_ray.display.bars import Bars, duration
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.encoders.folder import EncoderMissing
@@ -95,6 +96,9 @@ def open_workspace(places: Places, console: Console) -> Workspace:
         f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
         highlight=False,
     )
+    for line in (*map(str, corpus.problems), unread_text(corpus)):
+        if line:
+            console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     return workspace
 
 

@@ -1,11 +1,15 @@
 import dataclasses
+import itertools
+import os
+import random
+import re
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
 
-from mlt_ray.corpus.folds import Fold, check_leaks, make_folds
+from mlt_ray.corpus.folds import PROTOCOLS, Fold, check_leaks, gaps, make_folds, obstacle
 from mlt_ray.errors import UserError
 from mlt_ray.labels import CLASSES
 from mlt_ray.spec import FoldSpec
@@ -121,7 +125,7 @@ def test_session_folds_without_five_sessions_name_a_remedy(in_memory):
 
 
 def test_speaker_folds_without_five_speakers_name_a_remedy(in_memory):
-    corpus = in_memory(row for row in five_sessions() if row[3] in "12")
+    corpus = in_memory(row for row in five_sessions(per_class=2) if row[3] in "12")
     with pytest.raises(UserError, match=r"at least 5 speakers, got 4.*folds\.by=stratified"):
         make_folds(corpus, FoldSpec(by="speaker"))
 
@@ -132,6 +136,104 @@ def test_a_class_that_train_lacks_is_named(in_memory):
         make_folds(corpus, FoldSpec())
     with pytest.raises(UserError, match="at least 5 utterances of each class, got 4 of sad"):
         make_folds(corpus, FoldSpec(by="stratified"))
+
+
+def test_every_class_and_fold_that_lacks_something_is_named(in_memory):
+    corpus = in_memory(r for r in five_sessions() if r[1] not in ("sad", "happy") or r[3] in "12")
+    with pytest.raises(UserError, match="got 4 of happy, 4 of sad"):
+        make_folds(corpus, FoldSpec(by="stratified"))
+    with pytest.raises(UserError) as error:
+        make_folds(corpus, FoldSpec())
+    # Fold 1 tests session 1 and chooses by session 2; folds 2 and 5 keep one of them for training.
+    lacking = [f"fold 1: train holds no {emotion} utterance" for emotion in ("happy", "sad")]
+    reason = f"{', '.join(lacking)} with folds.by: session"
+    assert str(error.value) == f"{reason}; no other folds.by is possible either; add utterances"
+
+
+def test_fewer_than_five_recordings_under_many_ids_are_told(in_memory):
+    rows = [(*row[:5], f"recording {i % 4}") for i, row in enumerate(five_sessions())]
+    with pytest.raises(UserError) as error:
+        make_folds(in_memory(rows), FoldSpec(by="stratified"))
+    assert str(error.value) == (
+        "corpus rows: folds.by: stratified needs at least 5 different recordings, got 4; "
+        "no other folds.by is possible either; add utterances"
+    )
+
+
+def test_an_error_names_what_is_possible_and_nothing_else(in_memory):
+    one = in_memory((*row[:2], "s", "", *row[4:]) for row in five_sessions(per_class=2))
+    for by in ("session", "speaker"):
+        with pytest.raises(UserError, match=r"; use --set folds\.by=stratified$"):
+            make_folds(one, FoldSpec(by=by))
+    without = in_memory((*row[:3], "", *row[4:]) for row in five_sessions())
+    with pytest.raises(UserError, match=r"by=speaker or --set folds\.by=stratified$"):
+        make_folds(without, FoldSpec())
+
+
+def test_one_text_for_all_leaves_no_training_part_that_is_disjoint(in_memory):
+    corpus = in_memory((*row[:4], "Kids are talking.", row[5]) for row in five_sessions())
+    for by in PROTOCOLS:
+        with pytest.raises(UserError, match=r"fold 1: train is empty.*folds\.text_disjoint=false"):
+            make_folds(corpus, FoldSpec(by=by, text_disjoint=True))
+
+
+def test_classes_that_dev_or_test_lacks_are_named(in_memory):
+    corpus = in_memory(r for r in five_sessions() if r[1] != "sad" or r[3] != "2")
+    found = gaps(corpus, make_folds(corpus, FoldSpec()))
+    assert found == ("no sad in dev of fold 1", "no sad in test of fold 2")
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 40])
+@pytest.mark.parametrize("num_recordings", [1, 4, 5, 500])
+def test_a_corpus_of_any_shape_is_split_or_refused_in_one_line(in_memory, size, num_recordings):
+    draw = random.Random(size + num_recordings)
+    outcomes = Counter()
+    for speakers, texts, classes in itertools.product((1, 5, 8), (1, 500), (1, 3, 4)):
+        rows = [
+            (
+                f"u{i}",
+                draw.choice(CLASSES[:classes]),
+                f"s{draw.randrange(speakers)}",
+                draw.choice(["", "1", "2"]) if speakers == 8 else str(i % 5),
+                f"text {draw.randrange(texts)}",
+                f"{draw.randrange(num_recordings)}",
+            )
+            for i in range(size)
+        ]
+        corpus = in_memory(rows)
+        for by, disjoint in itertools.product(PROTOCOLS, (False, True)):
+            spec = FoldSpec(by=by, text_disjoint=disjoint)
+            reason = obstacle(corpus, spec)
+            assert "\n" not in (reason or "")
+            outcomes[reason is None] += 1
+            if reason is None:
+                assert len(make_folds(corpus, spec)) == 5
+            else:
+                with pytest.raises(UserError, match=re.escape(reason)):
+                    make_folds(corpus, spec)
+    assert outcomes[False]
+    assert bool(outcomes[True]) == (size == 40 and num_recordings >= 5)
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2", "3"])
+def test_sessions_with_equal_numbers_have_one_order_in_every_process(hash_seed):
+    code = (
+        "from mlt_ray.corpus.folds import session_names\n"
+        "from mlt_ray.corpus.utterance import Corpus, Utterance\n"
+        "from pathlib import Path\n"
+        "of = dict(audio=Path('a'), text='', emotion='sad', speaker='s', duration_s=1.0)\n"
+        "names = ['1', '01', '001', '0001', '00001']\n"
+        "rows = [Utterance(id=n, session=n, audio_sha256=n, **of) for n in names]\n"
+        "print(session_names(Corpus(name='c', utterances=tuple(rows))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "('00001', '0001', '001', '01', '1')"
 
 
 def test_a_speaker_in_two_sessions_is_a_leak(in_memory):

@@ -31,6 +31,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crashes", description=__doc__)
     parser.add_argument("--only", metavar="CASE", action="append", choices=CASES, default=[])
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the findings there too")
+    parser.add_argument(
+        "--outage", metavar="S", type=float, default=0.0, help="least seconds of store-stopped"
+    )
+    parser.add_argument("--show", action="store_true", help="print what the commands printed")
     options = parser.parse_args()
     # Raises SystemExit, so that the present case ends the processes that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -39,7 +43,7 @@ def main() -> int:
     findings, seconds = [], []
     with tempfile.TemporaryDirectory(prefix="mlt-ray-crashes-") as folder:
         with console.status("an undisturbed study"):
-            scene = Scene.set(Path(folder))
+            scene = dataclasses.replace(Scene.set(Path(folder)), outage_s=options.outage)
         for name in options.only or CASES:
             began = time.monotonic()
             with console.status(name):
@@ -49,6 +53,8 @@ def main() -> int:
             console.print(f"{name}: {verdict}, {seconds[-1]:.0f} s", highlight=False)
             for line in filter(None, (*findings[-1].complaints, findings[-1].skipped)):
                 console.print(f"  {line}", highlight=False, markup=False)
+            if options.show:
+                console.print(findings[-1].shown, highlight=False, markup=False)
     console.print(table(findings))
     if options.json:
         rows = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from tests.crashes import disks, drivers, nodes, searches, servers, workers
+from tests.crashes import disks, drivers, nodes, searches, servers, stores, workers
 from tests.crashes.scene import Finding, Scene
 
 CASES: Mapping[str, Callable[[Scene], Finding]] = {
@@ -16,4 +16,7 @@ CASES: Mapping[str, Callable[[Scene], Finding]] = {
     "server-lost": servers.lost_server,
     "server-absent": servers.absent_server,
     "disk": disks.full_disk,
+    "store-stopped": stores.stopped_store,
+    "store-emptied": stores.emptied_store,
+    "store-swapped": stores.swapped_store,
 }

@@ -29,13 +29,17 @@ Results = dict[str, tuple[Any, bytes]]
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Paths of a corpus, a study, a profile, and a store in which the study ran undisturbed."""
+    """Paths of a corpus, a study, a profile, and a store in which the study ran undisturbed.
+
+    `outage_s`: how long a store that stops is silent at least.
+    """
 
     folder: Path
     corpus: Path
     study: Path
     profile: Path
     undisturbed: Path
+    outage_s: float = 0.0
 
     @classmethod
     def set(cls, folder: Path) -> "Scene":
@@ -56,7 +60,9 @@ class Scene:
             raise RuntimeError(f"the undisturbed study failed: {done.stdout}{done.stderr}")
         return scene
 
-    def command(self, store: Path, *more: object, few: tuple[str, ...] = FEW) -> tuple[object, ...]:
+    def command(
+        self, store: Path | str, *more: object, few: tuple[str, ...] = FEW
+    ) -> tuple[object, ...]:
         """Arguments of `mlt-ray` to run the study in a store."""
         changes = [part for key, value in LONG.items() for part in ("--set", f"{key}={value}")]
         places = ("--corpus", self.corpus, "--store", store, "--profile", self.profile)
@@ -76,7 +82,7 @@ class Finding:
 
     `recomputed`: finished runs that were computed again. `repeated`: epochs that were computed
     twice. `equal`: the results equal those of the undisturbed store. `complaints`: everything that
-    is not as it should be.
+    is not as it should be. `shown` is what the commands printed, where a case keeps it.
     """
 
     case: str
@@ -86,6 +92,7 @@ class Finding:
     equal: bool = False
     complaints: list[str] = field(default_factory=list)
     skipped: str = ""
+    shown: str = ""
 
     @property
     def ok(self) -> bool:

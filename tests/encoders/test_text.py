@@ -95,7 +95,7 @@ def test_a_text_is_computed_once(name: str, raw: Any, tmp_path: Path, identity: 
     told: list[tuple[str, int, int]] = []
     assert extract_extra(raw.corpus, extra, store, spec, lambda *args: told.append(args)) == 40
     assert told == [(name, 0, 40), (name, 40, 40)]
-    assert len(open_cache(extra, store)) == 40
+    assert len(open_cache(extra, store, spec)) == 40
     assert extract_extra(raw.corpus, extra, store, spec, lambda *args: None) == 0
 
 

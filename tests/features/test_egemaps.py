@@ -92,7 +92,7 @@ def test_recordings_come_in_their_order_and_are_cached_by_content(
     corpus = Corpus(name="three", utterances=tuple(utterances))
     assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 2
     assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 0
-    cache = open_cache(extra, store)
+    cache = open_cache(extra, store, FeatureSpec())
     alone = list(egemaps_vectors([u.audio for u in utterances]))
     for utterance, expected in zip(utterances, alone, strict=True):
         np.testing.assert_array_equal(cache[utterance.audio_sha256], expected)

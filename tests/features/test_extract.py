@@ -1,5 +1,6 @@
 """The cache is filled from recordings and texts, and everything is computed once."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -190,3 +191,34 @@ def test_other_frames_do_not_share_a_cache(
     key = spoken.utterances[0].audio_sha256
     few, many = (FeatureCache.open(store, s).frames.rows(key) for s in (SPEC, other))
     assert few < many
+
+
+@pytest.mark.parametrize("newer", ["torchaudio", "mlt_ray.features"])
+def test_another_version_of_what_computes_does_not_share_a_cache(
+    store: Store,
+    vectors: WordVectors,
+    letters: Letters,
+    speak: Callable[[int, str], Utterance],
+    newer: str,
+) -> None:
+    old = replace(SPEC, libraries="inflect 7, mlt_ray.features 1, torchaudio 2.11.0")
+    new = replace(old, libraries=re.sub(f"{newer} [^,]*", f"{newer} 9", old.libraries))
+    spoken = corpus(speak(1, "Room 1234."))
+    extract(spoken, old, store, vectors, letters)
+    assert extract(spoken, old, store, vectors, letters) == 0
+    assert extract(spoken, new, store, vectors, letters) >= 1
+    key = spoken.utterances[0].audio_sha256
+    before, after = (FeatureCache.open(store, spec).frames for spec in (old, new))
+    assert before.folder != after.folder
+    assert key in before
+    assert key in after
+
+
+def test_what_spells_numbers_is_named_in_the_cache_of_words_alone(store: Store) -> None:
+    old = replace(SPEC, libraries="inflect 7, mlt_ray.features 1")
+    before, after = (
+        FeatureCache.open(store, replace(SPEC, libraries=libraries))
+        for libraries in (old.libraries, "inflect 8, mlt_ray.features 1")
+    )
+    assert before.tokens.folder != after.tokens.folder
+    assert before.frames.folder == after.frames.folder

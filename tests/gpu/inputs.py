@@ -24,7 +24,7 @@ from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
-from mlt_ray.features.extract import text_sha256
+from mlt_ray.features.extract import cache_digest, text_sha256
 from mlt_ray.features.extras import INPUTS
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.bert.values import BertSpec
@@ -44,7 +44,6 @@ from mlt_ray.spec import (
     Run,
     RunSpec,
     TrainingSpec,
-    digest_of,
 )
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
@@ -100,6 +99,9 @@ WIDTHS: Final[Mapping[str, int]] = {
     "resemblyzer": 512,
 }
 """Length of an encoder's vector for a text, or for a recording (mean and deviation)."""
+
+MADE_UP: Final = "made up"
+"""What a specification has in place of the names that planning fills in."""
 
 PROSODY_WIDTH: Final = 35
 PIECES_A_WORD: Final = 1.3
@@ -172,7 +174,7 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
     caches: dict[str, dict[str, np.ndarray]] = {}
     arrays: dict[str, np.ndarray] = {}
     for frames in dict.fromkeys(spec.features.frames for spec in specs):
-        name = f"frames-{digest_of(frames)}"
+        name = f"frames-{_cache('frames', frames)}"
         levels = {u.audio_sha256: _levels(u, frames, rng) for u in corpus.utterances}
         caches[name] = levels
         arrays[name] = _packed(np.concatenate(list(levels.values())))
@@ -181,7 +183,7 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
         for extra in spec.model.extras:
             extras.setdefault(extra, corpus if spec.corpus == corpus.fingerprint else brief)
     for extra, held in extras.items():
-        name = f"{extra.name}-{digest_of([*extra])}"
+        name = f"{extra.name}-{_cache(extra.name, extra.encoder)}"
         caches[name] = {INPUTS[extra.name].key(u): _extra(extra, u, rng) for u in held.utterances}
         arrays[name] = np.concatenate(list(caches[name].values()))
     with_vector = [w for w in words if rng.random() >= WITHOUT_VECTOR]
@@ -312,8 +314,8 @@ def networks(fingerprint: str) -> tuple[dict[str, RunSpec], dict[str, list[str]]
                 continue
             specs[row.name] = RunSpec(
                 corpus=fingerprint,
-                folds=replace(row.folds, members="made up"),
-                features=replace(row.features, vectors="made up", phonemizer="made up"),
+                folds=replace(row.folds, members=MADE_UP),
+                features=replace(row.features, vectors=MADE_UP, phonemizer=MADE_UP),
                 model=_with_encoders(row.model),
                 training=row.training,
             )
@@ -404,6 +406,11 @@ def _unpacked(bits: np.ndarray, rows: int) -> np.ndarray:
     return LEVELS[(low + 2 * high)[: rows * width]].reshape(rows, width)
 
 
+def _cache(kind: str, settings: FramesSpec | str) -> str:
+    """Digest in the name of the cache that `networks`' specifications read."""
+    return cache_digest(kind, settings, FeatureSpec())
+
+
 def _extra(extra: ExtraInput, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
     """One utterance's array of an extra input."""
     words = len(utterance.text.split())
@@ -438,7 +445,7 @@ def _unpack(values: Any, arrays: Any, corpus: Corpus, store: Store) -> None:
     _unpack_texts(values["words"], corpus.utterances, store)
     known = dict(zip(values["vectors"], arrays["vectors"].astype(np.float32)[:, None], strict=True))
     none = np.empty((0, VECTOR_DIM), np.float32)
-    vectors = Cache(store.features("vectors", digest_of("made up")))
+    vectors = Cache(store.features("vectors", _cache("vectors", MADE_UP)))
     vectors.add({word: known.get(word, none) for word in values["words"]})
 
 
@@ -449,7 +456,7 @@ def _unpack_texts(
     for text in {u.text for u in utterances}:
         pairs = [(word, phonemes[word]) for word in text.split()]
         tokens[text_sha256(text)] = np.frombuffer(json.dumps(pairs).encode(), np.uint8)
-    Cache(store.features("tokens", digest_of("made up"))).add(tokens)
+    Cache(store.features("tokens", _cache("tokens", MADE_UP))).add(tokens)
 
 
 def _moments(frames: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A store of an earlier version is read: nothing is computed again, and its tables are the same.
 
 `store.zip` holds what that version wrote: records, reports and tables of `kept.yaml`. It is made
-anew where numbers change on purpose (`RunSpec.recipe`), by ``python -m
+anew where digests change on purpose (`RunSpec.recipe`), by ``python -m
 tests.old_store.test_old_store``.
 """
 
@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from mlt_ray import libraries
 from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.libraries import versions
 from mlt_ray.planning.backlog import take_stock
 from mlt_ray.planning.contents import Pretrained, name_contents
 from mlt_ray.planning.plan import Plan, make_plan
@@ -38,14 +40,22 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def plan(store: Store) -> Plan:
+def plan(store: Store, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """The study as it would be asked for again now."""
     record = read_record(store, store.study("kept"))
     assert record is not None
     corpus = Corpus.from_dict(store.read_json(store.corpus(record.fingerprint)))
     assert corpus.fingerprint == record.fingerprint
+    monkeypatch.setattr(libraries, "version", versions_in(store).__getitem__)
     study = name_contents(load_study(str(STUDY)), corpus, Pretrained.load(None))
     return make_plan(study, corpus)
+
+
+def versions_in(store: Store) -> dict[str, str]:
+    """The versions of the libraries that the store's runs were computed with."""
+    reports = store.reports(path.name for path in (store.root / "runs").iterdir())
+    parts = [report.spec[part] for report in reports for part in ("features", "training")]
+    return {name: found for part in parts for name, found in versions(part["libraries"]).items()}
 
 
 def test_every_run_is_found_done(store: Store, plan: Plan) -> None:

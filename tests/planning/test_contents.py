@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from mlt_ray import libraries
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import find_encoder
 from mlt_ray.errors import UserError
+from mlt_ray.libraries import ALWAYS, FEATURES, versions
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.planning.contents import Pretrained, name_contents
@@ -112,3 +114,49 @@ def test_what_stands_in_place_of_a_named_encoder_is_a_change_of_those_rows_alone
     for row in load_study("demo_table3").rows:
         assert Pretrained.load(None, "minilm").changes(row.model) == ()
     assert all(Pretrained.load(None).changes(row.model) == () for row in study.rows)
+
+
+@pytest.mark.parametrize(
+    ("model", "trains", "features"),
+    [
+        ({"system": "multilevel"}, {"numpy", "torch"}, set()),
+        ({"system": "yoon"}, {"numpy", "torch"}, {"opensmile"}),
+        (
+            {"system": "bert", "encoder": "minilm"},
+            {"numpy", "torch", "transformers"},
+            {"tokenizers", "transformers"},
+        ),
+        (
+            {"system": "classical", "audio": "egemaps"},
+            {"numpy", "scikit-learn", "scipy"},
+            {"opensmile"},
+        ),
+    ],
+)
+def test_a_row_names_what_computes_it_and_nothing_else(
+    raw: Any, model: dict[str, str], trains: set[str], features: set[str]
+) -> None:
+    study = parse_study("mine", {"rows": [{"name": "one", "model": model}]})
+    (row,) = name_contents(study, raw.corpus, pretrained_of()).rows
+    always = {name for kind in ALWAYS for name in FEATURES[kind]}
+    assert set(versions(row.training.libraries)) == trains
+    assert set(versions(row.features.libraries)) == always | features
+
+
+def test_a_newer_version_gives_every_run_another_digest(
+    raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = parse_study("mine", {"rows": [{"name": "one", "model": {"system": "multilevel"}}]})
+
+    def digest() -> str:
+        plan = make_plan(name_contents(study, raw.corpus, pretrained_of()), raw.corpus)
+        return plan.rows[0].runs[0].digest
+
+    found = {digest()}
+    real = libraries.version
+    for newer in ("torch", "torchaudio", "soundfile", "libsndfile", "inflect", "mlt_ray.features"):
+        monkeypatch.setattr(
+            libraries, "version", lambda name, newer=newer: "9" if name == newer else real(name)
+        )
+        found.add(digest())
+    assert len(found) == 7

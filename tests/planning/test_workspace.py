@@ -1,5 +1,6 @@
 """Places: what is known of this machine, and of a cluster, before Ray is there."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 from mlt_ray.errors import UserError
 from mlt_ray.planning import workspace
 from mlt_ray.planning.resources import Resources
-from mlt_ray.planning.workspace import Places
+from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.spec import TrainingSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.study import Study, load_study, parse_study
+from tests.planning.encoder_rows import pretrained_of
 
 TF32 = [TrainingSpec(), TrainingSpec(precision="tf32")]
 
@@ -64,3 +67,51 @@ def test_what_a_run_asks_for_is_checked_where_this_machine_computes(
     with pytest.raises(UserError, match="expected 1 CPU, 2 GPU for a run"):
         places(resources=asked).check_machine()
     places(resources=asked, address="auto").check_machine()
+
+
+@pytest.mark.parametrize(
+    ("study", "without"),
+    [
+        ("table1", set()),
+        ("demo", {"audio only"}),
+        ("table3", {"Bert"}),
+        ("beyond", {"eGeMAPS + SVM", "embedding + log. regression", "late fusion of both"}),
+    ],
+)
+def test_rows_of_audio_or_of_a_text_encoder_alone_read_no_words(
+    study: str, without: set[str]
+) -> None:
+    rows = load_study(study).rows
+    assert {row.name for row in rows if not row.model.reads_words} == without
+
+
+def chinese(tmp_path: Path, raw: Any, num_chinese: int, **more: Any) -> Workspace:
+    texts = ["我很生气。"] * num_chinese + ["Hm."] * (len(raw.corpus) - num_chinese)
+    utterances = [replace(u, text=t) for u, t in zip(raw.corpus.utterances, texts, strict=True)]
+    return Workspace(
+        places=places(**more),
+        corpus=replace(raw.corpus, utterances=tuple(utterances)),
+        pretrained=pretrained_of(),
+    )
+
+
+def rows_of(*inputs: str) -> Study:
+    rows = [{"name": name, "model": {"system": "multilevel", "inputs": name}} for name in inputs]
+    return parse_study("mine", {"rows": rows})
+
+
+def test_a_row_that_reads_words_refuses_a_corpus_in_other_letters(tmp_path: Path, raw: Any) -> None:
+    workspace = chinese(tmp_path, raw, len(raw.corpus))
+    with pytest.raises(UserError) as error:
+        workspace.name_contents(rows_of("both", "audio", "text"))
+    said = str(error.value)
+    assert "100.0%" in said
+    assert "'我很生气。'" in said
+    assert "at most 5% where a row reads words, as both, text would; " in said
+    assert said.endswith("or give --unread-texts")
+    # Rows of audio, rows that are not asked for, a few texts, and who asks for it are not refused.
+    assert workspace.name_contents(rows_of("audio"))
+    assert workspace.name_contents(rows_of("both", "audio"), {"audio"})
+    assert chinese(tmp_path, raw, 1).name_contents(rows_of("both"))
+    asked = chinese(tmp_path, raw, len(raw.corpus), unread_texts=True)
+    assert asked.name_contents(rows_of("both"))

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,14 @@ def test_files_hold_every_digit_and_nothing_where_there_is_no_mean(
         rows = list(csv.DictReader(file))
     assert [row["number"] for row in rows] == ["1", "2"]
     assert rows[1]["dev_ua"] == ""
+
+
+def test_no_text_in_csv_is_a_formula_for_a_spreadsheet_and_numbers_stay_numbers(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    values = {"model.width": "-wide", "model.dropout": -0.5}
+    write_search(space, [replace(RESULTS[0], values=values, reason="=1")], tmp_path)
+    with (tmp_path / "search.csv").open() as file:
+        [row] = csv.DictReader(file)
+    found = (row["model.width"], row["model.dropout"], row["reason"])
+    assert found == ("'-wide", "-0.5", "'=1")

@@ -194,6 +194,12 @@ def test_csv_has_all_digits_and_empty_cells_for_missing_values() -> None:
     assert {v for k, v in measured.items() if k.startswith("published")} == {""}
 
 
+def test_no_text_in_csv_is_a_formula_for_a_spreadsheet() -> None:
+    table = replace(TABLE, rows=(replace(BOTH, name="=row", changes=("--encoder minilm",)),))
+    [row] = csv.DictReader(io.StringIO(as_csv([table])))
+    assert (row["row"], row["changed"]) == ("'=row", "'--encoder minilm")
+
+
 def test_json_has_exactly_this_structure() -> None:
     found = json.loads(as_json([TABLE]))
     scores = {"wa_mean": 0.6412, "wa_std": 0.0123, "ua_mean": 0.6618, "ua_std": 0.0156}

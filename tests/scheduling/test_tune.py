@@ -1,15 +1,16 @@
 """What Tune's searcher gives out, and what its callbacks pass on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from ray.tune.search import Searcher
 
-from mlt_ray.errors import StoreSilent
+from mlt_ray.errors import StoreFull, StoreSilent, UserError
 from mlt_ray.planning.plan import RunName
-from mlt_ray.planning.source import End, Queue, RunEnd
+from mlt_ray.planning.source import End, Pack, PackSize, Queue, RunEnd
 from mlt_ray.scheduling.messages import Messages
 from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 from mlt_ray.spec import ModelSpec, Run, RunSpec
@@ -64,9 +65,78 @@ def test_the_first_run_without_room_stops_the_others_and_gives_out_no_more(tmp_p
         callbacks.on_trial_complete(0, [], ended)
         callbacks.on_step_end(0, [])
     assert searcher.suggest("3") == Searcher.FINISHED
-    assert searcher.full == f"{FULL} 1"
+    assert isinstance(searcher.error, StoreFull)
+    assert str(searcher.error) == f"{FULL} 1"
     assert observer.names == ["stopped", "stopped"]
     assert board.names.count("stop_all") == 1
+
+
+LOCKED = UserError("optuna.db: expected a database that can be written, got: it is locked")
+
+
+class Failing(Queue):
+    """A source that cannot hear of anything any more."""
+
+    def epochs(self, run: Run, epochs: object) -> NoReturn:
+        raise LOCKED
+
+    def ended(self, run: Run, end: RunEnd) -> NoReturn:
+        raise LOCKED
+
+
+def trial_of(run: Run, **last_result: Any) -> SimpleNamespace:
+    """What Tune's callbacks get of a trial with one run."""
+    job = SimpleNamespace(runs=(run,))
+    return SimpleNamespace(trial_id="1", config={"job": job}, last_result=last_result)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda c, t: c.on_trial_result(
+            0, [], t, {"epochs": {t.config["job"].runs[0].digest: []}, "lines": {}}
+        ),
+        lambda c, t: c.on_trial_complete(0, [], t),
+        lambda c, t: c.on_trial_error(0, [], SimpleNamespace(trial_id="1", get_error=lambda: "")),
+        lambda c, t: (c.searcher.finished_elsewhere.extend(RUNS), c.on_step_end(0, [])),
+    ],
+    ids=["result", "complete", "error", "elsewhere"],
+)
+def test_an_error_in_a_callback_is_kept_and_ends_the_search(
+    event: Callable[[TuneCallbacks, SimpleNamespace], object], tmp_path: Path
+) -> None:
+    """Tune would swallow it, and the configuration would stay under way for ever."""
+    board, observer = Calls(), Calls()
+    searcher = searcher_of(Failing(RUNS), tmp_path)
+    callbacks = callbacks_of(searcher, board, observer)
+    searcher.suggest("1")
+    event(callbacks, trial_of(RUNS[0]))
+    assert searcher.error is LOCKED
+    assert board.names[-1] == "stop_all"
+    assert searcher.suggest("2") == Searcher.FINISHED
+    # What is told no more cannot wait another minute for a lock; reports are in the store.
+    told = list(observer.names)
+    callbacks.on_trial_start(0, [], trial_of(RUNS[1]))
+    callbacks.on_trial_complete(0, [], trial_of(RUNS[1]))
+    callbacks.on_step_end(0, [])
+    assert observer.names == told
+    assert board.names.count("stop_all") == 1
+
+
+def test_an_error_of_the_source_as_it_gives_out_runs_is_kept_and_ends_the_search(
+    tmp_path: Path,
+) -> None:
+    class Empty(Queue):
+        def next(self, max_size: PackSize) -> Pack | None:
+            raise LOCKED
+
+    board = Calls()
+    searcher = searcher_of(Empty(RUNS), tmp_path)
+    callbacks = callbacks_of(searcher, board, Calls())
+    assert searcher.suggest("1") == Searcher.FINISHED
+    callbacks.on_step_end(0, [])
+    assert searcher.error is LOCKED
+    assert [name for name in board.names if name != "relay"] == ["stop_all"]
 
 
 def test_a_worker_that_is_replaced_is_told_by_its_runs_name(
@@ -134,3 +204,14 @@ def test_while_the_store_is_silent_tune_does_not_wait_for_a_run_of_another_drive
     monkeypatch.setattr(Store, "is_done", lambda store, digest: True)
     searcher.suggest("1")
     assert searcher.finished_elsewhere == [RUNS[0]]
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_wait_for_the_store_that_a_ctrl_c_has_ended_is_no_error(
+    tmp_path: Path, is_interrupted: bool
+) -> None:
+    searcher, error = searcher_of(Queue([]), tmp_path), StoreSilent("gone")
+    searcher.outage.goes_on = lambda: not is_interrupted
+    searcher.fail(error)
+    assert searcher.error is (None if is_interrupted else error)
+    assert searcher.is_stopping

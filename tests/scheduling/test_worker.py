@@ -27,10 +27,8 @@ FULL = "/store/x: no space left"
 RUN = Run(spec=RunSpec(corpus="c", model=ModelSpec(system="bert")), fold=1, seed=1)
 
 
-def job(folder: Path) -> Job:
-    return Job(
-        name="n", runs=(RUN,), store=str(folder), owner="o", board="b", resources=Resources()
-    )
+def job() -> Job:
+    return Job(name="n", runs=(RUN,), owner="o", board="b", resources=Resources())
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -47,7 +45,7 @@ def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_ray")
 def test_a_worker_that_finds_no_room_says_so(tmp_path: Path) -> None:
     messages = Messages(lambda message: None)
-    ends = worker.train_runs(job(tmp_path), (RUN,), Store(tmp_path), messages)
+    ends = worker.train_runs(job(), (RUN,), Store(tmp_path), messages)
     assert ends == {RUN.digest: RunEnd(kind=End.FULL, reason=FULL)}
 
 
@@ -55,9 +53,7 @@ def test_a_worker_that_finds_no_room_says_so(tmp_path: Path) -> None:
 def test_one_of_several_workers_raises_since_the_others_wait_for_it(tmp_path: Path) -> None:
     messages = Messages(lambda message: None)
     with pytest.raises(StoreFull):
-        worker.train_runs(
-            job(tmp_path), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2)
-        )
+        worker.train_runs(job(), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2))
 
 
 class Kept:
@@ -95,9 +91,7 @@ def test_a_run_whose_lease_was_lost_is_not_written_and_is_left_to_the_other_driv
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mirror"))
     store = Store(f"local://{tmp_path}/there")
     leases = {run: Kept(is_kept) for run, is_kept in zip(PACK, (False, True), strict=True)}
-    ends = worker.train_runs(
-        job(tmp_path), PACK, store, Messages(lambda message: None), leases=leases
-    )  # type: ignore[arg-type]
+    ends = worker.train_runs(job(), PACK, store, Messages(lambda message: None), leases=leases)  # type: ignore[arg-type]
     assert [end.kind for end in ends.values()] == [End.ELSEWHERE, End.DONE]
     assert store.finished(ends) == {PACK[1].digest}
 
@@ -124,7 +118,7 @@ def test_runs_that_cannot_be_uploaded_are_complete_in_the_mirror_and_are_uploade
             return trained(*values, **more)
 
         patch.setattr(from_store, "fit_runs", trained_in_an_outage)
-        ends = worker.train_runs(job(tmp_path), PACK, store, Messages(lambda message: None))
+        ends = worker.train_runs(job(), PACK, store, Messages(lambda message: None))
     kind = End.STOPPED if stops else End.FAILED
     assert [end.kind for end in ends.values()] == [kind, kind]
     assert not list((tmp_path / "there").rglob("report.json"))
@@ -152,7 +146,7 @@ def test_a_worker_of_several_whose_lease_was_taken_over_writes_nothing(
     assert lease is not None
     leases = {RUN: LentLease(store, RUN.digest, lease.token)}
     messages = Messages(lambda message: None)
-    ends = worker.train_runs(job(tmp_path), (RUN,), store, messages, leases=leases)
+    ends = worker.train_runs(job(), (RUN,), store, messages, leases=leases)
     assert [end.kind for end in ends.values()] == [End.ELSEWHERE]
     assert store.finished(ends) == set()
     assert [checkpoint.is_mine() for checkpoint in checkpoints] == [False]

@@ -1,5 +1,9 @@
 """What a search proposes, prunes and finds best, without Ray."""
 
+import contextlib
+import json
+import pickle
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +23,7 @@ from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord, write_reco
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import SearchSpace, parse_space
 from tests.search.fake_tune import FakeTune
+from tests.search.test_cma_es import Planted
 from tests.stored import report_of, write_report
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -239,7 +244,8 @@ def test_runs_of_one_configuration_go_out_in_packs(
 def test_every_sampler_proposes(
     sampler: str, store: Store, storage: optuna.storages.BaseStorage
 ) -> None:
-    search, tune = open_search(space_of(sampler=sampler), store, storage), FakeTune(store, quality)
+    space = space_of(sampler=sampler, sampler_seed=1)
+    search, tune = open_search(space, store, storage), FakeTune(store, quality)
     tune.drive(search)
     assert len(search.configurations) == 8
 
@@ -305,6 +311,60 @@ def test_a_pruned_configuration_whose_last_run_is_finished_all_the_same_is_compl
     assert poor.means["dev_ua"] == pytest.approx(0.1)
     told = [t.state for t in search.study.get_trials() if t.user_attrs["configuration"] == 2]
     assert told == [optuna.trial.TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "grid"])
+@pytest.mark.parametrize("most", [1, 7, 14])
+def test_a_killed_search_proposes_what_it_would_have_proposed(
+    sampler: str, most: int, tmp_path: Path
+) -> None:
+    places = {name: Store(tmp_path / name) for name in ("whole", "killed")}
+    storages = {name: optuna.storages.InMemoryStorage() for name in places}
+
+    def open_again(name: str) -> CrossValidationSearch:
+        space = space_of(sampler=sampler, folds=[1, 2], pruner="none")
+        return open_search(space, places[name], storages[name])
+
+    whole, search = open_again("whole"), open_again("killed")
+    FakeTune(places["whole"], quality).drive(whole)
+    tune = FakeTune(places["killed"], quality)
+    tune.drive(search, most=most)
+    dying = search.study.ask()
+    dying.suggest_int("model.text_encoder_layers", 1, 3)  # killed while Optuna proposes
+    search = open_again("killed")
+    tune.drive(search)
+    assert [c.values for c in search.configurations] == [c.values for c in whole.configurations]
+    assert [c.means for c in search.configurations] == [c.means for c in whole.configurations]
+
+
+def test_cma_es_with_several_objectives_says_that_it_needs_one(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(objectives=["dev_ua", "num_parameters"], pruner="none", sampler="cmaes")
+    with pytest.raises(UserError, match=r"mini\.search\.sampler: expected tpe, random or grid"):
+        open_search(space, store, storage)
+
+
+def test_a_cma_es_search_runs_nothing_of_its_database(store: Store, tmp_path: Path) -> None:
+    ran, path = tmp_path / "ran", tmp_path / "optuna.db"
+    space = space_of(sampler="cmaes", sampler_seed=1, pruner="none", folds=[1])
+
+    def open_again() -> CrossValidationSearch:
+        return open_search(space, store, optuna.storages.RDBStorage(f"sqlite:///{path}"))
+
+    FakeTune(store, quality).drive(open_again(), most=3)
+    content = json.dumps(pickle.dumps(Planted(ran)).hex())
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        for key in ("cma:optimizer:0", "sepcma:optimizer:0", "cmawm:optimizer:0"):
+            database.execute(
+                "insert into trial_system_attributes (trial_id, key, value_json) "
+                "select trial_id, ?, ? from trials",
+                (key, content),
+            )
+    search = open_again()
+    FakeTune(store, quality).drive(search)
+    assert len(search.configurations) == 8
+    assert not ran.exists()
 
 
 def leave_checkpoints(store: Store, runs: Iterable[Run]) -> None:

@@ -5,6 +5,7 @@ The remote side is a folder that pyarrow uses like an object store, or in one te
 """
 
 import dataclasses
+import os
 import shutil
 import threading
 import time
@@ -16,16 +17,25 @@ import numpy as np
 import pytest
 
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.errors import StoreUnreachable, UserError
+from mlt_ray.errors import RunStopped, StoreSilent, StoreUnreachable, UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import make_plan
+from mlt_ray.storage import outage as outage_module
 from mlt_ray.storage.files import write_bytes
-from mlt_ray.storage.mirror import CACHE_VARIABLE, cache_folder, open_remote
-from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted, without_credentials
+from mlt_ray.storage.lease import acquire
+from mlt_ray.storage.mirror import (
+    CACHE_VARIABLE,
+    Mirror,
+    cache_folder,
+    mirror_folder,
+    open_remote,
+)
+from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
+from tests.test_masking import URIS
 
 OnMachine = Callable[[str], Store]
 
@@ -112,6 +122,24 @@ def test_a_run_of_which_the_mirror_has_a_part_counts_as_not_done_and_that_is_sai
     assert names(there) == set()
     [line] = capsys.readouterr().err.splitlines()
     assert line == f"{store}: 1 finished run is no longer there, to be computed again"
+
+
+def test_a_run_that_a_process_of_this_machine_is_writing_is_not_uploaded_by_another(
+    on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The writer may be waiting for the store, and may have lost its lease."""
+    store, push, seen = on("a"), Mirror.push_as, []
+
+    def asking(mirror: Mirror, folder: Path, *paths: Path, check: Callable[[], None]) -> None:
+        monkeypatch.setattr(Mirror, "push_as", push)
+        seen.append(on("a").finished([DIGEST]))
+        push(mirror, folder, *paths, check=check)
+
+    monkeypatch.setattr(Mirror, "push_as", asking)
+    write(store)
+    assert seen == [set()]
+    assert on("a").finished([DIGEST]) == {DIGEST}
+    assert capsys.readouterr().err == ""
 
 
 def test_a_report_is_that_of_the_store_and_not_of_the_mirror(on: OnMachine, there: Path) -> None:
@@ -324,6 +352,117 @@ def test_a_checkpoint_of_one_machine_is_read_on_another(on: OnMachine, there: Pa
     assert not b.checkpoint(DIGEST).exists()
 
 
+def test_a_checkpoint_that_only_this_machine_has_or_that_is_newer_stays(
+    on: OnMachine, there: Path
+) -> None:
+    """Such a one was written while the store did not answer."""
+    a, b = on("a"), on("b")
+    path, other = a.checkpoint(DIGEST), b.checkpoint(DIGEST)
+    write_bytes(path, b"3 epochs")
+    assert not a.pull(path)
+    assert a.pull(path, keep_newer=True)
+    write_bytes(other, b"7 epochs")
+    b.push(other)
+    os.utime(path, (1.0, 1.0))
+    assert a.pull(path, keep_newer=True)
+    assert path.read_bytes() == b"7 epochs", "another machine has gone on"
+    write_bytes(path, b"10 epochs")
+    assert a.pull(path, keep_newer=True)
+    assert path.read_bytes() == b"10 epochs"
+    assert a.pull(path)
+    assert path.read_bytes() == b"7 epochs"
+
+
+def silence(patch: pytest.MonkeyPatch, times: int) -> None:
+    """Let the next requests of each kind be unanswered, without pauses between two tries."""
+    patch.setattr(outage_module, "FIRST_PAUSE_S", 0.001)
+    for method in ("file", "files", "read", "download", "write", "delete", "_check_bucket"):
+        patch.setattr(Remote, method, silent_at_first(getattr(Remote, method), times))
+
+
+def silent_at_first(request: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """The request, which is not answered the first `times` times."""
+    left = [True] * times
+
+    def silent(*values: Any) -> Any:
+        if left:
+            left.pop()
+            raise StoreSilent("gone")
+        return request(*values)
+
+    return silent
+
+
+def test_everything_waits_through_an_outage(on: OnMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = on("a"), on("b")
+    for act in (
+        lambda: write(a),
+        lambda: a.write_json(a.study("demo"), {"rows": 1}),
+        lambda: Cache(a.features("frames", "d"), a.push).add({"x": np.ones((1, 2))}),
+        lambda: acquire(a, "name", "owner"),
+    ):
+        with monkeypatch.context() as patch:
+            silence(patch, 3)
+            act()
+    for ask in (
+        lambda: b.report(DIGEST) == REPORT,
+        lambda: b.read_json(b.study("demo")) == {"rows": 1},
+        lambda: Cache(b.features("frames", "d")).missing(["x"]) == [],
+        lambda: b.studies() == ["demo"],
+    ):
+        with monkeypatch.context() as patch:
+            silence(patch, 3)
+            assert ask()
+
+
+def test_only_a_patient_caller_waits_for_a_store_to_open(
+    on: OnMachine, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on("a")
+    open_remote.cache_clear()
+    original = Remote.__init__
+
+    def opening(remote: Remote, uri: str) -> None:
+        original(remote, uri)
+        if left.pop():
+            raise StoreSilent("gone")
+
+    monkeypatch.setattr(outage_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(Remote, "__init__", opening)
+    left = [True]
+    with pytest.raises(StoreSilent):
+        Store(uri)
+    left = [False, True, True]
+    assert not Store(uri, patient=True).is_done(DIGEST)
+    assert left == []
+
+
+def test_a_run_that_may_not_be_written_after_an_outage_is_kept_nowhere(
+    on: OnMachine, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease went to another process meanwhile, which computes it again."""
+
+    def check() -> None:
+        checks.append(1)
+        if len(checks) > 1:
+            raise RunStopped("another has the lease")
+
+    checks: list[int] = []
+    store, original = on("a"), Remote.write
+
+    def write_once(remote: Remote, name: str, content: Any) -> None:
+        if name.endswith("report.json") and len(checks) == 1:
+            raise StoreSilent("gone")
+        original(remote, name, content)
+
+    monkeypatch.setattr(outage_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(Remote, "write", write_once)
+    with pytest.raises(RunStopped):
+        store.write_run(REPORT, PREDICTIONS, b"weights", {}, check=check)
+    assert not store.is_done(DIGEST)
+    assert "report.json" not in {path.name for path in there.rglob("*")}
+
+
 def test_a_folder_is_uploaded_with_all_its_files(on: OnMachine, there: Path) -> None:
     store = on("a")
     write_bytes(store.root / "reports" / "demo" / "tables.md", b"old")
@@ -415,10 +554,37 @@ def test_a_uri_that_is_no_store_gives_a_one_line_error(uri: str, reason: str, re
     assert "\n" not in line
 
 
-def test_credentials_in_a_uri_are_left_out_of_messages() -> None:
-    assert without_credentials("s3://key:se/cret@b/p?x=a@b") == "s3://b/p?x=a@b"
-    assert without_credentials("s3://key:secret@bucket/p?x=1") == "s3://bucket/p?x=1"
-    assert without_credentials("s3://bucket/a@b") == "s3://bucket/a@b"
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("abfs://A:KEY@account/x", "abfs://B:KEY@account/x"),
+        ("sftp://me:p@host/x", "sftp://you:p@host/x"),
+        ("sftp://me:p@host/x", "sftp://me:p@other/x"),
+        ("s3://b/x?region=eu", "s3://b/x?region=us"),
+        ("s3://b/x?endpoint_override=one:9000", "s3://b/x?endpoint_override=two:9000"),
+    ],
+)
+def test_two_places_have_two_mirrors(one: str, other: str) -> None:
+    assert mirror_folder(one) != mirror_folder(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("abfs://A:KEY@account/x", "abfs://A:ROTATED@account/x"),
+        ("sftp://me:p@host/x", "sftp://me:o@th?er@host/x"),
+        ("s3://b/x?secret_key=a", "s3://b/x?secret_key=b"),
+    ],
+)
+def test_a_new_password_keeps_the_mirror(one: str, other: str) -> None:
+    assert mirror_folder(one) == mirror_folder(other)
+
+
+@pytest.mark.parametrize("uri", [u for u in URIS if u.startswith(("sftp", "http", "mysql"))])
+def test_no_secret_is_told_of_a_uri_that_cannot_be_opened(uri: str) -> None:
+    with pytest.raises(StoreUnreachable) as raised:
+        Remote(uri).files("")
+    assert "SEC" not in str(raised.value)
 
 
 def test_mirrors_are_in_the_user_s_cache_unless_the_variable_names_another_folder(

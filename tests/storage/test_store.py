@@ -181,6 +181,14 @@ def test_the_curve_has_one_line_per_epoch_with_all_digits() -> None:
     assert found == [dataclasses.asdict(e) for e in EPOCHS]
 
 
+def test_an_id_in_predictions_is_no_formula_for_a_spreadsheet() -> None:
+    found = Predictions(
+        utterances=("=1+1",), labels=np.array([0]), probabilities=np.array([[1.0, 0.0, 0.0, 0.0]])
+    )
+    [row] = csv.DictReader(io.StringIO(predictions_csv({"test": found})))
+    assert (row["utterance"], row["angry"]) == ("'=1+1", "1.000000")
+
+
 def test_predictions_of_ids_with_commas_and_quotes_can_be_read_back() -> None:
     names = ("a/x,y", 'b "z"')
     found = Predictions(

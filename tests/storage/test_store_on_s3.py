@@ -124,8 +124,7 @@ def test_a_run_is_not_finished_if_the_machine_is_killed_while_it_uploads(
     process.wait()
     assert f"runs/{DIGEST}/weights.pt" not in objects(store), "an incomplete file is there"
     assert not on("another").is_done(DIGEST)
-    assert not on("killed").is_done(DIGEST)
-    write(on("killed"))
+    assert on("killed").is_done(DIGEST), "its mirror has all files: they are uploaded again"
     assert on("another").report(DIGEST) == REPORT
 
 
@@ -206,6 +205,25 @@ def test_contenders_never_hold_a_lease_together(on: OnMachine) -> None:
     assert held
     assert not overlaps
     assert objects(store) == set()
+
+
+def test_a_key_that_leads_out_of_the_mirror_is_refused(
+    on: OnMachine, server: str, tmp_path: Path
+) -> None:
+    import boto3
+
+    a, b = on("a"), on("b")
+    Cache(a.features("frames", "d"), a.push).add({"x": np.ones((1, 2))})
+    prefix = a.location.partition("?")[0].removeprefix("s3://bucket/")
+    client = boto3.client("s3", endpoint_url=f"http://{server}", region_name="us-east-1")
+    for key in ("features/frames-d/../../../evil.npy", "studies/../../evil.json"):
+        client.put_object(Bucket="bucket", Key=f"{prefix}/{key}", Body=b"evil")
+    with pytest.raises(
+        UserError, match=r"got 'features/frames-d/\.\./\.\./\.\./evil\.npy'; delete"
+    ):
+        b.features("frames", "d")
+    assert b.studies() == []
+    assert not list(tmp_path.rglob("evil*"))
 
 
 def error_of(uri: str) -> str:

@@ -1,10 +1,12 @@
 """What the tracker writes, read back from MLflow's own database."""
 
+import shutil
 import sqlite3
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from mlflow import MlflowClient
 
 from mlt_ray.errors import StoreSilent, UserError
 from mlt_ray.models.multilevel.values import MultilevelSpec
@@ -138,3 +140,42 @@ def test_a_damaged_store_is_not_taken_for_a_broken_mlflow(store, runs, monkeypat
     live._experiments = [SimpleNamespace(write_run=damaged)]
     with pytest.raises(UserError, match="expected a run report"):
         live.finished(runs[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("move", [shutil.move, shutil.copytree])
+def test_mlflow_s_files_follow_a_store_that_was_moved_or_copied(tmp_path, runs, move):
+    first = Store(tmp_path / "first")
+    rows = (planned("it's 100%_one", runs),)
+    note_plans([Plan(study="s", title="S", corpus="c", fingerprint="f", rows=rows)], first)
+    finish(first, runs[0])
+    tracker(first).sync()
+    before = sorted(p.relative_to(first.root) for p in first.root.rglob("*"))
+    move(first.root, tmp_path / "second's 100%_")
+    second = Store(tmp_path / "second's 100%_")
+    finish(second, runs[1])
+    tracker(second).sync()
+    client = MlflowClient(tracking_uri=default_uri(second))
+    experiment = client.get_experiment_by_name("s")
+    assert experiment.artifact_location == (second.root / "mlartifacts").as_uri()
+    children = client.search_runs([experiment.experiment_id], "tags.`mlt_ray.kind` = 'fold-seed'")
+    assert len(children) == 2
+    for child in children:
+        assert child.info.artifact_uri.startswith(experiment.artifact_location + "/")
+        names = {file.path for file in client.list_artifacts(child.info.run_id)}
+        assert {"report.json", "predictions.csv"} <= names
+    if move is shutil.move:
+        assert not first.root.exists()
+    else:
+        assert sorted(p.relative_to(first.root) for p in first.root.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_a_password_in_the_server_s_uri_is_told_nowhere(store, capsys):
+    uri = "http://me:SEC/RET@127.0.0.1:9/?token=SECRET"
+    live = Tracker(store, uri, all_records(store))
+    live.sync()
+    said = capsys.readouterr().err
+    assert live.broken
+    assert "MLflow at http://me:***@127.0.0.1:9/?token=*** cannot be written" in said
+    assert "SEC" not in said + live.broken

@@ -20,10 +20,10 @@ from skops import io as skops_io
 from skops.io.exceptions import UntrustedTypesFoundException
 
 from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
-from mlt_ray.features.words import tokenize
 from mlt_ray.labels import CLASSES
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
@@ -129,7 +129,7 @@ def test_a_run_leaves_what_the_runs_of_networks_leave(
     assert (report.digest, report.fold, report.seed) == (run.digest, 2, 7)
     assert (report.spec, report.best_epoch, epoch.epoch) == (run.spec.as_dict(), 1, 1)
     assert report.part_sizes == {"train": 24, "dev": 8, "test": 8}
-    assert {"scikit-learn", "threads"} <= set(report.environment)
+    assert {"device", "threads"} <= set(report.environment)
     for part in PARTS:
         predicted, expected = result.predictions[part], fold.labels(part)
         ids = [fold.corpus.utterances[i].id for i in fold.parts[part]]

@@ -412,6 +412,19 @@ def test_a_report_says_what_its_predictions_score(data: MakeData) -> None:
     assert report.num_parameters == sum(sizes)
 
 
+def test_a_report_names_what_computed_features_and_trained(data: MakeData) -> None:
+    run = run_of()
+    spec = replace(
+        run.spec,
+        features=replace(run.spec.features, libraries="numpy 2.4.6, soundfile 0.14.0"),
+        training=replace(run.spec.training, libraries="numpy 2.4.6, torch 2.11.0"),
+    )
+    (result,) = finish([replace(run, spec=spec)], data)
+    found = result.report.environment
+    assert (found["numpy"], found["soundfile"]) == ("2.4.6", "0.14.0")
+    assert found["torch"] == torch.__version__  # that of this process, with the build
+
+
 def test_clipping_bounds_the_gradient_of_every_step(
     data: MakeData, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,9 @@
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from rich.console import Console
 
 from mlt_ray.errors import UserError
@@ -38,6 +40,26 @@ def test_this_machine_is_asked_before_the_corpus_is_read(
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
     with pytest.raises(UserError, match="no such folder"):
         open_workspace(places, Console(quiet=True))
+
+
+def test_a_guessed_encoding_and_unread_texts_are_said_with_the_corpus(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", rng.uniform(-0.5, 0.5, 1600), 16_000)
+    lines = ["path,text,emotion,speaker", "a.wav,Olé.,sad,s", "b.wav,Hm.,sad,s"]
+    manifest = tmp_path / "manifest.csv"
+    places = Places(corpus=tmp_path, store=Store(tmp_path / "store"))
+    console = Console(file=StringIO(), width=300)
+    manifest.write_bytes("\n".join(lines).encode("cp1252"))
+    open_workspace(places, console)
+    manifest.write_text("\n".join([*lines[:2], "b.wav,我很生气,sad,s"]), "utf-8")
+    open_workspace(places, console)
+    _, guess, _, unread = console.file.getvalue().splitlines()
+    assert guess.startswith(
+        "note: manifest.csv: expected UTF-8, got another encoding; Windows-1252"
+    )
+    expected = "note: 1 of 2 texts (50.0%) are in letters that training does not read, such as "
+    assert unread == f"{expected}'我很生气' (b)"
 
 
 def planned(model: ModelSpec) -> PlannedRow:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlt_ray.corpus.recordings import Progress, read_recordings
-from mlt_ray.corpus.texts import read_lines
+from mlt_ray.corpus.texts import decode, lines_of
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import IEMOCAP_CODES
@@ -29,6 +29,8 @@ class _Sources:
     sessions: dict[str, Path] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    guessed: list[tuple[str, str]] = field(default_factory=list)
+    """Files that are read as Windows-1252, each with what was guessed."""
 
 
 def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
@@ -53,6 +55,10 @@ def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
             sources.problems.append(result)
         else:
             left_out[result] += 1
+    if sources.guessed:
+        [(first, guess), *more] = sources.guessed
+        where = f"{first} and {len(more)} more files" if more else first
+        sources.problems.append(Problem(where=where, reason=guess, fatal=False))
     utterances, unusable = read_recordings(drafts, progress)
     return Corpus(
         name=root.resolve().name,
@@ -99,21 +105,26 @@ def _read_session(session: Path, sources: _Sources) -> None:
         if not folder.is_dir():
             where = folder.relative_to(sources.root).as_posix()
             sources.problems.append(Problem(where=where, reason="folder is missing"))
-    for file, line in _lines(evaluations):
+    for file, line in _lines(evaluations, sources):
         # Other lines are the header and the labels of single raters.
         if line.startswith("["):
             _read_label(line, file, session, sources)
-    for _, line in _lines(transcriptions):
+    for _, line in _lines(transcriptions, sources):
         match = _TRANSCRIPT.match(line)
         if match:
             sources.texts[match[1]].add(match[2].strip())
 
 
-def _lines(folder: Path) -> Iterator[tuple[Path, str]]:
+def _lines(folder: Path, sources: _Sources) -> Iterator[tuple[Path, str]]:
     """Each line of the folder's ``.txt`` files, sorted by file, without macOS's ``._`` files."""
     for file in sorted(folder.glob("*.txt")):
         if file.is_file() and not file.name.startswith("."):
-            for line in read_lines(file):
+            content, where = decode(file.read_bytes()), file.relative_to(sources.root).as_posix()
+            if not content.is_sure:
+                sources.problems.append(Problem(where=where, reason=content.guess))
+            elif content.guess:
+                sources.guessed.append((where, content.guess))
+            for line in lines_of(content.text):
                 yield file, line
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mlt_ray.corpus.recordings import Progress, read_recordings
-from mlt_ray.corpus.texts import read_text
+from mlt_ray.corpus.texts import decode
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import EMOTION_NAMES
@@ -42,8 +42,9 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
     Columns: path, text, emotion and speaker; optionally id (default: the path without suffix),
     session, dialog and alignment (a ``.wdseg`` file); others are ignored. Paths are relative to
     the folder. Emotions are the four classes, IEMOCAP's codes or ``excited``, in any case. A line
-    that cannot be used becomes a fatal `Problem` and is left out. Raises `UserError` if the
-    manifest or a column is missing.
+    that cannot be used becomes a fatal `Problem` and is left out. An encoding that is guessed
+    becomes a note. Raises `UserError` if the manifest or a column is missing, or if its encoding
+    cannot be guessed.
     """
     root = path.parent if _is_manifest(path) else path
     manifest = root / FILE_NAME
@@ -52,7 +53,12 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
     drafts: dict[str, list[tuple[int, Utterance]]] = {}
     problems: list[Problem] = []
     left_out: Counter[str] = Counter()
-    for line, cells in _rows(manifest):
+    content = decode(manifest.read_bytes())
+    if not content.is_sure:
+        raise UserError(f"{manifest}: {content.guess}")
+    if content.guess:
+        problems.append(Problem(where=FILE_NAME, reason=content.guess, fatal=False))
+    for line, cells in _rows(manifest, content.text):
         result = _draft(root, cells)
         if isinstance(result, Utterance):
             drafts.setdefault(result.id, []).append((line, result))
@@ -71,9 +77,9 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
     )
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str] | None]]:
+def _rows(path: Path, text: str) -> list[tuple[int, dict[str, str] | None]]:
     """Line number and cells by column; ``None`` for a line with another number of cells."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    reader = csv.reader(io.StringIO(text, newline=""))
     rows: list[tuple[int, dict[str, str] | None]] = []
     try:
         header = [name.strip().lower() for name in next(reader, [])]

@@ -49,6 +49,11 @@ class BertSpec(EncoderSpec):
     system: str = "bert"
     dropout: float = 0.1
 
+    @property
+    def reads_words(self) -> bool:
+        """False: the encoder cuts the texts into word pieces of its own."""
+        return False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, SHARE, "dropout")

@@ -50,6 +50,11 @@ class ClassicalSpec(ModelSpec):
         return tuple(name for name in (self.audio, self.text) if name is not None)
 
     @property
+    def reads_words(self) -> bool:
+        """True for TF-IDF."""
+        return self.text == "tfidf"
+
+    @property
     def text_encoder(self) -> str | None:
         """The encoder of ``embedding``, else None."""
         return self.encoder if self.text == "embedding" else None

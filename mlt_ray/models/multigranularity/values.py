@@ -61,6 +61,11 @@ class MultigranularitySpec(EncoderSpec):
         return (*super().extras, *speech, *self.multilevel.extras)
 
     @property
+    def reads_words(self) -> bool:
+        """True if the multilevel transformer does."""
+        return self.multilevel.reads_words
+
+    @property
     def can_be_packed(self) -> bool:
         """True unless the text encoder is part of the network."""
         return self.encoder is None or not self.fine_tune

@@ -69,6 +69,11 @@ class MultilevelSpec(ModelSpec):
             self._check_synthesis()
 
     @property
+    def reads_words(self) -> bool:
+        """True unless the inputs are audio alone."""
+        return self.inputs != "audio"
+
+    @property
     def can_be_packed(self) -> bool:
         """True for every configuration."""
         return True

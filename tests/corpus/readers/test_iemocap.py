@@ -74,6 +74,24 @@ def test_an_empty_text_is_kept(iemocap):
     assert utterance.text == ""
 
 
+def test_guessed_encodings_are_one_note_and_other_letters_a_problem(iemocap):
+    for name in ("Ses01F_impro01_F000", "Ses01F_impro02_F000", "Ses02F_impro01_F000"):
+        iemocap.add(name, "neu")
+        line = f"{name} [006.2901-008.2357]: It’s Zoë.\n"
+        iemocap.transcript_file(name).write_bytes(line.encode("cp1252"))
+    corpus = read_iemocap(iemocap.root)
+    [note] = corpus.problems
+    folder = "Session1/dialog/transcriptions"
+    assert note.where == f"{folder}/Ses01F_impro01.txt and 2 more files"
+    assert "reads 'It’s', 'Zoë.'" in note.reason
+    assert (note.fatal, corpus.utterances[0].text) == (False, "It’s Zoë.")
+    line = "Ses01F_impro01_F000 [006.2901-008.2357]: 我很生气\n"
+    iemocap.transcript_file("Ses01F_impro01_F000").write_bytes(line.encode("gb18030"))
+    problem, note = read_iemocap(iemocap.root).problems
+    assert (problem.where, problem.fatal) == (f"{folder}/Ses01F_impro01.txt", True)
+    assert problem.reason.endswith("; save it as UTF-8")
+
+
 def test_a_transcript_in_latin_1_is_read(iemocap):
     iemocap.add("Ses01F_impro01_F000", "neu", "")
     line = "Ses01F_impro01_F000 [006.2901-008.2357]: Café.\n"

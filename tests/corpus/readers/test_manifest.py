@@ -58,6 +58,19 @@ def test_encodings_and_line_ends_do_not_matter(write, encoding, end):
     assert (utterance.text, utterance.speaker) == ("Olé.", "s1")
 
 
+def test_a_guessed_encoding_is_a_note(write):
+    corpus = read_manifest(write(HEADER, "audio/a.wav,Olé.,sad,s1", encoding="cp1252"))
+    [note] = corpus.problems
+    assert not note.fatal
+    assert str(note).startswith("manifest.csv: expected UTF-8, got another encoding; Windows-1252")
+
+
+def test_a_manifest_in_other_letters_that_is_not_utf_8_is_refused(write):
+    root = write(HEADER, "audio/a.wav,我很生气。,sad,s1", encoding="gb2312")
+    with pytest.raises(UserError, match=r"manifest\.csv: expected UTF-8.*; save it as UTF-8$"):
+        read_manifest(root)
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [("Angry", "angry"), ("exc", "happy"), ("EXCITED", "happy"), (" neu ", "neutral")],

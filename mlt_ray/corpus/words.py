@@ -62,9 +62,30 @@ def tokenize(text: str) -> tuple[str, ...]:
     return tuple(tokens) or (EMPTY,)
 
 
+def is_word(token: str) -> bool:
+    """Whether a token of `tokenize` is a word: no punctuation, no tag, not `EMPTY`."""
+    return "a" <= token[0] <= "z"
+
+
 def is_tag(token: str) -> bool:
     """Whether a token of `tokenize` is a tag such as ``[laughter]``."""
     return token.startswith("[")
+
+
+def letters(text: str) -> str:
+    """The letters of a text, without its tags."""
+    plain = _TAG.sub(" ", text).translate(_TRANSLATED)
+    return "".join(c for c in plain if c.isalpha())
+
+
+def dropped_letters(text: str) -> str:
+    """The letters of a text that `tokenize` drops: ``ß`` of ``Straße``, and all Chinese ones."""
+    return "".join(c for c in letters(text) if not "a" <= _base(c) <= "z")
+
+
+def _base(letter: str) -> str:
+    """The letter in lower case without accents."""
+    return unicodedata.normalize("NFD", letter.lower())[0]
 
 
 def g2p_en_folder() -> Path:

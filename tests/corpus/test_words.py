@@ -4,7 +4,15 @@ import unicodedata
 
 import pytest
 
-from mlt_ray.features.words import EMPTY, PUNCTUATION, tokenize
+from mlt_ray.corpus.words import (
+    EMPTY,
+    PUNCTUATION,
+    dropped_letters,
+    is_tag,
+    is_word,
+    letters,
+    tokenize,
+)
 
 
 def split(text):
@@ -115,3 +123,23 @@ def test_very_long_texts_are_no_exception(piece):
 def test_the_default_limit_on_integers_is_in_force():
     # Without this limit, the test above would not reach the error that it checks.
     assert sys.get_int_max_str_digits() == 4300
+
+
+def test_a_letter_is_dropped_where_the_tokens_lack_it():
+    every = [chr(i) for i in range(0x30000) if chr(i).isalpha() and letters(chr(i))]
+    lost = {c for c in every if not any(map(is_word, tokenize(c)))}
+    assert {c for c in every if dropped_letters(c)} == lost
+    assert {"é", "Z", "ñ"} < set(every) - lost
+    assert {"ß", "ø", "我", "я", "ع", "한"} < lost
+
+
+def test_letters_of_a_text_are_those_outside_its_tags():
+    assert letters("[LAUGHTER] Don’t, 2 x!") == "Dontx"
+    assert dropped_letters("Straße [LACHEN] 我很 ok") == "ß我很"
+
+
+def test_every_token_is_a_word_or_punctuation_or_a_tag_or_empty():
+    tokens = tokenize("Well, [LAUGHTER] don't -- ex-wife... 3!")
+    assert [t for t in tokens if is_word(t)] == ["well", "don't", "ex-wife", "three"]
+    assert [t for t in tokens if is_tag(t)] == ["[laughter]"]
+    assert not is_word(EMPTY)

@@ -1,0 +1,105 @@
+"""Which libraries decide numbers, and their versions: a part of a run's digest and of cache keys.
+
+Features that two versions of a library computed lie in two caches, and runs of two versions have
+two digests, so no table mixes them. A specification holds the versions as one text, such as
+``numpy 2.4.6, torch 2.11.0``, in the order of the names. A version is the public one: torch for a
+GPU and for a CPU have the same.
+"""
+
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from typing import Final
+
+from mlt_ray.errors import UserError
+
+_OWN: Final = "mlt_ray.features"
+
+RECIPE: Final = 1
+"""Version of our own code of features; raised when a change of it alters a feature."""
+
+_AUDIO: Final = (_OWN, "libsndfile", "numpy", "soundfile", "torch", "torchaudio")
+_ENCODED_TEXT: Final = (_OWN, "numpy", "tokenizers", "torch", "transformers")
+
+FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
+    "frames": _AUDIO,
+    "tokens": (_OWN, "inflect", "numpy"),
+    "vectors": (_OWN,),
+    "alignment": (_OWN, "inflect", "numpy"),
+    "prosody": (*_AUDIO, "opensmile"),
+    "egemaps": (*_AUDIO, "opensmile"),
+    "speech_embedding": (*_AUDIO, "transformers"),
+    "pieces": _ENCODED_TEXT,
+    "text_embedding": _ENCODED_TEXT,
+    "sentence_embedding": _ENCODED_TEXT,
+}
+"""What computes each kind of features. What else a kind depends on is named by content: the word
+vectors, the encoders, and the phonemizer with its dictionary."""
+
+ALWAYS: Final = ("frames", "tokens", "vectors")
+"""The kinds of features that every run reads."""
+
+NETWORK: Final = ("numpy", "torch")
+"""What trains a network."""
+
+FINE_TUNED: Final = (*NETWORK, "transformers")
+"""What trains a network with a text encoder inside."""
+
+CLASSICAL: Final = ("numpy", "scikit-learn", "scipy")
+"""What fits a system that is no network."""
+
+
+def installed(names: Iterable[str]) -> str:
+    """Libraries with the versions that are installed here, as a specification holds them."""
+    return ", ".join(f"{name} {version(name)}" for name in sorted(set(names)))
+
+
+def versions(libraries: str) -> dict[str, str]:
+    """The versions in a specification's text by name; empty where planning has not filled it in."""
+    pairs = (library.partition(" ") for library in libraries.split(", "))
+    return {name: number for name, space, number in pairs if space}
+
+
+def of_kind(kind: str, libraries: str) -> str:
+    """Those libraries of a specification that compute one kind of `FEATURES`."""
+    found = versions(libraries)
+    return ", ".join(f"{name} {found[name]}" for name in sorted(FEATURES[kind]) if name in found)
+
+
+def check_installed(libraries: str) -> None:
+    """`UserError` if this machine has other versions than those that a run was planned with."""
+    for name, expected in versions(libraries).items():
+        if version(name) != expected:
+            raise UserError(
+                f"{platform.node()}: expected {name} {expected}, with which the run was planned, "
+                f"got {version(name)}; install the same versions on all machines"
+            )
+
+
+def version(name: str) -> str:
+    """The public version of an installed library, or of something that only the table below knows.
+
+    ``none`` if it is not installed.
+    """
+    try:
+        return _OTHERS[name]() if name in _OTHERS else _public(metadata.version(name))
+    except (metadata.PackageNotFoundError, ImportError):
+        return "none"
+
+
+def _public(number: str) -> str:
+    return number.partition("+")[0]
+
+
+def _libsndfile() -> str:
+    import soundfile
+
+    number: str = soundfile.__libsndfile_version__
+    return number
+
+
+_OTHERS: Final[Mapping[str, Callable[[], str]]] = {
+    _OWN: lambda: str(RECIPE),
+    "libsndfile": _libsndfile,
+}
+"""Versions that are not those of an installed distribution."""

@@ -1,0 +1,26 @@
+"""Writes CSV that a spreadsheet can open: no text of ours or of a corpus becomes a formula."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Final
+
+_FORMULA_STARTS: Final = tuple("=+-@\t\r\n＝＋－＠")
+"""What a formula begins with, as OWASP's page on CSV injection lists it."""
+
+
+def csv_text(head: Iterable[str], rows: Iterable[Iterable[str | float | None]]) -> str:
+    """Rows as CSV, below the names of their columns; ``None`` gives an empty cell.
+
+    A text that a spreadsheet would take for a formula (``=1+1``, ``-a``) gets an apostrophe in
+    front, which a program that reads the file takes off again. Numbers never get one.
+    """
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    writer.writerows([_guarded(cell) for cell in row] for row in (head, *rows))
+    return output.getvalue()
+
+
+def _guarded(cell: str | float | None) -> str | float | None:
+    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA_STARTS)
+    return f"'{cell}" if is_formula else cell
