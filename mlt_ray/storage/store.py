@@ -11,7 +11,9 @@
 
     leases/                      which process computes a run now (`mlt_ray.storage.lease`)
 
-A run is finished when its report.json exists; it is written last, once, and never changed.
+A run is finished when its report.json exists; it is written last, once, and never changed. In a
+folder the run's folder appears as a whole, by a rename; a report behind a URI has checksums of the
+run's other files, which tell files of two writers apart.
 
 For a store behind a URI, each machine has a local mirror (`mlt_ray.storage.mirror`). A file is
 downloaded when it is asked for, and a written file is uploaded as well. Files are uploaded in such

@@ -122,9 +122,9 @@ def sweep_store(location: str | Path, console: Console) -> None:
     found = find_leftovers(store)
     remove_leftovers(store, found)
     for kind in found:
-        console.print(f"removed: {kind}", highlight=False)
+        console.print(f"removed: {kind}", highlight=False, soft_wrap=True)
     if not found:
-        console.print(f"{store}: nothing to remove", highlight=False)
+        console.print(f"{store}: nothing to remove", highlight=False, soft_wrap=True)
 
 
 def _ray() -> str:

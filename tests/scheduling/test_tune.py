@@ -108,7 +108,7 @@ def test_an_error_in_a_callback_is_kept_and_ends_the_search(
     """Tune would swallow it, and the configuration would stay under way for ever."""
     board, observer = Calls(), Calls()
     searcher = searcher_of(Failing(RUNS), tmp_path)
-    callbacks = TuneCallbacks(searcher, board, NAMES, [observer])  # type: ignore[arg-type]
+    callbacks = callbacks_of(searcher, board, observer)
     searcher.suggest("1")
     event(callbacks, trial_of(RUNS[0]))
     assert searcher.error is LOCKED
@@ -132,7 +132,7 @@ def test_an_error_of_the_source_as_it_gives_out_runs_is_kept_and_ends_the_search
 
     board = Calls()
     searcher = searcher_of(Empty(RUNS), tmp_path)
-    callbacks = TuneCallbacks(searcher, board, NAMES, [])  # type: ignore[arg-type]
+    callbacks = callbacks_of(searcher, board, Calls())
     assert searcher.suggest("1") == Searcher.FINISHED
     callbacks.on_step_end(0, [])
     assert searcher.error is LOCKED
