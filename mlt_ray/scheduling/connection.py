@@ -68,12 +68,14 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING, **own)
-    except (ConnectionError, ValueError) as error:
+    except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = str(error).strip().splitlines()[0]
-        remedy = "start one (ray start --head) or leave --address out"
-        raise UserError(
-            f"--address {where}: expected a Ray cluster, got: {reason}; {remedy}"
-        ) from error
+        if where == LOCAL:
+            expected, remedy = "Ray to start here", "free memory and processors, then ask again"
+        else:
+            expected = f"--address {where}: expected a Ray cluster"
+            remedy = "start one (ray start --head) or leave --address out"
+        raise UserError(f"{expected}, got: {reason}; {remedy}") from error
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler would end this process without a word.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -105,6 +105,8 @@ class CrossValidationSearch:
                 configuration.trials.append(optuna.Trial(self.study, frozen._trial_id))
                 continue
             reason = frozen.user_attrs.get("failure", "")
+            if frozen.state is TrialState.COMPLETE and configuration.todo:
+                continue  # the store has lost runs of it, which are computed again
             if reason:
                 configuration.state = ConfigurationState.FAILED
             elif frozen.state is TrialState.COMPLETE:
@@ -237,7 +239,8 @@ class CrossValidationSearch:
         Returns the runs under way that shall stop, since the pruner has ended the configuration.
         """
         stopping: Sequence[Run] = ()
-        if configuration.is_running and len(self.space.objectives) == 1:
+        has_one = len(self.space.objectives) == 1
+        if configuration.is_running and configuration.trials and has_one:
             scores = [VALUE[self.space.objectives[0]](e) for e in configuration.first_evidence]
             trial = configuration.trials[0]
             while configuration.compared < len(scores):

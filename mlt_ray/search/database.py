@@ -7,7 +7,6 @@ is made of them when the search has ended.
 
 import contextlib
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from typing import Any
 
 import optuna
 import sqlalchemy
-from optuna.trial import FrozenTrial, TrialState
 
 from mlt_ray.errors import StoreFull, UserError
 from mlt_ray.search.trial_files import TrialFiles
 from mlt_ray.storage.files import replacing
-from mlt_ray.storage.mirror import Mirror
 from mlt_ray.storage.store import Store
 
 LOCK_TIMEOUT_S = 60.0
@@ -79,7 +76,7 @@ def open_database(store: Store) -> Iterator[optuna.storages.BaseStorage]:
     if mirror is None:
         yield open_file(store.root / DATABASE)
         return
-    storage = TrialFiles(mirror.remote, lambda study: earlier_trials(mirror, study))
+    storage = TrialFiles(mirror)
     yield storage
     for study in storage.get_all_studies():
         path = store.root / "trials" / f"{study.study_name}.db"
@@ -128,24 +125,3 @@ def explain(path: Path, error: BaseException | None) -> None:
         raise fault.error(
             f"{path}: expected a database of Optuna, got {fault.found} ({error}); {fault.remedy}"
         ) from error
-
-
-def earlier_trials(mirror: Mirror, study: str) -> list[FrozenTrial]:
-    """The trials of a study in the ``optuna.db`` that a bucket had in earlier versions.
-
-    A killed search may have left a local database with more of them than the remote one has: the
-    one with more finished trials counts, of equal ones that with more trials.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        remote, local = Path(folder) / DATABASE, mirror.root / DATABASE
-        mirror.remote.download(DATABASE, remote)
-        found: list[list[FrozenTrial]] = [[]]
-        for path in (remote, local):
-            if path.exists():
-                storage = open_file(path)
-                ids = {s.study_name: s._study_id for s in storage.get_all_studies()}
-                if study in ids:
-                    found.append(storage.get_all_trials(ids[study]))
-                storage.engine.dispose()
-    best = max(found, key=lambda trials: (sum(t.state.is_finished() for t in trials), len(trials)))
-    return [t for t in best if t.state is not TrialState.WAITING]

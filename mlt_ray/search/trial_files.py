@@ -11,7 +11,7 @@ next one learns from the reports of the runs.
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mlt_ray.errors import UserError
-from mlt_ray.storage.remote import Remote
+from mlt_ray.storage.files import json_bytes
+from mlt_ray.storage.mirror import Mirror
 
 AT_ONCE = 16
 """Files that are read in parallel, since each request takes tens of milliseconds."""
@@ -31,15 +32,13 @@ AT_ONCE = 16
 class TrialFiles(optuna.storages.InMemoryStorage):
     """Keeps trials in memory, and writes each at the first note of it and when it is told.
 
-    `earlier` gives the trials of a study that has no files yet, from an older kind of storage.
     Opening a study raises `UserError` for a file that holds no trial; everything raises
-    `StoreUnreachable`.
+    `StoreUnreachable`, after the `mirror` has waited for the store.
     """
 
-    def __init__(self, remote: Remote, earlier: Callable[[str], Iterable[FrozenTrial]]) -> None:
+    def __init__(self, mirror: Mirror) -> None:
         super().__init__()
-        self._remote = remote
-        self._earlier = earlier
+        self._mirror = mirror
         self._files: dict[int, str] = {}
 
     def create_new_study(
@@ -49,15 +48,12 @@ class TrialFiles(optuna.storages.InMemoryStorage):
         study_id = super().create_new_study(directions, study_name)
         name = self.get_study_name_from_id(study_id)
         folder = f"trials/{name}"
-        files = [f"{folder}/{file}" for file in sorted(self._remote.files(folder))]
+        files = [f"{folder}/{file}" for file in sorted(self._mirror.files(folder))]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            contents = list(pool.map(self._remote.read, files))
+            contents = list(pool.map(self._read, files))
         for file, content in zip(files, contents, strict=True):
             if content is not None:
                 self._files[self.create_new_trial(study_id, self._parse(file, content))] = file
-        if not files:
-            for trial in self._earlier(name):
-                self._write(self.create_new_trial(study_id, trial))
         return study_id
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -81,15 +77,19 @@ class TrialFiles(optuna.storages.InMemoryStorage):
             study_id, number = self._trial_id_to_study_id_and_number[trial_id]
             folder = f"trials/{self.get_study_name_from_id(study_id)}"
             self._files[trial_id] = f"{folder}/{number:06d}-{uuid.uuid4().hex[:8]}.json"
-        self._remote.write(self._files[trial_id], json.dumps(as_values(trial), indent=1).encode())
+        file, content = self._files[trial_id], json_bytes(as_values(trial))
+        self._mirror.waiting(lambda: self._mirror.remote.write(file, content))
+
+    def _read(self, file: str) -> bytes | None:
+        return self._mirror.waiting(lambda: self._mirror.remote.read(file))
 
     def _parse(self, file: str, content: bytes) -> FrozenTrial:
         try:
             return from_values(json.loads(content))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(
-                f"{self._remote.name}: {file}: expected a trial of a search, got {error!r}; delete "
-                "the file: what its runs have computed is kept"
+                f"{self._mirror.remote.name}: {file}: expected a trial of a search, got {error!r}; "
+                "delete the file: what its runs have computed is kept"
             ) from error
 
 

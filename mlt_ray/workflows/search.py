@@ -16,7 +16,7 @@ from mlt_ray.planning.plan import Plan, RunName, make_plan, spec_of
 from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.reports.search import search_table, write_search
 from mlt_ray.spec import RunSpec, digest_of
-from mlt_ray.storage.lease import acquire
+from mlt_ray.storage.lease import Lease, acquire
 from mlt_ray.storage.record import RowRecord, StudyRecord, run_records, write_record
 from mlt_ray.studies.space import SearchSpace
 from mlt_ray.studies.study import Row, Study, load_study
@@ -56,7 +56,7 @@ def run_search(
             "is at it; wait for it, or name another --store"
         )
     with lease:
-        search, complete = _explore(space, workspace, console, timeout_s)
+        search, complete = _explore(space, workspace, console, timeout_s, lease)
         notes = _notes(space, [c.spec for c in search.configurations], workspace)
         folder, results = store.report_dir(space.name), search.results()
         console.print(search_table(space, results, notes))
@@ -82,9 +82,16 @@ def _notes(space: SearchSpace, specs: Sequence[RunSpec], workspace: Workspace) -
 
 
 def _explore(
-    space: SearchSpace, workspace: Workspace, console: Console, timeout_s: float | None
+    space: SearchSpace,
+    workspace: Workspace,
+    console: Console,
+    timeout_s: float | None,
+    lease: Lease,
 ) -> "tuple[CrossValidationSearch, bool]":
-    """Propose configurations and compute their runs; also tells whether that came to its end."""
+    """Propose configurations and compute their runs; also tells whether that came to its end.
+
+    Raises `UserError` once the lease of the search is lost.
+    """
     from mlt_ray.display.search import SearchDisplay
     from mlt_ray.scheduling.connection import connection
     from mlt_ray.scheduling.execute import execute
@@ -120,6 +127,7 @@ def _explore(
         would hide the others if the command were killed then.
         """
         nonlocal record
+        _check_alone(space, lease)
         runs = configuration.runs
         row = RowRecord(
             name=configuration.name, spec=configuration.spec.as_dict(), runs=run_records(runs)
@@ -137,6 +145,7 @@ def _explore(
 
     def tag(configuration: "Configuration") -> None:
         """Write to MLflow how a configuration has ended."""
+        _check_alone(space, lease)
         if tracker is not None:
             tags = {"state": str(configuration.state), "reason": configuration.reason}
             tracker.note(record.study, configuration.name, tags)
@@ -168,6 +177,15 @@ def _explore(
                 observers: list[Observer] = [tracker, display]
                 complete = execute(search, names, store, resources, observers, timeout_s)
     return search, complete
+
+
+def _check_alone(space: SearchSpace, lease: Lease) -> None:
+    """`UserError` if another process may be at this search now."""
+    if lease.lost:
+        raise UserError(
+            f"search {space.name}: expected to be alone at it, but another process has taken it "
+            "over, as this one did not answer for a while; what is finished is kept"
+        )
 
 
 def _row(space: SearchSpace, values: Mapping[str, Any], workspace: Workspace) -> Row:

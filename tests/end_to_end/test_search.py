@@ -13,6 +13,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from mlt_ray.storage.files import write_json
 from tests.crashes.journal import wait_until
 from tests.crashes.scene import kill_session
 from tests.end_to_end.conftest import STUDY, mlt_ray, reports, start_mlt_ray, tables
@@ -157,6 +158,24 @@ def test_a_database_that_fails_in_the_middle_ends_the_search_in_one_line(corpus,
     again = mlt_ray(*arguments)
     assert again.returncode == 0, again.stderr + again.stdout
     assert {digest: reports(store)[digest] for digest in kept} == kept
+
+
+def test_a_search_that_another_process_has_taken_over_ends_in_one_line(corpus, tmp_path):
+    """As after a while in which this one did not answer."""
+    space, store = tmp_path / "mini.yaml", tmp_path / "store"
+    long = SPACE.replace(", compare: COMPARED", "").replace("trials: 4", "trials: 3")
+    space.write_text(long.replace("max_epochs: 2", "max_epochs: 60, patience: 60"))
+    process = start_mlt_ray("search", space, "--corpus", corpus, "--store", store)
+    try:
+        wait_until(lambda: reports(store) or process.poll() is not None, "a finished cell")
+        write_json(store / "leases" / "search-mini.2.json", {"owner": "another"})
+        output, errors = process.communicate(timeout=400)
+    finally:
+        kill_session(process)
+    assert process.returncode == 2, output + errors
+    assert "mlt-ray: search mini: expected to be alone at it, but another process has" in errors
+    assert "Traceback" not in errors + output
+    assert reports(store)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ import sys
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
 
+from mlt_ray.errors import UserError
+from mlt_ray.planning.resources import Resources
+from mlt_ray.scheduling import connection
 from mlt_ray.scheduling.connection import is_no_death
 from tests.affinity import ON_ONE_CPU, needs_affinity
 
@@ -20,6 +23,25 @@ def test_a_death_is_no_traceback_and_a_bug_is_one() -> None:
     assert not is_no_death(record_of(RayActorError()))
     assert is_no_death(record_of(RayTaskError("train", "Traceback ...", ValueError("odd"))))
     assert is_no_death(logging.LogRecord("tune", logging.ERROR, "", 0, "words", (), None))
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        (None, "expected Ray to start here, got: The current node timed out.*; free memory"),
+        ("ray:6379", "--address ray:6379: expected a Ray cluster, got: The current .*; start one"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_told_in_one_line(
+    address: str | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out during startup.\nMore of Ray's words.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(connection.ray, "init", init)
+    with pytest.raises(UserError, match=told), connection.connection(address, Resources()):
+        raise AssertionError("it has started")
 
 
 @pytest.mark.slow

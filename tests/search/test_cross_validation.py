@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pickle
+import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -385,6 +386,22 @@ def test_a_configuration_that_reads_no_seed_has_one_cell_a_fold(
     assert len(tune.trained) == 2
     [result] = search.results()
     assert (result.runs_done, result.runs_planned) == (2, 2)
+
+
+def test_runs_that_the_store_has_lost_are_computed_again(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    space = space_of(sampler="random", pruner="none")
+    whole, tune = open_search(space, store, storage), FakeTune(store, quality)
+    tune.drive(whole)
+    expected = [(c.number, c.means) for c in whole.best()]
+    lost = whole.best()[0].runs[1].digest
+    shutil.rmtree(store.run_dir(lost))
+    search, tune = open_search(space, store, storage), FakeTune(store, quality)
+    assert not search.exhausted
+    tune.drive(search)
+    assert tune.trained == [lost]
+    assert [(c.number, c.means) for c in search.best()] == expected
 
 
 def leave_checkpoints(store: Store, runs: Iterable[Run]) -> None:

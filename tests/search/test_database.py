@@ -13,9 +13,7 @@ import sqlalchemy
 
 from mlt_ray.errors import StoreFull, UserError
 from mlt_ray.search import database
-from mlt_ray.search.database import earlier_trials, open_database, open_file, write_file
-from mlt_ray.storage.mirror import Mirror
-from mlt_ray.storage.remote import Remote
+from mlt_ray.search.database import open_database, open_file, write_file
 from mlt_ray.storage.store import Store
 
 
@@ -159,19 +157,6 @@ def test_a_folder_has_one_database_for_all_searches(tmp_path: Path) -> None:
         "first",
         "second",
     }
-
-
-@pytest.mark.parametrize(("in_bucket", "in_mirror"), [(1, 2), (2, 1), (1, 0), (0, 1), (0, 0)])
-def test_of_an_earlier_version_s_databases_the_fuller_one_counts(
-    in_bucket: int, in_mirror: int, tmp_path: Path
-) -> None:
-    mirror = Mirror(tmp_path / "mirror", Remote(f"file://{tmp_path / 'bucket'}"))
-    for place, count in (("bucket", in_bucket), ("mirror", in_mirror)):
-        (tmp_path / place).mkdir()
-        for _ in range(count):
-            run_a_trial(tmp_path / place / "optuna.db")
-    assert len(earlier_trials(mirror, "s")) == max(in_bucket, in_mirror)
-    assert earlier_trials(mirror, "another") == []
 
 
 def test_a_study_is_written_to_a_file_as_it_is(tmp_path: Path, path: Path) -> None:

@@ -8,9 +8,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import StoreSilent, UserError
 from mlt_ray.search.cross_validation import CrossValidationSearch
 from mlt_ray.search.trial_files import TrialFiles, as_values, from_values
+from mlt_ray.storage import outage
+from mlt_ray.storage.mirror import Mirror
 from mlt_ray.storage.remote import Remote
 from mlt_ray.storage.store import Store
 from tests.search.fake_tune import FakeTune
@@ -25,11 +27,16 @@ def remote(tmp_path: Path) -> Remote:
 
 
 @pytest.fixture
-def open_again(remote: Remote, tmp_path: Path) -> Callable[..., CrossValidationSearch]:
+def mirror(remote: Remote, tmp_path: Path) -> Mirror:
+    return Mirror(tmp_path / "mirror", remote)
+
+
+@pytest.fixture
+def open_again(mirror: Mirror, tmp_path: Path) -> Callable[..., CrossValidationSearch]:
     """Function that opens the search as a machine does that has nothing of it but the bucket."""
 
     def open_on_a_machine(**search: object) -> CrossValidationSearch:
-        storage = TrialFiles(remote, earlier=lambda study: ())
+        storage = TrialFiles(mirror)
         return open_search(space_of(**search), Store(tmp_path / "store"), storage)
 
     return open_on_a_machine
@@ -140,16 +147,19 @@ def test_a_file_that_holds_no_trial_is_named_in_one_line(
         open_again()
 
 
-def test_the_trials_of_an_earlier_kind_of_storage_are_written_once(remote: Remote) -> None:
-    study = optuna.create_study()
+def test_an_outage_is_waited_for(
+    remote: Remote, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "FIRST_PAUSE_S", 0.01)
+    original, failures = Remote.write, iter([StoreSilent("gone"), StoreSilent("gone")])
+
+    def write(self: Remote, name: str, content: bytes) -> None:
+        if error := next(failures, None):
+            raise error
+        original(self, name, content)
+
+    monkeypatch.setattr(Remote, "write", write)
+    study = optuna.create_study(storage=TrialFiles(mirror), study_name=STUDY)
     study.tell(study.ask({"a": optuna.distributions.IntDistribution(1, 3)}), 0.5)
-    asked = []
-
-    def earlier(name: str) -> list[optuna.trial.FrozenTrial]:
-        asked.append(name)
-        return study.trials
-
-    for _ in range(2):
-        optuna.create_study(storage=TrialFiles(remote, earlier), study_name=STUDY)
-    assert asked == [STUDY]
-    assert [f["params"] for f in files(remote)] == [study.trials[0].params]
+    assert [f["values"] for f in files(remote)] == [[0.5]]
+    assert next(failures, None) is None

@@ -22,7 +22,13 @@ def test_a_machine_with_another_version_trains_nothing(tmp_path: Path) -> None:
     training = replace(run.spec.training, libraries="numpy 0.1, torch 9.9")
     other = replace(run, spec=replace(run.spec, training=training))
     with pytest.raises(UserError, match=r"expected numpy 0\.1, with which the run was planned"):
-        train_from_store([other], Store(tmp_path), on_epoch=lambda *a: None, stop=lambda run: False)
+        train_from_store(
+            [other],
+            Store(tmp_path),
+            on_epoch=lambda *a: None,
+            tell=lambda *a: None,
+            stop=lambda run: False,
+        )
 
 
 def test_in_an_outage_training_goes_on_and_a_later_checkpoint_is_uploaded(
@@ -38,7 +44,9 @@ def test_in_an_outage_training_goes_on_and_a_later_checkpoint_is_uploaded(
 
     monkeypatch.setattr(from_store.time, "monotonic", lambda: now[0])
     run = run_of()
-    checkpoint = from_store._checkpoint(run, store, 0.0, ALONE)
+    checkpoint = from_store._checkpoint(
+        run, store, 0.0, ALONE, tell=lambda *a: None, check=lambda run: None
+    )
     write_bytes(checkpoint.path, b"state")
     monkeypatch.setattr(Remote, "write", silent)
     for now[0] in (1000.0, 1001.0, 1014.0, 1016.0):
