@@ -28,7 +28,7 @@ from mlt_ray.studies.study import load_study
 
 HERE = Path(__file__).parent
 STUDY, ARCHIVE = HERE / "kept.yaml", HERE / "store.zip"
-NUM_RUNS = 20
+NUM_RUNS = 15
 KEPT = ("corpora/*.json", "studies/*.json", "runs/*/report.json", "reports/kept/*")
 
 
