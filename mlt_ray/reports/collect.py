@@ -2,12 +2,13 @@
 
 import contextlib
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlt_ray.corpus.speakers import alike_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
+from mlt_ray.libraries import versions
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs
 from mlt_ray.storage.record import PublishedScores, RowRecord, StudyRecord, read_record
@@ -36,7 +37,7 @@ class Table:
     """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split for
     the rows that are measured (for all, while none is).
 
-    `notes` say what else a reader must know of the corpus.
+    `notes` say what else a reader must know.
     """
 
     study: str
@@ -64,24 +65,39 @@ def table_of(record: StudyRecord, store: Store) -> Table:
     digests = {run.digest for row in record.rows for run in row.runs}
     reports = {report.digest: report for report in store.reports(digests)}
     rows = tuple(_row(row, reports) for row in record.rows)
-    by = [row.spec["folds"]["by"] for row in record.rows]
-    measured = [name for name, row in zip(by, rows, strict=True) if row.measured is not None]
-    protocols = dict.fromkeys(measured or by)
+    pairs = zip(record.rows, rows, strict=True)
+    measured = [noted for noted, row in pairs if row.measured is not None]
+    protocols = dict.fromkeys(row.spec["folds"]["by"] for row in measured or record.rows)
+    alike = "" if set(protocols) == {"stratified"} else _alike_speakers(record, store)
     return Table(
         study=record.study,
         title=record.title,
         corpus=record.corpus,
         fold_by=tuple(protocols),
         rows=rows,
-        notes=() if set(protocols) == {"stratified"} else _notes(record, store),
+        notes=tuple(filter(None, (alike, different_versions(measured)))),
     )
 
 
-def _notes(record: StudyRecord, store: Store) -> tuple[str, ...]:
-    """What a reader must know of folds that keep speakers apart."""
+def _alike_speakers(record: StudyRecord, store: Store) -> str:
+    """A line that names speakers who may be one; empty if there are none."""
     values = store.read_json(store.corpus(record.fingerprint))
-    alike = alike_text(Corpus.from_dict(values)) if values else ""
-    return (alike,) if alike else ()
+    return alike_text(Corpus.from_dict(values)) if values else ""
+
+
+def different_versions(rows: Sequence[RowRecord]) -> str:
+    """A line that names the libraries of which rows were computed with different versions.
+
+    Empty if there are none: a row has one version of each, but rows may be of different calls.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for part in ("features", "training"):
+            named = row.spec.get(part, {}).get("libraries", "")
+            for name, version in versions(named).items():
+                found.setdefault(name, {})[version] = None
+    mixed = [f"{name} {' and '.join(v)}" for name, v in sorted(found.items()) if len(v) > 1]
+    return f"rows were computed with different versions: {', '.join(mixed)}" if mixed else ""
 
 
 MISSPELT = 0.75

@@ -71,7 +71,10 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = str(error).strip().splitlines()[0]
         if where == LOCAL:
-            expected, remedy = "expected Ray to start here", "free memory and processors, then ask again"
+            expected, remedy = (
+                "expected Ray to start here",
+                "free memory and processors, then ask again",
+            )
         else:
             expected = f"--address {where}: expected a Ray cluster"
             remedy = "start one (ray start --head) or leave --address out"

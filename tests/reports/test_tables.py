@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.reports.collect import Table, TableRow, collect, never_run
+from mlt_ray.reports.collect import Table, TableRow, collect, different_versions, never_run
 from mlt_ray.reports.statistics import Aggregate, Statistic
 from mlt_ray.reports.tables import (
     FILES,
@@ -28,6 +28,7 @@ from mlt_ray.reports.tables import (
     write_tables,
 )
 from mlt_ray.storage.files import write_json
+from mlt_ray.storage.record import RowRecord
 from mlt_ray.storage.store import Store
 from tests.planning.three_rows import CORPUS
 from tests.stored import report_with
@@ -403,6 +404,21 @@ def test_speakers_who_may_be_one_are_named_beside_the_table(tmp_path: Path) -> N
     for text in (caption(table), as_markdown([table]), as_latex([table])):
         assert said in text
     assert json.loads(as_json([table]))["tables"][0]["notes"] == [said[0].lower() + said[1:-1]]
+
+
+def test_rows_of_different_versions_of_a_library_are_told() -> None:
+    def row(name: str, torch: str, opensmile: str = "") -> RowRecord:
+        spec = {
+            "features": {"libraries": f"numpy 2.4.6{opensmile}, torch {torch}"},
+            "training": {"libraries": f"numpy 2.4.6, torch {torch}"},
+        }
+        return RowRecord(name=name, spec=spec, runs=())
+
+    old, new = row("old", "2.11.0"), row("new", "2.12.0", ", opensmile 2.6.0")
+    assert different_versions([old, row("other", "2.11.0", ", opensmile 2.6.0")]) == ""
+    expected = "rows were computed with different versions: torch 2.11.0 and 2.12.0"
+    assert different_versions([old, new]) == expected
+    assert different_versions([replace(old, spec={"features": {}, "training": {}}), new]) == ""
 
 
 def test_a_row_that_an_earlier_version_repeated_without_a_seed_has_one_run_a_fold(
