@@ -66,11 +66,17 @@ class Encoder:
 
 
 class Encoders:
-    """Encoders of a study's rows by name; `instead`, if given, takes the place of every name."""
+    """Encoders of a study's rows by name; `instead`, if given, takes the place of every name.
 
-    def __init__(self, instead: str | None = None, modality: Modality = TEXT) -> None:
+    Encoders that the `store` has are not tried: each was before it was copied there.
+    """
+
+    def __init__(
+        self, instead: str | None = None, modality: Modality = TEXT, store: Store | None = None
+    ) -> None:
         self.instead = instead
         self.modality = modality
+        self.store = store
         self._by_name: dict[str, Encoder] = {}
 
     def identify(self, name: str) -> str:
@@ -81,13 +87,18 @@ class Encoders:
         name = self.instead or name
         if name not in self._by_name:
             encoder = find_encoder(name, self.modality)
-            if encoder.digest not in {known.digest for known in self._by_name.values()}:
+            known = {encoder.digest for encoder in self._by_name.values()}
+            if encoder.digest not in known and not self._is_stored(encoder):
                 # Not at the top: it imports torch.
                 from mlt_ray.encoders.trial import try_encoder
 
                 try_encoder(encoder.folder, self.modality)
             self._by_name[name] = encoder
         return self._by_name[name].identity
+
+    def _is_stored(self, encoder: Encoder) -> bool:
+        folder = self.store.root / "encoders" / encoder.digest if self.store else None
+        return folder is not None and folder.is_dir()
 
     def copy(self, identity: str, store: Store) -> None:
         """Copy an encoder that `identify` found into the store, unless it is there."""

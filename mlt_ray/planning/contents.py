@@ -19,6 +19,7 @@ from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.libraries import ALWAYS, CLASSICAL, FEATURES, FINE_TUNED, NETWORK, installed
 from mlt_ray.models.registry import is_network
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, TrainingSpec, digest_of
+from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
 
 
@@ -34,18 +35,23 @@ class Pretrained:
 
     @classmethod
     def load(
-        cls, glove: Path | None, encoder: str | None = None, speech_encoder: str | None = None
+        cls,
+        glove: Path | None,
+        encoder: str | None = None,
+        speech_encoder: str | None = None,
+        store: Store | None = None,
     ) -> "Pretrained":
         """Open the packaged GloVe vectors, or those in the file `glove`.
 
         `encoder` and `speech_encoder`, if given, replace every encoder of text and of speech that
-        a study names. Raises `UserError` for a file that holds no word vectors.
+        a study names. Encoders that the `store` has are not tried again. Raises `UserError` for a
+        file that holds no word vectors.
         """
         return cls(
             vectors=load_vectors(glove),
             phonemizer=Phonemizer(),
-            encoders=Encoders(encoder),
-            speech_encoders=Encoders(speech_encoder, SPEECH),
+            encoders=Encoders(encoder, store=store),
+            speech_encoders=Encoders(speech_encoder, SPEECH, store),
             glove=glove,
         )
 

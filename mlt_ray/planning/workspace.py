@@ -85,7 +85,9 @@ class Workspace:
         """Read the corpus and find the pre-trained files; `UserError` if one cannot be used."""
         corpus = read_corpus(places.corpus)
         check_usable(corpus, places.corpus)
-        pretrained = Pretrained.load(places.glove, places.encoder, places.speech_encoder)
+        pretrained = Pretrained.load(
+            places.glove, places.encoder, places.speech_encoder, places.store
+        )
         return cls(places=places, corpus=corpus, pretrained=pretrained)
 
     @property

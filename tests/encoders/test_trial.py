@@ -30,6 +30,7 @@ from mlt_ray.encoders.text import cls_vectors
 from mlt_ray.encoders.trial import try_encoder
 from mlt_ray.errors import UserError
 from mlt_ray.models.bert.network import load_encoder
+from mlt_ray.storage.store import Store
 from tests.encoders.noise import noise
 from tests.tiny_encoder import change_config, write_encoder
 from tests.tiny_speech_encoder import write_speech_encoder
@@ -407,3 +408,17 @@ def test_an_encoder_is_found_without_being_tried(tmp_path: Path) -> None:
     folder = write(tmp_path / "tiny", "bert")
     not_finite(folder)
     find_encoder(str(folder))
+
+
+def test_an_encoder_that_the_store_has_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, store = write_encoder(tmp_path / "tiny"), Store(tmp_path / "store")
+    first = Encoders(store=store)
+    first.copy(first.identify(str(folder)), store)
+    tried: list[Path] = []
+    monkeypatch.setattr(trial, "try_encoder", lambda folder, modality: tried.append(folder))
+    Encoders(store=store).identify(str(folder))
+    assert tried == []
+    Encoders(store=Store(tmp_path / "another")).identify(str(folder))
+    assert tried == [folder]
