@@ -221,8 +221,8 @@ def checkpoint_epochs(store: Path, digest: str) -> list[int]:
     import torch
 
     path = store / "checkpoints" / f"{digest}.pt"
-    state = torch.load(path, weights_only=True)
-    return [epoch["ended_ms"] for epoch in state["curve"]]
+    saved = torch.load(path, weights_only=True)
+    return [epoch["ended_ms"] for epoch in saved["state"]["curve"]]
 
 
 def holder(store: Path, digest: str) -> int:
