@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import ray
 
@@ -22,6 +23,9 @@ RAY_HAS_ENDED = (
     "\nmlt-ray: interrupted, and Ray with it (a signal to the whole process group?); finished runs "
     "and checkpoints are kept, the same command goes on from here"
 )
+
+AGAIN_S = 0.05
+"""Seconds after which a signal comes again that came where nothing can be raised."""
 
 ASK_S = 1.0
 """Seconds between two looks whether Ray's head is there."""
@@ -47,8 +51,11 @@ def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
     over = threading.Event()
     head = ray.get_runtime_context().gcs_address
 
-    def interrupt(*_: object) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         if interruption.is_asked or searcher.error:
+            if is_in_finaliser(frame):
+                threading.Timer(AGAIN_S, os.kill, (os.getpid(), number)).start()
+                return
             raise KeyboardInterrupt
         interruption.is_asked = searcher.is_stopping = True
         searcher.outage.goes_on = lambda: False
@@ -63,6 +70,15 @@ def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
         over.set()
         for number, handler in zip(signals, before, strict=True):
             signal.signal(number, handler)
+
+
+def is_in_finaliser(frame: FrameType | None) -> bool:
+    """Whether code runs for a ``__del__``, such as Ray's, where Python drops what is raised."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def end_with(head: str, over: threading.Event) -> None:

@@ -1,0 +1,48 @@
+"""The second Ctrl-C ends a command at once, wherever it comes."""
+
+import signal
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from mlt_ray.scheduling import interruption
+from mlt_ray.scheduling.interruption import interruptible
+
+
+@pytest.fixture
+def searcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """Stands in for the searcher, without a Ray whose head could be watched."""
+    context = SimpleNamespace(gcs_address="127.0.0.1:9")
+    monkeypatch.setattr(interruption.ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(interruption, "end_with", lambda head, over: None)
+    yield SimpleNamespace(error=None, is_stopping=False, outage=SimpleNamespace())
+
+
+class Slow:
+    """An object whose end takes a while."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.01)
+
+
+def test_the_first_asks_and_the_second_raises(searcher: SimpleNamespace) -> None:
+    with interruptible(searcher) as asked:  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+        assert asked.is_asked
+        assert searcher.is_stopping
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_one_that_comes_where_python_drops_exceptions_comes_again(
+    searcher: SimpleNamespace,
+) -> None:
+    with interruptible(searcher):  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            slow = Slow()
+            del slow
+            time.sleep(5)
