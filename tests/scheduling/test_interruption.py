@@ -2,7 +2,6 @@
 
 import signal
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -12,12 +11,12 @@ from mlt_ray.scheduling.interruption import interruptible
 
 
 @pytest.fixture
-def searcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def searcher(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the searcher, without a Ray whose head could be watched."""
     context = SimpleNamespace(gcs_address="127.0.0.1:9")
     monkeypatch.setattr(interruption.ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(interruption, "end_with", lambda head, over: None)
-    yield SimpleNamespace(error=None, is_stopping=False, outage=SimpleNamespace())
+    return SimpleNamespace(error=None, is_stopping=False, outage=SimpleNamespace())
 
 
 class Slow:
@@ -26,6 +25,11 @@ class Slow:
     def __del__(self) -> None:
         signal.raise_signal(signal.SIGINT)
         time.sleep(0.01)
+
+
+def drop_and_wait(slow: Slow) -> None:
+    del slow
+    time.sleep(5)
 
 
 def test_the_first_asks_and_the_second_raises(searcher: SimpleNamespace) -> None:
@@ -43,6 +47,4 @@ def test_one_that_comes_where_python_drops_exceptions_comes_again(
     with interruptible(searcher):  # type: ignore[arg-type]
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            slow = Slow()
-            del slow
-            time.sleep(5)
+            drop_and_wait(Slow())
