@@ -10,7 +10,8 @@ So ``host:5000/a@b`` is taken for a user and a password too: better one word too
 """
 
 _SECRET_VALUE: Final = re.compile(
-    r"([?&;][^=&;\s]*(?:key|secret|token|passw|pwd|sig|credential|auth)[^=&;\s]*=)[^&;\s'\"]+",
+    r"([?&;][^=&;\s]*(?:key|secret|token|passw|pwd|sig|credential|auth)[^=&;\s]*=)"
+    r"[^&;\s'\"]*[^&;\s'\":,]",
     re.IGNORECASE,
 )
 """Values of a query whose names say that they are secret, as in ``?secret_key=…``."""

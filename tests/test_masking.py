@@ -48,4 +48,5 @@ def test_a_uri_keeps_everything_but_its_secrets(uri: str, expected: str) -> None
 @pytest.mark.parametrize(("uri", "expected"), URIS.items())
 def test_a_uri_inside_a_text_is_masked_too(uri: str, expected: str) -> None:
     text = "--store {}: expected a store, got: nothing; ask me@host at 10:30"
+    assert masked(text.format(uri)) == text.format(expected)
     assert masked(text.format(f"'{uri}'")) == text.format(f"'{expected}'")

@@ -5,11 +5,14 @@ workers are used again. So while a run is trained, one task of this actor bears 
 """
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.tune.execution import class_cache
 from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -21,11 +24,33 @@ from mlt_ray.storage.report import EPOCH_SCORES, Epoch
 TAGS = ("study", "row", "fold", "seed")
 
 
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECURITY_TOKEN",
+    "AWS_SESSION_TOKEN",
+)
+"""Variables of the driver's environment that workers on other machines need for the store.
+
+Tune would give them to its workers too, and Ray would write them into a log that anyone may read.
+"""
+# There is no setting for it. If Ray renames this, the test that looks for secrets fails.
+class_cache.ENV_VARS_TO_PROPAGATE.difference_update(CREDENTIALS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a driver's store is, and what of its environment opens it; both may hold secrets."""
+
+    location: str
+    environment: Mapping[str, str]
+
+
 class RunBoard:
     """The actor; its methods are coroutines, so that one process shows any number of runs."""
 
     def __init__(self) -> None:
-        self._location = ""
+        self._place = Place(location="", environment={})
         self._ended: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._stopping: set[str] = set()
         self._stops_all = False
@@ -38,13 +63,13 @@ class RunBoard:
             for name in EPOCH_SCORES
         }
 
-    async def keep(self, location: str) -> None:
-        """Keep the store's location, which may hold a password, in memory alone."""
-        self._location = location
+    async def keep(self, place: Place) -> None:
+        """Keep where the store is, in memory alone."""
+        self._place = place
 
-    async def location(self) -> str:
-        """The location that was kept."""
-        return self._location
+    async def place(self) -> Place:
+        """Where the store is."""
+        return self._place
 
     async def show(self, digest: str) -> None:
         """Lasts as long as the run is trained."""
@@ -91,6 +116,8 @@ class BoardClient:
 
     def __init__(self, name: str, names: Mapping[str, RunName], location: str) -> None:
         """`name`: the actor's; `names`: those of runs, by digest; `location`: the store's."""
+        environment = {name: os.environ[name] for name in CREDENTIALS if name in os.environ}
+        place = Place(location=location, environment=environment)
         self.name = name
         self.names = names
         # On the driver's node: if another node is lost, the other nodes' runs still have a board.
@@ -101,7 +128,7 @@ class BoardClient:
         self._actor: Any = actor.remote()
         self._news: Any = None
         # Awaited, since workers ask for it.
-        ray.get(self._actor.keep.remote(location))
+        ray.get(self._actor.keep.remote(place))
 
     def started(self, run: Run) -> None:
         """A task with the run's name appears."""

@@ -1,11 +1,13 @@
 """Opens a job's store in a worker, whose driver says to people when the store does not answer."""
 
+import os
 from typing import Any
 
 import ray
 
 from mlt_ray.errors import StoreSilent, UserError
 from mlt_ray.planning.source import End, Pack, RunEnd
+from mlt_ray.scheduling.board import Place
 from mlt_ray.scheduling.job import Job, RunEnds
 from mlt_ray.spec import Run
 from mlt_ray.storage.outage import outage_of
@@ -15,8 +17,9 @@ from mlt_ray.storage.store import Store
 def open_store(job: Job) -> Store:
     """The driver's store. In an outage this worker waits, unless all runs of the job shall stop."""
     board = ray.get_actor(job.board)
-    location: str = ray.get(board.location.remote())
-    outage = outage_of(location)
+    place: Place = ray.get(board.place.remote())
+    os.environ.update(place.environment)
+    outage = outage_of(place.location)
     worker = ray.get_runtime_context().get_worker_id()
 
     def tell(is_silent: bool, line: str) -> None:
@@ -24,7 +27,7 @@ def open_store(job: Job) -> Store:
 
     outage.tell = tell
     outage.goes_on = lambda: not all(is_stopping(board, run) for run in job.runs)
-    return Store(location, patient=True)
+    return Store(place.location, patient=True)
 
 
 def ends_of(job: Job, runs: Pack, error: UserError) -> RunEnds:
