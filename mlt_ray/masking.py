@@ -9,6 +9,8 @@ _PASSWORD: Final = re.compile(r"(?<=://)([^\s/@?#:]*):[^\s]*@")
 So ``host:5000/a@b`` is taken for a user and a password too: better one word too many is hidden.
 """
 
+_UNQUOTED: Final = re.compile(r"://[^\s/@?#:]*:\S*[/?#]\S*@")
+
 _SECRET_VALUE: Final = re.compile(
     r"([?&;][^=&;\s]*(?:key|secret|token|passw|pwd|sig|credential|auth)[^=&;\s]*=)"
     r"[^&;\s'\"]*[^&;\s'\":,]",
@@ -26,3 +28,8 @@ def masked(text: str) -> str:
     """
     text = _PASSWORD.sub(rf"\1:{MASK}@", text)
     return _SECRET_VALUE.sub(rf"\1{MASK}", text)
+
+
+def has_unquoted_password(uri: str) -> bool:
+    """Whether a password holds ``/``, ``?`` or ``#``, at which a URI is cut into its parts."""
+    return _UNQUOTED.search(uri) is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlt_ray.masking import masked
+from mlt_ray.masking import has_unquoted_password, masked
 
 URIS = {
     "s3://bucket/x": "s3://bucket/x",
@@ -43,6 +43,21 @@ def test_a_uri_keeps_everything_but_its_secrets(uri: str, expected: str) -> None
     assert masked(uri) == expected
     assert "SEC" not in expected
     assert masked(expected) == expected
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("s3://KEY:a%2Fb@bucket/x", False),
+        ("s3://bucket/a:b@c", False),
+        ("sftp://me:p@ss@host/x", False),
+        ("s3://KEY:a/b@bucket/x", True),
+        ("s3://KEY:a@b/c@bucket/x", True),
+        ("sftp://me:p?@host/x", True),
+    ],
+)
+def test_a_password_that_would_cut_its_uri_is_found(uri: str, expected: bool) -> None:
+    assert has_unquoted_password(uri) is expected
 
 
 @pytest.mark.parametrize(("uri", "expected"), URIS.items())

@@ -19,7 +19,7 @@ import pyarrow  # type: ignore[import-untyped]
 from pyarrow import fs
 
 from mlt_ray.errors import StoreFull, StoreSilent, StoreUnreachable
-from mlt_ray.masking import masked
+from mlt_ray.masking import has_unquoted_password, masked
 from mlt_ray.storage.files import replacing
 from mlt_ray.storage.outage import Outage, outage_of
 
@@ -73,6 +73,11 @@ class Remote:
         self.name = masked(uri)
         self.outage: Outage = outage_of(uri)
         self._uri = uri
+        if has_unquoted_password(uri):
+            raise StoreUnreachable(
+                f"--store {self.name}: expected a URI whose password has its special characters "
+                "quoted, got some that are not; write %2F for /, %3F for ?, %23 for #, %40 for @"
+            )
         with self._errors_translated():
             self._fs, base = open_file_system(uri)
         self._base = base.rstrip("/")
@@ -85,6 +90,9 @@ class Remote:
         with self._errors_translated():
             if not bucket:
                 raise OSError("no name of a bucket")
+            if self._fs.type_name == "abfs":
+                # If Azure refuses the login, asking for a bucket alone would end this process.
+                self._fs.get_file_info(f"{bucket}/check")
             if self._fs.get_file_info(bucket).type == fs.FileType.NotFound:
                 raise OSError(f"NO_SUCH_BUCKET: there is no bucket {bucket}")
 

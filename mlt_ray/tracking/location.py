@@ -1,5 +1,6 @@
 """Finds the MLflow server or database to write to."""
 
+import logging
 import os
 import sqlite3
 import tempfile
@@ -48,6 +49,12 @@ def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
 
 
+def quieten() -> None:
+    """Silence what MLflow logs of its database: it says on its own what we say in one line."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+
 def artifacts(store: Store) -> str:
     """URI of the folder in the store for the files of MLflow's runs."""
     return (store.root / "mlartifacts").as_uri()
@@ -79,6 +86,7 @@ def examine(store: Store, tracking_uri: str | None) -> str:
     limit_waiting(num_retries=1, timeout_s=5)
     import mlflow
 
+    quieten()
     if tracking_uri is None and not database(store).exists():
         with tempfile.TemporaryDirectory() as folder:
             client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")

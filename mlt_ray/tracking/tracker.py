@@ -7,12 +7,12 @@ Only the driver writes. Every point has the time at which it was measured, so th
 again, after a crash or from another machine, adds nothing.
 """
 
-import logging
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from textwrap import shorten
 from typing import Any
 
 from mlt_ray.errors import StoreUnreachable, UserError
@@ -23,7 +23,7 @@ from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
-from mlt_ray.tracking.location import LEASE, default_uri, follow_store, limit_waiting
+from mlt_ray.tracking.location import LEASE, default_uri, follow_store, limit_waiting, quieten
 
 FLUSH_INTERVAL_S = 5.0
 """Seconds between two writes of a run's curve, at least, while the run is trained."""
@@ -50,9 +50,7 @@ class Tracker:
         limit_waiting()
         import mlflow
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        # This logger prints a traceback of an error that `_guard` prints in one line.
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        quieten()
         # Two drivers would break a database as they create it.
         is_ours = self.uri == default_uri(self.store)
         with alone(self.store, LEASE) if is_ours else nullcontext():
@@ -139,4 +137,5 @@ def reason_of(error: BaseException) -> str:
     while said is not None and not isinstance(said, sqlite3.Error):
         said = said.__cause__ or said.__context__
     said = said or error
-    return masked((str(said).strip() or type(said).__name__).splitlines()[0])[:200]
+    line = masked((str(said).strip() or type(said).__name__).splitlines()[0])
+    return line if isinstance(error, UserError) else shorten(line, 300, placeholder=" …")

@@ -579,6 +579,12 @@ def test_a_new_password_keeps_the_mirror(one: str, other: str) -> None:
     assert mirror_folder(one) == mirror_folder(other)
 
 
+def test_a_login_that_azure_refuses_is_one_line_and_does_not_end_the_process() -> None:
+    with pytest.raises(StoreUnreachable, match=r"Failed to get token.*; give cred") as raised:
+        Remote("abfs://A:hushed@account/x")
+    assert "hushed" not in str(raised.value)
+
+
 @pytest.mark.parametrize("uri", [u for u in URIS if u.startswith(("sftp", "http", "mysql"))])
 def test_no_secret_is_told_of_a_uri_that_cannot_be_opened(uri: str) -> None:
     with pytest.raises(StoreUnreachable) as raised:
