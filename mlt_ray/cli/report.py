@@ -28,7 +28,7 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
     runs = RunStore(store)
     given = {study_name(study): study for study in studies}
     here = runs.studies()
-    tables = [collect(name, runs) for name in given if name in here]
+    tables = [collect(name, runs.looking()) for name in given if name in here]
     if tables:
         print_tables(tables, runs, out, Console())
     for name, study in given.items():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from mlt_ray.libraries import versions
 from mlt_ray.planning.plan import Plan, RunName
 from mlt_ray.spec import Run, RunSpec, digest_of
 from mlt_ray.storage.lease import PATIENCE_S, alone
@@ -96,6 +97,35 @@ def latest_records(
         _merged(read_record(store, store.study(plan.study)), record, plan)
         for plan, record in zip(plans, noted, strict=True)
     ]
+
+
+def other_versions(plans: Sequence[Plan], store: Store) -> list[str]:
+    """A line for each study of which rows that are asked for were computed with other libraries.
+
+    Their runs stay in the store, but they are not those that are asked for now.
+    """
+    lines = []
+    for plan in plans:
+        earlier = read_record(store, store.study(plan.study))
+        before = {row.name: row.spec for row in earlier.rows} if earlier else {}
+        changed: dict[str, str] = {}
+        for row in plan.asked_rows:
+            if row.name in before:
+                old, new = (_libraries(spec) for spec in (before[row.name], row.spec.as_dict()))
+                for name in new.keys() & old.keys():
+                    if old[name] != new[name]:
+                        changed[name] = f"{name} {old[name]} (now {new[name]})"
+        if changed:
+            lines.append(
+                f"{plan.study}: rows were computed with {', '.join(sorted(changed.values()))}; "
+                "they are computed anew, and their old runs stay in the store"
+            )
+    return lines
+
+
+def _libraries(spec: Mapping[str, Any]) -> dict[str, str]:
+    parts = [spec.get(part, {}).get("libraries", "") for part in ("features", "training")]
+    return {name: number for part in parts for name, number in versions(part).items()}
 
 
 def _merged(earlier: StudyRecord | None, record: StudyRecord, plan: Plan) -> StudyRecord:

@@ -65,6 +65,7 @@ class Store:
     def __init__(self, location: str | Path, *, patient: bool = False) -> None:
         self._mirror: Mirror | None = None
         self._told: set[str] = set()
+        self._only_looks = False
         text = str(location)
         if isinstance(location, Path) and is_remote(text.replace(":/", "://", 1)):
             raise UserError(f"{text}: expected a URI as text, got a path, which loses a slash")
@@ -159,6 +160,12 @@ class Store:
         made._mirror = self._mirror and self._mirror.at_once()
         return made
 
+    def looking(self) -> "Store":
+        """The same store, which uploads nothing that only this machine has, but counts it."""
+        made = copy.copy(self)
+        made._only_looks = True
+        return made
+
     def pull(self, path: Path, *, keep_newer: bool = False) -> bool:
         """Whether a file of the store exists; its local copy becomes the same.
 
@@ -173,6 +180,8 @@ class Store:
             return True
         if not path.exists():
             return False
+        if self._only_looks:
+            return True
         self.push(path)
         self._tell(
             f"{self.mirror and self.mirror.name(path)} is uploaded again, which only "
@@ -222,8 +231,9 @@ class Store:
     def finished(self, digests: Iterable[str]) -> set[str]:
         """The finished ones among the runs; faster than asking `is_done` for each.
 
-        A run whose files only this machine has, all of them, is uploaded again, which is told in
-        one line; so is it where they are not complete, and the run counts as not finished.
+        A run whose files only this machine has, all of them, is uploaded again (except by a store
+        that is only `looking`). That is told in one line; so is it where they are not complete, and
+        the run counts as not finished.
         """
         reports = {digest: self.run_dir(digest) / REPORT for digest in digests}
         if self._mirror is None:
@@ -231,8 +241,10 @@ class Store:
         there = self._mirror.pull_all(reports.values())
         here = {d for d, path in reports.items() if path not in there and path.exists()}
         whole = {d for d in here if is_whole(set(os.listdir(self.run_dir(d))))}
-        self._mirror.push(*(self.run_dir(digest) for digest in whole))
-        if whole:
+        if whole and self._only_looks:
+            self._tell(f"{_runs(whole)} in {self.root} alone; the next run or sync uploads them")
+        elif whole:
+            self._mirror.push(*(self.run_dir(digest) for digest in whole))
             self._tell(f"{_runs(whole)} uploaded again, which only {self.root} had")
         if told := here - whole - self._told:
             self._told |= told

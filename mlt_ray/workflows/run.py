@@ -1,7 +1,7 @@
 """A study from its rows to results in the store: corpus, plan, features, runs, tracking."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from mlt_ray.display.bars import Bars, duration
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.parsing import unknown_key
-from mlt_ray.planning.backlog import Backlog, latest_records, note_plans, take_stock
+from mlt_ray.planning.backlog import Backlog, latest_records, note_plans, other_versions, take_stock
 from mlt_ray.planning.observer import InBackground, Observer
 from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
@@ -23,6 +23,7 @@ from mlt_ray.planning.source import Queue
 from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.spec import RunSpec
 from mlt_ray.storage.record import StudyRecord
+from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     studies = [workspace.name_contents(study, asked) for study in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), workspace.store)
     tell_folds(backlog, workspace.corpus, console)
+    tell_versions(backlog, workspace.store, console)
     rows = [
         row
         for study in studies
@@ -186,6 +188,12 @@ def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
+def tell_versions(backlog: Backlog, store: Store, console: Console) -> None:
+    """Say which rows are computed anew, since the store has them with other libraries."""
+    for line in other_versions(backlog.plans, store):
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
 def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) -> None:
     """Say how many runs go side by side, if any do, and the rows of which none do."""
     if resources.max_pack_size == 1:
@@ -208,7 +216,8 @@ def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
     from mlt_ray.planning.estimate import estimate
 
-    workspace, places = open_workspace(request.places, console), request.places
+    places = replace(request.places, store=request.places.store.looking())
+    workspace = open_workspace(places, console)
     try:
         studies = [workspace.name_contents(s, request.asked_rows) for s in request.studies]
     except EncoderMissing as missing:
@@ -216,6 +225,7 @@ def show_plan(request: Request, console: Console) -> None:
         studies = [workspace.name_contents(s, asked=()) for s in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), places.store)
     tell_folds(backlog, workspace.corpus, console)
+    tell_versions(backlog, workspace.store, console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
     table = Table(box=None, padding=(0, 2))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlt_ray.planning.backlog import latest_records, note_plans, take_stock
+from mlt_ray.planning.backlog import latest_records, note_plans, other_versions, take_stock
 from mlt_ray.planning.plan import Plan, RunName, make_plan
 from mlt_ray.spec import Run
 from mlt_ray.storage.files import write_json
@@ -270,3 +270,23 @@ def test_no_driver_loses_what_another_notes_at_the_same_time(store: Store) -> No
             future.result()
     seeds = (first + number for first in firsts for number in range(TIMES))
     assert fold_seeds(store, "whole") == every_fold(3, 5, *seeds)
+
+
+def computed_with(torch: str) -> Plan:
+    study = study_of()
+    rows = (
+        replace(row, training=replace(row.training, libraries=f"numpy 2.4.6, torch {torch}"))
+        for row in study.rows
+    )
+    return make_plan(replace(study, rows=tuple(rows)), CORPUS)
+
+
+def test_rows_that_another_version_of_a_library_has_computed_are_told(store: Store) -> None:
+    old, new = computed_with("2.11.0"), computed_with("2.12.0")
+    assert other_versions([new], store) == []
+    note(old, store)
+    assert other_versions([old], store) == []
+    assert other_versions([new], store) == [
+        "mine: rows were computed with torch 2.11.0 (now 2.12.0); they are computed anew, and "
+        "their old runs stay in the store"
+    ]

@@ -31,6 +31,7 @@ from mlt_ray.storage.mirror import (
     mirror_folder,
     open_remote,
 )
+from mlt_ray.storage.record import StudyRecord, read_record, write_record
 from mlt_ray.storage.remote import Remote, RemoteFile, uninterrupted
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
@@ -38,6 +39,7 @@ from tests.stored import DIGEST, PREDICTIONS, REPORT, RUN_FILES
 from tests.test_masking import URIS
 
 OnMachine = Callable[[str], Store]
+RECORD = StudyRecord(study="s", title="", corpus="c", fingerprint="f", rows=())
 
 
 @pytest.fixture
@@ -139,6 +141,23 @@ def test_a_run_that_a_process_of_this_machine_is_writing_is_not_uploaded_by_anot
     assert seen == [set(), set()]
     assert on("a").finished([DIGEST]) == {DIGEST}
     assert capsys.readouterr().err == ""
+
+
+def test_who_only_looks_uploads_nothing(
+    on: OnMachine, there: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = on("a")
+    write(store)
+    write_record(store, store.study("s"), RECORD)
+    empty(there)
+    looking = on("a").looking()
+    assert looking.finished([DIGEST]) == {DIGEST}
+    assert read_record(looking, looking.study("s")) == RECORD
+    assert not any(path.is_file() for path in there.rglob("*"))
+    told = f"1 finished run is in {store.root} alone; the next run or sync uploads them"
+    assert told in capsys.readouterr().err
+    assert on("a").finished([DIGEST]) == {DIGEST}
+    assert any(there.rglob("report.json"))
 
 
 def test_a_report_is_that_of_the_store_and_not_of_the_mirror(on: OnMachine, there: Path) -> None:
