@@ -238,6 +238,7 @@ def drive(name: str, root: str, gate: Any) -> list[tuple[str, int, list[str], li
     return shown
 
 
+@pytest.mark.slow
 def test_drivers_of_one_study_at_once_each_show_their_own_rows(store: Store) -> None:
     with at_once(len(DRIVERS)) as (pool, gate):
         futures = {n: pool.submit(drive, n, str(store.root), gate) for n in DRIVERS}
@@ -263,6 +264,7 @@ def note_seeds(first: int, root: str, gate: Any) -> None:
         note_plans([plan], Store(root))
 
 
+@pytest.mark.slow
 def test_no_driver_loses_what_another_notes_at_the_same_time(store: Store) -> None:
     firsts = (100, 200, 300)
     with at_once(len(firsts)) as (pool, gate):

@@ -59,6 +59,7 @@ def expect(path: Path, found: str, remedy: str, error: type[UserError] = UserErr
     assert "\n" not in text
 
 
+@pytest.mark.slow
 def test_a_lock_is_waited_for_longer_than_sqlite_s_five_seconds(path: Path) -> None:
     run_a_trial(path)
     with locked(path, seconds=6.5):
