@@ -9,7 +9,7 @@ GPU and for a CPU have the same.
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from typing import Final
+from typing import Any, Final
 
 from mlt_ray.errors import UserError
 
@@ -58,6 +58,12 @@ def versions(libraries: str) -> dict[str, str]:
     """The versions in a specification's text by name; empty where planning has not filled it in."""
     pairs = (library.partition(" ") for library in libraries.split(", "))
     return {name: number for name, space, number in pairs if space}
+
+
+def versions_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """The versions of all libraries that a run's specification, as plain values, names."""
+    parts = (spec.get(part, {}).get("libraries", "") for part in ("features", "training"))
+    return {name: number for part in parts for name, number in versions(part).items()}
 
 
 def of_kind(kind: str, libraries: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from mlt_ray.libraries import versions
+from mlt_ray.libraries import versions_of
 from mlt_ray.planning.plan import Plan, RunName
 from mlt_ray.spec import Run, RunSpec, digest_of
 from mlt_ray.storage.lease import PATIENCE_S, alone
@@ -111,7 +111,7 @@ def other_versions(plans: Sequence[Plan], store: Store) -> list[str]:
         changed: dict[str, str] = {}
         for row in plan.asked_rows:
             if row.name in before:
-                old, new = (_libraries(spec) for spec in (before[row.name], row.spec.as_dict()))
+                old, new = (versions_of(spec) for spec in (before[row.name], row.spec.as_dict()))
                 for name in new.keys() & old.keys():
                     if old[name] != new[name]:
                         changed[name] = f"{name} {old[name]} (now {new[name]})"
@@ -121,11 +121,6 @@ def other_versions(plans: Sequence[Plan], store: Store) -> list[str]:
                 "they are computed anew, and their old runs stay in the store"
             )
     return lines
-
-
-def _libraries(spec: Mapping[str, Any]) -> dict[str, str]:
-    parts = [spec.get(part, {}).get("libraries", "") for part in ("features", "training")]
-    return {name: number for part in parts for name, number in versions(part).items()}
 
 
 def _merged(earlier: StudyRecord | None, record: StudyRecord, plan: Plan) -> StudyRecord:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlt_ray.corpus.speakers import alike_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
-from mlt_ray.libraries import versions
+from mlt_ray.libraries import versions_of
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs
 from mlt_ray.storage.record import PublishedScores, RowRecord, StudyRecord, read_record
@@ -92,10 +92,8 @@ def different_versions(rows: Sequence[RowRecord]) -> str:
     """
     found: dict[str, dict[str, None]] = {}
     for row in rows:
-        for part in ("features", "training"):
-            named = row.spec.get(part, {}).get("libraries", "")
-            for name, version in versions(named).items():
-                found.setdefault(name, {})[version] = None
+        for name, version in versions_of(row.spec).items():
+            found.setdefault(name, {})[version] = None
     mixed = [f"{name} {' and '.join(v)}" for name, v in sorted(found.items()) if len(v) > 1]
     return f"rows were computed with different versions: {', '.join(mixed)}" if mixed else ""
 

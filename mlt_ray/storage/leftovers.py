@@ -75,10 +75,14 @@ def unfinished(store: Store) -> Leftovers:
 
 def remove_leftovers(store: Store, found: Iterable[Leftovers]) -> None:
     """Remove what was found, except what a process uses by now."""
-    for path in (path for kind in found for path in kind.paths):
-        if path.parent == store.root / "checkpoints" and path.suffix == ".pt":
-            drop_checkpoints(store, [path.stem])
-        elif path.is_dir():
+    paths = [path for kind in found for path in kind.paths]
+    checkpoints = {p for p in paths if p.parent == store.root / "checkpoints" and p.suffix == ".pt"}
+    if checkpoints:
+        drop_checkpoints(store, [path.stem for path in checkpoints])
+    for path in paths:
+        if path in checkpoints:
+            continue
+        if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

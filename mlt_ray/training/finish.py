@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import mlt_ray
-from mlt_ray.libraries import versions
+from mlt_ray.libraries import versions_of
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions, RunReport
 
@@ -47,9 +47,10 @@ def finished_run(
     on its training part. `environment` says where it was computed; the versions of the libraries
     that the run's specification names are added.
     """
+    spec = run.spec.as_dict()
     report = RunReport(
         digest=run.digest,
-        spec=run.spec.as_dict(),
+        spec=spec,
         fold=run.fold,
         seed=run.seed,
         scores={part: dataclasses.asdict(found.scores()) for part, found in predictions.items()},
@@ -60,7 +61,7 @@ def finished_run(
         started_ms=started_ms,
         ended_ms=milliseconds(),
         computed_s=computed_s,
-        environment={**_libraries(run), **environment},
+        environment={**versions_of(spec), **environment},
     )
     return FinishedRun(
         report=report,
@@ -69,12 +70,6 @@ def finished_run(
         inputs=inputs,
         weights_file=weights_file,
     )
-
-
-def _libraries(run: Run) -> dict[str, str]:
-    """The versions of what computed the run's features and trained it."""
-    spec = run.spec
-    return versions(spec.features.libraries) | versions(spec.training.libraries)
 
 
 def environment(device: torch.device) -> dict[str, str]:
