@@ -277,13 +277,19 @@ def test_a_folder_that_vanishes_while_it_is_listed_holds_nothing(
     assert remote.files(FOLDER) == {}
 
 
-def test_a_holder_takes_its_lease_again_in_a_store_that_was_emptied(
-    remote: Remote, there: Path
-) -> None:
+def hold_without_its_file(remote: Remote, there: Path) -> tuple[ClaimHold, str]:
+    """A lease whose file was deleted, and the file's name."""
     hold = take(remote, "a")
     assert hold is not None
     [name] = files(there)
     (there / FOLDER / name).unlink()
+    return hold, name
+
+
+def test_a_holder_takes_its_lease_again_in_a_store_that_was_emptied(
+    remote: Remote, there: Path
+) -> None:
+    hold, name = hold_without_its_file(remote, there)
     assert hold.beat()
     assert files(there) == [name]
     assert take(remote, "b") is None
@@ -292,10 +298,7 @@ def test_a_holder_takes_its_lease_again_in_a_store_that_was_emptied(
 def test_a_holder_whose_file_is_gone_gives_way_to_one_who_claims_the_lease(
     remote: Remote, there: Path
 ) -> None:
-    hold = take(remote, "a")
-    assert hold is not None
-    [name] = files(there)
-    (there / FOLDER / name).unlink()
+    hold, _ = hold_without_its_file(remote, there)
     rival(there, "000002.z.claim")
     assert not hold.beat()
     assert files(there) == ["000002.z.claim"]
