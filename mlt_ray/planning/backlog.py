@@ -107,7 +107,9 @@ def other_versions(plans: Sequence[Plan], store: Store) -> list[str]:
     lines = []
     for plan in plans:
         earlier = read_record(store, store.study(plan.study))
-        before = {row.name: row.spec for row in earlier.rows} if earlier else {}
+        if earlier is None or earlier.fingerprint != plan.fingerprint:
+            continue
+        before = {row.name: row.spec for row in earlier.rows}
         changed: dict[str, str] = {}
         for row in plan.asked_rows:
             if row.name in before:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.planning.backlog import latest_records, note_plans, other_versions, take_stock
 from mlt_ray.planning.plan import Plan, RunName, make_plan
 from mlt_ray.spec import Run
@@ -274,13 +275,13 @@ def test_no_driver_loses_what_another_notes_at_the_same_time(store: Store) -> No
     assert fold_seeds(store, "whole") == every_fold(3, 5, *seeds)
 
 
-def computed_with(torch: str) -> Plan:
+def computed_with(torch: str, corpus: Corpus = CORPUS) -> Plan:
     study = study_of()
     rows = (
         replace(row, training=replace(row.training, libraries=f"numpy 2.4.6, torch {torch}"))
         for row in study.rows
     )
-    return make_plan(replace(study, rows=tuple(rows)), CORPUS)
+    return make_plan(replace(study, rows=tuple(rows)), corpus)
 
 
 def test_rows_that_another_version_of_a_library_has_computed_are_told(store: Store) -> None:
@@ -292,3 +293,5 @@ def test_rows_that_another_version_of_a_library_has_computed_are_told(store: Sto
         "mine: rows were computed with torch 2.11.0 (now 2.12.0); they are computed anew, and "
         "their old runs stay in the store"
     ]
+    # On another corpus they were never computed.
+    assert other_versions([computed_with("2.12.0", OTHER_CORPUS)], store) == []
