@@ -23,10 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mlt_ray.errors import UserError
 from mlt_ray.storage.files import json_bytes
-from mlt_ray.storage.mirror import Mirror
-
-AT_ONCE = 16
-"""Files that are read in parallel, since each request takes tens of milliseconds."""
+from mlt_ray.storage.mirror import AT_ONCE, Mirror
 
 
 class TrialFiles(optuna.storages.InMemoryStorage):
