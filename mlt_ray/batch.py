@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mlt_ray.labels import FOUR
+
 NO_LABEL = -100
 """Label of an utterance that only fills up a batch. No loss counts it."""
 
@@ -21,7 +23,7 @@ class Batch:
     """Padded utterances; lengths are at least 1. Padding is zero, but no network may rely on it."""
 
     utterances: Tensor  # (B,) int64: index in the corpus
-    labels: Tensor  # (B,) int64: index in CLASSES, or NO_LABEL
+    labels: Tensor  # (B,) int64: index in the corpus's classes, or NO_LABEL
     frames: Tensor  # (B, T, F) float32: normalised
     num_frames: Tensor  # (B,) int64
     words: Tensor  # (B, W) int64: ids of the fold's vocabulary
@@ -56,7 +58,8 @@ class InputSizes:
 
     A word id below `num_learned_words` is a row of a table that the network learns (0 is padding, 1
     an unknown word). The ids from `num_learned_words` on are the rows of `word_vectors`. `encoder`
-    is the folder of the pre-trained text encoder, or None if the run has none.
+    is the folder of the pre-trained text encoder, or None if the run has none. `num_classes`: the
+    number of logits.
     """
 
     frame_dim: int
@@ -65,6 +68,7 @@ class InputSizes:
     word_vectors: Tensor  # (V, D) float32
     extras: Mapping[str, int] = field(default_factory=dict)  # size of the last axis, by name
     encoder: Path | None = None
+    num_classes: int = len(FOUR)
 
 
 def real(lengths: Tensor, size: int) -> Tensor:

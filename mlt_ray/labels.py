@@ -2,8 +2,8 @@
 
 from typing import Final, NamedTuple
 
-CLASSES: Final = ("angry", "happy", "neutral", "sad")
-"""Class names; a label is an index into this tuple."""
+FOUR: Final = ("angry", "happy", "neutral", "sad")
+"""The paper's four classes; a label is an index into this tuple."""
 
 IEMOCAP_CODES: Final = {
     "ang": "angry",
@@ -20,12 +20,12 @@ IEMOCAP_CODES: Final = {
 }
 """IEMOCAP's code of an emotion → class; None if utterances with that code are left out."""
 
-EMOTION_NAMES: Final = {**IEMOCAP_CODES, **{name: name for name in CLASSES}}
+EMOTION_NAMES: Final = {**IEMOCAP_CODES, **{name: name for name in FOUR}}
 """Class of each emotion name that users may write: IEMOCAP's codes and the classes themselves."""
 
 
 class ClassCounts(NamedTuple):
-    """Number of utterances per class, in the order of `CLASSES`."""
+    """Number of utterances per class, in the order of `FOUR`."""
 
     angry: int
     happy: int

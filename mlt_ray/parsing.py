@@ -26,6 +26,7 @@ def at_least(least: float) -> Bound:
 
 
 ABOVE_0 = Bound(lambda value: 0 < value < math.inf, "above 0")
+BETWEEN_0_AND_1 = Bound(lambda value: 0 < value < 1, "above 0 and below 1")
 SHARE = Bound(lambda value: 0 <= value < 1, "at least 0 and below 1")
 
 
@@ -81,14 +82,35 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise UserError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
         return value
     if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _value(next(a for a in args if a is not type(None)), value, where)
+        return _one_of(args, value, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if (hint is int and isinstance(value, bool)) or not isinstance(value, hint):
         raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
     return value
+
+
+def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
+    """The value as the first of several types that fits; None as None, if that is one of them."""
+    if value is None and type(None) in hints:
+        return None
+    errors = []
+    for hint in hints:
+        if hint is not type(None):
+            try:
+                return _value(hint, value, where)
+            except UserError as error:
+                errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    expected = " or ".join(map(_described, hints))
+    raise UserError(f"{where}: expected {expected}, got {value!r}")
+
+
+def _described(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(str, typing.get_args(hint)))
+    return str(hint.__name__)
 
 
 def check_keys(where: str, values: Any, known: Iterable[str]) -> None:

@@ -7,12 +7,13 @@ of it and never of a digest. This file imports neither torch nor Ray.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple
 
-from mlt_ray.parsing import ABOVE_0, at_least, require
+from mlt_ray.labels import FOUR
+from mlt_ray.parsing import ABOVE_0, BETWEEN_0_AND_1, at_least, require
 
 SECTIONS: Final = ("folds", "features", "model", "training")
 """Keys of a study file for the parts of a `RunSpec`."""
@@ -28,21 +29,50 @@ ONLY_SEED: Final = 1
 DEFAULT: Final = "default"
 """Placeholder in a study; planning replaces it by name@digest."""
 
+ADDED_LATER: Final[Mapping[str, Any]] = {
+    "classes": FOUR,
+    "folds.number": 5,
+    "folds.dev": "next",
+    "folds.num_folds": 5,
+    "features.language": "en",
+    "training.class_weights": "none",
+    "training.select_by": "wa",
+}
+"""Values of a `RunSpec` that no digest names while they are these, by dotted key.
+
+What was computed before the key existed was computed so, and keeps its digest.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldSpec:
-    """How utterances are divided into five folds of train, dev and test, 3/1/1 (section 4.1).
+    """How utterances are divided into folds of train, dev and test; the paper: five, 3/1/1.
 
-    `by`: *assumed* to be ``session``, the only 3/1/1 split of IEMOCAP in which each speaker is in
-    one part; `mlt_ray.corpus.folds.make_folds` explains all three. `text_disjoint`: drop training
-    utterances if an utterance of dev or test has the same text. `members`: digest of the utterances
-    in each part. A study leaves it at ``default`` and planning fills it in: if a new version of a
-    library splits differently, the runs get other digests and are not mixed with older ones.
+    `by` says what a part is made of. It is *assumed* to be ``session`` (section 4.1), the only
+    3/1/1 split of IEMOCAP in which each speaker is in one part; `mlt_ray.corpus.folds.make_folds`
+    explains all four. `number` of groups: ``each`` makes every session or speaker one. ``given``
+    reads no number. `dev` is the ``next`` group, or a random share of all that are not test.
+    `text_disjoint`: drop training utterances if an utterance of dev or test has the same text.
+
+    Planning fills in the last two. `num_folds`: how many folds that makes. `members`: digest of the
+    utterances in each part; if a new version of a library splits differently, the runs get other
+    digests and are not mixed with older ones.
     """
 
-    by: Literal["session", "speaker", "stratified"] = "session"
+    by: Literal["session", "speaker", "stratified", "given"] = "session"
+    number: int | Literal["each"] = 5
+    dev: Literal["next"] | float = "next"
     text_disjoint: bool = False
+    num_folds: int = 5
     members: str = DEFAULT
+
+    def __post_init__(self) -> None:
+        if self.number != "each":
+            require(self, at_least(2), "number")
+        if self.dev != "next":
+            require(self, BETWEEN_0_AND_1, "dev")
+        if self.by == "stratified" and self.number == "each":
+            raise ValueError("number: expected a number with by: stratified, got each")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +100,8 @@ class FeatureSpec:
     factor of Transformer TTS; 1 in the paper). `max_steps`, `max_words`: longer utterances are cut;
     None cuts nothing. `vectors`: word vectors, as ``name@digest``. `phonemizer`: the program that
     turns words into phonemes. `libraries`: what computes the features, with versions
-    (`mlt_ray.libraries`). A study leaves the last three at ``default`` and planning fills them in.
+    (`mlt_ray.libraries`). A study leaves these three at ``default`` and planning fills them in.
+    `language` of the texts: an ISO 639-1 code.
     """
 
     frames: FramesSpec = FramesSpec()
@@ -80,6 +111,7 @@ class FeatureSpec:
     vectors: str = DEFAULT
     phonemizer: str = DEFAULT
     libraries: str = DEFAULT
+    language: str = "en"
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "frames_per_step", "max_steps", "max_words")
@@ -97,6 +129,10 @@ class TrainingSpec:
     ``bfloat16`` (GPU or CPU, by torch's autocast). Weights, gradients and Adam's state are always
     float32.
 
+    `class_weights`: ``balanced`` lets an utterance of a class with n of the N training utterances
+    count N / (K n) times in the loss, for K classes. `select_by`: the dev score that chooses the
+    epoch (the paper: WA).
+
     `libraries`: what trains, with versions; planning fills it in.
     """
 
@@ -110,6 +146,8 @@ class TrainingSpec:
     bucket_batches: int = 32
     precision: Precision = "float32"
     libraries: str = DEFAULT
+    class_weights: Literal["none", "balanced"] = "none"
+    select_by: Literal["wa", "ua", "macro_f1"] = "wa"
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")
@@ -178,8 +216,9 @@ class ModelSpec:
 class RunSpec:
     """Everything that the scores of a row depend on, apart from fold and seed.
 
-    `corpus` is the corpus's fingerprint. `recipe` is raised when a change of the code changes
-    scores; no run that was stored before is then used again.
+    `corpus` is the fingerprint of the utterances that count, and `classes` are the names of their
+    classes, in the order of a network's outputs (`mlt_ray.corpus.labelling`). `recipe` is raised
+    when a change of the code changes scores; no run that was stored before is then used again.
     """
 
     corpus: str
@@ -188,6 +227,7 @@ class RunSpec:
     features: FeatureSpec = FeatureSpec()
     training: TrainingSpec = TrainingSpec()
     recipe: int = field(default=6)
+    classes: tuple[str, ...] = FOUR
 
     def as_dict(self) -> dict[str, Any]:
         """All values as nested dicts, as stored in a report and logged to MLflow."""
@@ -196,7 +236,7 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training: a specification, the fold (1–5) that it is tested on, and a seed."""
+    """One training: a specification, the fold (from 1) that it is tested on, and a seed."""
 
     spec: RunSpec
     fold: int
@@ -208,8 +248,8 @@ class Run:
     @cached_property
     def digest(self) -> str:
         """16 hex digits that name the run in the store."""
-        values = {"spec": self.spec.as_dict(), "fold": self.fold, "seed": self.seed}
-        return digest_of(values)
+        values = decisive(self.spec.as_dict())
+        return digest_of({"spec": values, "fold": self.fold, "seed": self.seed})
 
 
 def runs_of(spec: RunSpec, fold_seeds: Iterable[tuple[int, int]]) -> tuple[Run, ...]:
@@ -220,6 +260,22 @@ def runs_of(spec: RunSpec, fold_seeds: Iterable[tuple[int, int]]) -> tuple[Run, 
     if not spec.model.reads_seed:
         fold_seeds = [(fold, ONLY_SEED) for fold, _ in fold_seeds]
     return tuple(Run(spec=spec, fold=f, seed=s) for f, s in dict.fromkeys(fold_seeds))
+
+
+def decisive(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of a RunSpec that its digest names: all but those of `ADDED_LATER`.
+
+    Two specifications are the same if these are, also if one was stored before a key existed.
+    """
+    kept = {}
+    for key, value in spec.items():
+        dotted = f"{prefix}{key}"
+        plain = tuple(value) if isinstance(value, list) else value
+        if isinstance(value, Mapping):
+            kept[key] = decisive(value, f"{dotted}.")
+        elif dotted not in ADDED_LATER or plain != ADDED_LATER[dotted]:
+            kept[key] = value
+    return kept
 
 
 def digest_of(values: Any) -> str:

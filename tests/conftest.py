@@ -11,7 +11,7 @@ import pytest
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.extract import FeatureCache, text_sha256
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import FeatureSpec
 from mlt_ray.storage.store import Store
 
@@ -93,7 +93,7 @@ def raw() -> Raw:
     fillers = ("so", "very", "unheard")
     for session in range(1, 6):
         for number in range(8):
-            emotion = CLASSES[number % 4]
+            emotion = FOUR[number % 4]
             chosen = rng.choice(fillers, size=rng.integers(0, 4)).tolist()
             words = [(w, list(w.upper()[: rng.integers(1, 6)])) for w in [*chosen, cues[emotion]]]
             frames = rng.normal(size=(rng.integers(2, 14), NUM_BINS)) * 3 - 7

@@ -6,7 +6,7 @@ from sklearn import metrics
 
 from mlt_ray.metrics import score
 
-CLASSES = range(4)
+FOUR = range(4)
 
 
 def draw(num: int, present: list[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +31,7 @@ def test_scores_equal_those_of_scikit_learn(num: int, present: list[int], seed: 
     seen = np.unique(labels)
     f1 = metrics.f1_score(labels, predictions, labels=seen, average="macro", zero_division=0)
     assert scores.macro_f1 == pytest.approx(f1)
-    confusion = metrics.confusion_matrix(labels, predictions, labels=CLASSES)
+    confusion = metrics.confusion_matrix(labels, predictions, labels=FOUR)
     assert np.array(scores.confusion).tolist() == confusion.tolist()
 
 

@@ -1,6 +1,7 @@
 """Run specifications are parsed strictly, and their digest depends on every value."""
 
 import dataclasses
+import json
 import math
 import os
 import subprocess
@@ -16,12 +17,14 @@ from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.parsing import parse
 from mlt_ray.spec import (
+    ADDED_LATER,
     FeatureSpec,
     FoldSpec,
     FramesSpec,
     Run,
     RunSpec,
     TrainingSpec,
+    decisive,
     digest_of,
     runs_of,
 )
@@ -93,6 +96,8 @@ def changes(value: Any) -> Iterator[Any]:
         old = getattr(value, field.name)
         if dataclasses.is_dataclass(old):
             new: list[Any] = list(changes(old))
+        elif field.name == "dev":
+            new = [0.2]  # the only text that is allowed is the default
         elif isinstance(old, bool):
             new = [not old]
         elif isinstance(old, str):
@@ -108,9 +113,24 @@ def changes(value: Any) -> Iterator[Any]:
 def test_a_change_of_any_field_changes_the_digest() -> None:
     digests = [RUN.digest, *(run.digest for run in changes(RUN))]
     counted = [FoldSpec(), TrainingSpec(), MultilevelSpec(), FeatureSpec().frames]
-    # Also six fields of the features, and corpus, recipe, fold and seed.
-    assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 6 + 4
+    # Also seven fields of the features, and corpus, classes, recipe, fold and seed.
+    assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 7 + 5
     assert len(set(digests)) == len(digests)
+
+
+def test_a_later_addition_is_in_the_digest_unless_it_is_as_before() -> None:
+    values = RUN.spec.as_dict()
+    before = decisive(values)
+    # As a store of before has it: no such key at all, and lists for tuples.
+    assert decisive(json.loads(json.dumps(values))) == json.loads(json.dumps(before))
+    for dotted in ADDED_LATER:
+        *path, key = dotted.split(".")
+        section: Any = values
+        was: Any = before
+        for name in path:
+            section, was = section[name], was[name]
+        assert key in section
+        assert key not in was
 
 
 def test_equal_runs_have_equal_digests() -> None:

@@ -20,7 +20,7 @@ from mlt_ray.corpus.texts import has_tags, same_words_key
 from mlt_ray.corpus.unread import MOST_UNREAD, is_unread, too_many_unread, unread_text
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.corpus.words import dropped_letters, is_word, tokenize
-from mlt_ray.labels import CLASSES, PAPER_COUNTS, ClassCounts
+from mlt_ray.labels import FOUR, PAPER_COUNTS, ClassCounts
 from mlt_ray.spec import FoldSpec
 
 _USUAL_RATE_HZ: Final = 16_000
@@ -196,7 +196,7 @@ def _counts(corpus: Corpus) -> dict[str, ClassCounts]:
     sessions = [*session_names(corpus)]
     if any(not u.session for u in corpus.utterances):
         sessions.append("none")
-    return {s: ClassCounts(*(found[s, emotion] for emotion in CLASSES)) for s in sessions}
+    return {s: ClassCounts(*(found[s, emotion] for emotion in FOUR)) for s in sessions}
 
 
 def _differences(counts: Mapping[str, ClassCounts]) -> tuple[Difference, ...]:
@@ -205,7 +205,7 @@ def _differences(counts: Mapping[str, ClassCounts]) -> tuple[Difference, ...]:
     return tuple(
         Difference(session, emotion, found, expected)
         for session, paper in PAPER_COUNTS.items()
-        for emotion, found, expected in zip(CLASSES, counts[str(session)], paper, strict=True)
+        for emotion, found, expected in zip(FOUR, counts[str(session)], paper, strict=True)
         if found != expected
     )
 
@@ -316,7 +316,7 @@ def _counts_table(check: CorpusCheck) -> Table:
     shown_footer = len(check.counts) > 1
     table = Table(title=title, title_justify="left", show_footer=shown_footer, box=box.SIMPLE)
     table.add_column("session", footer="all")
-    for i, emotion in enumerate(CLASSES):
+    for i, emotion in enumerate(FOUR):
         column = [counts[i] for counts in check.counts.values()]
         paper = [counts[i] for counts in papers.values()]
         table.add_column(emotion, justify="right", footer=_beside(sum(column), paper))
@@ -393,7 +393,7 @@ def _difference_lines(check: CorpusCheck) -> list[str]:
         return []
     if not check.differences:
         return ["counts: those of the paper in every session and class"]
-    if len(check.differences) == len(PAPER_COUNTS) * len(CLASSES):
+    if len(check.differences) == len(PAPER_COUNTS) * len(FOUR):
         return ["counts: not the paper's in any session and class; this is another corpus"]
     return [
         f"session {d.session}, {d.emotion}: {d.found} utterances, the paper has {d.expected}"

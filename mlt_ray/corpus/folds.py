@@ -10,7 +10,7 @@ from mlt_ray.corpus.speakers import alike_text
 from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import FoldSpec
 
 NUM_FOLDS: Final = 5
@@ -90,7 +90,7 @@ def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
 
 def _split(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
     present = {u.emotion for u in corpus.utterances}
-    if absent := [emotion for emotion in CLASSES if emotion not in present]:
+    if absent := [emotion for emotion in FOUR if emotion not in present]:
         raise _Indivisible(f"corpus {corpus.name} holds no {' or '.join(absent)} utterance")
     groups = _GROUPED_BY[spec.by](corpus)
     folds = []
@@ -136,7 +136,7 @@ def gaps(corpus: Corpus, folds: Sequence[Fold]) -> tuple[str, ...]:
     for fold in folds:
         for part, indices in (("test", fold.test), ("dev", fold.dev)):
             present = {corpus.utterances[i].emotion for i in indices}
-            found += [gap_text(name, part, fold.number) for name in CLASSES if name not in present]
+            found += [gap_text(name, part, fold.number) for name in FOUR if name not in present]
     return tuple(found)
 
 
@@ -205,7 +205,7 @@ def _check_complete(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> No
             if not indices
         ]
         present = {corpus.utterances[i].emotion for i in fold.train}
-        absent = [emotion for emotion in CLASSES if emotion not in present]
+        absent = [emotion for emotion in FOUR if emotion not in present]
         if absent and fold.train:
             names = " or ".join(absent)
             missing.append(f"fold {fold.number}: train holds no {names} utterance")
@@ -260,7 +260,7 @@ def _balanced_groups(
             f"{_KEPT_TOGETHER[by]}, got {num_wholes}"
         )
     counts = Counter(u.emotion for u in corpus.utterances)
-    few = [f"{counts[name]} of {name}" for name in CLASSES if counts[name] < NUM_FOLDS]
+    few = [f"{counts[name]} of {name}" for name in FOUR if counts[name] < NUM_FOLDS]
     if few:
         raise _Indivisible(
             f"corpus {corpus.name}: folds.by: {by} needs at least {NUM_FOLDS} utterances of each "

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One recorded sentence, its text and its emotion (one of `CLASSES`).
+    """One recorded sentence, its text and its emotion (one of `FOUR`).
 
     `alignment` is a file of Sphinx word times, ``None`` if there is none. `audio_sha256` and
     `alignment_sha256` are digests of the files' bytes.
@@ -34,8 +34,8 @@ class Utterance:
 
     @property
     def label(self) -> int:
-        """Index of the emotion in `CLASSES`."""
-        return CLASSES.index(self.emotion)
+        """Index of the emotion in `FOUR`."""
+        return FOUR.index(self.emotion)
 
 
 @dataclass(frozen=True, kw_only=True)

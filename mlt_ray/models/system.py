@@ -24,8 +24,8 @@ class System(nn.Module):
     draws its weights from torch's global generator, which the caller has seeded, in float32. It
     names no device: the caller chooses it.
 
-    **forward(batch)** gives (B, number of classes) logits, in the order of `CLASSES`: the last
-    layer has ``len(CLASSES)`` outputs and no softmax. `Batch` has frames, words and phonemes,
+    **forward(batch)** gives (B, K) logits of the corpus's K classes, in their order: the last layer
+    has ``sizes.num_classes`` outputs and no softmax. `Batch` has frames, words and phonemes,
     their true lengths and masks, and in `extras` any further inputs that the configuration asks
     for; the network reads what it needs.
 

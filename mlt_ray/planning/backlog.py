@@ -8,7 +8,7 @@ from typing import Any
 
 from mlt_ray.libraries import versions_of
 from mlt_ray.planning.plan import Plan, RunName
-from mlt_ray.spec import Run, RunSpec, digest_of
+from mlt_ray.spec import Run, RunSpec, decisive
 from mlt_ray.storage.lease import PATIENCE_S, alone
 from mlt_ray.storage.record import RowRecord, StudyRecord, read_record, write_record
 from mlt_ray.storage.store import Store
@@ -145,7 +145,7 @@ def _merged(earlier: StudyRecord | None, record: StudyRecord, plan: Plan) -> Stu
 
 def _with_runs_of(row: RowRecord, before: RowRecord) -> RowRecord:
     """The row; if it had the same settings before, with the runs of then, by seed and fold."""
-    if digest_of(row.spec) != digest_of(before.spec):
+    if decisive(row.spec) != decisive(before.spec):
         return row
     runs = {run.digest: run for run in (*before.runs, *row.runs)}
     return replace(row, runs=tuple(sorted(runs.values(), key=lambda run: (run.seed, run.fold))))

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlt_ray.corpus.folds import NUM_FOLDS, gap_text
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.metrics import score
 from mlt_ray.models.registry import parse_model
 from mlt_ray.spec import ONLY_SEED
@@ -74,7 +74,7 @@ def _gaps(reports: Sequence[RunReport]) -> tuple[str, ...]:
     return tuple(
         gap_text(name, "test", fold)
         for fold, confusion in sorted(parts.items())
-        for name, row in zip(CLASSES, confusion, strict=True)
+        for name, row in zip(FOUR, confusion, strict=True)
         if not sum(row)
     )
 
@@ -87,7 +87,7 @@ def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
     labels, predictions = np.repeat(
         np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
     )
-    pooled = score(labels, predictions, len(CLASSES))
+    pooled = score(labels, predictions, len(FOUR))
     return Aggregate(
         wa=_statistic(reports, "wa", pooled.wa),
         ua=_statistic(reports, "ua", pooled.ua),

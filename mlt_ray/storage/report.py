@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.metrics import Scores, score
 from mlt_ray.storage.spreadsheet import csv_text
 
@@ -40,7 +40,7 @@ class Predictions:
 
     def scores(self) -> Scores:
         """Scores of the most probable classes; `ValueError` if there is no utterance."""
-        return score(self.labels, self.probabilities.argmax(axis=1), len(CLASSES))
+        return score(self.labels, self.probabilities.argmax(axis=1), len(FOUR))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +75,13 @@ class RunReport:
 def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
     """One line per utterance: part, id, true class, predicted class, probability of each class."""
     rows = [
-        [part, name, CLASSES[label], CLASSES[int(row.argmax())], *(f"{p:.6f}" for p in row)]
+        [part, name, FOUR[label], FOUR[int(row.argmax())], *(f"{p:.6f}" for p in row)]
         for part, found in predictions.items()
         for name, label, row in zip(
             found.utterances, found.labels, found.probabilities, strict=True
         )
     ]
-    return csv_text(["part", "utterance", "emotion", "predicted", *CLASSES], rows)
+    return csv_text(["part", "utterance", "emotion", "predicted", *FOUR], rows)
 
 
 def curve_csv(curve: tuple[Epoch, ...]) -> str:

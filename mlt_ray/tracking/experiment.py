@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlt_ray.reports.statistics import aggregate, counted_runs
-from mlt_ray.spec import digest_of
+from mlt_ray.spec import decisive, digest_of
 from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord
 from mlt_ray.storage.report import PARTS, Epoch, RunReport
@@ -227,4 +227,4 @@ def is_kind(run: Any, kind: str) -> bool:
 
 def row_digest(row: RowRecord) -> str:
     """Digest of a row's name and settings; a row with other settings gets another parent run."""
-    return digest_of([row.name, row.spec])
+    return digest_of([row.name, decisive(row.spec)])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.storage.report import EPOCH_SCORES, Epoch, RunReport
 from mlt_ray.storage.spreadsheet import csv_text
 
@@ -34,9 +34,9 @@ def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:
 def confusion_csv(confusion: Sequence[Sequence[int]]) -> str:
     """A confusion matrix as CSV; rows are true classes, columns predicted ones."""
     rows: list[list[str | float]] = [
-        [name, *row] for name, row in zip(CLASSES, confusion, strict=True)
+        [name, *row] for name, row in zip(FOUR, confusion, strict=True)
     ]
-    return csv_text(["true \\ predicted", *CLASSES], rows)
+    return csv_text(["true \\ predicted", *FOUR], rows)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

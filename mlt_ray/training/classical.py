@@ -6,7 +6,7 @@ that of a weighted fusion.
 
 Nothing is drawn at random: the same fold gives the same numbers with every seed.
 
-Shapes: N utterances, 4 classes in the order of `CLASSES`, all of which every training part has.
+Shapes: N utterances, 4 classes in the order of `FOUR`, all of which every training part has.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import torch
 from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions
@@ -110,7 +110,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
     fitted = fit_classifiers(run, data)
     train_part, dev = (predict(fitted, run, data, part) for part in ("train", "dev"))
     losses = [
-        float(log_loss(p.labels, p.probabilities, labels=range(len(CLASSES))))
+        float(log_loss(p.labels, p.probabilities, labels=range(len(FOUR))))
         for p in (train_part, dev)
     ]
     dev_scores = dev.scores()

@@ -5,7 +5,7 @@ A classifier gives a decision value for each class. Its probabilities are the so
 probable class as the classifier chose it; other calibrations of a support vector machine can
 change it.
 
-Shapes: N utterances, 4 classes in the order of `CLASSES`, all of which the training part had.
+Shapes: N utterances, 4 classes in the order of `FOUR`, all of which the training part had.
 """
 
 import zipfile

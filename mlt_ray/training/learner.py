@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batch_order import TRAINING_PAIRS, step_order
 from mlt_ray.features.batching import FoldData
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.system import System
@@ -162,7 +162,7 @@ class Learner:
         self.model.eval()
         row = {utterance: n for n, utterance in enumerate(self.data.parts[part])}
         # Each process fills the rows of its batches. The others stay zero, so the sum has all rows.
-        found = torch.zeros(len(row), len(CLASSES), device=self.device)
+        found = torch.zeros(len(row), len(FOUR), device=self.device)
         for indices in self.group.every_nth(self.data.evaluation_order(part)):
             batch = self.data.batch(indices).to(self.device)
             with casting(self.run.spec.training.precision, self.device):

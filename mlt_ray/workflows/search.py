@@ -15,7 +15,7 @@ from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import Plan, RunName, make_plan, spec_of
 from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.reports.search import search_table, write_search
-from mlt_ray.spec import RunSpec, digest_of
+from mlt_ray.spec import RunSpec, decisive, digest_of
 from mlt_ray.storage.lease import Lease, acquire
 from mlt_ray.storage.record import RowRecord, StudyRecord, run_records, write_record
 from mlt_ray.studies.space import SearchSpace
@@ -204,7 +204,9 @@ def _identity(space: SearchSpace, workspace: Workspace) -> str:
     """Names what the search's evidence is about; other evidence is another Optuna study."""
     first = spec_of(_first_row(space, workspace), workspace.corpus)
     parameters = [[p.key, p.kind, list(p.values), p.step] for p in space.parameters]
-    return digest_of([first.as_dict(), parameters, space.fold_seeds, space.objectives])[:8]
+    return digest_of([decisive(first.as_dict()), parameters, space.fold_seeds, space.objectives])[
+        :8
+    ]
 
 
 def _train_best(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mlt_ray.features.batching import FoldData
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import ModelSpec, Run
 from mlt_ray.storage.report import PARTS, Epoch, Predictions, RunReport
 from mlt_ray.training.finish import FinishedRun, environment, milliseconds
@@ -72,7 +72,7 @@ def sleep(
             environment=environment(device),
         )
         nothing = Predictions(
-            utterances=(), labels=np.zeros(0), probabilities=np.zeros((0, len(CLASSES)))
+            utterances=(), labels=np.zeros(0), probabilities=np.zeros((0, len(FOUR)))
         )
         finished.append(
             FinishedRun(

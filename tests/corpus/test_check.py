@@ -10,7 +10,7 @@ from mlt_ray.corpus.check import Difference, check_corpus, render
 from mlt_ray.corpus.readers.iemocap import read_iemocap
 from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.words import tokenize
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 
 NO_FOLDS = "folds: no protocol can split this corpus"
 
@@ -176,7 +176,7 @@ def test_one_sound_in_two_files_is_named(tmp_path, listed):
 
 
 def test_few_recordings_under_many_ids_are_no_error_of_the_check(manifest):
-    rows = [(i % 4, "Hm.", CLASSES[i % 4], f"s{i % 5}", str(i % 5)) for i in range(40)]
+    rows = [(i % 4, "Hm.", FOUR[i % 4], f"s{i % 5}", str(i % 5)) for i in range(40)]
     check = check_corpus(manifest(*rows))
     assert "needs at least 5 different recordings, got 4" in check.protocols["stratified"]
     assert "folds by stratified: impossible: corpus" in shown(check)
@@ -230,7 +230,7 @@ def test_folds_in_which_dev_or_test_lacks_a_class_are_named(manifest):
     rows = [
         (10 * s + i, "Hm.", emotion, f"s{s}", str(s))
         for s in range(5)
-        for i, emotion in enumerate(CLASSES * 2)
+        for i, emotion in enumerate(FOUR * 2)
         if (s, emotion) != (2, "sad")
     ]
     check = check_corpus(manifest(*rows))

@@ -19,7 +19,7 @@ from mlt_ray.corpus.folds import (
     try_folds,
 )
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import FoldSpec
 
 
@@ -27,7 +27,7 @@ def five_sessions(per_class=1):
     """Rows of five sessions with two speakers each; every text and recording is different."""
     for session in "12345":
         for speaker in "FM":
-            for emotion in CLASSES:
+            for emotion in FOUR:
                 for i in range(per_class):
                     name = f"{session}{speaker}{emotion}{i}"
                     yield name, emotion, f"Ses0{session}{speaker}", session, name, name
@@ -85,27 +85,27 @@ def test_speaker_folds_keep_speakers_whole_and_classes_balanced(in_memory):
     rows = [
         (f"{speaker}{emotion}{i}", emotion, f"s{speaker:02d}", "", "hm", f"{speaker}{emotion}{i}")
         for speaker in range(10)
-        for emotion in CLASSES
+        for emotion in FOUR
         for i in range(3)
     ]
     corpus = in_memory(rows)
     for fold in make_folds(corpus, FoldSpec(by="speaker")):
         tested = [corpus.utterances[i] for i in fold.test]
         assert len({u.speaker for u in tested}) == 2
-        assert Counter(u.emotion for u in tested) == dict.fromkeys(CLASSES, 6)
+        assert Counter(u.emotion for u in tested) == dict.fromkeys(FOUR, 6)
 
 
 def test_stratified_folds_keep_copies_of_a_recording_together(in_memory):
     rows = [
         (f"{emotion}{i:02d}", emotion, "s", "", "hm", f"{emotion}{i // 2}")
-        for emotion in CLASSES
+        for emotion in FOUR
         for i in range(20)
     ]
     corpus = in_memory(rows)
     for fold in make_folds(corpus, FoldSpec(by="stratified")):
         tested = Counter(corpus.utterances[i].audio_sha256 for i in fold.test)
         assert set(tested.values()) == {2}
-        assert Counter(corpus.utterances[i].emotion for i in fold.test) == dict.fromkeys(CLASSES, 4)
+        assert Counter(corpus.utterances[i].emotion for i in fold.test) == dict.fromkeys(FOUR, 4)
 
 
 def test_text_disjoint_drops_training_utterances_whose_text_is_held_out(in_memory):
@@ -203,7 +203,7 @@ def test_a_corpus_of_any_shape_is_split_or_refused_in_one_line(in_memory, size, 
         rows = [
             (
                 f"u{i}",
-                draw.choice(CLASSES[:classes]),
+                draw.choice(FOUR[:classes]),
                 f"s{draw.randrange(speakers)}",
                 draw.choice(["", "1", "2"]) if speakers == 8 else str(i % 5),
                 f"text {draw.randrange(texts)}",
@@ -345,7 +345,7 @@ def test_the_remedy_for_a_corpus_without_sessions_is_one_that_it_allows(in_memor
     rows = [
         (f"{i}{emotion}", emotion, speakers[i % len(speakers)], "", f"text {i}", f"{i}{emotion}")
         for i in range(10)
-        for emotion in CLASSES
+        for emotion in FOUR
     ]
     corpus = in_memory(rows)
     with pytest.raises(UserError, match=f"; use --set folds.by={by}( or |$)"):

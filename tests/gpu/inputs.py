@@ -26,7 +26,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import cache_digest, text_sha256
 from mlt_ray.features.extras import INPUTS
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
@@ -166,7 +166,7 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
     """Write the inputs into `folder`. The files depend only on the number of utterances."""
     rng = np.random.default_rng(20)
     words = _words(rng)
-    corpus = _corpus(max(utterances, 2 * NUM_FOLDS * len(CLASSES)), list(words), rng)
+    corpus = _corpus(max(utterances, 2 * NUM_FOLDS * len(FOUR)), list(words), rng)
     brief = _part(corpus)
     rows, tables = networks(corpus.fingerprint)
     small_rows = {name: small(spec, brief) for name, spec in rows.items()}
@@ -356,7 +356,7 @@ def _corpus(count: int, words: Sequence[str], rng: np.random.Generator) -> Corpu
     shares = 1 / np.arange(3, 3 + len(words))
     utterances = []
     for n, duration_s in enumerate(durations.tolist()):
-        session, label = n % NUM_FOLDS + 1, n // NUM_FOLDS % len(CLASSES)
+        session, label = n % NUM_FOLDS + 1, n // NUM_FOLDS % len(FOUR)
         spoken = max(1, round(WORDS_A_SECOND * duration_s * rng.uniform(0.6, 1.4)))
         name = f"Ses{session:02}_{n:04}"
         utterances.append(
@@ -364,8 +364,8 @@ def _corpus(count: int, words: Sequence[str], rng: np.random.Generator) -> Corpu
                 id=name,
                 audio=Path(f"{name}.wav"),
                 text=" ".join(rng.choice(words, spoken, p=shares / shares.sum())),
-                emotion=CLASSES[label],
-                speaker=f"Ses{session:02}{'FM'[n // NUM_FOLDS // len(CLASSES) % 2]}",
+                emotion=FOUR[label],
+                speaker=f"Ses{session:02}{'FM'[n // NUM_FOLDS // len(FOUR) % 2]}",
                 session=f"Ses{session:02}",
                 duration_s=round(duration_s, 3),
                 audio_sha256=hashlib.sha256(name.encode()).hexdigest(),
@@ -388,7 +388,7 @@ def _levels(utterance: Utterance, spec: FramesSpec, rng: np.random.Generator) ->
     """(T, F) uint8 indices into `LEVELS`."""
     steps = max(1, round(1000 * utterance.duration_s / spec.hop_ms))
     levels = rng.integers(0, len(LEVELS), (steps, spec.num_bins), np.uint8)
-    band = spec.num_bins // len(CLASSES)
+    band = spec.num_bins // len(FOUR)
     own = levels[:, utterance.label * band : (utterance.label + 1) * band]
     own[rng.random(own.shape, np.float32) < CUE] = len(LEVELS) - 1
     return levels

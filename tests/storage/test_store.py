@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.storage import store as store_module
 from mlt_ray.storage.files import replacing, write_bytes, write_json
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
@@ -172,7 +172,7 @@ def test_predictions_have_one_line_per_utterance() -> None:
         ("dev", "b", "angry", "angry"),
         ("test", "c", "happy", "happy"),
     ]
-    assert [float(rows[0][c]) for c in CLASSES] == [0.1, 0.2, 0.3, 0.4]
+    assert [float(rows[0][c]) for c in FOUR] == [0.1, 0.2, 0.3, 0.4]
 
 
 def test_the_curve_has_one_line_per_epoch_with_all_digits() -> None:

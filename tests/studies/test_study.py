@@ -14,7 +14,7 @@ from mlt_ray.documents import shipped_folder
 from mlt_ray.errors import UserError
 from mlt_ray.features.extras import INPUTS
 from mlt_ray.features.frames import compute_frames
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel.values import MultilevelSpec
@@ -101,7 +101,7 @@ def test_every_network_of_every_shipped_study_is_built_and_stepped(
     optimiser = torch.optim.Adam(model.parameters(), lr=row.training.learning_rate)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     set_dropout_keys(model, batch.utterances, 0)
-    assert model(batch).shape == (3, len(CLASSES))
+    assert model(batch).shape == (3, len(FOUR))
     model.loss(batch).backward()
     optimiser.step()
     still = [n for n, p in model.named_parameters() if torch.equal(p, before[n])]

@@ -24,7 +24,7 @@ from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
 from mlt_ray.storage.report import PARTS, Epoch
@@ -60,7 +60,7 @@ MakeData = Callable[..., FoldData]
 def vectors(raw: Any, dim: int, seed: int) -> list[np.ndarray]:
     """For each utterance, a (1, dim) vector: its class's point with noise."""
     rng = np.random.default_rng(seed)
-    points = rng.normal(size=(len(CLASSES), dim))
+    points = rng.normal(size=(len(FOUR), dim))
     found = [points[u.label] + 0.8 * rng.normal(size=dim) for u in raw.utterances]
     return [v[None].astype(np.float32) for v in found]
 

@@ -15,7 +15,7 @@ from torch import nn
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.errors import RunFailed, RunStopped
 from mlt_ray.features.batching import FoldData
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.spec import FoldSpec, Run
@@ -387,7 +387,7 @@ def test_predictions_are_probabilities_in_the_order_of_the_part(data: MakeData) 
         indices = fold.parts[part]
         utterances = [fold.corpus.utterances[i] for i in indices]
         assert list(predicted.utterances) == [u.id for u in utterances]
-        assert [CLASSES[n] for n in predicted.labels] == [u.emotion for u in utterances]
+        assert [FOUR[n] for n in predicted.labels] == [u.emotion for u in utterances]
         np.testing.assert_allclose(predicted.probabilities.sum(axis=1), 1, atol=1e-12)
         with torch.no_grad():
             alone = torch.cat([model(fold.batch([i])) for i in indices]).softmax(dim=1)

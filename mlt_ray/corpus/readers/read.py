@@ -8,7 +8,7 @@ To add a kind, write ``mlt_ray/corpus/readers/<kind>.py`` with two functions, ad
     file or not exist.
 
 ``read(path, progress) -> Corpus``
-    Makes a draft `Utterance` of each utterance with an emotion of `CLASSES` (see
+    Makes a draft `Utterance` of each utterance with an emotion of `FOUR` (see
     `mlt_ray.labels`), with ``duration_s=0.0`` and ``audio_sha256=""``. `read_recordings` turns the
     drafts, sorted by id, into the utterances and problems of the `Corpus`; pass `progress` on to
     it. Ids must be unique and must not depend on where the corpus lies. Utterances of other

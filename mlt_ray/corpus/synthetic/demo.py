@@ -14,7 +14,7 @@ from mlt_ray.corpus.synthetic.lines import Line
 from mlt_ray.corpus.synthetic.synthesize import OnSpoken, write_corpus
 from mlt_ray.corpus.synthetic.voices import VOICES, draw_prosody
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 
 CLASS_SHARES: Final = {"angry": 0.20, "happy": 0.30, "neutral": 0.30, "sad": 0.20}
 """Shares of the classes in every session."""
@@ -211,7 +211,7 @@ def _topic(emotion: str, rng: np.random.Generator) -> str:
     drawn = rng.random()
     if drawn < SHARE_OWN_TEXT:
         return emotion
-    return _pick(CLASSES, rng) if drawn < SHARE_OWN_TEXT + SHARE_ANY_TEXT else "neutral"
+    return _pick(FOUR, rng) if drawn < SHARE_OWN_TEXT + SHARE_ANY_TEXT else "neutral"
 
 
 def _text(topic: str, rng: np.random.Generator) -> str:

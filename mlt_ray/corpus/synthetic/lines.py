@@ -9,14 +9,14 @@ from typing import Final, NamedTuple
 from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.corpus.synthetic.voices import VOICES
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES, EMOTION_NAMES
+from mlt_ray.labels import EMOTION_NAMES, FOUR
 
 _COLUMNS: Final = ("session", "speaker", "emotion", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """An utterance to be spoken: a speaker of `VOICES`, an emotion of `CLASSES` and a text.
+    """An utterance to be spoken: a speaker of `VOICES`, an emotion of `FOUR` and a text.
 
     Without a prosody, `write_corpus` draws one, mostly of the same emotion. `sound`, if given, is
     spoken instead of the text and gets no word times, such as a laugh spelt ``ha ha``. Scripted
@@ -95,7 +95,7 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
         raise UserError(f"{where}: expected a session from 1 to 5, got {session!r}; number it so")
     label = EMOTION_NAMES.get(emotion.strip().lower())
     if label is None:
-        known = ", ".join(CLASSES)
+        known = ", ".join(FOUR)
         raise UserError(
             f"{where}: expected an emotion out of {known}, got {emotion!r}; rename it or leave "
             "the row out"

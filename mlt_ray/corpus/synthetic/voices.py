@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from mlt_ray.corpus.synthetic.speech import Prosody
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 
 
 class Voice(NamedTuple):
@@ -81,7 +81,7 @@ def draw_prosody(
     if drawn < SHARE_OWN:
         shown = emotion
     else:
-        shown = str(rng.choice(CLASSES)) if drawn < SHARE_OWN + SHARE_ANY else "neutral"
+        shown = str(rng.choice(FOUR)) if drawn < SHARE_OWN + SHARE_ANY else "neutral"
     shift = np.multiply(EMOTION_SHIFTS[shown], rng.uniform(*STRENGTH))
     shift += rng.normal(size=len(OVERLAP)) * OVERLAP
     base = (_RATE_WPM + rate_wpm, voice.pitch, 50.0, 0.0, 0.0)

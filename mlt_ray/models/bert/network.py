@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.encoders.pretrained import load_model
-from mlt_ray.labels import CLASSES
 from mlt_ray.models.bert.values import BertSpec, EncoderSpec
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.registry import builds
@@ -49,10 +48,10 @@ class Bert(System):
         super().__init__()
         self.text = ClsVector(spec, sizes)
         self.dropout = Dropout(spec.dropout)
-        self.classifier = nn.Linear(self.text.dim, len(CLASSES))
+        self.classifier = nn.Linear(self.text.dim, sizes.num_classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """→ (B, 4) logits in the order of `CLASSES`."""
+        """→ (B, K) logits of K classes."""
         return self.classifier(self.dropout(self.text(batch)))
 
 

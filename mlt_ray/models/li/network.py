@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
-from mlt_ray.labels import CLASSES
 from mlt_ray.models.layers import WordEmbedding, masked_max, symbol_embedding
 from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.recurrent import Recurrent
@@ -61,10 +60,10 @@ class Li(System):
         self.text_excitement = nn.Linear(spec.width, spec.width)
         self.speech_excitement = symbol_embedding(num_words, spec.width)
         self.fusion = Recurrent("lstm", 2 * spec.width, spec.recurrent_width, bidirectional=True)
-        self.classifier = nn.Linear(self.fusion.width, len(CLASSES))
+        self.classifier = nn.Linear(self.fusion.width, sizes.num_classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """→ (B, 4) logits in the order of `CLASSES`."""
+        """→ (B, K) logits of K classes."""
         speech, text = self.speech(batch), self.text(self.words(batch.words))
         fused = torch.cat(self.excite(text, speech, batch.words), dim=-1)
         states = self.fusion(fused, batch.num_words)

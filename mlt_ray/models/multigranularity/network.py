@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
-from mlt_ray.labels import CLASSES
 from mlt_ray.models.bert.network import ClsVector
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.multigranularity.values import SPEECH_EMBEDDING, MultigranularitySpec
@@ -34,7 +33,7 @@ class Multigranularity(System):
             self.speech_projection = nn.Linear(sizes.extras[SPEECH_EMBEDDING], spec.projection)
         self.dropout = Dropout(spec.dropout)
         num_vectors = 1 + (spec.encoder is not None) + (spec.speech_encoder is not None)
-        self.classifier = nn.Linear(num_vectors * spec.projection, len(CLASSES))
+        self.classifier = nn.Linear(num_vectors * spec.projection, sizes.num_classes)
 
     def encode(self, batch: Batch) -> Tensor:
         """→ (B, 2H), or (B, 3H) with both encoders: the projected vectors, the head's input."""
@@ -47,5 +46,5 @@ class Multigranularity(System):
         return torch.cat(vectors, dim=1)
 
     def forward(self, batch: Batch) -> Tensor:
-        """→ (B, 4) logits in the order of `CLASSES`."""
+        """→ (B, K) logits of K classes."""
         return self.classifier(self.dropout(self.encode(batch)))

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import NO_LABEL, Batch, InputSizes
-from mlt_ray.labels import CLASSES
 from mlt_ray.models.layers import (
     CharCnn,
     ConvolutionPrenet,
@@ -120,7 +119,7 @@ class Multilevel(System):
             spec, crosses, cross=spec.inputs == "both", causal=spec.tts_weight > 0
         )
         self.deep_fusion = stack(spec, spec.deep_fusion_layers)
-        self.classifier = nn.Linear(spec.width, len(CLASSES))
+        self.classifier = nn.Linear(spec.width, sizes.num_classes)
         # Made last, so that all other weights are drawn as they are without it.
         self.tts_weight = spec.tts_weight
         self.synthesis = None
@@ -168,7 +167,7 @@ class Multilevel(System):
         return last(x, mask, first=1)[:, 0]
 
     def forward(self, batch: Batch) -> Tensor:
-        """→ (B, 4) logits in the order of `CLASSES`."""
+        """→ (B, K) logits of K classes."""
         return self.classifier(self.encode(batch))
 
 

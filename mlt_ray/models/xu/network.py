@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
-from mlt_ray.labels import CLASSES
 from mlt_ray.models.attention import Attention
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.layers import WordEmbedding
@@ -77,10 +76,10 @@ class Xu(System):
         self.fusion = Recurrent(spec.cell, 2 * width, spec.width, bidirectional=True)
         self.pooling = AttentionPooling(width)
         self.dropout = Dropout(spec.dropout)
-        self.classifier = nn.Linear(width, len(CLASSES))
+        self.classifier = nn.Linear(width, sizes.num_classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """→ (B, 4) logits in the order of `CLASSES`."""
+        """→ (B, K) logits of K classes."""
         speech, text = self.speech(batch), self.text(batch)
         aligned = self.alignment(text, speech, batch.frame_mask)
         fused = self.fusion(torch.cat([text, aligned], dim=-1), batch.num_words)

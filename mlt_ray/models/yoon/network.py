@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
-from mlt_ray.labels import CLASSES
 from mlt_ray.models.dropout import Dropout
 from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.recurrent import Recurrent, last_states
@@ -52,10 +51,10 @@ class Yoon(System):
         self.audio_projection = projection(heard, read if self.attends else heard // 2)
         self.text_projection = None if self.attends else projection(read, read // 2)
         joined = 2 * read if self.attends else heard // 2 + read // 2
-        self.classifier = projection(joined, len(CLASSES))
+        self.classifier = projection(joined, sizes.num_classes)
 
     def forward(self, batch: Batch) -> Tensor:
-        """→ (B, 4) logits in the order of `CLASSES`."""
+        """→ (B, K) logits of K classes."""
         _, heard = self.audio(batch.frames, batch.num_frames)
         outputs, read = self.text(self.words(batch.words), batch.num_words)
         audio = self.audio_projection(torch.cat([heard, batch.extras["prosody"]], dim=-1))
@@ -68,7 +67,7 @@ class Yoon(System):
     def loss(self, batch: Batch) -> Tensor:
         """() sigmoid cross entropy of each class, averaged over classes and utterances."""
         logits = self(batch)
-        expected = F.one_hot(batch.labels, len(CLASSES)).to(logits.dtype)
+        expected = F.one_hot(batch.labels, logits.shape[1]).to(logits.dtype)
         return F.binary_cross_entropy_with_logits(logits, expected)
 
 

@@ -12,7 +12,7 @@ import soundfile as sf
 from mlt_ray.corpus.readers.iemocap import read_iemocap
 from mlt_ray.corpus.synthetic.demo import CLASS_SHARES, demo_lines, write_demo
 from mlt_ray.errors import UserError
-from mlt_ray.labels import CLASSES
+from mlt_ray.labels import FOUR
 
 NUM_UTTERANCES = 50
 
@@ -51,7 +51,7 @@ def test_classes_have_their_shares_in_every_session() -> None:
 def test_there_are_as_many_lines_as_were_asked_for(utterances: int) -> None:
     lines = demo_lines(seed=0, utterances=utterances)
     assert len(lines) == utterances
-    assert {(x.session, x.emotion) for x in lines} == {(s, e) for s in range(1, 6) for e in CLASSES}
+    assert {(x.session, x.emotion) for x in lines} == {(s, e) for s in range(1, 6) for e in FOUR}
     assert len({line.speaker for line in lines}) == 10
 
 
@@ -93,7 +93,7 @@ def test_templates_leave_no_slot_open() -> None:
 
 
 def test_angry_voices_are_louder_than_sad_ones(demo: Path) -> None:
-    levels: dict[str, list[float]] = {emotion: [] for emotion in CLASSES}
+    levels: dict[str, list[float]] = {emotion: [] for emotion in FOUR}
     for utterance in read_iemocap(demo).utterances:
         levels[utterance.emotion].append(float(np.std(sf.read(utterance.audio)[0])))
     medians = {emotion: np.median(values) for emotion, values in levels.items()}
