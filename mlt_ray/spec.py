@@ -231,7 +231,7 @@ class RunSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """All values as nested dicts, as stored in a report and logged to MLflow."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "classes": list(self.classes)}
 
 
 @dataclass(frozen=True, kw_only=True)
