@@ -1,31 +1,31 @@
-"""Splits a corpus into train, dev and test of five folds, and checks that nothing leaks."""
+"""Splits a corpus into folds of train, dev and test, and checks that nothing leaks."""
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, get_args, get_type_hints
 
-from mlt_ray.corpus.speakers import alike_text
+import numpy as np
+
 from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.labels import FOUR
 from mlt_ray.spec import FoldSpec
 
-NUM_FOLDS: Final = 5
-
-PROTOCOLS: Final = get_args(get_type_hints(FoldSpec)["by"])
+WAYS: Final = get_args(get_type_hints(FoldSpec)["by"])
 """The values of `FoldSpec.by`."""
 
 _STRATIFIED_SEED: Final = 0
+_DEV_SEED: Final = 0
 
 
 @dataclass(frozen=True)
 class Fold:
     """The parts train, dev and test: ascending indices into `Corpus.utterances`.
 
-    `number` is 1 to 5.
+    `number` counts from 1.
     """
 
     number: int
@@ -42,16 +42,23 @@ class _Indivisible(UserError):
     """A corpus cannot be split as asked. The text says what is missing, without a remedy."""
 
 
+@functools.lru_cache(maxsize=64)
 def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
-    """Split the corpus into five groups and make five folds of them.
+    """Divide a corpus whose classes are known into folds.
 
-    In fold i, test is group i, dev is group i + 1 (group 1 after group 5), and train is the other
-    three. `spec.by` says what a group is:
+    Its utterances are divided into `spec.number` groups, and each group is the test part of one
+    fold. `spec.by` says what a group is:
 
-    - ``session``: a session, in natural order;
+    - ``session``: a session, or some of them if there are more than groups, balanced by class;
     - ``speaker``: some of the speakers, balanced by class;
-    - ``stratified``: a random fifth of each class, with exact copies of a recording together (as
-      Yoon et al. split). Only here may a speaker be in several parts.
+    - ``stratified``: a random share of each class, with exact copies of a recording together (as
+      Yoon et al. split);
+    - ``given``: the test part that comes with the corpus. Its folds are those of the corpus, and
+      its dev parts, if it has any, are theirs whatever `spec.dev` is.
+
+    With `spec.number` ``each``, every session or speaker is a group, in natural order. Dev is the
+    next group (the first after the last), or a random share of each class of all that is not test,
+    with exact copies together. Train is the rest.
 
     With `text_disjoint`, train loses the utterances with a text that dev or test has too; empty
     texts do not count. The same corpus and spec give the same folds.
@@ -75,7 +82,19 @@ def try_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...] | str:
 
 def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
     """The settings under which the corpus can be split, one change away from `spec`."""
-    changes = {f"folds.by={by}": replace(spec, by=by) for by in PROTOCOLS if by != spec.by}
+    changes = {
+        f"folds.by={by}": replace(spec, by=by) for by in WAYS if by not in (spec.by, "given")
+    }
+    if spec.by == "stratified" or spec.number == "each":
+        changes = {key: replace(other, number=5) for key, other in changes.items()}
+    if any(u.parts for u in corpus.utterances):
+        changes["folds.by=given"] = replace(spec, by="given")
+    if spec.number != "each" and spec.by in _NAME_OF:
+        found = len(_names(corpus, spec.by))
+        if 2 <= found < spec.number:
+            changes = {f"folds.number={found}": replace(spec, number=found), **changes}
+    if spec.dev == "next":
+        changes["folds.dev=0.2"] = replace(spec, dev=0.2)
     if spec.text_disjoint:
         changes = {"folds.text_disjoint=false": replace(spec, text_disjoint=False), **changes}
     possible = [
@@ -90,30 +109,105 @@ def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
 
 def _split(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
     present = {u.emotion for u in corpus.utterances}
-    if absent := [emotion for emotion in FOUR if emotion not in present]:
+    if absent := [emotion for emotion in corpus.classes if emotion not in present]:
         raise _Indivisible(f"corpus {corpus.name} holds no {' or '.join(absent)} utterance")
-    groups = _GROUPED_BY[spec.by](corpus)
+    parts = _given_parts(corpus, spec) if spec.by == "given" else _parts_of_groups(corpus, spec)
     folds = []
-    for i in range(NUM_FOLDS):
-        dev = (i + 1) % NUM_FOLDS
-        train = sorted(k for g in range(NUM_FOLDS) if g not in (i, dev) for k in groups[g])
+    for number, (train, dev, test) in enumerate(parts, start=1):
         if spec.text_disjoint:
-            train = _without_texts_of(corpus, train, [*groups[dev], *groups[i]])
-        folds.append(
-            Fold(i + 1, tuple(train), tuple(sorted(groups[dev])), tuple(sorted(groups[i])))
-        )
+            train = _without_texts_of(corpus, train, [*dev, *test])
+        folds.append(Fold(number, *(tuple(sorted(part)) for part in (train, dev, test))))
     _check_complete(corpus, folds, spec)
     for fold in folds:
         check_leaks(corpus, fold, spec)
     return tuple(folds)
 
 
+_Parts = tuple[list[int], list[int], list[int]]
+"""Indices of train, dev and test."""
+
+
+def _parts_of_groups(corpus: Corpus, spec: FoldSpec) -> list[_Parts]:
+    groups = _groups(corpus, spec)
+    return [
+        _with_dev(
+            corpus,
+            spec,
+            n,
+            [i for other in groups if other is not test for i in other],
+            test,
+            groups[(n + 1) % len(groups)],
+        )
+        for n, test in enumerate(groups)
+    ]
+
+
+def _given_parts(corpus: Corpus, spec: FoldSpec) -> list[_Parts]:
+    """The parts that come with the corpus; dev as the specification says where none comes."""
+    num_folds = len(next((u.parts for u in corpus.utterances if u.parts), ()))
+    if not num_folds:
+        raise _Indivisible(
+            f"corpus {corpus.name}: folds.by: given needs folds that come with the corpus, "
+            "found none; add a column split or fold to its manifest"
+        )
+    held = [
+        {
+            part: [i for i, u in enumerate(corpus.utterances) if u.parts[n : n + 1] == (part,)]
+            for part in ("train", "dev", "test")
+        }
+        for n in range(num_folds)
+    ]
+    found = []
+    for n, own in enumerate(held):
+        if own["dev"]:
+            found.append((own["train"], own["dev"], own["test"]))
+            continue
+        if spec.dev == "next" and num_folds == 1:
+            raise _Indivisible(
+                f"corpus {corpus.name}: folds.by: given with one fold needs a dev part, and the "
+                "corpus has none"
+            )
+        following = held[(n + 1) % num_folds]["test"]
+        found.append(_with_dev(corpus, spec, n, own["train"], own["test"], following))
+    return found
+
+
+def _with_dev(
+    corpus: Corpus, spec: FoldSpec, n: int, others: list[int], test: list[int], following: list[int]
+) -> _Parts:
+    """The parts of fold number `n` from 0, whose dev part is taken out of the `others`."""
+    if spec.dev == "next":
+        dev = sorted(set(following) & set(others))
+    else:
+        dev = _random_share(corpus, others, spec.dev, n)
+    return sorted(set(others) - set(dev)), dev, test
+
+
+def _random_share(corpus: Corpus, indices: list[int], share: float, n: int) -> list[int]:
+    """A random share of each class among the utterances at `indices`, at least one of each."""
+    rng = np.random.default_rng([_DEV_SEED, n])
+    copies: dict[str, list[int]] = {}
+    of_class: dict[str, list[int]] = {name: [] for name in corpus.classes}
+    for i in indices:
+        copies.setdefault(corpus.utterances[i].audio_sha256, []).append(i)
+        of_class[corpus.utterances[i].emotion].append(i)
+    chosen: set[int] = set()
+    for own in of_class.values():
+        wanted = max(1, round(share * len(own)))
+        for i in rng.permutation(own).tolist():
+            if len(chosen & set(own)) >= wanted:
+                break
+            chosen |= set(copies[corpus.utterances[i].audio_sha256])
+    return sorted(chosen)
+
+
 def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
     """Raise `UserError` if two parts of a fold share something that they must not share.
 
     Always forbidden: the same utterance or the same audio bytes. By ``session`` or ``speaker``:
-    the same speaker. By ``session``: the same session. With `text_disjoint`: a text of train in
-    dev or test.
+    the same speaker. By ``session``: the same session. A dev part that is a random share may have
+    the speakers and sessions of train. With `text_disjoint`: a text of train in dev or test.
+    `mlt_ray.corpus.fold_notes.allowed` says what that leaves.
     """
     utterances = corpus.utterances
     for (one, first), (other, second) in combinations(fold.parts().items(), 2):
@@ -121,53 +215,10 @@ def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
         for i in sorted(set(first) & set(second)):
             raise UserError(f"fold {fold.number}: utterance {utterances[i].id} {where}")
         _check_audio([utterances[i] for i in first], [utterances[i] for i in second], fold, where)
-        for noun, key, remedy in _kept_apart(spec, one):
+        for noun, key, remedy in _kept_apart(spec, one, other):
             shared = {key(utterances[i]) for i in first} & {key(utterances[i]) for i in second}
             for name in sorted(n for n in shared if n):
                 raise UserError(f"fold {fold.number}: {noun} {name} {where}; set {remedy}")
-
-
-def gaps(corpus: Corpus, folds: Sequence[Fold]) -> tuple[str, ...]:
-    """Where dev or test of a fold holds no utterance of a class (`gap_text`); train has them all.
-
-    UA of such a part is the mean over the other classes, and no longer that of four.
-    """
-    found = []
-    for fold in folds:
-        for part, indices in (("test", fold.test), ("dev", fold.dev)):
-            present = {corpus.utterances[i].emotion for i in indices}
-            found += [gap_text(name, part, fold.number) for name in FOUR if name not in present]
-    return tuple(found)
-
-
-def gap_text(emotion: str, part: str, fold: int) -> str:
-    """Says that a part of a fold holds no utterance of a class."""
-    return f"no {emotion} in {part} of fold {fold}"
-
-
-def fold_notes(corpus: Corpus, specs: Iterable[FoldSpec]) -> tuple[str, ...]:
-    """What makes the scores of such folds less than they seem, a line each; empty as a rule.
-
-    These are `gaps`, and speakers who may be one (`alike_speakers`) where folds keep speakers
-    apart. Raises `UserError` as `make_folds` does.
-    """
-    specs = list(specs)
-    notes = []
-    for spec in specs:
-        found = gaps(corpus, make_folds(corpus, spec))
-        if found:
-            what = "UA there is the mean over the other classes"
-            notes.append(f"folds by {spec.by}: {', '.join(found)}; {what}")
-    if any(spec.by != "stratified" for spec in specs):
-        notes.append(alike_text(corpus))
-    return tuple(dict.fromkeys(filter(None, notes)))
-
-
-def session_names(corpus: Corpus) -> tuple[str, ...]:
-    """Names of the sessions in natural order (9 before 10)."""
-    names = {u.session for u in corpus.utterances if u.session}
-    # 1 and 01 have one natural key; without the second, chance would order them.
-    return tuple(sorted(names, key=lambda name: (natural_key(name), name)))
 
 
 def _check_audio(
@@ -182,18 +233,24 @@ def _check_audio(
 
 
 def _kept_apart(
-    spec: FoldSpec, part: str
+    spec: FoldSpec, part: str, other: str
 ) -> list[tuple[str, Callable[[Utterance], str | None], str]]:
-    """What `part` must not share with the parts after it: a noun, its value, and a remedy."""
+    """What two parts must not share: a noun, its value, and a remedy."""
     apart: list[tuple[str, Callable[[Utterance], str | None], str]] = []
-    other = "folds.by: speaker" if spec.by == "session" else "folds.by: session"
-    if spec.by == "session":
-        apart.append(("session", lambda u: u.session, other))
-    if spec.by != "stratified":
-        apart.append(("speaker", lambda u: u.speaker, other))
+    remedy = "folds.by: speaker" if spec.by == "session" else "folds.by: session"
+    are_groups = spec.by in ("session", "speaker") and (spec.dev == "next" or other == "test")
+    if are_groups and spec.by == "session":
+        apart.append(("session", lambda u: u.session, remedy))
+    if are_groups:
+        apart.append(("speaker", lambda u: u.speaker, remedy))
     if spec.text_disjoint and part == "train":
         apart.append(("text", lambda u: same_words_key(u.text), "folds.text_disjoint: true"))
     return apart
+
+
+def session_names(corpus: Corpus) -> tuple[str, ...]:
+    """Names of the sessions in natural order (9 before 10)."""
+    return _names(corpus, "session")
 
 
 def _check_complete(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> None:
@@ -205,7 +262,7 @@ def _check_complete(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> No
             if not indices
         ]
         present = {corpus.utterances[i].emotion for i in fold.train}
-        absent = [emotion for emotion in FOUR if emotion not in present]
+        absent = [emotion for emotion in corpus.classes if emotion not in present]
         if absent and fold.train:
             names = " or ".join(absent)
             missing.append(f"fold {fold.number}: train holds no {names} utterance")
@@ -219,60 +276,65 @@ def _without_texts_of(corpus: Corpus, train: list[int], held_out: list[int]) -> 
     return [i for i in train if same_words_key(corpus.utterances[i].text) not in keys]
 
 
-def _session_groups(corpus: Corpus) -> list[list[int]]:
-    sessions = session_names(corpus)
-    without = sum(not u.session for u in corpus.utterances)
-    if len(sessions) != NUM_FOLDS or without:
+def _groups(corpus: Corpus, spec: FoldSpec) -> list[list[int]]:
+    """The indices of each group, in the order of the folds."""
+    if spec.by == "stratified":
+        recordings = [u.audio_sha256 for u in corpus.utterances]
+        return _balanced_groups(corpus, spec, recordings, "different recordings")
+    wholes = [_NAME_OF[spec.by](u) for u in corpus.utterances]
+    names = _names(corpus, spec.by)
+    without = sum(not name for name in wholes)
+    number = len(names) if spec.number == "each" else spec.number
+    if without or len(names) < max(2, number):
+        lacking = f" ({without} of {len(corpus)} utterances have none)" if without else ""
         raise _Indivisible(
-            f"corpus {corpus.name}: folds.by: session needs exactly {NUM_FOLDS} sessions, "
-            f"got {len(sessions)} ({without} of {len(corpus)} utterances have none)"
+            f"corpus {corpus.name}: folds.by: {spec.by} needs at least {max(2, number)} "
+            f"{spec.by}s, got {len(names)}{lacking}"
         )
-    return [[i for i, u in enumerate(corpus.utterances) if u.session == s] for s in sessions]
-
-
-def _speaker_groups(corpus: Corpus) -> list[list[int]]:
-    return _balanced_groups(corpus, "speaker", [u.speaker for u in corpus.utterances])
-
-
-def _stratified_groups(corpus: Corpus) -> list[list[int]]:
-    recordings = [u.audio_sha256 for u in corpus.utterances]
-    return _balanced_groups(corpus, "stratified", recordings, _STRATIFIED_SEED)
-
-
-_KEPT_TOGETHER: Final = {"speaker": "speakers", "stratified": "different recordings"}
-"""What some ways to divide keep in one group."""
+    is_whole = spec.number == "each" or (spec.by == "session" and len(names) == number)
+    if is_whole:
+        return [[i for i, whole in enumerate(wholes) if whole == name] for name in names]
+    return _balanced_groups(corpus, spec, [name or "" for name in wholes], f"{spec.by}s")
 
 
 def _balanced_groups(
-    corpus: Corpus, by: str, together: list[str], seed: int | None = None
+    corpus: Corpus, spec: FoldSpec, together: list[str], noun: str
 ) -> list[list[int]]:
-    """Five groups with similar class shares; shuffled if a seed is given.
+    """Groups with similar class shares; shuffled if stratified.
 
     Utterances with the same value in `together` come into the same group.
     """
     # Imported here: importing scikit-learn takes a second, and session folds do not need it.
     from sklearn.model_selection import StratifiedGroupKFold
 
-    num_wholes = len(set(together))
-    if num_wholes < NUM_FOLDS:
+    assert spec.number != "each"
+    if len(set(together)) < spec.number:
         raise _Indivisible(
-            f"corpus {corpus.name}: folds.by: {by} needs at least {NUM_FOLDS} "
-            f"{_KEPT_TOGETHER[by]}, got {num_wholes}"
+            f"corpus {corpus.name}: folds.by: {spec.by} needs at least {spec.number} {noun}, "
+            f"got {len(set(together))}"
         )
     counts = Counter(u.emotion for u in corpus.utterances)
-    few = [f"{counts[name]} of {name}" for name in FOUR if counts[name] < NUM_FOLDS]
+    few = [f"{counts[name]} of {name}" for name in corpus.classes if counts[name] < spec.number]
     if few:
         raise _Indivisible(
-            f"corpus {corpus.name}: folds.by: {by} needs at least {NUM_FOLDS} utterances of each "
-            f"class, got {', '.join(few)}"
+            f"corpus {corpus.name}: folds.by: {spec.by} needs at least {spec.number} utterances "
+            f"of each class, got {', '.join(few)}"
         )
-    labels = [u.label for u in corpus.utterances]
-    split = StratifiedGroupKFold(NUM_FOLDS, shuffle=seed is not None, random_state=seed)
-    return [test.tolist() for _, test in split.split(labels, labels, together)]
+    is_random = spec.by == "stratified"
+    split = StratifiedGroupKFold(
+        spec.number, shuffle=is_random, random_state=_STRATIFIED_SEED if is_random else None
+    )
+    return [test.tolist() for _, test in split.split(corpus.labels, corpus.labels, together)]
 
 
-_GROUPED_BY: Final = {
-    "session": _session_groups,
-    "speaker": _speaker_groups,
-    "stratified": _stratified_groups,
+_NAME_OF: Final[Mapping[str, Callable[[Utterance], str | None]]] = {
+    "session": lambda u: u.session,
+    "speaker": lambda u: u.speaker,
 }
+
+
+def _names(corpus: Corpus, by: str) -> tuple[str, ...]:
+    """The names of all sessions, or of all speakers, in natural order (9 before 10)."""
+    names = {name for u in corpus.utterances if (name := _NAME_OF[by](u))}
+    # 1 and 01 have one natural key; without the second, chance would order them.
+    return tuple(sorted(names, key=lambda name: (natural_key(name), name)))

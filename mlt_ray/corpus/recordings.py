@@ -55,7 +55,7 @@ def read_recordings(
     for draft, result in zip(drafts, found, strict=True):
         if isinstance(result, str):
             where = f"{draft.id} ({draft.audio.name})"
-            problems.append(Problem(where=where, reason=result))
+            problems.append(Problem(where=where, reason=result, emotion=draft.emotion))
         else:
             sha256, duration_s = result
             utterances.append(

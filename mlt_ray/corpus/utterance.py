@@ -9,15 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlt_ray.labels import FOUR
-
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One recorded sentence, its text and its emotion (one of `FOUR`).
+    """One recorded sentence, its text and its emotion, by the name that its corpus has for it.
 
-    `alignment` is a file of Sphinx word times, ``None`` if there is none. `audio_sha256` and
-    `alignment_sha256` are digests of the files' bytes.
+    `parts`: ``train``, ``dev`` or ``test`` in each fold that comes with the corpus, empty where it
+    is in none of them; no folds come with most corpora. `alignment` is a file of Sphinx word times,
+    ``None`` if there is none. `audio_sha256` and `alignment_sha256` are digests of the files' bytes.
     """
 
     id: str
@@ -31,20 +30,20 @@ class Utterance:
     duration_s: float
     audio_sha256: str
     alignment_sha256: str | None = None
-
-    @property
-    def label(self) -> int:
-        """Index of the emotion in `FOUR`."""
-        return FOUR.index(self.emotion)
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A fault in a corpus: its place and its reason. A `fatal` one would break a run."""
+    """A fault in a corpus: its place and its reason. A `fatal` one would break a run.
+
+    `emotion`: of the utterance that has the fault, if it is one of one utterance.
+    """
 
     where: str
     reason: str
     fatal: bool = True
+    emotion: str | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
@@ -54,12 +53,14 @@ class Problem:
 class Corpus:
     """Utterances sorted by id, and the problems found while reading them.
 
-    `left_out` counts the utterances with a label outside the four classes, by label (IEMOCAP's
-    ``fru``, ``xxx``, …).
+    A reader gives all utterances of a corpus, without `classes`. Training sees those that count,
+    each with one of the classes as its emotion (`mlt_ray.corpus.labelling.select`); `left_out`
+    counts the others by their emotion.
     """
 
     name: str
     utterances: tuple[Utterance, ...]
+    classes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
 
@@ -69,14 +70,24 @@ class Corpus:
         digest = hashlib.sha256()
         for u in self.utterances:
             row = [u.id, u.audio_sha256, u.text, u.emotion, u.speaker, u.session, u.dialog]
-            digest.update(json.dumps([*row, u.alignment_sha256]).encode())
+            given = [list(u.parts)] if u.parts else []
+            digest.update(json.dumps([*row, u.alignment_sha256, *given]).encode())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def labels(self) -> tuple[int, ...]:
+        """Index in `classes` of every utterance's emotion."""
+        index = {name: n for n, name in enumerate(self.classes)}
+        return tuple(index[u.emotion] for u in self.utterances)
+
+    def __hash__(self) -> int:
+        return hash((self.fingerprint, self.classes))
 
     def __len__(self) -> int:
         return len(self.utterances)
 
     def as_dict(self) -> dict[str, Any]:
-        """Name and utterances as plain values for JSON, without `problems` and `left_out`."""
+        """Name and utterances as plain values for JSON, without classes, problems and the rest."""
         rows = [dataclasses.asdict(u) for u in self.utterances]
         for row in rows:
             row["audio"] = str(row["audio"])
@@ -89,7 +100,6 @@ class Corpus:
         utterances = []
         for row in values["utterances"]:
             alignment = Path(row["alignment"]) if row["alignment"] else None
-            utterances.append(
-                Utterance(**{**row, "audio": Path(row["audio"]), "alignment": alignment})
-            )
+            paths = {"audio": Path(row["audio"]), "alignment": alignment}
+            utterances.append(Utterance(**{**row, **paths, "parts": tuple(row.get("parts", ()))}))
         return cls(name=values["name"], utterances=tuple(utterances))

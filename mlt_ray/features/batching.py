@@ -93,11 +93,12 @@ class FoldData:
             word_vectors=torch.from_numpy(np.array(vectors, np.float32).reshape(-1, dim)),
             extras={name: extra.dim for name, extra in self._extras.items()},
             encoder=self._encoder,
+            num_classes=len(self.corpus.classes),
         )
 
     def labels(self, part: str) -> np.ndarray:
         """(N,) class indices of a part, in its order."""
-        return np.asarray([self.corpus.utterances[i].label for i in self.parts[part]])
+        return np.asarray([self.corpus.labels[i] for i in self.parts[part]])
 
     def extra(self, name: str, part: str) -> np.ndarray:
         """(N, …) array of one extra input for a part, in its order."""
@@ -132,7 +133,7 @@ class FoldData:
             padded[n, : len(frame)] = frame
             words[n, : len(text.words)] = text.words
             phonemes[n, : len(text.words), : text.phonemes.shape[1]] = text.phonemes
-        labels = [self.corpus.utterances[i].label for i in indices]
+        labels = [self.corpus.labels[i] for i in indices]
         return Batch(
             utterances=torch.as_tensor(np.asarray(indices, np.int64)),
             labels=torch.tensor(labels),

@@ -107,12 +107,12 @@ def other_versions(plans: Sequence[Plan], store: Store) -> list[str]:
     lines = []
     for plan in plans:
         earlier = read_record(store, store.study(plan.study))
-        if earlier is None or earlier.fingerprint != plan.fingerprint:
+        if earlier is None:
             continue
         before = {row.name: row.spec for row in earlier.rows}
         changed: dict[str, str] = {}
         for row in plan.asked_rows:
-            if row.name in before:
+            if row.name in before and before[row.name]["corpus"] == row.spec.corpus:
                 old, new = (versions_of(spec) for spec in (before[row.name], row.spec.as_dict()))
                 for name in new.keys() & old.keys():
                     if old[name] != new[name]:
@@ -127,14 +127,14 @@ def other_versions(plans: Sequence[Plan], store: Store) -> list[str]:
 
 def _merged(earlier: StudyRecord | None, record: StudyRecord, plan: Plan) -> StudyRecord:
     """The record of the plan, with what an earlier record of the same corpus says beside it."""
-    if earlier is None or earlier.fingerprint != record.fingerprint:
+    if earlier is None:
         return record
     asked = {row.name for row in plan.asked_rows}
     by_name = {row.name: row for row in earlier.rows}
     rows = []
     for row, planned in zip(record.rows, plan.rows, strict=True):
         before = by_name.get(row.name)
-        if before is None:
+        if before is None or before.spec["corpus"] != row.spec["corpus"]:
             rows.append(row)
         elif row.name in asked:
             rows.append(_with_runs_of(row, before))

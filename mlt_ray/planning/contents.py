@@ -3,13 +3,13 @@
 Libraries that compute numbers are named by version.
 """
 
-import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mlt_ray.corpus.folds import Fold, make_folds
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
@@ -82,15 +82,10 @@ def name_contents(
     `UserError` where the corpus cannot be split as a row that is asked for says, or an encoder of
     it cannot be found.
     """
-    needed = [row.folds for row in study.rows if asked is None or row.name in asked]
-    folds = {spec: _named_folds(spec, corpus) for spec in dict.fromkeys(needed)}
-    for spec in {row.folds for row in study.rows} - folds.keys():
-        with contextlib.suppress(UserError):
-            folds[spec] = _named_folds(spec, corpus)
     rows = [
         replace(
             row,
-            folds=folds.get(row.folds, row.folds),
+            folds=_named_folds(row, corpus, asked is None or row.name in asked),
             features=name_features(row, pretrained),
             changes=(*row.changes, *pretrained.changes(row.model)),
             training=name_training(row),
@@ -103,8 +98,14 @@ def name_contents(
     return replace(study, rows=tuple(rows))
 
 
-def _named_folds(spec: FoldSpec, corpus: Corpus) -> FoldSpec:
-    return replace(spec, members=members_digest(make_folds(corpus, spec)))
+def _named_folds(row: Row, corpus: Corpus, is_needed: bool) -> FoldSpec:
+    try:
+        folds = make_folds(select(corpus, row.labels), row.folds)
+    except UserError:
+        if is_needed:
+            raise
+        return row.folds
+    return replace(row.folds, members=members_digest(folds), num_folds=len(folds))
 
 
 def members_digest(folds: Sequence[Fold]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.machine import torch_threads
 from mlt_ray.models.dropout import set_dropout_keys
@@ -19,7 +21,6 @@ from mlt_ray.training.adam import Adam
 
 WARM_UP_STEPS = 2
 TIMED_STEPS = 3
-TRAINING_SHARE = 3 / 5
 WORDS_PER_S = 2.5
 """Words a second of speech (IEMOCAP: 11.5 words in 4.55 s)."""
 
@@ -35,7 +36,9 @@ class Estimate:
 
 
 def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
-    """Mean time of the row's finished runs, or the time of all steps of `max_epochs` epochs.
+    """How long a run of a row takes on a corpus, as it was read.
+
+    Mean time of the row's finished runs, or the time of all steps of `max_epochs` epochs.
 
     Without a finished run, a few steps are timed on this machine's CPU, on made-up utterances of
     the corpus's mean length; evaluating dev adds a few per cent, and starting workers some
@@ -48,8 +51,10 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
     if spec.model.extras or not is_network(spec.model):
         return None
     training = spec.training
-    steps = TRAINING_SHARE * len(corpus) / training.batch_size * training.max_epochs
-    duration_s = statistics.fmean(u.duration_s for u in corpus.utterances)
+    selected = select(corpus, row.labels)
+    trained = statistics.fmean(len(f.train) for f in make_folds(selected, spec.folds))
+    steps = trained / training.batch_size * training.max_epochs
+    duration_s = statistics.fmean(u.duration_s for u in selected.utterances)
     return Estimate(seconds=steps * step_seconds(spec, duration_s), is_measured=False)
 
 
@@ -60,6 +65,7 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
         num_phonemes=VOCABULARY,
         num_learned_words=VOCABULARY,
         word_vectors=torch.zeros(VOCABULARY, VECTOR_DIM),
+        num_classes=len(spec.classes),
     )
     model = build_model(spec.model, sizes)
     optimiser = Adam((p for p in model.parameters() if p.requires_grad), spec.training)

@@ -4,14 +4,13 @@ import dataclasses
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mlt_ray.corpus.folds import NUM_FOLDS
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
+from mlt_ray.labels import Labels
 from mlt_ray.spec import Run, RunSpec, runs_of
 from mlt_ray.storage.record import RowRecord, StudyRecord, run_records
 from mlt_ray.studies.study import Published, Row, Study
-
-FOLDS = tuple(range(1, NUM_FOLDS + 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,7 @@ class PlannedRow:
 
     name: str
     published: Published | None
+    labels: Labels
     changes: tuple[str, ...]
     runs: tuple[Run, ...]
     asked: tuple[Run, ...]
@@ -90,15 +90,16 @@ def make_plan(
     folds: Sequence[int] = (),
     seeds: Sequence[int] = (),
 ) -> Plan:
-    """Plan a study whose contents are named (`planning.contents`).
+    """Plan a study whose contents are named (`planning.contents`), on a corpus as it was read.
 
     `rows` (None: all), `folds` and `seeds` (empty: all) narrow what is asked for. A seed that the
     study does not have is added to every row that is asked for. A row whose system reads no seed
-    has one run a fold, whatever the seeds are.
+    has one run a fold, whatever the seeds are. `UserError` for a fold that no row has.
     """
+    counts = [row.folds.num_folds for row in study.rows if rows is None or row.name in rows]
     for fold in folds:
-        if fold not in FOLDS:
-            raise UserError(f"--folds: expected numbers from 1 to 5, got {fold}")
+        if counts and not 1 <= fold <= max(counts):
+            raise UserError(f"--folds: expected numbers from 1 to {max(counts)}, got {fold}")
     return Plan(
         study=study.name,
         title=study.title,
@@ -123,13 +124,15 @@ def _planned(
     all_seeds = list(study.seeds)
     if is_asked:
         all_seeds += [s for s in dict.fromkeys(seeds) if s not in study.seeds]
-    runs = runs_of(spec, ((f, s) for s in all_seeds for f in FOLDS))
-    narrowed = runs_of(spec, ((f, s) for s in seeds or all_seeds for f in folds or FOLDS))
+    all_folds = range(1, row.folds.num_folds + 1)
+    runs = runs_of(spec, ((f, s) for s in all_seeds for f in all_folds))
+    narrowed = runs_of(spec, ((f, s) for s in seeds or all_seeds for f in folds or all_folds))
     wanted = {(run.fold, run.seed) for run in narrowed}
     asked = (run for run in runs if is_asked and (run.fold, run.seed) in wanted)
     return PlannedRow(
         name=row.name,
         published=row.published,
+        labels=row.labels,
         changes=row.changes,
         runs=runs,
         asked=tuple(asked),
@@ -137,9 +140,11 @@ def _planned(
 
 
 def spec_of(row: Row, corpus: Corpus) -> RunSpec:
-    """What decides the numbers of a row, whose contents are named, on a corpus."""
+    """What decides the numbers of a row, whose contents are named, on a corpus as it was read."""
+    selected = select(corpus, row.labels)
     return RunSpec(
-        corpus=corpus.fingerprint,
+        corpus=selected.fingerprint,
+        classes=selected.classes,
         folds=row.folds,
         features=row.features,
         model=row.model,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.features.extract import extract
@@ -17,29 +18,33 @@ def fill_cache(
     pretrained: Pretrained,
     progress: FeatureProgress,
 ) -> int:
-    """Put the corpus, and the encoders and features that rows read, into the store.
+    """Put what rows read into the store: their utterances of the corpus, encoders and features.
 
     The contents of the rows are named (`planning.contents`). Returns how many features of
     recordings and texts had to be computed; 0 if all were cached.
     """
-    path = store.corpus(corpus.fingerprint)
-    if not store.keep(path):
-        store.write_json(path, corpus.as_dict())
+    selections = {row.labels: select(corpus, row.labels) for row in rows}
+    for selected in selections.values():
+        path = store.corpus(selected.fingerprint)
+        if not store.keep(path):
+            store.write_json(path, selected.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
         if model.text_encoder is not None:
             pretrained.encoders.copy(model.text_encoder, store)
         if model.speech_encoder is not None:
             pretrained.speech_encoders.copy(model.speech_encoder, store)
-    features = dict.fromkeys(row.features for row in rows)
+    features = dict.fromkeys((row.labels, row.features) for row in rows)
     computed = sum(
-        extract(corpus, spec, store, pretrained.vectors, pretrained.phonemizer, progress)
-        for spec in features
+        extract(
+            selections[labels], spec, store, pretrained.vectors, pretrained.phonemizer, progress
+        )
+        for labels, spec in features
     )
-    extras = {extra: row.features for row in rows for extra in row.model.extras}
+    extras = {(row.labels, e): row.features for row in rows for e in row.model.extras}
     if extras:
         # Not at the top: it imports torch.
         from mlt_ray.features.extras import extract_extra
 
-        for extra, spec in extras.items():
-            computed += extract_extra(corpus, extra, store, spec, progress)
+        for (labels, extra), spec in extras.items():
+            computed += extract_extra(selections[labels], extra, store, spec, progress)
     return computed

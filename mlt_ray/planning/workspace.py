@@ -2,14 +2,15 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
+from mlt_ray.corpus.labelling import check_labels, select
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.unread import MOST_UNREAD, too_many_unread, unread_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.features.cache import FeatureProgress
+from mlt_ray.labels import Labels
 from mlt_ray.planning.contents import Pretrained, name_contents
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.planning.resources import (
@@ -81,10 +82,15 @@ class Workspace:
     pretrained: Pretrained
 
     @classmethod
-    def open(cls, places: Places) -> "Workspace":
-        """Read the corpus and find the pre-trained files; `UserError` if one cannot be used."""
+    def open(cls, places: Places, labels: Iterable[Labels]) -> "Workspace":
+        """Read the corpus and find the pre-trained files; `UserError` if one cannot be used.
+
+        That is so if the utterances that `labels` count are not fit to train on.
+        """
         corpus = read_corpus(places.corpus)
-        check_usable(corpus, places.corpus)
+        for counted in labels:
+            check_labels(corpus, counted)
+            check_usable(select(corpus, counted), places.corpus)
         pretrained = Pretrained.load(
             places.glove, places.encoder, places.speech_encoder, places.store
         )
@@ -101,22 +107,20 @@ class Workspace:
         Also raises `UserError` if a row that is asked for reads words, and too many texts of the
         corpus are in letters that it cannot read.
         """
-        readers = [
-            row.name
-            for row in study.rows
-            if row.model.reads_words and (asked is None or row.name in asked)
-        ]
-        if readers and self._too_many_unread and not self.places.unread_texts:
-            raise UserError(
-                f"corpus {self.corpus.name}: {unread_text(self.corpus)}, expected at most "
-                f"{MOST_UNREAD:.0%} where a row reads words, as {', '.join(readers)} would; "
-                "transcribe them in letters from a to z, train other rows, or give --unread-texts"
-            )
+        readers: dict[Labels, list[str]] = {}
+        for row in study.rows:
+            if row.model.reads_words and (asked is None or row.name in asked):
+                readers.setdefault(row.labels, []).append(row.name)
+        for labels, names in readers.items():
+            corpus = select(self.corpus, labels)
+            if too_many_unread(corpus) and not self.places.unread_texts:
+                raise UserError(
+                    f"corpus {corpus.name}: {unread_text(corpus)}, expected at most "
+                    f"{MOST_UNREAD:.0%} where a row reads words, as {', '.join(names)} would; "
+                    "transcribe them in letters from a to z, train other rows, or give "
+                    "--unread-texts"
+                )
         return name_contents(study, self.corpus, self.pretrained, asked)
-
-    @cached_property
-    def _too_many_unread(self) -> bool:
-        return too_many_unread(self.corpus)
 
     def fill_cache(self, rows: Sequence[Row], progress: FeatureProgress) -> int:
         """`planning.prepare.fill_cache` with this corpus and these pre-trained files."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlt_ray.corpus.folds import NUM_FOLDS, gap_text
+from mlt_ray.corpus.fold_notes import gap_text
 from mlt_ray.errors import UserError
-from mlt_ray.labels import FOUR
 from mlt_ray.metrics import score
 from mlt_ray.models.registry import parse_model
 from mlt_ray.spec import ONLY_SEED
@@ -23,7 +22,7 @@ class Statistic:
 
     `mean`: over all finished runs. `std_repeats`: for each repeat (seed) the mean over its folds,
     then the sample standard deviation of these means. The paper's ± is *assumed* to be this one.
-    Only repeats with all five folds count; None if fewer than two have them. `std_runs`: sample
+    Only repeats with all folds count; None if fewer than two have them. `std_runs`: sample
     standard deviation over all runs; None for one run. `pooled`: the score of the test predictions
     of all runs taken together.
     """
@@ -39,7 +38,7 @@ class Aggregate:
     """WA and UA of a row, with the number of finished and planned runs.
 
     `gaps`: where the test part of a fold holds no utterance of a class
-    (`mlt_ray.corpus.folds.gap_text`). If there are any, UA is no mean over four classes.
+    (`mlt_ray.corpus.folds.gap_text`). If there are any, UA is no mean over all classes.
     """
 
     wa: Statistic
@@ -70,11 +69,11 @@ def _reads_seed(row: RowRecord) -> bool:
 
 
 def _gaps(reports: Sequence[RunReport]) -> tuple[str, ...]:
-    parts = {report.fold: report.scores["test"]["confusion"] for report in reports}
+    by_fold = {report.fold: report for report in reports}
     return tuple(
         gap_text(name, "test", fold)
-        for fold, confusion in sorted(parts.items())
-        for name, row in zip(FOUR, confusion, strict=True)
+        for fold, report in sorted(by_fold.items())
+        for name, row in zip(report.classes, report.scores["test"]["confusion"], strict=True)
         if not sum(row)
     )
 
@@ -87,7 +86,7 @@ def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
     labels, predictions = np.repeat(
         np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
     )
-    pooled = score(labels, predictions, len(FOUR))
+    pooled = score(labels, predictions, len(confusion))
     return Aggregate(
         wa=_statistic(reports, "wa", pooled.wa),
         ua=_statistic(reports, "ua", pooled.ua),
@@ -102,7 +101,9 @@ def _statistic(reports: Sequence[RunReport], score_name: str, pooled: float) -> 
     repeats: dict[int, dict[int, float]] = defaultdict(dict)
     for report, value in zip(reports, values, strict=True):
         repeats[report.seed][report.fold] = value
-    means = [statistics.fmean(v.values()) for v in repeats.values() if len(v) == NUM_FOLDS]
+    means = [
+        statistics.fmean(v.values()) for v in repeats.values() if len(v) == reports[0].num_folds
+    ]
     return Statistic(
         mean=statistics.fmean(values),
         std_repeats=statistics.stdev(means) if len(means) > 1 else None,

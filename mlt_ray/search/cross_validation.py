@@ -213,7 +213,7 @@ class CrossValidationSearch:
         spec = self._configure(values)
         if spec in self._by_spec:
             return self._by_spec[spec]
-        runs = runs_of(spec, self.space.fold_seeds)
+        runs = runs_of(spec, self.space.fold_seeds(spec.folds.num_folds))
         configuration = Configuration(
             number=len(self.configurations) + 1, values=dict(values), spec=spec, runs=runs
         )

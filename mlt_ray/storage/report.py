@@ -9,6 +9,7 @@ import numpy as np
 
 from mlt_ray.labels import FOUR
 from mlt_ray.metrics import Scores, score
+from mlt_ray.spec import FoldSpec
 from mlt_ray.storage.spreadsheet import csv_text
 
 PARTS = ("dev", "test")
@@ -32,15 +33,19 @@ EPOCH_SCORES = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Predictions for one part: N utterance ids, (N,) labels and (N, 4) class probabilities."""
+    """Predictions for one part: N utterance ids, (N,) labels and (N, K) probabilities of K classes.
+
+    `classes` are the K names; a label is an index into them.
+    """
 
     utterances: tuple[str, ...]
+    classes: tuple[str, ...]
     labels: np.ndarray
     probabilities: np.ndarray
 
     def scores(self) -> Scores:
         """Scores of the most probable classes; `ValueError` if there is no utterance."""
-        return score(self.labels, self.probabilities.argmax(axis=1), len(FOUR))
+        return score(self.labels, self.probabilities.argmax(axis=1), len(self.classes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,17 @@ class RunReport:
     computed_s: float
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the confusion matrices."""
+        return tuple(self.spec.get("classes", FOUR))
+
+    @property
+    def num_folds(self) -> int:
+        """How many folds the corpus was divided into."""
+        count: int = self.spec.get("folds", {}).get("num_folds", FoldSpec().num_folds)
+        return count
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunReport":
         """Inverse of `dataclasses.asdict`, also after writing to and reading from JSON."""
@@ -75,13 +91,20 @@ class RunReport:
 def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
     """One line per utterance: part, id, true class, predicted class, probability of each class."""
     rows = [
-        [part, name, FOUR[label], FOUR[int(row.argmax())], *(f"{p:.6f}" for p in row)]
+        [
+            part,
+            name,
+            found.classes[label],
+            found.classes[int(row.argmax())],
+            *(f"{p:.6f}" for p in row),
+        ]
         for part, found in predictions.items()
         for name, label, row in zip(
             found.utterances, found.labels, found.probabilities, strict=True
         )
     ]
-    return csv_text(["part", "utterance", "emotion", "predicted", *FOUR], rows)
+    [classes] = {found.classes for found in predictions.values()}
+    return csv_text(["part", "utterance", "emotion", "predicted", *classes], rows)
 
 
 def curve_csv(curve: tuple[Epoch, ...]) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -11,18 +11,25 @@ from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.spec import SECTIONS
 
+WHOLE: Final = ("labels", "protocol")
+"""Settings of a row that are no sections."""
+
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Nested values of ``section.key=value`` texts; a value is read as YAML."""
+    """Nested values of ``section.key=value`` texts; a value is read as YAML.
+
+    ``labels=value`` and ``protocol=name`` have no section.
+    """
     nested: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         parts = key.strip().split(".")
-        if not equals or len(parts) < 2:
+        is_whole = parts in ([key] for key in WHOLE)
+        if not equals or (len(parts) < 2 and not is_whole):
             expected = "expected section.key=value, such as training.max_epochs=20"
             raise UserError(f"--set {text}: {expected}")
-        if parts[0] not in SECTIONS:
-            raise unknown_key("--set", parts[0], SECTIONS, "section")
+        if parts[0] not in SECTIONS and not is_whole:
+            raise unknown_key("--set", parts[0], (*SECTIONS, *WHOLE), "section")
         try:
             leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=Loader)}
         except yaml.YAMLError as error:

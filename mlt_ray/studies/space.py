@@ -22,7 +22,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.parsing import at_least, check_keys, parse, require, unknown_key
 from mlt_ray.spec import SECTIONS
 from mlt_ray.studies.files import is_space, load_yaml
-from mlt_ray.studies.study import Row, parse_row, parse_seeds
+from mlt_ray.studies.study import SETTINGS, Row, parse_row, parse_seeds
 
 Sampler = Literal["tpe", "random", "grid", "cmaes"]
 Pruner = Literal["median", "percentile", "halving", "none"]
@@ -92,7 +92,7 @@ class SearchSpec:
 class SearchSpace:
     """A validated search space.
 
-    `fold_seeds` are the folds and seeds that judge a configuration, `seeds` those of the best.
+    `folds` (empty: all that there are) and `cell_seeds` judge a configuration, `seeds` the best.
     """
 
     name: str
@@ -101,7 +101,8 @@ class SearchSpace:
     parameters: tuple[Parameter, ...]
     search: SearchSpec
     objectives: tuple[Objective, ...]
-    fold_seeds: tuple[tuple[int, int], ...]
+    folds: tuple[int, ...]
+    cell_seeds: tuple[int, ...]
     seeds: tuple[int, ...]
     overrides: tuple[str, ...] = field(default=())
 
@@ -110,6 +111,16 @@ class SearchSpace:
         """Number of configurations; None if a parameter is a range without a step."""
         grids = [parameter.grid for parameter in self.parameters]
         return None if None in grids else math.prod(len(g) for g in grids if g is not None)
+
+    def fold_seeds(self, num_folds: int) -> tuple[tuple[int, int], ...]:
+        """The (fold, seed) pairs that judge a configuration; `UserError` for an unknown fold."""
+        for fold in self.folds:
+            if fold > num_folds:
+                raise UserError(
+                    f"{self.name}.search.folds: expected numbers from 1 to {num_folds}, got {fold}"
+                )
+        folds = self.folds or range(1, num_folds + 1)
+        return tuple((fold, seed) for seed in self.cell_seeds for fold in folds)
 
     def grid(self) -> list[dict[str, Any]]:
         """All configurations; `UserError` if a parameter is a range without a step."""
@@ -123,6 +134,11 @@ class SearchSpace:
             grids.append(parameter.grid)
         names = [parameter.key for parameter in self.parameters]
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*grids)]
+
+    @property
+    def first_row(self) -> Row:
+        """The row in which every parameter has its first value."""
+        return self.row({p.key: p.values[0] for p in self.parameters})
 
     def row(self, values: Mapping[str, Any]) -> Row:
         """The row with these values of the parameters, by key, on top of the base."""
@@ -169,7 +185,7 @@ def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> Searc
     name = path.stem
     check_keys(name, values, _KEYS)
     base = values.get("base", {})
-    check_keys(f"{name}.base", base, SECTIONS)
+    check_keys(f"{name}.base", base, SETTINGS)
     space = values["space"]
     if not isinstance(space, Mapping) or not space:
         raise UserError(f"{name}.space: expected parameters by key, got {space!r}")
@@ -178,7 +194,7 @@ def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> Searc
     known = ("objectives", "folds", "seeds", *(f.name for f in fields(SearchSpec)))
     check_keys(f"{name}.search", search, known)
     objectives = _objectives(f"{name}.search", search.pop("objectives", ["dev_ua"]))
-    folds = _folds(f"{name}.search", search.pop("folds", [1, 2, 3, 4, 5]))
+    folds = _folds(f"{name}.search", search.pop("folds", []))
     seeds = parse_seeds(f"{name}.search", search.pop("seeds", [1]))
     spec = parse(SearchSpec, search, f"{name}.search")
     if len(objectives) > 1 and spec.pruner != "none":
@@ -193,13 +209,14 @@ def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> Searc
         parameters=parameters,
         search=spec,
         objectives=objectives,
-        fold_seeds=tuple((fold, seed) for seed in seeds for fold in folds),
+        folds=folds,
+        cell_seeds=seeds,
         seeds=parse_seeds(name, values.get("seeds", [1, 2, 3])),
         overrides=tuple(overrides),
     )
     if spec.sampler == "grid":
         parsed.grid()
-    parsed.row({p.key: p.values[0] for p in parameters})
+    _ = parsed.first_row  # refuses what cannot be built
     return parsed
 
 
@@ -246,7 +263,7 @@ def _objectives(where: str, names: Any) -> tuple[Objective, ...]:
 
 
 def _folds(where: str, folds: Any) -> tuple[int, ...]:
-    right = isinstance(folds, list) and folds and all(type(f) is int for f in folds)
-    if not right or not set(folds) <= {1, 2, 3, 4, 5} or len(set(folds)) < len(folds):
-        raise UserError(f"{where}.folds: expected numbers from 1 to 5, got {folds!r}")
+    right = isinstance(folds, list) and all(type(f) is int and f > 0 for f in folds)
+    if not right or len(set(folds)) < len(folds):
+        raise UserError(f"{where}.folds: expected numbers of folds, from 1 on, got {folds!r}")
     return tuple(folds)

@@ -3,6 +3,8 @@
 title: shown above the table
 seeds: [1, 2, 3]
 base:                      # what the rows share
+  labels: four             # which emotions count (`mlt_ray.studies.labels`)
+  protocol: paper          # a name for values of folds (`mlt_ray.studies.protocols`)
   folds: {by: session}
   features: {...}
   model: {system: multilevel, ...}
@@ -18,14 +20,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlt_ray.errors import UserError
+from mlt_ray.labels import Labels
 from mlt_ray.models.registry import parse_model
 from mlt_ray.parsing import check_keys, parse
 from mlt_ray.spec import DEFAULT, SECTIONS, FeatureSpec, FoldSpec, ModelSpec, TrainingSpec
 from mlt_ray.studies.files import is_space, load_yaml
-from mlt_ray.studies.overrides import merge, parse_overrides
+from mlt_ray.studies.labels import parse_labels
+from mlt_ray.studies.overrides import WHOLE, merge, parse_overrides
+from mlt_ray.studies.protocols import parse_protocol
 
 _KEYS = ("title", "seeds", "base", "rows")
-_ROW_KEYS = ("name", "published", *SECTIONS)
+SETTINGS = (*WHOLE, *SECTIONS)
+"""Keys of base and of rows that decide numbers."""
+
+_ROW_KEYS = ("name", "published", *SETTINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +54,7 @@ class Row:
 
     name: str
     published: Published | None
+    labels: Labels
     folds: FoldSpec
     features: FeatureSpec
     model: ModelSpec
@@ -90,7 +99,7 @@ def parse_study(
     if not isinstance(rows, list) or not rows:
         raise UserError(f"{name}.rows: expected a list of rows, got {rows!r}")
     base = values.get("base", {})
-    check_keys(f"{name}.base", base, SECTIONS)
+    check_keys(f"{name}.base", base, SETTINGS)
     parse_overrides(overrides)
     parsed = tuple(
         _row(name, n, row, base, overrides, changed) for n, row in enumerate(rows, start=1)
@@ -137,19 +146,28 @@ def parse_row(
 ) -> Row:
     """The row of `values` on top of `base`, with `overrides` on top of both."""
     where = f"{study}.{values['name']}"
-    own = {k: v for k, v in values.items() if k in SECTIONS}
-    merged = merge(merge({s: {} for s in SECTIONS}, base), own)
-    merged = merge(merged, parse_overrides(overrides))
+    own = {k: v for k, v in values.items() if k in SETTINGS}
+    merged: dict[str, Any] = {s: {} for s in SECTIONS}
+    labels: Any = "four"
+    for layer in (base, own, parse_overrides(overrides)):
+        labels = layer.get("labels", labels)
+        if "protocol" in layer:
+            named = parse_protocol(layer["protocol"], f"{where}.protocol")
+            merged["folds"] = merge(merged["folds"], named)
+        merged = merge(merged, {k: v for k, v in layer.items() if k in SECTIONS})
     folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
     features = parse(FeatureSpec, merged["features"], f"{where}.features")
     set_by_planning = {"folds.members": folds.members, "features.vectors": features.vectors}
     set_by_planning["features.phonemizer"] = features.phonemizer
+    if "num_folds" in merged["folds"]:
+        set_by_planning["folds.num_folds"] = str(folds.num_folds)
     for key, value in set_by_planning.items():
         if value != DEFAULT:
             raise UserError(f"{where}.{key}: expected no value, since planning sets it; remove it")
     return Row(
         name=values["name"],
         published=_published(values.get("published"), f"{where}.published"),
+        labels=parse_labels(labels, f"{where}.labels"),
         folds=folds,
         features=features,
         model=parse_model(merged["model"], f"{where}.model"),

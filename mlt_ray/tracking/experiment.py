@@ -110,7 +110,7 @@ class Experiment:
             if "test" in self.parts:
                 for name in ("report.json", "predictions.csv", "curve.csv"):
                     self.client.log_artifact(run_id, str(self.store.run_file(digest, name)))
-                table = confusion_csv(report.scores["test"]["confusion"])
+                table = confusion_csv(report.classes, report.scores["test"]["confusion"])
                 self.client.log_text(run_id, table, "confusion_matrix.csv")
             self.client.set_terminated(run_id, "FINISHED", report.ended_ms)
             self._finished_ids.add(run_id)
@@ -127,7 +127,7 @@ class Experiment:
         """Reports of a row's finished runs; each is read once, since a report never changes."""
         digests = [run.digest for run in row.runs]
         for report in self.store.reports(d for d in digests if d not in self._reports):
-            self._reports[report.digest] = replace(report, spec={}, curve=())
+            self._reports[report.digest] = replace(report, spec=_kept(report.spec), curve=())
         return [self._reports[d] for d in digests if d in self._reports]
 
     def _write_mean(self, row: RowRecord) -> None:
@@ -218,6 +218,11 @@ class Experiment:
         if points or params:
             self.client.log_batch(run_id, metrics=points, params=params)
         self._unlogged_params.pop(run_id, None)
+
+
+def _kept(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What means and confusions need of a report's specification; the rest would fill memory."""
+    return {key: spec[key] for key in ("classes", "folds") if key in spec}
 
 
 def is_kind(run: Any, kind: str) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlt_ray.labels import FOUR
 from mlt_ray.storage.report import EPOCH_SCORES, Epoch, RunReport
 from mlt_ray.storage.spreadsheet import csv_text
 
@@ -31,12 +30,12 @@ def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:
     return [Metric(k, float(v), report.ended_ms, 0) for k, v in values.items()]
 
 
-def confusion_csv(confusion: Sequence[Sequence[int]]) -> str:
+def confusion_csv(classes: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
     """A confusion matrix as CSV; rows are true classes, columns predicted ones."""
     rows: list[list[str | float]] = [
-        [name, *row] for name, row in zip(FOUR, confusion, strict=True)
+        [name, *row] for name, row in zip(classes, confusion, strict=True)
     ]
-    return csv_text(["true \\ predicted", *FOUR], rows)
+    return csv_text(["true \\ predicted", *classes], rows)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ that of a weighted fusion.
 
 Nothing is drawn at random: the same fold gives the same numbers with every seed.
 
-Shapes: N utterances, 4 classes in the order of `FOUR`, all of which every training part has.
+Shapes: N utterances, K classes in the order of the corpus, all of which every training part has.
 """
 
 import dataclasses
@@ -20,7 +20,6 @@ import torch
 from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
-from mlt_ray.labels import FOUR
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions
@@ -110,7 +109,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
     fitted = fit_classifiers(run, data)
     train_part, dev = (predict(fitted, run, data, part) for part in ("train", "dev"))
     losses = [
-        float(log_loss(p.labels, p.probabilities, labels=range(len(FOUR))))
+        float(log_loss(p.labels, p.probabilities, labels=range(len(p.classes))))
         for p in (train_part, dev)
     ]
     dev_scores = dev.scores()
@@ -172,6 +171,7 @@ def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictio
     inputs = {c.kind: _read(c.kind, run, data, part) for c in fitted.classifiers}
     return Predictions(
         utterances=tuple(data.corpus.utterances[i].id for i in data.parts[part]),
+        classes=data.corpus.classes,
         labels=data.labels(part),
         probabilities=fitted.probabilities(inputs),
     )
@@ -187,7 +187,7 @@ def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
 
 
 def best_temperature(values: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature within `TEMPERATURES` with the least log loss of (N, 4) decision values."""
+    """The temperature within `TEMPERATURES` with the least log loss of (N, K) decision values."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
@@ -200,7 +200,7 @@ def best_temperature(values: np.ndarray, labels: np.ndarray) -> float:
 
 
 def best_weight(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
-    """The weight of `first`, in the weighted mean of two (N, 4) probabilities, with the best WA.
+    """The weight of `first`, in the weighted mean of two (N, K) probabilities, with the best WA.
 
     Of equally good weights, the one nearest to 0.5.
     """

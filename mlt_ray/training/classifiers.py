@@ -5,7 +5,7 @@ A classifier gives a decision value for each class. Its probabilities are the so
 probable class as the classifier chose it; other calibrations of a support vector machine can
 change it.
 
-Shapes: N utterances, 4 classes in the order of `FOUR`, all of which the training part had.
+Shapes: N utterances, K classes in the order of the corpus, all of which the training part had.
 """
 
 import zipfile
@@ -41,7 +41,7 @@ class Classifier:
     temperature: float
 
     def probabilities(self, inputs: Any) -> np.ndarray:
-        """(N, 4) of N inputs of this kind."""
+        """(N, K) of N inputs of this kind."""
         from scipy.special import softmax
 
         values = self.pipeline.decision_function(inputs)
@@ -57,7 +57,7 @@ class Classical:
     weights: tuple[float, ...]
 
     def probabilities(self, inputs: Mapping[str, Any]) -> np.ndarray:
-        """(N, 4): the weighted mean of the classifiers' probabilities; inputs by kind."""
+        """(N, K): the weighted mean of the classifiers' probabilities; inputs by kind."""
         found = [c.probabilities(inputs[c.kind]) for c in self.classifiers]
         return np.average(found, axis=0, weights=self.weights)
 

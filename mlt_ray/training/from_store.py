@@ -1,5 +1,6 @@
 """Trains runs from a store alone, as a worker does that sees nothing else."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -88,12 +89,15 @@ def train_from_store(
 
 def fold_data(run: Run, store: Store) -> FoldData:
     """The run's fold, from the store's corpus, feature cache and encoders."""
-    corpus, folds = _folds(run.spec.corpus, run.spec.folds, store.location)
+    spec = run.spec
+    corpus, folds = _folds(spec.corpus, spec.classes, spec.folds, store.location)
     return FoldData.of_run(run, corpus, folds[run.fold - 1], store)
 
 
 @functools.lru_cache(maxsize=4)
-def _folds(fingerprint: str, spec: FoldSpec, location: str) -> tuple[Corpus, Sequence[Fold]]:
+def _folds(
+    fingerprint: str, classes: tuple[str, ...], spec: FoldSpec, location: str
+) -> tuple[Corpus, Sequence[Fold]]:
     # A worker trains many runs on one corpus: it reads the corpus once.
     store = Store(location)
     values = store.read_json(store.corpus(fingerprint))
@@ -102,7 +106,7 @@ def _folds(fingerprint: str, spec: FoldSpec, location: str) -> tuple[Corpus, Seq
             f"{store}: expected the corpus {fingerprint}, found none (was the store emptied?); "
             "ask again"
         )
-    corpus = Corpus.from_dict(values)
+    corpus = dataclasses.replace(Corpus.from_dict(values), classes=classes)
     return corpus, make_folds(corpus, spec)
 
 

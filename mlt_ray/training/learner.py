@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batch_order import TRAINING_PAIRS, step_order
 from mlt_ray.features.batching import FoldData
-from mlt_ray.labels import FOUR
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.system import System
@@ -158,11 +157,11 @@ class Learner:
 
     @torch.no_grad()
     def logits(self, part: str) -> Tensor:
-        """(N, 4) logits of a part, in the part's order, on the CPU."""
+        """(N, K) logits of a part, in the part's order, on the CPU."""
         self.model.eval()
         row = {utterance: n for n, utterance in enumerate(self.data.parts[part])}
         # Each process fills the rows of its batches. The others stay zero, so the sum has all rows.
-        found = torch.zeros(len(row), len(FOUR), device=self.device)
+        found = torch.zeros(len(row), self.sizes.num_classes, device=self.device)
         for indices in self.group.every_nth(self.data.evaluation_order(part)):
             batch = self.data.batch(indices).to(self.device)
             with casting(self.run.spec.training.precision, self.device):
@@ -171,10 +170,11 @@ class Learner:
         return self.group.sum(found).cpu()
 
     def predictions(self, part: str, logits: Tensor) -> tuple[Predictions, float]:
-        """The predictions that (N, 4) logits of a part give, and their mean cross entropy."""
+        """The predictions that (N, K) logits of a part give, and their mean cross entropy."""
         labels = self.data.labels(part)
         predictions = Predictions(
             utterances=tuple(self.data.corpus.utterances[i].id for i in self.data.parts[part]),
+            classes=self.data.corpus.classes,
             labels=labels,
             probabilities=logits.double().softmax(dim=1).numpy(),
         )

@@ -129,7 +129,7 @@ class OneByOne:
                     learner.step(indices)
 
     def logits(self, part: str) -> list[Tensor]:
-        """Every learner's (N, 4) logits of a part."""
+        """Every learner's (N, K) logits of a part."""
         return [x.logits(part) for x in self.learners]
 
 

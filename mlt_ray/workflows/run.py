@@ -1,6 +1,7 @@
 """A study from its rows to results in the store: corpus, plan, features, runs, tracking."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -8,12 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlt_ray.corpus.folds import fold_notes
+from mlt_ray.corpus.fold_notes import fold_notes
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.unread import unread_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars, duration
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.encoders.folder import EncoderMissing
+from mlt_ray.labels import Labels
 from mlt_ray.parsing import unknown_key
 from mlt_ray.planning.backlog import Backlog, latest_records, note_plans, other_versions, take_stock
 from mlt_ray.planning.observer import InBackground, Observer
@@ -59,6 +62,14 @@ class Request:
                 raise unknown_key("--rows", name, names, "row")
         return frozenset(asked)
 
+    @property
+    def asked_labels(self) -> tuple[Labels, ...]:
+        """What counts in the rows to compute, each way once."""
+        asked = self.asked_rows
+        rows = (row for study in self.studies for row in study.rows)
+        found = (row.labels for row in rows if asked is None or row.name in asked)
+        return tuple(dict.fromkeys(found))
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOutcome:
@@ -79,7 +90,7 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     Raises `UserError` for an unusable corpus or an impossible split before anything is computed.
     """
     asked = request.asked_rows
-    workspace = open_workspace(request.places, console)
+    workspace = open_workspace(request.places, request.asked_labels, console)
     studies = [workspace.name_contents(study, asked) for study in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), workspace.store)
     tell_folds(backlog, workspace.corpus, console)
@@ -95,20 +106,33 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     return compute(backlog, request.places, console)
 
 
-def open_workspace(places: Places, console: Console) -> Workspace:
-    """Open the places and say what the corpus is; `UserError` if one cannot be used."""
+def open_workspace(places: Places, labels: Collection[Labels], console: Console) -> Workspace:
+    """Open the places and say what the corpus is; `UserError` if one cannot be used.
+
+    `labels` say what counts in the rows that are asked for.
+    """
     places.check_machine()
     with console.status("reading the corpus"):
-        workspace = Workspace.open(places)
-    corpus = workspace.corpus
-    console.print(
-        f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}",
-        highlight=False,
-    )
-    for line in (*map(str, corpus.problems), unread_text(corpus)):
-        if line:
-            console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        workspace = Workspace.open(places, labels)
+    notes: dict[str, None] = {}
+    for counted in labels:
+        corpus = select(workspace.corpus, counted)
+        console.print(corpus_line(corpus, counted), highlight=False, markup=False, soft_wrap=True)
+        notes |= dict.fromkeys((*map(str, corpus.problems), unread_text(corpus)))
+    for line in filter(None, notes):
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     return workspace
+
+
+def corpus_line(corpus: Corpus, labels: Labels) -> str:
+    """What counts of a corpus: how many utterances of each class, and what is left out."""
+    counts = Counter(u.emotion for u in corpus.utterances)
+    classes = ", ".join(f"{name} {counts[name]}" for name in corpus.classes)
+    line = f"corpus: {corpus.name}, {len(corpus)} utterances, fingerprint {corpus.fingerprint}"
+    line += f"; labels {labels}: {classes}" if labels.name else f"; labels: {classes}"
+    if corpus.left_out:
+        line += f"; left out: {', '.join(f'{name} {n}' for name, n in corpus.left_out.items())}"
+    return line
 
 
 def fill_cache(workspace: Workspace, rows: Sequence[Row], console: Console) -> None:
@@ -183,8 +207,9 @@ def _train(
 
 def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
     """Say what makes the scores of the folds that are asked for less than they seem."""
-    specs = dict.fromkeys(row.spec.folds for plan in backlog.plans for row in plan.asked_rows)
-    for line in fold_notes(corpus, specs):
+    rows = (row for plan in backlog.plans for row in plan.asked_rows)
+    ways = dict.fromkeys((row.labels, row.spec.folds) for row in rows)
+    for line in fold_notes((select(corpus, labels), folds) for labels, folds in ways):
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -217,7 +242,7 @@ def show_plan(request: Request, console: Console) -> None:
     from mlt_ray.planning.estimate import estimate
 
     places = replace(request.places, store=request.places.store.looking())
-    workspace = open_workspace(places, console)
+    workspace = open_workspace(places, request.asked_labels, console)
     try:
         studies = [workspace.name_contents(s, request.asked_rows) for s in request.studies]
     except EncoderMissing as missing:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from mlt_ray.corpus.folds import NUM_FOLDS, fold_notes
+from mlt_ray.corpus.fold_notes import fold_notes
+from mlt_ray.corpus.labelling import select
 from mlt_ray.errors import UserError
 from mlt_ray.planning.backlog import latest_records, note_plans, take_stock
 from mlt_ray.planning.observer import Observer
@@ -48,7 +49,7 @@ def run_search(
     """
     store = places.store
     compared = _load_compared(space)
-    workspace = open_workspace(places, console)
+    workspace = open_workspace(places, [space.first_row.labels], console)
     lease = acquire(store, f"search-{space.name}", owner=uuid.uuid4().hex)
     if lease is None:
         raise UserError(
@@ -78,7 +79,8 @@ def run_search(
 def _notes(space: SearchSpace, specs: Sequence[RunSpec], workspace: Workspace) -> tuple[str, ...]:
     """What a reader of the search's scores must know."""
     changed = [f"changed from the file: {', '.join(space.overrides)}"] if space.overrides else []
-    return (*changed, *fold_notes(workspace.corpus, dict.fromkeys(spec.folds for spec in specs)))
+    corpus = select(workspace.corpus, space.first_row.labels)
+    return (*changed, *fold_notes((corpus, f) for f in dict.fromkeys(s.folds for s in specs)))
 
 
 def _explore(
@@ -101,6 +103,7 @@ def _explore(
     store, places = workspace.store, workspace.places
     names: dict[str, RunName] = {}
     tracker = None
+    first = _first_spec(space, workspace)
     record = StudyRecord(
         study=f"{space.name} search",
         title=space.title,
@@ -156,14 +159,14 @@ def _explore(
             store,
             storage,
             configure,
-            identity=_identity(space, workspace),
+            identity=_identity(space, first),
             on_proposal=note,
             on_end=tag,
         )
         console.print(
             f"search: {space.search.trials} configurations of "
             f"{'countless' if space.size is None else space.size}, "
-            f"{len(space.fold_seeds)} cells each; {len(search.configurations)} known already",
+            f"{len(space.fold_seeds(first.folds.num_folds))} cells each; {len(search.configurations)} known already",
             highlight=False,
         )
         write_record(store, store.search(space.name), record)
@@ -190,23 +193,26 @@ def _check_alone(space: SearchSpace, lease: Lease) -> None:
 
 def _row(space: SearchSpace, values: Mapping[str, Any], workspace: Workspace) -> Row:
     """The row of proposed values, its contents named; `UserError` if it cannot be built."""
-    study = Study(name=space.name, title="", seeds=(1,), rows=(space.row(values),))
-    [row] = workspace.name_contents(study).rows
-    return row
+    return _named(space, space.row(values), workspace)
 
 
-def _first_row(space: SearchSpace, workspace: Workspace) -> Row:
-    """The row in which every parameter has its first value."""
-    return _row(space, {p.key: p.values[0] for p in space.parameters}, workspace)
+def _named(space: SearchSpace, row: Row, workspace: Workspace) -> Row:
+    [named] = workspace.name_contents(
+        Study(name=space.name, title="", seeds=(1,), rows=(row,))
+    ).rows
+    return named
 
 
-def _identity(space: SearchSpace, workspace: Workspace) -> str:
+def _first_spec(space: SearchSpace, workspace: Workspace) -> RunSpec:
+    """What decides the numbers of the configuration with the first value of every parameter."""
+    return spec_of(_named(space, space.first_row, workspace), workspace.corpus)
+
+
+def _identity(space: SearchSpace, first: RunSpec) -> str:
     """Names what the search's evidence is about; other evidence is another Optuna study."""
-    first = spec_of(_first_row(space, workspace), workspace.corpus)
+    fold_seeds = space.fold_seeds(first.folds.num_folds)
     parameters = [[p.key, p.kind, list(p.values), p.step] for p in space.parameters]
-    return digest_of([decisive(first.as_dict()), parameters, space.fold_seeds, space.objectives])[
-        :8
-    ]
+    return digest_of([decisive(first.as_dict()), parameters, fold_seeds, space.objectives])[:8]
 
 
 def _train_best(
@@ -262,8 +268,8 @@ def _note_compared(
 def show_space(space: SearchSpace, places: Places, console: Console) -> None:
     """Print what would be searched, without searching it."""
     _load_compared(space)
-    workspace = open_workspace(places, console)
-    first = spec_of(_first_row(space, workspace), workspace.corpus)
+    workspace = open_workspace(places, [space.first_row.labels], console)
+    first = _first_spec(space, workspace)
     table = Table(box=None, padding=(0, 2))
     for heading in ("parameter", "kind", "values"):
         table.add_column(heading)
@@ -277,11 +283,11 @@ def show_space(space: SearchSpace, places: Places, console: Console) -> None:
     console.print(table)
     size = "countless" if space.size is None else str(space.size)
     trials = min(space.search.trials, space.size or space.search.trials)
-    best, num_runs = min(space.search.best, trials), len(space.fold_seeds)
+    best, num_runs = min(space.search.best, trials), len(space.fold_seeds(first.folds.num_folds))
     console.print(
         f"{size} configurations, {trials} to be proposed by {space.search.sampler}, "
         f"{num_runs} cells each: at most {trials * num_runs} runs, and at most "
-        f"{best * len(space.seeds) * NUM_FOLDS} for the best {best}",
+        f"{best * len(space.seeds) * first.folds.num_folds} for the best {best}",
         highlight=False,
     )
     for line in _notes(space, [first], workspace):

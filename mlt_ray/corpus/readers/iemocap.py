@@ -1,17 +1,19 @@
-"""Reads the IEMOCAP release: four classes, ten speakers, five sessions."""
+"""Reads the IEMOCAP release: ten speakers, five sessions, eleven codes of emotions."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import decode, lines_of
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.labels import IEMOCAP_CODES
+
+CODES: Final = ("ang", "hap", "exc", "neu", "sad", "fru", "sur", "fea", "dis", "oth", "xxx")
+"""IEMOCAP's codes of emotions; ``xxx`` where the raters did not agree."""
 
 _SESSION = re.compile(r"Session[1-5]")
 _LABEL = re.compile(r"\[[^\]]*\]\s+(\S+)\s+(\S+)")
@@ -34,10 +36,10 @@ class _Sources:
 
 
 def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
-    """Utterances of the four classes from a folder that holds ``Session1`` to ``Session5``.
+    """All utterances of a folder that holds ``Session1`` to ``Session5``; emotions are `CODES`.
 
     `root` may also be one of the sessions, or the folder above the one that holds them. An
-    utterance of the four classes that cannot be used becomes a fatal `Problem` and is left out.
+    utterance that cannot be used becomes a fatal `Problem` and is left out.
     Raises `UserError` if there is no session.
     """
     top = find_iemocap(root)
@@ -46,15 +48,13 @@ def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
     sources = _Sources(top)
     for session in sorted(s for s in top.iterdir() if _SESSION.fullmatch(s.name)):
         _read_session(session, sources)
-    drafts, left_out = [], Counter[str]()
+    drafts = []
     for name in sorted(sources.labels):
         result = _draft(name, sources)
         if isinstance(result, Utterance):
             drafts.append(result)
-        elif isinstance(result, Problem):
-            sources.problems.append(result)
         else:
-            left_out[result] += 1
+            sources.problems.append(result)
     if sources.guessed:
         [(first, guess), *more] = sources.guessed
         where = f"{first} and {len(more)} more files" if more else first
@@ -64,7 +64,6 @@ def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
         name=root.resolve().name,
         utterances=tuple(utterances),
         problems=(*sources.problems, *unusable),
-        left_out=dict(sorted(left_out.items())),
     )
 
 
@@ -140,24 +139,23 @@ def _read_label(line: str, file: Path, session: Path, sources: _Sources) -> None
         sources.origins.setdefault(match[1], where)
 
 
-def _draft(name: str, sources: _Sources) -> Utterance | Problem | str:
-    """The utterance without what its audio tells, a `Problem`, or the code of another class."""
+def _draft(name: str, sources: _Sources) -> Utterance | Problem:
+    """The utterance without what its audio tells, or why it cannot be used."""
     where = f"{name} ({sources.origins[name]})"
     codes, texts = sorted(sources.labels[name]), sorted(sources.texts.get(name, ()))
-    if unknown := [code for code in codes if code not in IEMOCAP_CODES]:
-        known = ", ".join(IEMOCAP_CODES)
+    if unknown := [code for code in codes if code not in CODES]:
+        known = ", ".join(CODES)
         return Problem(where=where, reason=f"unknown label {unknown[0]!r}; known: {known}")
     if len(codes) > 1:
         return Problem(where=where, reason=f"has two labels: {', '.join(codes)}")
-    emotion = IEMOCAP_CODES[codes[0]]
-    if emotion is None:
-        return codes[0]
+    [emotion] = codes
     match = _ID.fullmatch(name)
     if match is None:
-        return Problem(where=where, reason="expected an id such as Ses01F_impro01_M003")
+        reason = "expected an id such as Ses01F_impro01_M003"
+        return Problem(where=where, reason=reason, emotion=emotion)
     if len(texts) != 1:
         reason = "has no transcript" if not texts else f"has {len(texts)} different transcripts"
-        return Problem(where=where, reason=reason)
+        return Problem(where=where, reason=reason, emotion=emotion)
     sentences = sources.sessions[name] / "sentences"
     alignment = sentences / "ForcedAlignment" / match["dialog"] / f"{name}.wdseg"
     return Utterance(

@@ -2,29 +2,31 @@
 
 import csv
 import io
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mlt_ray.corpus.recordings import Progress, read_recordings
-from mlt_ray.corpus.texts import decode
+from mlt_ray.corpus.texts import decode, natural_key
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.labels import EMOTION_NAMES
 
 FILE_NAME: Final = "manifest.csv"
 REQUIRED: Final = ("path", "text", "emotion", "speaker")
-OPTIONAL: Final = ("id", "session", "dialog", "alignment")
+OPTIONAL: Final = ("id", "session", "dialog", "alignment", "split", "fold")
 
-_EMOTIONS: Final = {**EMOTION_NAMES, "excited": "happy"}
-
-
-@dataclass(frozen=True)
-class _LeftOut:
-    """Emotion code of a row that is not of the four classes."""
-
-    code: str
+_PARTS: Final = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+    "": "",
+}
+"""The part that a word in the column split names; none for an empty cell."""
 
 
 def has_manifest(path: Path) -> bool:
@@ -40,19 +42,20 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
     """Utterances of a ``manifest.csv``, one per line; `path` is the file or its folder.
 
     Columns: path, text, emotion and speaker; optionally id (default: the path without suffix),
-    session, dialog and alignment (a ``.wdseg`` file); others are ignored. Paths are relative to
-    the folder. Emotions are the four classes, IEMOCAP's codes or ``excited``, in any case. A line
-    that cannot be used becomes a fatal `Problem` and is left out. An encoding that is guessed
-    becomes a note. Raises `UserError` if the manifest or a column is missing, or if its encoding
-    cannot be guessed.
+    session, dialog, alignment (a ``.wdseg`` file), and for folds that are given one of split
+    (train, dev or test) and fold (any names; an utterance is in the test part of its own fold);
+    others are ignored. Paths are relative to the folder. Emotions may have any names. A line that
+    cannot be used becomes a fatal `Problem` and is left out. An encoding that is guessed becomes a
+    note. Raises `UserError` if the manifest or a column is missing, if both split and fold are
+    there, or if its encoding cannot be guessed.
     """
     root = path.parent if _is_manifest(path) else path
     manifest = root / FILE_NAME
     if not manifest.is_file():
         raise UserError(f"{manifest}: no such file; expected columns {', '.join(REQUIRED)}")
     drafts: dict[str, list[tuple[int, Utterance]]] = {}
+    own_folds: dict[str, str] = {}
     problems: list[Problem] = []
-    left_out: Counter[str] = Counter()
     content = decode(manifest.read_bytes())
     if not content.is_sure:
         raise UserError(f"{manifest}: {content.guess}")
@@ -62,18 +65,16 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
         result = _draft(root, cells)
         if isinstance(result, Utterance):
             drafts.setdefault(result.id, []).append((line, result))
-        elif isinstance(result, _LeftOut):
-            left_out[result.code] += 1
+            own_folds[result.id] = ((cells or {}).get("fold") or "").strip()
         else:
             problems.append(Problem(where=f"{FILE_NAME}, line {line}", reason=result))
     problems += [_repeated(name, found) for name, found in drafts.items() if len(found) > 1]
     unique = [found[0][1] for _, found in sorted(drafts.items()) if len(found) == 1]
-    utterances, unusable = read_recordings(unique, progress)
+    utterances, unusable = read_recordings(_in_folds(unique, own_folds), progress)
     return Corpus(
         name=root.resolve().name,
         utterances=tuple(utterances),
         problems=(*problems, *unusable),
-        left_out=dict(sorted(left_out.items())),
     )
 
 
@@ -102,22 +103,21 @@ def _check_columns(path: Path, header: list[str]) -> None:
     twice = [name for name in (*REQUIRED, *OPTIONAL) if header.count(name) > 1]
     if twice:
         raise UserError(f"{path}: column {twice[0]} stands there twice; remove one")
+    if {"split", "fold"} <= {*header}:
+        raise UserError(f"{path}: expected one of the columns split and fold, got both; remove one")
 
 
-def _draft(root: Path, cells: dict[str, str] | None) -> Utterance | _LeftOut | str:
-    """The utterance without what its audio tells, a left-out code, or the reason of a problem."""
+def _draft(root: Path, cells: dict[str, str] | None) -> Utterance | str:
+    """The utterance without what its audio tells, or the reason of a problem."""
     if cells is None:
         return "has another number of cells than the first line; quote texts that hold commas"
     cells = {name: cell.strip() for name, cell in cells.items()}
     for name in ("path", "emotion", "speaker"):
         if not cells[name]:
             return f"{name} is empty"
-    code = cells["emotion"].lower()
-    if code not in _EMOTIONS:
-        return f"unknown emotion {cells['emotion']!r}; known: {', '.join(_EMOTIONS)}"
-    emotion = _EMOTIONS[code]
-    if emotion is None:
-        return _LeftOut(code)
+    split = cells.get("split", "").lower()
+    if split not in _PARTS:
+        return f"expected train, dev or test as split, got {cells['split']!r}"
     alignment = root / cells["alignment"] if cells.get("alignment") else None
     if alignment is not None and not alignment.is_file():
         return f"alignment {cells['alignment']} is missing; correct it or leave the cell empty"
@@ -126,14 +126,29 @@ def _draft(root: Path, cells: dict[str, str] | None) -> Utterance | _LeftOut | s
         id=cells.get("id") or stem,
         audio=root / cells["path"],
         text=cells["text"],
-        emotion=emotion,
+        emotion=cells["emotion"],
         speaker=cells["speaker"],
         session=cells.get("session") or None,
         dialog=cells.get("dialog") or None,
         alignment=alignment,
         duration_s=0.0,
         audio_sha256="",
+        parts=(_PARTS[split],) if "split" in cells else (),
     )
+
+
+def _in_folds(drafts: list[Utterance], own_folds: Mapping[str, str]) -> list[Utterance]:
+    """The drafts with their part of each fold: test in their own, train in the others."""
+    names = sorted(set(own_folds.values()) - {""}, key=lambda name: (natural_key(name), name))
+    if not names:
+        return drafts
+    return [
+        replace(
+            draft, parts=tuple("test" if name == own else "train" if own else "" for name in names)
+        )
+        for draft in drafts
+        for own in [own_folds[draft.id]]
+    ]
 
 
 def _repeated(name: str, found: list[tuple[int, Utterance]]) -> Problem:

@@ -8,13 +8,13 @@ To add a kind, write ``mlt_ray/corpus/readers/<kind>.py`` with two functions, ad
     file or not exist.
 
 ``read(path, progress) -> Corpus``
-    Makes a draft `Utterance` of each utterance with an emotion of `FOUR` (see
-    `mlt_ray.labels`), with ``duration_s=0.0`` and ``audio_sha256=""``. `read_recordings` turns the
-    drafts, sorted by id, into the utterances and problems of the `Corpus`; pass `progress` on to
-    it. Ids must be unique and must not depend on where the corpus lies. Utterances of other
-    emotions are counted in `Corpus.left_out`. An utterance that cannot be used is left out and
-    becomes a `Problem`; one that is not fatal is a note. Text files go through `texts.decode`, and
-    what it guesses becomes a note. Raise `UserError` only if the corpus as a whole cannot be read.
+    Makes a draft `Utterance` of each utterance, with the corpus's own name of its emotion,
+    ``duration_s=0.0`` and ``audio_sha256=""``; `parts` if folds come with the corpus.
+    `read_recordings` turns the drafts, sorted by id, into the utterances and problems of the
+    `Corpus`; pass `progress` on to it. Ids must be unique and must not depend on where the corpus
+    lies. An utterance that cannot be used is left out and becomes a `Problem` with its emotion; one
+    that is not fatal is a note. Text files go through `texts.decode`, and what it guesses becomes a
+    note. Raise `UserError` only if the corpus as a whole cannot be read.
 
 ``readers/manifest.py`` is an example.
 """

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.corpus.synthetic.voices import VOICES
 from mlt_ray.errors import UserError
-from mlt_ray.labels import EMOTION_NAMES, FOUR
+from mlt_ray.labels import FOUR, NAMED
 
 _COLUMNS: Final = ("session", "speaker", "emotion", "text")
 
@@ -93,7 +93,7 @@ def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
         )
     if session.strip() not in {"1", "2", "3", "4", "5"}:
         raise UserError(f"{where}: expected a session from 1 to 5, got {session!r}; number it so")
-    label = EMOTION_NAMES.get(emotion.strip().lower())
+    label = NAMED["four"].class_of(emotion)
     if label is None:
         known = ", ".join(FOUR)
         raise UserError(

@@ -103,7 +103,7 @@ class DeviceBatches:
         self._phonemes = SequenceTable.of(
             [F.pad(p, (0, widest - p.shape[1])) for p in phonemes], device
         )
-        labels = [d.corpus.utterances[i].label for d, i in members]
+        labels = [d.corpus.labels[i] for d, i in members]
         self._labels = torch.tensor([FILL["labels"], *labels], device=device)
         self._utterances = torch.tensor([0, *(i for _, i in members)], device=device)
         extras = [d.extras(members_of(d)) for d in folds.values()]

@@ -95,7 +95,7 @@ class PackTrainer:
 
     @torch.no_grad()
     def logits(self, part: str) -> list[Tensor]:
-        """Every learner's (N, 4) logits of a part, in the part's own order, on the CPU."""
+        """Every learner's (N, K) logits of a part, in the part's own order, on the CPU."""
         self._system.eval()
         steps = list(zip_longest(*(x.data.evaluation_order(part) for x in self.learners)))
         found = list(self._each_step(self._evaluation_step, steps, {}))
@@ -136,7 +136,7 @@ class PackTrainer:
         return losses * given["num_utterances"]
 
     def _evaluation_step(self, batch: Stacked, given: Inputs, runs: Sequence[int]) -> Tensor:
-        """→ (R, B, 4) float32 logits."""
+        """→ (R, B, K) float32 logits."""
         parts = [
             self._call(self._system, [w[rows] for w in self._adam.weights], picked(batch, rows))
             for rows in chunks(batch)
@@ -245,7 +245,7 @@ def steps_of_epoch(learners: Sequence[Learner]) -> list[tuple[np.ndarray | None,
 def in_order(
     members: Sequence[int], batches: Sequence[np.ndarray | None], logits: Sequence[Tensor]
 ) -> Tensor:
-    """(N, 4) logits in the order of the N `members`, from the logits of batches.
+    """(N, K) logits in the order of the N `members`, from the logits of batches.
 
     The rows of a batch start with its utterances; rows that fill it up follow.
     """
