@@ -1,6 +1,7 @@
 """What readers of scores must know about the folds: what they are, and what makes scores easier."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.speakers import alike_text
@@ -10,22 +11,29 @@ from mlt_ray.spec import FoldSpec
 
 
 def describe(spec: FoldSpec) -> str:
-    """The folds of a specification that planning has filled in, such as ``5 folds by session``."""
+    """The folds of a specification that planning has filled in: ``5 folds by session, 3/1/1``.
+
+    Also what parts may share, as far as that makes scores easier.
+    """
     count = "1 fold" if spec.num_folds == 1 else f"{spec.num_folds} folds"
-    ways = {"session": "by session", "speaker": "by speaker", "given": "as given"}
-    dev = "dev is the next" if spec.dev == "next" else f"dev is {spec.dev:.0%} of the others"
-    disjoint = ", no text of dev or test in train" if spec.text_disjoint else ""
-    return f"{count} {ways.get(spec.by, spec.by)}, {dev}{disjoint}"
-
-
-def allowed(spec: FoldSpec) -> str:
-    """What parts may share under a specification, as far as it makes scores easier; or nothing."""
-    shared = []
+    text = f"{count} {_WAYS[spec.by]}"
+    if spec.dev != "next":
+        text += f", dev is a random {spec.dev:.0%} of what is not test"
+    elif spec.by != "given":
+        text += f", {spec.num_folds - 2}/1/1"
+    if spec.text_disjoint:
+        text += ", no text of dev or test in train"
     if spec.by in ("stratified", "given"):
-        shared.append("parts may share speakers")
-    elif spec.dev != "next":
-        shared.append("dev may share speakers with train")
-    return ", ".join(shared)
+        return f"{text} (parts may share speakers)"
+    return text if spec.dev == "next" else f"{text} (dev may share speakers with train)"
+
+
+_WAYS: Final = {
+    "session": "by session",
+    "speaker": "by speaker",
+    "stratified": "at random, stratified by class",
+    "given": "as given",
+}
 
 
 def shared_texts(corpus: Corpus, folds: Sequence[Fold]) -> float:
@@ -52,6 +60,20 @@ def shared_texts_text(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> 
     )
 
 
+def easier_text(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
+    """Lines on what makes scores on such folds easier than they seem; empty as a rule.
+
+    These are texts of test that train has too, and speakers who may be one (`alike_speakers`) where
+    folds keep speakers apart.
+    """
+    notes: list[str] = []
+    for corpus, spec in ways:
+        notes.append(shared_texts_text(corpus, make_folds(corpus, spec), spec))
+        if spec.by in ("session", "speaker"):
+            notes.append(alike_text(corpus))
+    return tuple(dict.fromkeys(filter(None, notes)))
+
+
 def gaps(corpus: Corpus, folds: Sequence[Fold]) -> tuple[str, ...]:
     """Where dev or test of a fold holds no utterance of a class (`gap_text`); train has them all.
 
@@ -75,16 +97,12 @@ def gap_text(emotion: str, part: str, fold: int) -> str:
 def fold_notes(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
     """What makes the scores of such folds less than they seem, a line each; empty as a rule.
 
-    These are `gaps`, texts of test that train has too, and speakers who may be one
-    (`alike_speakers`) where folds keep speakers apart. Raises `UserError` as `make_folds` does.
+    These are `gaps`, and what `easier_text` says. Raises `UserError` as `make_folds` does.
     """
+    ways = tuple(ways)
     notes = []
     for corpus, spec in ways:
-        folds = make_folds(corpus, spec)
-        if found := gaps(corpus, folds):
+        if found := gaps(corpus, make_folds(corpus, spec)):
             what = "UA there is the mean over the other classes"
             notes.append(f"folds by {spec.by}: {', '.join(found)}; {what}")
-        notes.append(shared_texts_text(corpus, folds, spec))
-        if spec.by in ("session", "speaker"):
-            notes.append(alike_text(corpus))
-    return tuple(dict.fromkeys(filter(None, notes)))
+    return (*notes, *easier_text(ways))

@@ -16,7 +16,7 @@ class Utterance:
 
     `parts`: ``train``, ``dev`` or ``test`` in each fold that comes with the corpus, empty where it
     is in none of them; no folds come with most corpora. `alignment` is a file of Sphinx word times,
-    ``None`` if there is none. `audio_sha256` and `alignment_sha256` are digests of the files' bytes.
+    None if there is none. `audio_sha256` and `alignment_sha256` are digests of the files' bytes.
     """
 
     id: str

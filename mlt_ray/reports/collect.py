@@ -3,14 +3,16 @@
 import contextlib
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlt_ray.corpus.speakers import alike_text
+from mlt_ray.corpus.fold_notes import describe, easier_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
+from mlt_ray.labels import FOUR
 from mlt_ray.libraries import versions_of
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs
+from mlt_ray.spec import FoldSpec
 from mlt_ray.storage.record import PublishedScores, RowRecord, StudyRecord, read_record
 from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
@@ -21,7 +23,8 @@ from mlt_ray.studies.files import file_names, is_space, load_yaml, study_name
 class TableRow:
     """A row of a table. `measured` is None while no run is finished.
 
-    `changes` are settings in which the row, as measured, differs from the study's file.
+    `folds` and `classes` say how it was measured. `changes` are settings in which the row, as
+    measured, differs from the study's file.
     """
 
     name: str
@@ -29,13 +32,14 @@ class TableRow:
     measured: Aggregate | None
     runs_done: int
     runs_planned: int
+    folds: str
+    classes: tuple[str, ...]
     changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A study's table. `corpus` is the name of the measured corpus, `fold_by` how it was split for
-    the rows that are measured (for all, while none is).
+    """A study's table. `corpus` is the name of the measured corpus.
 
     `notes` say what else a reader must know.
     """
@@ -43,7 +47,6 @@ class Table:
     study: str
     title: str
     corpus: str
-    fold_by: tuple[str, ...]
     rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
 
@@ -67,22 +70,35 @@ def table_of(record: StudyRecord, store: Store) -> Table:
     rows = tuple(_row(row, reports) for row in record.rows)
     pairs = zip(record.rows, rows, strict=True)
     measured = [noted for noted, row in pairs if row.measured is not None]
-    protocols = dict.fromkeys(row.spec["folds"]["by"] for row in measured or record.rows)
-    alike = "" if set(protocols) == {"stratified"} else _alike_speakers(record, store)
     return Table(
         study=record.study,
         title=record.title,
         corpus=record.corpus,
-        fold_by=tuple(protocols),
         rows=rows,
-        notes=tuple(filter(None, (alike, different_versions(measured)))),
+        notes=tuple(filter(None, (*_easier(measured, store), different_versions(measured)))),
     )
 
 
-def _alike_speakers(record: StudyRecord, store: Store) -> str:
-    """A line that names speakers who may be one; empty if there are none."""
-    values = store.read_json(store.corpus(record.fingerprint))
-    return alike_text(Corpus.from_dict(values)) if values else ""
+def _easier(rows: Sequence[RowRecord], store: Store) -> tuple[str, ...]:
+    """Lines on what makes the scores of rows easier than they seem (`fold_notes.easier_text`)."""
+    ways: dict[tuple[Corpus, FoldSpec], None] = {}
+    corpora: dict[str, Corpus | None] = {}
+    for row in rows:
+        fingerprint = row.spec["corpus"]
+        if fingerprint not in corpora:
+            values = store.read_json(store.corpus(fingerprint))
+            corpora[fingerprint] = Corpus.from_dict(values) if values else None
+        if (corpus := corpora[fingerprint]) is not None:
+            ways[replace(corpus, classes=_classes(row)), _folds(row)] = None
+    return easier_text(ways)
+
+
+def _folds(row: RowRecord) -> FoldSpec:
+    return FoldSpec(**row.spec["folds"])
+
+
+def _classes(row: RowRecord) -> tuple[str, ...]:
+    return tuple(row.spec.get("classes", FOUR))
 
 
 def different_versions(rows: Sequence[RowRecord]) -> str:
@@ -128,5 +144,7 @@ def _row(row: RowRecord, reports: Mapping[str, RunReport]) -> TableRow:
         measured=aggregate(done, len(runs)) if done else None,
         runs_done=len(done),
         runs_planned=len(runs),
+        folds=describe(_folds(row)),
+        classes=_classes(row),
         changes=row.changes,
     )

@@ -3,7 +3,7 @@
 To add a file format, write a function that turns the tables into text and add it to `FILES`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from mlt_ray.labels import FOUR
 from mlt_ray.reports.collect import Table, TableRow
 from mlt_ray.reports.statistics import Statistic
 from mlt_ray.storage.files import json_bytes, write_bytes
@@ -23,11 +24,11 @@ HEADINGS = ("published WA", "published UA", "measured WA", "measured UA", "runs"
 """Headings of the cells that `row_cells` returns."""
 
 MARK = "*"
-"""Stands behind a UA that is the mean over fewer than four classes in some folds."""
+"""Stands behind a UA that is the mean over fewer than all classes in some folds."""
 
 LEGEND = (
     "WA = correct / all; UA = mean over classes of recall.",
-    "± is the sample standard deviation, over the repeats (seeds), of the mean over five folds; "
+    "± is the sample standard deviation, over the repeats (seeds), of the mean over all folds; "
     "the published ± is taken to be the same.",
     "A row that reads no seed is run once a fold, and has no ±.",
 )
@@ -140,14 +141,27 @@ def write_tables(tables: Sequence[Table], out: Path) -> list[Path]:
 
 
 def caption(table: Table) -> str:
-    """Line below a table: corpus and folds of the measured numbers, and changes from the study.
+    """Line below a table: corpus, folds and classes of the measured numbers, and what was changed.
 
     Then what makes them other than usual: classes that a fold lacks, and the table's notes.
     """
-    protocol = " and ".join(table.fold_by)
-    text = f"Published: on IEMOCAP. Measured: on {table.corpus}, five folds by {protocol}, 3/1/1."
+    measured = [row for row in table.rows if row.measured is not None] or table.rows
+    folds = _by_rows({row.name: row.folds for row in measured})
+    text = f"Published: on IEMOCAP. Measured: on {table.corpus}, {folds}."
+    if any(row.classes != FOUR for row in measured):
+        text += f" Classes: {_by_rows({r.name: ', '.join(r.classes) for r in measured})}."
     notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in table.notes)
     return text + changes_text(table) + gaps_text(table) + notes
+
+
+def _by_rows(texts: Mapping[str, str]) -> str:
+    """The text of every row; said once if it is the same for all, else with the rows' names."""
+    groups: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        groups.setdefault(text, []).append(name)
+    if len(groups) == 1:
+        return next(iter(groups))
+    return "; ".join(f"{' and '.join(names)}: {text}" for text, names in groups.items())
 
 
 def gaps_text(table: Table) -> str:

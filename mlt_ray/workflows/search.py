@@ -166,7 +166,8 @@ def _explore(
         console.print(
             f"search: {space.search.trials} configurations of "
             f"{'countless' if space.size is None else space.size}, "
-            f"{len(space.fold_seeds(first.folds.num_folds))} cells each; {len(search.configurations)} known already",
+            f"{len(space.fold_seeds(first.folds.num_folds))} cells each; "
+            f"{len(search.configurations)} known already",
             highlight=False,
         )
         write_record(store, store.search(space.name), record)
