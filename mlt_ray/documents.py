@@ -41,6 +41,14 @@ def read_yaml(path: Path) -> Any:
         ) from error
 
 
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text, such as that of an option; `UserError` begins with `where`."""
+    try:
+        return yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: expected a YAML value, got {text!r}") from error
+
+
 def shipped_folder(name: str) -> Path:
     """A folder of shipped files: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parent

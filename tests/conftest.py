@@ -60,7 +60,7 @@ class Raw:
 
     @property
     def corpus(self) -> Corpus:
-        return Corpus(name="five sessions", utterances=tuple(self.utterances))
+        return Corpus(name="five sessions", classes=FOUR, utterances=tuple(self.utterances))
 
     def add(self, name: str, emotion: str, words: Words, frames: np.ndarray) -> None:
         session = name.partition("_")[0]

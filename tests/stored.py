@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions, RunReport
 from mlt_ray.storage.store import Store
@@ -30,11 +31,15 @@ REPORT = RunReport(
 PREDICTIONS = {
     "dev": Predictions(
         utterances=("a", "b"),
+        classes=FOUR,
         labels=np.array([2, 0]),
         probabilities=np.array([[0.1, 0.2, 0.3, 0.4], [0.7, 0.1, 0.1, 0.1]]),
     ),
     "test": Predictions(
-        utterances=("c",), labels=np.array([1]), probabilities=np.array([[0.0, 1.0, 0.0, 0.0]])
+        utterances=("c",),
+        classes=FOUR,
+        labels=np.array([1]),
+        probabilities=np.array([[0.0, 1.0, 0.0, 0.0]]),
     ),
 }
 RUN_FILES = {"weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json"}

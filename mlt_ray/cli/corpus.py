@@ -39,17 +39,27 @@ def synthesize(
 
 def check(
     corpus: Annotated[Path, typer.Argument(help="IEMOCAP's folder, or one with manifest.csv.")],
+    labels: Annotated[
+        str,
+        typer.Option(help="What counts, as a study says it: four, five, six, all or YAML."),
+    ] = "four",
     everything: Annotated[
         bool, typer.Option("--all", help="Cut no list, and name what is only counted otherwise.")
     ] = False,
 ) -> None:
     """Describe a corpus and name what is wrong with it; exit 2 if that would break a run."""
-    from mlt_ray.corpus.check import check_corpus, render
+    from mlt_ray.corpus.check import check_corpus
+    from mlt_ray.corpus.check_text import render
+    from mlt_ray.corpus.labelling import check_labels, select
     from mlt_ray.corpus.readers.read import read_corpus
+    from mlt_ray.documents import parse_yaml
+    from mlt_ray.studies.labels import parse_labels
 
-    console = Console()
+    console, counted = Console(), parse_labels(parse_yaml(labels, "--labels"), "--labels")
     with console.status("reading every recording"):
-        found = check_corpus(read_corpus(corpus))
+        whole = read_corpus(corpus)
+        check_labels(whole, counted)
+        found = check_corpus(select(whole, counted))
     console.print(render(found, everything=everything))
     if found.fatal:
         raise typer.Exit(2)

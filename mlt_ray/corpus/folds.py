@@ -248,6 +248,11 @@ def _kept_apart(
     return apart
 
 
+def speaker_names(corpus: Corpus) -> tuple[str, ...]:
+    """Names of the speakers in natural order."""
+    return _names(corpus, "speaker")
+
+
 def session_names(corpus: Corpus) -> tuple[str, ...]:
     """Names of the sessions in natural order (9 before 10)."""
     return _names(corpus, "session")

@@ -4,9 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import yaml
-
-from mlt_ray.documents import Loader
+from mlt_ray.documents import parse_yaml
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.spec import SECTIONS
@@ -30,10 +28,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"--set {text}: {expected}")
         if parts[0] not in SECTIONS and not is_whole:
             raise unknown_key("--set", parts[0], (*SECTIONS, *WHOLE), "section")
-        try:
-            leaf: dict[str, Any] = {parts[-1]: yaml.load(value, Loader=Loader)}
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {text}: expected a YAML value, got {value!r}") from error
+        leaf: dict[str, Any] = {parts[-1]: parse_yaml(value, f"--set {text}")}
         for part in reversed(parts[:-1]):
             leaf = {part: leaf}
         nested = merge(nested, leaf)

@@ -4,7 +4,7 @@ title: shown above the table
 seeds: [1, 2, 3]
 base:                      # what the rows share
   labels: four             # which emotions count (`mlt_ray.studies.labels`)
-  protocol: paper          # a name for values of folds (`mlt_ray.studies.protocols`)
+  protocol: paper          # a name for values of folds (`mlt_ray.corpus.protocols`)
   folds: {by: session}
   features: {...}
   model: {system: multilevel, ...}
@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlt_ray.corpus.protocols import parse_protocol
 from mlt_ray.errors import UserError
 from mlt_ray.labels import Labels
 from mlt_ray.models.registry import parse_model
@@ -27,7 +28,6 @@ from mlt_ray.spec import DEFAULT, SECTIONS, FeatureSpec, FoldSpec, ModelSpec, Tr
 from mlt_ray.studies.files import is_space, load_yaml
 from mlt_ray.studies.labels import parse_labels
 from mlt_ray.studies.overrides import WHOLE, merge, parse_overrides
-from mlt_ray.studies.protocols import parse_protocol
 
 _KEYS = ("title", "seeds", "base", "rows")
 SETTINGS = (*WHOLE, *SECTIONS)

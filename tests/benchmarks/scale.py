@@ -25,7 +25,6 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from mlt_ray.corpus.folds import NUM_FOLDS
 from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.planning.backlog import take_stock
@@ -100,7 +99,7 @@ def untracked(records: object, places: object) -> Untracked:
 
 def study_of(cells: int, sleep_s: float, first: int = 0) -> Study:
     """A study with that many cells, which sleep. Rows are numbered from `first`."""
-    width = NUM_FOLDS * len(SEEDS)
+    width = FoldSpec().num_folds * len(SEEDS)
     rows, rest = divmod(cells, width)
     if rest:
         raise SystemExit(f"--cells: expected multiples of {width}, got {cells}")

@@ -72,7 +72,7 @@ def sleep(
             environment=environment(device),
         )
         nothing = Predictions(
-            utterances=(), labels=np.zeros(0), probabilities=np.zeros((0, len(FOUR)))
+            utterances=(), classes=FOUR, labels=np.zeros(0), probabilities=np.zeros((0, len(FOUR)))
         )
         finished.append(
             FinishedRun(

@@ -10,6 +10,7 @@ import pytest
 import soundfile as sf
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.labels import FOUR
 
 RATE_HZ = 16_000
 
@@ -109,6 +110,8 @@ def in_memory() -> InMemory:
             )
             for name, emotion, speaker, session, text, audio in rows
         ]
-        return Corpus(name="rows", utterances=tuple(sorted(utterances, key=lambda u: u.id)))
+        return Corpus(
+            name="rows", classes=FOUR, utterances=tuple(sorted(utterances, key=lambda u: u.id))
+        )
 
     return build

@@ -9,18 +9,13 @@ from collections import Counter
 
 import pytest
 
-from mlt_ray.corpus.folds import (
-    PROTOCOLS,
-    Fold,
-    check_leaks,
-    fold_notes,
-    gaps,
-    make_folds,
-    try_folds,
-)
+from mlt_ray.corpus.fold_notes import fold_notes, gaps
+from mlt_ray.corpus.folds import Fold, check_leaks, make_folds, try_folds
 from mlt_ray.errors import UserError
 from mlt_ray.labels import FOUR
 from mlt_ray.spec import FoldSpec
+
+GROUPED = ("session", "speaker", "stratified")
 
 
 def five_sessions(per_class=1):
@@ -183,7 +178,7 @@ def test_an_error_names_what_is_possible_and_nothing_else(in_memory):
 
 def test_one_text_for_all_leaves_no_training_part_that_is_disjoint(in_memory):
     corpus = in_memory((*row[:4], "Kids are talking.", row[5]) for row in five_sessions())
-    for by in PROTOCOLS:
+    for by in GROUPED:
         with pytest.raises(UserError, match=r"fold 1: train is empty.*folds\.text_disjoint=false"):
             make_folds(corpus, FoldSpec(by=by, text_disjoint=True))
 
@@ -212,7 +207,7 @@ def test_a_corpus_of_any_shape_is_split_or_refused_in_one_line(in_memory, size, 
             for i in range(size)
         ]
         corpus = in_memory(rows)
-        for by, disjoint in itertools.product(PROTOCOLS, (False, True)):
+        for by, disjoint in itertools.product(GROUPED, (False, True)):
             spec = FoldSpec(by=by, text_disjoint=disjoint)
             found = try_folds(corpus, spec)
             if isinstance(found, str):
@@ -324,7 +319,9 @@ def test_gaps_are_the_classes_that_dev_and_test_lack(in_memory):
 
 def test_notes_say_where_ua_is_a_mean_over_fewer_classes(in_memory):
     corpus = in_memory(without_sad_in("3", per_class=3))
-    [note] = fold_notes(corpus, [FoldSpec(), FoldSpec(by="stratified"), FoldSpec()])
+    [note] = fold_notes(
+        (corpus, spec) for spec in [FoldSpec(), FoldSpec(by="stratified"), FoldSpec()]
+    )
     assert note == (
         "folds by session: no sad in dev of fold 2, no sad in test of fold 3; "
         "UA there is the mean over the other classes"
@@ -334,9 +331,9 @@ def test_notes_say_where_ua_is_a_mean_over_fewer_classes(in_memory):
 def test_notes_name_speakers_who_may_be_one_where_folds_keep_speakers_apart(in_memory):
     rows = [(*row[:2], row[2].replace("Ses01F", "ses1f"), *row[3:]) for row in five_sessions(3)]
     corpus = in_memory(changed(rows, "1Fsad0", speaker="Ses01F"))
-    [note] = fold_notes(corpus, [FoldSpec()])
+    [note] = fold_notes((corpus, spec) for spec in [FoldSpec()])
     assert note == "speakers whose names are alike count as different ones: Ses01F and ses1f"
-    assert fold_notes(corpus, [FoldSpec(by="stratified")]) == ()
+    assert fold_notes((corpus, spec) for spec in [FoldSpec(by="stratified")]) == ()
     assert fold_notes(in_memory(five_sessions()), [FoldSpec()]) == ()
 
 

@@ -16,6 +16,7 @@ from mlt_ray.features.alignment import WordSpans, alignment_key, spans_in_steps
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import extract_extra, load_extras
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec, FramesSpec
 from mlt_ray.storage.store import Store
 
@@ -62,7 +63,7 @@ def extract(
     frames = {u.id: np.zeros((7, 5)) for u in utterances}
     words = {u.text: [(w, ["X"]) for w in u.text.split()] for u in utterances}
     features(store, utterances, frames, words, spec=SPEC)
-    corpus = Corpus(name="aligned", utterances=tuple(utterances))
+    corpus = Corpus(name="aligned", classes=FOUR, utterances=tuple(utterances))
     extract_extra(corpus, ALIGNMENT, store, SPEC, lambda what, done, total: None)
     return corpus
 

@@ -10,6 +10,7 @@ from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
 from mlt_ray.features.fitted import PAD_ID, UNKNOWN_ID
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import FeatureSpec, FoldSpec
 
 STEP = 3
@@ -74,7 +75,7 @@ def test_a_batch_holds_normalised_averages_and_zeros_behind_them(data: FoldData,
         found = batch.frames[n].numpy()
         np.testing.assert_allclose(found[: len(expected)], np.stack(expected), atol=1e-5)
         assert not found[len(expected) :].any()
-        assert int(batch.labels[n]) == utterance.label
+        assert int(batch.labels[n]) == FOUR.index(utterance.emotion)
     assert batch.num_frames.tolist() == lengths
     assert batch.frames.shape == (5, max(lengths), 5)
     assert batch.frame_mask.sum(dim=1).tolist() == lengths
@@ -150,7 +151,7 @@ def test_frames_are_the_same_whether_they_are_kept_in_memory_or_not(
 
 
 def test_labels_come_in_the_order_of_the_part(data: FoldData, raw: Any, fold: Fold) -> None:
-    expected = [raw.utterances[i].label for i in fold.dev]
+    expected = [FOUR.index(raw.utterances[i].emotion) for i in fold.dev]
     assert data.labels("dev").tolist() == expected
 
 

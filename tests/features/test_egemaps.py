@@ -13,6 +13,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.egemaps import NUM_VALUES, egemaps, egemaps_vectors
 from mlt_ray.features.extras import extract_extra, open_cache
 from mlt_ray.features.prosody import prosody
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import ExtraInput, FeatureSpec
 from mlt_ray.storage.store import Store
 from tests.features.voices import RATE_HZ, voice
@@ -89,7 +90,7 @@ def test_recordings_come_in_their_order_and_are_cached_by_content(
             )
         )
     extra = ExtraInput("egemaps")
-    corpus = Corpus(name="three", utterances=tuple(utterances))
+    corpus = Corpus(name="three", classes=FOUR, utterances=tuple(utterances))
     assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 2
     assert extract_extra(corpus, extra, store, FeatureSpec(), lambda *args: None) == 0
     cache = open_cache(extra, store, FeatureSpec())

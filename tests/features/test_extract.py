@@ -16,6 +16,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache, extract
 from mlt_ray.features.frames import log_mel
 from mlt_ray.features.vectors import WordVectors, load_vectors
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
 
@@ -69,7 +70,7 @@ def speak(tmp_path: Path) -> Callable[[int, str], Utterance]:
 
 
 def corpus(*utterances: Utterance) -> Corpus:
-    return Corpus(name="spoken", utterances=utterances)
+    return Corpus(name="spoken", classes=FOUR, utterances=utterances)
 
 
 def test_the_cache_holds_frames_moments_words_and_vectors(

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from mlt_ray.corpus.folds import NUM_FOLDS, make_folds
+from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.errors import UserError
@@ -49,6 +49,8 @@ from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 
+NUM_FOLDS: Final = 5
+NUM_FOLDS: Final = 5
 UTTERANCES: Final = 300
 SEEDS: Final = 6
 STUDIES: Final = ("table1", "table2", "table3", "beyond")
@@ -371,7 +373,9 @@ def _corpus(count: int, words: Sequence[str], rng: np.random.Generator) -> Corpu
                 audio_sha256=hashlib.sha256(name.encode()).hexdigest(),
             )
         )
-    return Corpus(name="made up", utterances=tuple(sorted(utterances, key=lambda u: u.id)))
+    return Corpus(
+        name="made up", classes=FOUR, utterances=tuple(sorted(utterances, key=lambda u: u.id))
+    )
 
 
 def _part(corpus: Corpus) -> Corpus:
@@ -381,7 +385,8 @@ def _part(corpus: Corpus) -> Corpus:
         if utterance.duration_s <= SMALL_LONGEST_S:
             groups.setdefault((utterance.session, utterance.emotion), []).append(utterance)
     chosen = [u for group in groups.values() for u in group[:2]]
-    return Corpus(name="brief", utterances=tuple(sorted(chosen, key=lambda u: u.id)))
+    found = tuple(sorted(chosen, key=lambda u: u.id))
+    return Corpus(name="brief", classes=FOUR, utterances=found)
 
 
 def _levels(utterance: Utterance, spec: FramesSpec, rng: np.random.Generator) -> np.ndarray:
@@ -389,7 +394,8 @@ def _levels(utterance: Utterance, spec: FramesSpec, rng: np.random.Generator) ->
     steps = max(1, round(1000 * utterance.duration_s / spec.hop_ms))
     levels = rng.integers(0, len(LEVELS), (steps, spec.num_bins), np.uint8)
     band = spec.num_bins // len(FOUR)
-    own = levels[:, utterance.label * band : (utterance.label + 1) * band]
+    label = FOUR.index(utterance.emotion)
+    own = levels[:, label * band : (label + 1) * band]
     own[rng.random(own.shape, np.float32) < CUE] = len(LEVELS) - 1
     return levels
 
@@ -424,7 +430,7 @@ def _extra(extra: ExtraInput, utterance: Utterance, rng: np.random.Generator) ->
         return ids
     width = PROSODY_WIDTH if extra.name == "prosody" else WIDTHS[extra.encoder.partition("@")[0]]
     vector = rng.normal(0, 1, (1, width))
-    vector[0, utterance.label] += 0.5
+    vector[0, FOUR.index(utterance.emotion)] += 0.5
     return vector.astype(np.float16)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.labels import FOUR
 from mlt_ray.studies.study import Study, parse_study
 
 
@@ -18,7 +19,7 @@ def corpus_of(text: str) -> Corpus:
         duration_s=1.0,
         audio_sha256=hashlib.sha256(b"u").hexdigest(),
     )
-    return Corpus(name="spoken", utterances=(utterance,))
+    return Corpus(name="spoken", classes=FOUR, utterances=(utterance,))
 
 
 CORPUS, OTHER_CORPUS = corpus_of("hello"), corpus_of("goodbye")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
+from mlt_ray.labels import FOUR
 from mlt_ray.reports.collect import Table, TableRow, collect, different_versions, never_run
 from mlt_ray.reports.statistics import Aggregate, Statistic
 from mlt_ray.reports.tables import (
@@ -39,12 +40,16 @@ MEASURED = Aggregate(
     done=13,
     planned=15,
 )
+BY_SESSION = "5 folds by session, 3/1/1"
+
 BOTH = TableRow(
     name="both",
     published={"wa": (0.73, 0.003), "ua": (0.741, None)},
     measured=MEASURED,
     runs_done=13,
     runs_planned=15,
+    folds=BY_SESSION,
+    classes=FOUR,
 )
 ONLY_PUBLISHED = TableRow(
     name="only published",
@@ -52,6 +57,8 @@ ONLY_PUBLISHED = TableRow(
     measured=None,
     runs_done=0,
     runs_planned=15,
+    folds=BY_SESSION,
+    classes=FOUR,
 )
 ONLY_MEASURED = TableRow(
     name="only measured",
@@ -59,12 +66,13 @@ ONLY_MEASURED = TableRow(
     measured=MEASURED,
     runs_done=13,
     runs_planned=15,
+    folds=BY_SESSION,
+    classes=FOUR,
 )
 TABLE = Table(
     study="table1",
     title="Table 1: rows & columns",
     corpus="iemocap_100%",
-    fold_by=("session",),
     rows=(BOTH, ONLY_PUBLISHED, ONLY_MEASURED),
 )
 # published WA, published UA, measured WA, measured UA, runs
@@ -101,7 +109,6 @@ def test_long_names_are_broken_into_lines_and_numbers_are_not() -> None:
         study="s",
         title="t",
         corpus="c",
-        fold_by=("session",),
         rows=(replace(BOTH, name=name),),
     )
     shown = in_terminal(table, width=80)
@@ -112,9 +119,7 @@ def test_long_names_are_broken_into_lines_and_numbers_are_not() -> None:
 
 
 def test_the_terminal_shows_a_name_in_brackets_as_it_is() -> None:
-    table = Table(
-        study="s", title="[red]t", corpus="[c]", fold_by=("session",), rows=(named("[laughter]"),)
-    )
+    table = Table(study="s", title="[red]t", corpus="[c]", rows=(named("[laughter]"),))
     shown = in_terminal(table)
     assert "[red]t" in shown
     assert "on [c]," in shown
@@ -132,10 +137,10 @@ def test_a_row_fits_into_eighty_characters(name: str) -> None:
 
 
 def test_every_format_says_what_the_numbers_were_measured_on() -> None:
-    plain = "Measured: on iemocap_100%, five folds by session, 3/1/1."
+    plain = "Measured: on iemocap_100%, 5 folds by session, 3/1/1."
     assert plain in " ".join(in_terminal(TABLE).split())
     assert plain in as_markdown([TABLE])
-    assert r"on iemocap\_100\%, five folds by session, 3/1/1." in as_latex([TABLE])
+    assert r"on iemocap\_100\%, 5 folds by session, 3/1/1." in as_latex([TABLE])
 
 
 def test_markdown_has_every_cell_and_both_deviations() -> None:
@@ -154,12 +159,20 @@ def test_markdown_has_every_cell_and_both_deviations() -> None:
 
 
 def test_markdown_escapes_a_bar_in_a_name() -> None:
-    table = Table(study="s", title="t", corpus="c", fold_by=("session",), rows=(named("a|b"),))
+    table = Table(study="s", title="t", corpus="c", rows=(named("a|b"),))
     assert r"| a\|b | " in as_markdown([table])
 
 
 def named(name: str) -> TableRow:
-    return TableRow(name=name, published=None, measured=None, runs_done=0, runs_planned=15)
+    return TableRow(
+        name=name,
+        published=None,
+        measured=None,
+        runs_done=0,
+        runs_planned=15,
+        folds=BY_SESSION,
+        classes=FOUR,
+    )
 
 
 def test_latex_has_every_cell() -> None:
@@ -175,7 +188,6 @@ def test_latex_escapes_special_characters() -> None:
         study="s",
         title="50% & more_of #1",
         corpus="c",
-        fold_by=("session",),
         rows=(named(r"$5 \alpha {x} a~b a^b"),),
     )
     text = as_latex([table])
@@ -249,7 +261,7 @@ def test_json_has_exactly_this_structure() -> None:
 
 def test_a_published_score_is_never_shown_as_measured() -> None:
     """In every format, each published score of a row appears exactly once."""
-    table = Table(study="s", title="t", corpus="c", fold_by=("session",), rows=(ONLY_PUBLISHED,))
+    table = Table(study="s", title="t", corpus="c", rows=(ONLY_PUBLISHED,))
     rendered = [in_terminal(table), *(render([table]) for render in FILES.values())]
     assert len(rendered) == 5
     for text in rendered:
@@ -279,7 +291,7 @@ def test_every_format_says_which_settings_were_changed_in_which_rows() -> None:
 
 
 def test_several_tables_follow_one_another() -> None:
-    other = Table(study="demo", title="Demo", corpus="c", fold_by=("speaker",), rows=(BOTH,))
+    other = Table(study="demo", title="Demo", corpus="c", rows=(BOTH,))
     assert as_markdown([TABLE, other]).count("\n## ") + 1 == 2
     assert as_latex([TABLE, other]).count(r"\begin{table}") == 2
     assert [t["study"] for t in json.loads(as_json([TABLE, other]))["tables"]] == ["table1", "demo"]
@@ -330,13 +342,16 @@ def test_a_row_shows_that_thirteen_of_fifteen_runs_are_finished(tmp_path: Path) 
     store = Store(tmp_path)
     digests = [f"{n:016x}" for n in range(15)]
     write_plan(store, {"one": digests, "none": ["f" * 16]}, {"wa": [0.7, None], "ua": [0.8, 0.1]})
-    assert collect("mine", store).fold_by == ("session", "speaker")
+    assert [row.folds for row in collect("mine", store).rows] == [
+        BY_SESSION,
+        "5 folds by speaker, 3/1/1",
+    ]
     for n, digest in enumerate(digests[:13]):
         run = report_with(1 + n % 5, 1 + n // 5, wa=0.5 + 0.01 * (n // 5), ua=0.25, digest=digest)
         store.write_run(run, {}, b"", {})
     table = collect("mine", store)
     # Nothing is measured by speaker.
-    assert (table.title, table.corpus, table.fold_by) == ("Mine", "spoken", ("session",))
+    assert (table.title, table.corpus) == ("Mine", "spoken")
     one, none = table.rows
     assert (one.runs_done, one.runs_planned) == (13, 15)
     assert one.measured is not None

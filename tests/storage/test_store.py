@@ -183,7 +183,10 @@ def test_the_curve_has_one_line_per_epoch_with_all_digits() -> None:
 
 def test_an_id_in_predictions_is_no_formula_for_a_spreadsheet() -> None:
     found = Predictions(
-        utterances=("=1+1",), labels=np.array([0]), probabilities=np.array([[1.0, 0.0, 0.0, 0.0]])
+        utterances=("=1+1",),
+        classes=FOUR,
+        labels=np.array([0]),
+        probabilities=np.array([[1.0, 0.0, 0.0, 0.0]]),
     )
     [row] = csv.DictReader(io.StringIO(predictions_csv({"test": found})))
     assert (row["utterance"], row["angry"]) == ("'=1+1", "1.000000")
@@ -193,6 +196,7 @@ def test_predictions_of_ids_with_commas_and_quotes_can_be_read_back() -> None:
     names = ("a/x,y", 'b "z"')
     found = Predictions(
         utterances=names,
+        classes=FOUR,
         labels=np.array([0, 3]),
         probabilities=np.array([[0.7, 0.1, 0.1, 0.1], [0.25, 0.25, 0.2, 0.3]]),
     )

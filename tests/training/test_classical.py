@@ -61,7 +61,7 @@ def vectors(raw: Any, dim: int, seed: int) -> list[np.ndarray]:
     """For each utterance, a (1, dim) vector: its class's point with noise."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(len(FOUR), dim))
-    found = [points[u.label] + 0.8 * rng.normal(size=dim) for u in raw.utterances]
+    found = [points[FOUR.index(u.emotion)] + 0.8 * rng.normal(size=dim) for u in raw.utterances]
     return [v[None].astype(np.float32) for v in found]
 
 
