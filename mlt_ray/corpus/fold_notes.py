@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from mlt_ray.corpus.folds import Fold, make_folds
+from mlt_ray.corpus.folds import Fold, make_folds, try_folds
 from mlt_ray.corpus.speakers import alike_text
 from mlt_ray.corpus.texts import same_words_key
 from mlt_ray.corpus.utterance import Corpus
@@ -68,7 +68,9 @@ def easier_text(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
     """
     notes: list[str] = []
     for corpus, spec in ways:
-        notes.append(shared_texts_text(corpus, make_folds(corpus, spec), spec))
+        folds = try_folds(corpus, spec)
+        if not isinstance(folds, str):
+            notes.append(shared_texts_text(corpus, folds, spec))
         if spec.by in ("session", "speaker"):
             notes.append(alike_text(corpus))
     return tuple(dict.fromkeys(filter(None, notes)))

@@ -75,7 +75,9 @@ def table_of(record: StudyRecord, store: Store) -> Table:
         title=record.title,
         corpus=record.corpus,
         rows=rows,
-        notes=tuple(filter(None, (*_easier(measured, store), different_versions(measured)))),
+        notes=tuple(
+            filter(None, (*_easier(measured or record.rows, store), different_versions(measured)))
+        ),
     )
 
 

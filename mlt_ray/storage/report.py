@@ -103,7 +103,7 @@ def predictions_csv(predictions: Mapping[str, Predictions]) -> str:
             found.utterances, found.labels, found.probabilities, strict=True
         )
     ]
-    [classes] = {found.classes for found in predictions.values()}
+    classes = next((found.classes for found in predictions.values()), ())
     return csv_text(["part", "utterance", "emotion", "predicted", *classes], rows)
 
 

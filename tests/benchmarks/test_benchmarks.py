@@ -16,6 +16,7 @@ from rich.console import Console
 
 from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.readers.read import read_corpus
+from mlt_ray.labels import NAMED
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.planning.plan import PlannedRow
@@ -170,7 +171,8 @@ def test_all_rows_are_scaled_to_the_corpus_and_to_all_runs(
     run: Run, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = tuple(replace(run, seed=seed) for seed in (1, 2, 3, 4, 5, 6))
-    row = PlannedRow(name="row", published=None, changes=(), runs=runs, asked=runs)
+    labels = NAMED["four"]
+    row = PlannedRow(name="row", published=None, labels=labels, changes=(), runs=runs, asked=runs)
     inputs = Inputs(place.corpus(run), Store(place.store), (row,))
     monkeypatch.setattr(training, "open_inputs", lambda *_, **__: inputs)
     monkeypatch.setattr(training, "PACKS", (1, 3))

@@ -16,7 +16,7 @@ def test_report_prints_the_other_tables_if_one_study_was_never_run(
         "name": "one",
         "published": None,
         "overrides": [],
-        "spec": {"folds": {"by": "session"}},
+        "spec": {"corpus": "c0ffee", "folds": {"by": "session"}},
         "runs": [{"digest": "c0ffee", "fold": 1, "seed": 1}],
     }
     store = Store(tmp_path)

@@ -59,7 +59,7 @@ def test_counts_are_compared_with_the_paper(whole_iemocap):
     assert check.num_utterances == 50
     assert len(check.speakers) == 10
     assert len(check.differences) == 20
-    assert check.differences[1] == Difference(1, "happy", 4, 278)
+    assert check.differences[1] == Difference("1", "happy", 4, 278)
     assert "4 / 278" in shown(check)
     assert "not the paper's in any session and class" in shown(check)
     assert not check.fatal
@@ -67,7 +67,10 @@ def test_counts_are_compared_with_the_paper(whole_iemocap):
 
 def test_a_sound_corpus_can_be_split_by_session_and_by_speaker(whole_iemocap):
     check = check_corpus(read_iemocap(whole_iemocap.root))
-    assert check.protocols == {"session": None, "speaker": None, "stratified": None}
+    assert obstacles(check) == dict.fromkeys(
+        ("by session", "by speaker", "by stratified", "protocol loso", "protocol superb")
+    )
+    assert "folds protocol loso: possible, 10 folds by speaker, 8/1/1" in shown(check)
 
 
 def test_texts_are_measured(iemocap):
@@ -252,10 +255,15 @@ def test_folds_in_which_dev_or_test_lacks_a_class_are_named(manifest):
     check = check_corpus(manifest(*rows))
     assert gaps_by(check)["by session"] == ("no sad in dev of fold 2", "no sad in test of fold 3")
     lacking = "no sad in dev of fold 2, no sad in test of fold 3"
-    expected = f"possible; {lacking}: UA there is the mean over the other classes"
-    assert f"folds by session: {expected}\n" in shown(check)
+    expected = (
+        f"possible, 5 folds by session, 3/1/1; {lacking}: UA there is the mean over the other"
+    )
+    assert f"folds by session: {expected} classes; train has the text of 100.0%" in shown(check)
     assert gaps_by(check)["by stratified"] == ()
-    assert "folds by stratified: possible\n" in shown(check)
+    assert (
+        "folds by stratified: possible, 5 folds at random, stratified by class, 3/1/1 (parts"
+        in shown(check)
+    )
 
 
 def test_recordings_that_break_off_are_silent_or_not_finite_are_fatal(tmp_path, noise, listed):

@@ -120,7 +120,10 @@ def test_text_disjoint_drops_training_utterances_whose_text_is_held_out(in_memor
 
 def test_session_folds_without_five_sessions_name_a_remedy(in_memory):
     four = in_memory(row for row in five_sessions() if row[3] != "5")
-    with pytest.raises(UserError, match=r"exactly 5 sessions, got 4 .*--set folds\.by=speaker"):
+    with pytest.raises(
+        UserError,
+        match=r"at least 5 sessions, got 4; use --set folds\.number=4 or --set folds\.by=speaker",
+    ):
         make_folds(four, FoldSpec())
     some = in_memory(changed(five_sessions(), "1Fsad0", session=""))
     with pytest.raises(UserError, match=r"got 5 \(1 of 40 utterances have none\)"):
@@ -149,7 +152,7 @@ def test_every_class_and_fold_that_lacks_something_is_named(in_memory):
         make_folds(corpus, FoldSpec())
     # Fold 1 tests session 1 and chooses by session 2; folds 2 and 5 keep one of them for training.
     reason = "fold 1: train holds no happy or sad utterance with folds.by: session"
-    assert str(error.value) == f"{reason}; no other folds.by is possible either; add utterances"
+    assert str(error.value) == f"{reason}; use --set folds.dev=0.2"
     with pytest.raises(UserError, match=r"^corpus rows holds no angry or sad utterance; no other"):
         make_folds(
             in_memory(r for r in five_sessions() if r[1] in ("happy", "neutral")), FoldSpec()
@@ -319,13 +322,19 @@ def test_gaps_are_the_classes_that_dev_and_test_lack(in_memory):
 
 def test_notes_say_where_ua_is_a_mean_over_fewer_classes(in_memory):
     corpus = in_memory(without_sad_in("3", per_class=3))
-    [note] = fold_notes(
-        (corpus, spec) for spec in [FoldSpec(), FoldSpec(by="stratified"), FoldSpec()]
-    )
-    assert note == (
+    notes = fold_notes((corpus, spec) for spec in [FoldSpec(), FoldSpec(by="stratified")])
+    assert notes == (
         "folds by session: no sad in dev of fold 2, no sad in test of fold 3; "
-        "UA there is the mean over the other classes"
+        "UA there is the mean over the other classes",
     )
+
+
+def test_notes_count_test_utterances_whose_text_train_has(in_memory):
+    rows = [(*row[:4], "Hm." if row[0].endswith("0") else "", row[5]) for row in five_sessions(2)]
+    corpus = in_memory(changed(rows, "1Fsad0", text="Unheard of."))
+    [note] = fold_notes([(corpus, FoldSpec())])
+    # 39 of 80 test utterances say Hm., as training does; empty texts do not count.
+    assert note == "folds by session: train has the text of 48.8% of the test utterances"
 
 
 def test_notes_name_speakers_who_may_be_one_where_folds_keep_speakers_apart(in_memory):
@@ -334,7 +343,7 @@ def test_notes_name_speakers_who_may_be_one_where_folds_keep_speakers_apart(in_m
     [note] = fold_notes((corpus, spec) for spec in [FoldSpec()])
     assert note == "speakers whose names are alike count as different ones: Ses01F and ses1f"
     assert fold_notes((corpus, spec) for spec in [FoldSpec(by="stratified")]) == ()
-    assert fold_notes(in_memory(five_sessions()), [FoldSpec()]) == ()
+    assert fold_notes([(in_memory(five_sessions()), FoldSpec())]) == ()
 
 
 @pytest.mark.parametrize(("speakers", "by"), [("FMXYZ", "speaker"), ("FM", "stratified")])

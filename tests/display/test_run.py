@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from mlt_ray.display.run import RunDisplay
+from mlt_ray.labels import NAMED
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.planning.backlog import Backlog
 from mlt_ray.planning.plan import Plan, PlannedRow
@@ -17,7 +18,10 @@ def row(number, seeds=(1, 2)):
     training = TrainingSpec(max_epochs=number)
     spec = RunSpec(corpus="c", model=MultilevelSpec(), training=training)
     runs = tuple(Run(spec=spec, fold=fold, seed=seed) for seed in seeds for fold in range(1, 6))
-    return PlannedRow(name=f"row {number}", published=None, changes=(), runs=runs, asked=runs)
+    labels = NAMED["four"]
+    return PlannedRow(
+        name=f"row {number}", published=None, labels=labels, changes=(), runs=runs, asked=runs
+    )
 
 
 @pytest.fixture

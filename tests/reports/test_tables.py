@@ -326,7 +326,7 @@ def write_plan(
                 "name": name,
                 "published": published,
                 "overrides": [],
-                "spec": {"folds": {"by": by}, "model": model or {}},
+                "spec": {"corpus": "c0ffee", "folds": {"by": by}, "model": model or {}},
                 "runs": [
                     {"digest": d, "fold": 1 + n % 5, "seed": 1 + n // 5}
                     for n, d in enumerate(digests)

@@ -85,7 +85,7 @@ def test_a_configuration_has_the_base_s_values_and_its_own() -> None:
 
 def test_runs_of_a_configuration_go_seed_by_seed() -> None:
     space = parse_space(PLACE, {**SPACE, "search": {"folds": [2, 4], "seeds": [7, 8]}})
-    assert space.fold_seeds == ((2, 7), (4, 7), (2, 8), (4, 8))
+    assert space.fold_seeds(5) == ((2, 7), (4, 7), (2, 8), (4, 8))
     assert with_changes(space, trials=3, best=None).search.trials == 3
     assert with_changes(space, trials=None, best=1).search.best == 1
 
@@ -116,7 +116,7 @@ def test_runs_of_a_configuration_go_seed_by_seed() -> None:
             "unknown objective test_ua; did you mean dev_ua?",
         ),
         ({"search": {"objectives": ["dev_ua", "computed_s"]}}, "expected none with several"),
-        ({"search": {"folds": [6]}}, r"expected numbers from 1 to 5, got \[6\]"),
+        ({"search": {"folds": [0]}}, r"expected numbers of folds, from 1 on, got \[0\]"),
         ({"search": {"seeds": [1, 1]}}, "expected each seed once"),
         (
             {
@@ -132,6 +132,13 @@ def test_a_space_that_cannot_be_used_is_refused_with_its_place(
 ) -> None:
     with pytest.raises(UserError, match=message):
         parse_space(PLACE, {**SPACE, **change})
+
+
+def test_a_fold_that_the_corpus_does_not_have_is_refused_once_their_number_is_known() -> None:
+    space = parse_space(PLACE, {**SPACE, "search": {"folds": [1, 6]}})
+    assert space.fold_seeds(6) == ((1, 1), (6, 1))
+    with pytest.raises(UserError, match=r"search.folds: expected numbers from 1 to 5, got 6"):
+        space.fold_seeds(5)
 
 
 def test_a_study_is_no_space_and_the_remedy_names_it_as_it_was_given(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from mlt_ray.errors import StoreSilent, UserError
+from mlt_ray.labels import NAMED
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import Plan, PlannedRow
@@ -24,7 +25,8 @@ POINTS = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
 
 
 def planned(name, runs):
-    return PlannedRow(name=name, published=None, changes=(), runs=runs, asked=runs)
+    labels = NAMED["four"]
+    return PlannedRow(name=name, published=None, labels=labels, changes=(), runs=runs, asked=runs)
 
 
 @pytest.fixture

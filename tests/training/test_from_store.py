@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlt_ray.errors import StoreSilent, UserError
+from mlt_ray.labels import FOUR
 from mlt_ray.spec import FoldSpec
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.mirror import CACHE_VARIABLE
@@ -60,4 +61,4 @@ def test_in_an_outage_training_goes_on_and_a_later_checkpoint_is_uploaded(
 
 def test_a_corpus_that_is_gone_from_the_store_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"expected the corpus .*, found none"):
-        from_store._folds("c0ffee", FoldSpec(), str(tmp_path))
+        from_store._folds("c0ffee", FOUR, FoldSpec(), str(tmp_path))

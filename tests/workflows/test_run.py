@@ -10,6 +10,7 @@ import soundfile as sf
 from rich.console import Console
 
 from mlt_ray.errors import UserError
+from mlt_ray.labels import NAMED
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.xu.values import XuSpec
@@ -36,11 +37,11 @@ def test_this_machine_is_asked_before_the_corpus_is_read(
     asked = Resources(gpus_per_run=4096)
     places = Places(corpus=tmp_path / "none", store=Store(tmp_path), resources=asked)
     with pytest.raises(UserError, match=r"expected 1 CPU, 4096 GPU for a run, found"):
-        open_workspace(places, Console(quiet=True))
+        open_workspace(places, [NAMED["four"]], Console(quiet=True))
     # What a cluster has, only the cluster knows: here the corpus is what is missing.
     monkeypatch.setenv("RAY_ADDRESS", "somewhere:6379")
     with pytest.raises(UserError, match="no such folder"):
-        open_workspace(places, Console(quiet=True))
+        open_workspace(places, [NAMED["four"]], Console(quiet=True))
 
 
 def test_a_guessed_encoding_and_unread_texts_are_said_with_the_corpus(tmp_path: Path) -> None:
@@ -52,9 +53,9 @@ def test_a_guessed_encoding_and_unread_texts_are_said_with_the_corpus(tmp_path: 
     places = Places(corpus=tmp_path, store=Store(tmp_path / "store"))
     console = Console(file=StringIO(), width=300)
     manifest.write_bytes("\n".join(lines).encode("cp1252"))
-    open_workspace(places, console)
+    open_workspace(places, [NAMED["four"]], console)
     manifest.write_text("\n".join([*lines[:2], "b.wav,我很生气,sad,s"]), "utf-8")
-    open_workspace(places, console)
+    open_workspace(places, [NAMED["four"]], console)
     _, guess, _, unread = console.file.getvalue().splitlines()
     assert guess.startswith(
         "note: manifest.csv: expected UTF-8, got another encoding; Windows-1252"
@@ -66,7 +67,10 @@ def test_a_guessed_encoding_and_unread_texts_are_said_with_the_corpus(tmp_path: 
 def planned(model: ModelSpec) -> PlannedRow:
     spec = RunSpec(corpus="c", model=model)
     runs = tuple(Run(spec=spec, fold=1, seed=seed) for seed in (1, 2, 3))
-    return PlannedRow(name=model.system, published=None, changes=(), runs=runs, asked=runs)
+    labels = NAMED["four"]
+    return PlannedRow(
+        name=model.system, published=None, labels=labels, changes=(), runs=runs, asked=runs
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_a_row_is_planned_although_the_corpus_does_not_fit_the_others(tmp_path: 
     shown = plan_of(tmp_path, ["folds.by=speaker"], ["A"])
     # Of whatever seeds, since a classical row reads none.
     assert "1 distinct configurations, 5 runs, 5 to compute" in shown
-    assert "note:" not in shown
+    assert "note: folds by speaker: train has the text of 100.0% of the test utterances" in shown
 
 
 def test_a_plan_says_which_folds_lack_a_class_and_who_may_be_one_speaker(tmp_path: Path) -> None:
@@ -143,4 +147,5 @@ def test_a_plan_says_which_folds_lack_a_class_and_who_may_be_one_speaker(tmp_pat
     notes = [line for line in shown.splitlines() if line.startswith("note:")]
     assert re.match(r"note: folds by speaker: .*no sad in test of fold \d", notes[0])
     assert "UA there is the mean over the other classes" in notes[0]
-    assert notes[1:] == ["note: speakers whose names are alike count as different ones: Z and z"]
+    assert "train has the text of 100.0%" in notes[1]
+    assert notes[2:] == ["note: speakers whose names are alike count as different ones: Z and z"]

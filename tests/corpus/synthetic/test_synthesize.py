@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.readers.iemocap import read_iemocap
 from mlt_ray.corpus.synthetic.lines import Line
 from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.corpus.synthetic.synthesize import write_corpus
 from mlt_ray.errors import UserError
+from mlt_ray.labels import NAMED
 
 LINES = [
     Line(speaker="Ses01F", emotion="angry", text="Put it on the table, I can't see you!"),
@@ -138,7 +140,7 @@ def test_a_sound_is_spoken_and_gets_no_word_times(corpus: Path) -> None:
 
 
 def test_the_iemocap_reader_finds_what_was_written(corpus: Path) -> None:
-    read = read_iemocap(corpus)
+    read = select(read_iemocap(corpus), NAMED["four"])
     assert not read.problems
     found = Counter((u.speaker, u.emotion, u.text) for u in read.utterances)
     assert found == Counter((x.speaker, x.emotion, " ".join(x.text.split())) for x in LINES)
