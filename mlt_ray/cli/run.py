@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlt_ray.workflows.run import Request
 
 DEMO = ("demo",)
-DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3")
+DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3", "demo_protocols")
 
 
 @training_options

@@ -55,9 +55,7 @@ def shared_texts_text(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> 
     share = shared_texts(corpus, folds)
     if not share:
         return ""
-    return (
-        f"folds by {spec.by}: train has the text of {max(share, 0.001):.1%} of the test utterances"
-    )
+    return f"{describe(spec)}: train has the text of {max(share, 0.001):.1%} of test utterances"
 
 
 def easier_text(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
@@ -106,5 +104,5 @@ def fold_notes(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
     for corpus, spec in ways:
         if found := gaps(corpus, make_folds(corpus, spec)):
             what = "UA there is the mean over the other classes"
-            notes.append(f"folds by {spec.by}: {', '.join(found)}; {what}")
+            notes.append(f"{describe(spec)}: {', '.join(found)}; {what}")
     return (*notes, *easier_text(ways))

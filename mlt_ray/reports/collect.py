@@ -70,14 +70,13 @@ def table_of(record: StudyRecord, store: Store) -> Table:
     rows = tuple(_row(row, reports) for row in record.rows)
     pairs = zip(record.rows, rows, strict=True)
     measured = [noted for noted, row in pairs if row.measured is not None]
+    notes = (*_easier(measured or record.rows, store), different_versions(measured))
     return Table(
         study=record.study,
         title=record.title,
         corpus=record.corpus,
         rows=rows,
-        notes=tuple(
-            filter(None, (*_easier(measured or record.rows, store), different_versions(measured)))
-        ),
+        notes=tuple(filter(None, notes)),
     )
 
 

@@ -23,7 +23,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions
-from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier
+from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier, decision_values
 from mlt_ray.training.finish import FinishedRun, environment, finished_run, milliseconds
 
 TEMPERATURES: Final = (0.01, 100.0)
@@ -154,7 +154,7 @@ def fit_classifiers(run: Run, data: FoldData) -> Classical:
     for kind in spec.inputs:
         pipeline = make_pipeline(*CLASSIFIER_KINDS[kind].steps(spec))
         pipeline.fit(_read(kind, run, data, "train"), labels)
-        values = pipeline.decision_function(_read(kind, run, data, "dev"))
+        values = decision_values(pipeline, _read(kind, run, data, "dev"))
         temperature = best_temperature(values, dev_labels)
         classifiers.append(Classifier(kind=kind, pipeline=pipeline, temperature=temperature))
     alike = (1 / len(classifiers),) * len(classifiers)

@@ -44,9 +44,19 @@ class Classifier:
         """(N, K) of N inputs of this kind."""
         from scipy.special import softmax
 
-        values = self.pipeline.decision_function(inputs)
+        values = decision_values(self.pipeline, inputs)
         found: np.ndarray = softmax(values / self.temperature, axis=1)
         return found
+
+
+def decision_values(pipeline: Any, inputs: Any) -> np.ndarray:
+    """(N, K) decision values of a fitted pipeline.
+
+    scikit-learn gives one value v for two classes. They are -v/2 and v/2 here, whose softmax is the
+    logistic function of v.
+    """
+    values: np.ndarray = pipeline.decision_function(inputs)
+    return values if values.ndim == 2 else np.stack([-values / 2, values / 2], axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)

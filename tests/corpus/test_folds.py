@@ -324,7 +324,7 @@ def test_notes_say_where_ua_is_a_mean_over_fewer_classes(in_memory):
     corpus = in_memory(without_sad_in("3", per_class=3))
     notes = fold_notes((corpus, spec) for spec in [FoldSpec(), FoldSpec(by="stratified")])
     assert notes == (
-        "folds by session: no sad in dev of fold 2, no sad in test of fold 3; "
+        "5 folds by session, 3/1/1: no sad in dev of fold 2, no sad in test of fold 3; "
         "UA there is the mean over the other classes",
     )
 
@@ -334,7 +334,7 @@ def test_notes_count_test_utterances_whose_text_train_has(in_memory):
     corpus = in_memory(changed(rows, "1Fsad0", text="Unheard of."))
     [note] = fold_notes([(corpus, FoldSpec())])
     # 39 of 80 test utterances say Hm., as training does; empty texts do not count.
-    assert note == "folds by session: train has the text of 48.8% of the test utterances"
+    assert note == "5 folds by session, 3/1/1: train has the text of 48.8% of test utterances"
 
 
 def test_notes_name_speakers_who_may_be_one_where_folds_keep_speakers_apart(in_memory):

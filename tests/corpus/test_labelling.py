@@ -114,8 +114,7 @@ def test_labels_that_cannot_be_used_are_refused_with_their_place(values, message
 
 
 def test_equal_labels_are_one(in_memory):
-    assert parse_labels(["a", "b"], "x") == parse_labels(
-        {"a": "a", "b": "b", "leave_out": "rest"}, ""
-    )
+    mapping = {"a": "a", "b": "b", "leave_out": "rest"}
+    assert parse_labels(["a", "b"], "x") == parse_labels(mapping, "")
     assert parse_labels("four", "x") is NAMED["four"]
     assert str(Labels("", (("a", ("a",)), ("b", ("b",))))) == "a, b"

@@ -19,6 +19,7 @@ from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import SYSTEMS, build_model, is_network
+from mlt_ray.spec import FoldSpec
 from mlt_ray.studies.files import find_study, space_names, study_names
 from mlt_ray.studies.overrides import merge
 from mlt_ray.studies.study import Published, Row, load_study, parse_study
@@ -412,3 +413,45 @@ def test_a_file_of_ones_own_has_a_name_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"call it my_table1\.yaml"):
         find_study(str(path))
     assert find_study(str(find_study("table1"))) == find_study("table1")
+
+
+def test_labels_and_protocol_stand_beside_the_sections() -> None:
+    values = {
+        "base": {"model": {"system": "multilevel"}, "labels": "six", "protocol": "loso"},
+        "rows": [
+            {"name": "base"},
+            {"name": "own", "labels": ["sad", "angry"], "protocol": "superb"},
+            {"name": "a little of both", "folds": {"dev": 0.1}},
+        ],
+    }
+    base, own, both = parse_study("mine", values).rows
+    assert (base.labels.name, base.folds) == ("six", FoldSpec(by="speaker", number="each"))
+    assert [name for name, _ in own.labels.classes] == ["sad", "angry"]
+    assert own.folds == FoldSpec(by="session", number="each", dev=0.2)
+    assert both.folds == FoldSpec(by="speaker", number="each", dev=0.1)
+
+
+def test_labels_and_protocol_can_be_set_by_the_command() -> None:
+    changes = ["labels=[sad, angry]", "protocol=loso", "folds.dev=0.3"]
+    [row] = parse_study("mine", ONE_ROW, changes).rows
+    assert [name for name, _ in row.labels.classes] == ["sad", "angry"]
+    assert row.folds == FoldSpec(by="speaker", number="each", dev=0.3)
+    assert row.changes == tuple(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("labels=seven", r"mine.one.labels: unknown set seven; known: four, five, six, all"),
+        ("protocol=loo", r"mine.one.protocol: unknown protocol loo; did you mean loso\?"),
+        ("folds.number=1", r"folds.number: expected a number at least 2, got 1"),
+        ("folds.number=all", r"folds.number: expected int or each, got 'all'"),
+        ("folds.dev=1.0", r"folds.dev: expected a number above 0 and below 1, got 1.0"),
+        ("folds.dev=last", r"folds.dev: expected next or float, got 'last'"),
+        ("folds.num_folds=3", r"folds.num_folds: expected no value, since planning sets it"),
+        ("folds={by: stratified, number: each}", r"--set folds=.*: expected section.key=value"),
+    ],
+)
+def test_labels_and_folds_that_cannot_be_used_are_refused(change: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_study("mine", ONE_ROW, [change])

@@ -138,14 +138,14 @@ def test_a_row_is_planned_although_the_corpus_does_not_fit_the_others(tmp_path: 
     shown = plan_of(tmp_path, ["folds.by=speaker"], ["A"])
     # Of whatever seeds, since a classical row reads none.
     assert "1 distinct configurations, 5 runs, 5 to compute" in shown
-    assert "note: folds by speaker: train has the text of 100.0% of the test utterances" in shown
+    assert "note: 5 folds by speaker, 3/1/1: train has the text of 100.0% of test" in shown
 
 
 def test_a_plan_says_which_folds_lack_a_class_and_who_may_be_one_speaker(tmp_path: Path) -> None:
     write_spoken(tmp_path / "corpus", "vwxyZz", never_sad="vwx")
     shown = plan_of(tmp_path, ["folds.by=speaker"], ["A"])
     notes = [line for line in shown.splitlines() if line.startswith("note:")]
-    assert re.match(r"note: folds by speaker: .*no sad in test of fold \d", notes[0])
+    assert re.match(r"note: 5 folds by speaker, 3/1/1: .*no sad in test of fold \d", notes[0])
     assert "UA there is the mean over the other classes" in notes[0]
     assert "train has the text of 100.0%" in notes[1]
     assert notes[2:] == ["note: speakers whose names are alike count as different ones: Z and z"]
