@@ -221,7 +221,7 @@ def load(folder: Path, seeds: int = SEEDS, room: Path | None = None) -> Inputs:
     temporary = tempfile.TemporaryDirectory(prefix="mlt-ray-gpu-") if room is None else None
     store = Store(Path(temporary.name) if temporary else Path(room or ""))
     values = json.loads(path.read_text())
-    corpora = [Corpus.from_dict(table) for table in values["corpora"]]
+    corpora = [replace(Corpus.from_dict(table), classes=FOUR) for table in values["corpora"]]
     if not (store.root / "unpacked").exists():
         _unpack(values, np.load(folder / "features.npz"), corpora[0], store)
         (store.root / "unpacked").touch()
