@@ -30,13 +30,30 @@ class Batch:
     num_words: Tensor  # (B,) int64
     phonemes: Tensor  # (B, W, P) int64: ids of the fold's vocabulary
     extras: Mapping[str, Tensor] = field(default_factory=dict)  # further inputs by name, (B, …)
+    weights: Tensor | None = None  # (B,) float32: times that a loss counts; None: each once
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        extras = {k: v.to(device, non_blocking=True) for k, v in values.pop("extras").items()}
-        moved = {k: v.to(device, non_blocking=True) for k, v in values.items()}
+        extras = {k: v.to(device, non_blocking=True) for k, v in self.extras.items()}
+        moved = {k: v.to(device, non_blocking=True) for k, v in self.tensors.items()}
         return Batch(**moved, extras=extras)
+
+    def mean_loss(self, losses: Tensor) -> Tensor:
+        """() mean of (B,) losses over the utterances with a label, each loss times its weight.
+
+        It is not divided by the weights: so the mean of a batch follows from those of its parts,
+        whatever the classes in each.
+        """
+        if self.weights is not None:
+            losses = losses * self.weights
+        counted = self.labels != NO_LABEL
+        return losses.masked_fill(~counted, 0).sum() / counted.sum()
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields that this batch has, by name, without `extras`."""
+        names = (f.name for f in dataclasses.fields(self) if f.name != "extras")
+        return {n: value for n in names if (value := getattr(self, n)) is not None}
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -19,6 +19,8 @@ SECTIONS: Final = ("folds", "features", "model", "training")
 """Keys of a study file for the parts of a `RunSpec`."""
 
 Precision = Literal["float32", "tf32", "bfloat16"]
+ClassWeights = Literal["none", "balanced"]
+DevScore = Literal["wa", "ua", "macro_f1"]
 
 NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 or bfloat16"
 """Text of the error for tf32 without a GPU: a CPU would compute in float32."""
@@ -121,19 +123,22 @@ class FeatureSpec:
 class TrainingSpec:
     """Optimisation: Adam, learning rate 1e-5, batches of 4, early stopping by dev WA (section 4.2).
 
-    *Assumed*: `max_epochs`; `patience`, the epochs without a better dev WA after which training
-    stops; `bucket_batches`, the number of batches that are sorted by length together; no gradient
-    clipping; float32.
+    `select_by` names the score of dev: the first epoch with the best is kept, and training stops
+    after `patience` epochs without a better one.
+
+    *Assumed*: `max_epochs`; `patience`; `bucket_batches`, the number of batches that are sorted by
+    length together; no gradient clipping; float32.
 
     `precision` of matrix products and convolutions: ``float32``, ``tf32`` (GPU only) or
     ``bfloat16`` (GPU or CPU, by torch's autocast). Weights, gradients and Adam's state are always
     float32.
 
     `class_weights`: ``balanced`` lets an utterance of a class with n of the N training utterances
-    count N / (K n) times in the loss, for K classes. `select_by`: the dev score that chooses the
-    epoch (the paper: WA).
+    count N / (K n) times in the loss, for K classes (`mlt_ray.features.class_weights`). The paper
+    weighs none.
 
-    `libraries`: what trains, with versions; planning fills it in.
+    `libraries`: what trains, with versions; planning fills it in. Classical systems read nothing
+    else here: they always weigh classes as ``balanced`` does, and have no epochs to choose from.
     """
 
     learning_rate: float = 1e-5
@@ -146,8 +151,8 @@ class TrainingSpec:
     bucket_batches: int = 32
     precision: Precision = "float32"
     libraries: str = DEFAULT
-    class_weights: Literal["none", "balanced"] = "none"
-    select_by: Literal["wa", "ua", "macro_f1"] = "wa"
+    class_weights: ClassWeights = "none"
+    select_by: DevScore = "wa"
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")

@@ -11,7 +11,15 @@ from mlt_ray.storage.store import Store
 
 DIGEST = "0123456789abcdef"
 EPOCHS = tuple(
-    Epoch(epoch=n, train_loss=1 / n, dev_loss=2 / n, dev_wa=0.3, dev_ua=0.1 + 0.2, ended_ms=17 * n)
+    Epoch(
+        epoch=n,
+        train_loss=1 / n,
+        dev_loss=2 / n,
+        dev_wa=0.3,
+        dev_ua=0.1 + 0.2,
+        dev_macro_f1=0.7,
+        ended_ms=17 * n,
+    )
     for n in (1, 2, 3)
 )
 REPORT = RunReport(
@@ -53,7 +61,8 @@ def report_of(run: Run, dev_ua: float, test_ua: float = 0.5) -> RunReport:
     """A report of the run whose learning curve rises to `dev_ua` in four epochs."""
     shares = {n: dev_ua * n / 4 for n in (1, 2, 3, 4)}
     curve = tuple(
-        replace(EPOCHS[0], epoch=n, dev_wa=ua, dev_ua=ua, ended_ms=n) for n, ua in shares.items()
+        replace(EPOCHS[0], epoch=n, dev_wa=ua, dev_ua=ua, dev_macro_f1=ua, ended_ms=n)
+        for n, ua in shares.items()
     )
     scores = {
         part: {"wa": ua, "ua": ua, "macro_f1": ua, "confusion": ONE_EACH}

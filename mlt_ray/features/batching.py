@@ -14,11 +14,12 @@ from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
+from mlt_ray.features.class_weights import class_weights
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import FoldInput, load_extras
 from mlt_ray.features.fitted import UNKNOWN_ID, FittedInputs, fit_inputs, symbol_ids
 from mlt_ray.features.frames import average_frames
-from mlt_ray.spec import FeatureSpec, Run
+from mlt_ray.spec import ClassWeights, FeatureSpec, Run
 from mlt_ray.storage.store import Store
 
 KEPT_BYTES = 512 * 2**20
@@ -36,7 +37,7 @@ class FoldData:
     """One fold of a corpus, ready for a model.
 
     `parts` maps train, dev and test to indices of the corpus's utterances. `num_steps` is the
-    length of every utterance of the corpus.
+    length of every utterance of the corpus. `weighing` of the classes goes into every batch.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class FoldData:
         cache: FeatureCache,
         extras: Mapping[str, FoldInput] = MappingProxyType({}),
         encoder: Path | None = None,
+        weighing: ClassWeights = "none",
     ) -> None:
         self.corpus = corpus
         self._encoder = encoder
         self._spec = spec
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
+        self._class_weights = class_weights(weighing, self.labels("train"), len(corpus.classes))
         self._cache = cache
         training = (corpus.utterances[i] for i in fold.train)
         self.fitted: FittedInputs = fit_inputs(training, cache, spec.max_words)
@@ -73,7 +76,8 @@ class FoldData:
         features, model = run.spec.features, run.spec.model
         extras = load_extras(corpus, fold, model.extras, store, features)
         encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
-        return cls(corpus, fold, features, FeatureCache.open(store, features), extras, encoder)
+        cache, weighing = FeatureCache.open(store, features), run.spec.training.class_weights
+        return cls(corpus, fold, features, cache, extras, encoder, weighing)
 
     @property
     def num_learned_words(self) -> int:
@@ -143,6 +147,7 @@ class FoldData:
             num_words=torch.tensor(num_words),
             phonemes=torch.from_numpy(phonemes),
             extras=self.extras(indices),
+            weights=self.weights(indices),
         )
 
     def text(self, index: int) -> Text:
@@ -152,6 +157,12 @@ class FoldData:
     def extras(self, indices: Sequence[int] | np.ndarray) -> dict[str, Tensor]:
         """The extra inputs (B, …) of the utterances at `indices` of the corpus, by name."""
         return {name: extra.batch(indices) for name, extra in self._extras.items()}
+
+    def weights(self, indices: Sequence[int] | np.ndarray) -> Tensor | None:
+        """(B,) float32 weights of the utterances at `indices`; None if classes are not weighed."""
+        if self._class_weights is None:
+            return None
+        return self._class_weights[[self.corpus.labels[i] for i in indices]]
 
     def frames(self, index: int) -> np.ndarray:
         """(T, F) float32, normalised and averaged over `frames_per_step`."""

@@ -54,6 +54,15 @@ class System(nn.Module):
         """() mean loss of the batch's utterances: by default cross entropy (He et al., equation 4).
 
         Another loss must be a mean over utterances too, so that several processes can share a
-        batch. Utterances with `NO_LABEL` do not count.
+        batch. Each utterance's loss counts as many times as `Batch.weights` says, and one with
+        `NO_LABEL` does not count: `Batch.mean_loss` does both.
         """
-        return F.cross_entropy(self(batch), batch.labels, ignore_index=NO_LABEL)
+        return cross_entropy(self(batch), batch)
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """() mean cross entropy of (B, K) logits over the batch's utterances, with their weights."""
+    if batch.weights is None:
+        return F.cross_entropy(logits, batch.labels, ignore_index=NO_LABEL)
+    losses = F.cross_entropy(logits, batch.labels, ignore_index=NO_LABEL, reduction="none")
+    return batch.mean_loss(losses)

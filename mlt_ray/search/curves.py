@@ -5,23 +5,25 @@ from collections.abc import Iterator, Sequence
 
 import optuna
 
-from mlt_ray.search.evidence import Evidence
+from mlt_ray.search.evidence import VALUE, Evidence
 from mlt_ray.search.samplers import make_pruner
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch
-from mlt_ray.studies.space import MAXIMISED, SearchSpace
+from mlt_ray.studies.space import MAXIMISED, Objective, SearchSpace
 
 
 class Curves:
     """Learning curves of runs, compared by Optuna's pruner.
 
-    There is one Optuna study in memory for each (fold, seed), with one trial for each run.
+    There is one Optuna study in memory for each (fold, seed), with one trial for each run. What is
+    compared is the first objective epoch by epoch, whichever score chooses the epoch of a run
+    (``training.select_by``).
     """
 
     def __init__(self, space: SearchSpace) -> None:
         # Parameters and seconds have no curve: dev_ua stands in for them.
         first = space.objectives[0]
-        self._score = first if first in MAXIMISED else "dev_ua"
+        self._score: Objective = first if first in MAXIMISED else "dev_ua"
         self._prunes = space.search.pruner != "none"
         self._studies: dict[tuple[int, int], optuna.Study] = defaultdict(
             lambda: optuna.create_study(
@@ -42,10 +44,13 @@ class Curves:
         """Keep the whole curve of a finished run, for later runs to be compared with."""
         list(self._report(run, evidence.curve))  # a generator reports nothing by itself
         study, trial = self._studies[run.fold, run.seed], self._trials.pop(run.digest)
-        study.tell(trial, max(getattr(e, self._score) for e in evidence.curve))
+        study.tell(trial, VALUE[self._score](evidence))
 
     def _report(self, run: Run, epochs: Sequence[Epoch]) -> Iterator[optuna.Trial]:
-        """Report each new epoch to the run's Optuna trial; yields the trial after each report."""
+        """Report each new epoch to the run's Optuna trial; yields the trial after each report.
+
+        Epochs of before a score was computed have nothing to report.
+        """
         if run.digest not in self._trials:
             self._trials[run.digest] = self._studies[run.fold, run.seed].ask()
         trial = self._trials[run.digest]
@@ -53,5 +58,6 @@ class Curves:
             # A run that starts again after a crash may send an epoch twice.
             if epoch.epoch > self._last_epoch.get(run.digest, 0):
                 self._last_epoch[run.digest] = epoch.epoch
-                trial.report(getattr(epoch, self._score), epoch.epoch)
-                yield trial
+                if (score := getattr(epoch, self._score)) is not None:
+                    trial.report(score, epoch.epoch)
+                    yield trial

@@ -14,6 +14,7 @@ class Evidence:
     curve: tuple[Epoch, ...]
     dev_wa: float
     dev_ua: float
+    dev_macro_f1: float
     num_parameters: int
     computed_s: float
 
@@ -25,6 +26,7 @@ def evidence_of(report: RunReport) -> Evidence:
         curve=report.curve,
         dev_wa=dev["wa"],
         dev_ua=dev["ua"],
+        dev_macro_f1=dev["macro_f1"],
         num_parameters=report.num_parameters,
         computed_s=report.computed_s,
     )
@@ -33,6 +35,7 @@ def evidence_of(report: RunReport) -> Evidence:
 VALUE: Mapping[Objective, Callable[[Evidence], float]] = {
     "dev_ua": lambda found: found.dev_ua,
     "dev_wa": lambda found: found.dev_wa,
+    "dev_macro_f1": lambda found: found.dev_macro_f1,
     "num_parameters": lambda found: found.num_parameters,
     "computed_s": lambda found: found.computed_s,
 }

@@ -17,17 +17,23 @@ PARTS = ("dev", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """A line of the learning curve. Scores are shares in 0–1, losses are mean cross entropies."""
+    """A line of the learning curve. Scores are shares in 0–1.
+
+    `train_loss` is the mean of the system's loss over the epoch's utterances, with the weights of
+    their classes. `dev_loss` is the mean cross entropy, in which every utterance counts once.
+    `dev_macro_f1` is None in the curve of a run that was trained before it was computed.
+    """
 
     epoch: int
     train_loss: float
     dev_loss: float
     dev_wa: float
     dev_ua: float
+    dev_macro_f1: float | None = None
     ended_ms: int  # Unix time; MLflow gets the same value, so that a second sync adds no point
 
 
-EPOCH_SCORES = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
+EPOCH_SCORES = ("train_loss", "dev_loss", "dev_wa", "dev_ua", "dev_macro_f1")
 """Fields of `Epoch` that are curves."""
 
 

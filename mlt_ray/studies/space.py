@@ -26,8 +26,8 @@ from mlt_ray.studies.study import SETTINGS, Row, parse_row, parse_seeds
 
 Sampler = Literal["tpe", "random", "grid", "cmaes"]
 Pruner = Literal["median", "percentile", "halving", "none"]
-Objective = Literal["dev_ua", "dev_wa", "num_parameters", "computed_s"]
-MAXIMISED: frozenset[Objective] = frozenset(("dev_ua", "dev_wa"))
+Objective = Literal["dev_ua", "dev_wa", "dev_macro_f1", "num_parameters", "computed_s"]
+MAXIMISED: frozenset[Objective] = frozenset(("dev_ua", "dev_wa", "dev_macro_f1"))
 
 _KEYS = ("title", "base", "space", "search", "seeds")
 _KINDS = ("choice", "int", "float", "log")

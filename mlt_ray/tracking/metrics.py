@@ -10,10 +10,15 @@ SCORES = ("wa", "ua", "macro_f1")
 
 
 def curve_points(epochs: Sequence[Epoch]) -> list[Any]:
-    """The learning curve as MLflow metrics."""
+    """The learning curve as MLflow metrics; scores that it lacks (None) have no points."""
     from mlflow.entities import Metric
 
-    return [Metric(k, getattr(e, k), e.ended_ms, e.epoch) for e in epochs for k in EPOCH_SCORES]
+    return [
+        Metric(name, value, epoch.ended_ms, epoch.epoch)
+        for epoch in epochs
+        for name in EPOCH_SCORES
+        if (value := getattr(epoch, name)) is not None
+    ]
 
 
 def scores(report: RunReport, parts: Sequence[str]) -> list[Any]:

@@ -17,7 +17,9 @@ from mlt_ray.training.learner import Learner
 INTERVAL_S = 20.0
 """Least time between two checkpoints. Longer loses more in a crash, shorter writes more."""
 
-EPOCH = Epoch(epoch=0, train_loss=0.0, dev_loss=0.0, dev_wa=0.0, dev_ua=0.0, ended_ms=0)
+EPOCH = Epoch(
+    epoch=0, train_loss=0.0, dev_loss=0.0, dev_wa=0.0, dev_ua=0.0, dev_macro_f1=0.0, ended_ms=0
+)
 """An epoch with values of the right types."""
 
 

@@ -2,7 +2,7 @@
 
 Dev chooses the temperature of each classifier's probabilities and the weights of a weighted fusion,
 as it chooses the epoch of a network. So the dev loss is slightly too good; dev WA is not, except
-that of a weighted fusion.
+that of a weighted fusion, which WA chooses whatever ``training.select_by`` is.
 
 Nothing is drawn at random: the same fold gives the same numbers with every seed.
 
@@ -119,6 +119,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
         dev_loss=losses[1],
         dev_wa=dev_scores.wa,
         dev_ua=dev_scores.ua,
+        dev_macro_f1=dev_scores.macro_f1,
         ended_ms=milliseconds(),
     )
     computed_s = time.perf_counter() - started

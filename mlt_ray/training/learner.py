@@ -37,7 +37,9 @@ class RunProgress:
 
 
 class Learner:
-    """Trains one run, epoch by epoch, and keeps the weights of the best dev WA.
+    """Trains one run, epoch by epoch, and keeps the weights of the best epoch.
+
+    The best is the first with the highest score of dev, the one that ``training.select_by`` names.
 
     Every random draw is seeded anew from seed, fold, purpose and epoch or step, and never depends
     on earlier draws. So a run that is resumed at an epoch equals one that never stopped. In a
@@ -68,7 +70,7 @@ class Learner:
 
     @property
     def finished(self) -> bool:
-        """True after `max_epochs`, or if dev WA has not risen for `patience` epochs."""
+        """True after `max_epochs`, or if the dev score has not risen for `patience` epochs."""
         training = self.run.spec.training
         waited = self.epoch - self.progress.best_epoch
         return self.epoch >= training.max_epochs or waited >= training.patience
@@ -123,7 +125,7 @@ class Learner:
         self._seen += num_utterances
 
     def close_epoch(self, dev_logits: Tensor) -> Epoch:
-        """Score dev, add an epoch to the curve, and keep the weights if dev WA is a new best.
+        """Score dev, add an epoch to the curve, and keep the weights if the score is a new best.
 
         Raises `RunFailed` if the loss of the epoch is not finite.
         """
@@ -132,13 +134,15 @@ class Learner:
         number = self.epoch + 1
         predicted, dev_loss = self.predictions("dev", dev_logits)
         scores = predicted.scores()
-        best = max((e.dev_wa for e in self.progress.curve), default=-1.0)
+        chosen = f"dev_{self.run.spec.training.select_by}"
+        best = max((getattr(e, chosen) for e in self.progress.curve), default=-1.0)
         entry = Epoch(
             epoch=number,
             train_loss=train_loss,
             dev_loss=dev_loss,
             dev_wa=scores.wa,
             dev_ua=scores.ua,
+            dev_macro_f1=scores.macro_f1,
             ended_ms=milliseconds(),
         )
         entry = self.group.agree(entry, self.device)
@@ -150,7 +154,7 @@ class Learner:
                 "training.clip_norm"
             )
         self.progress.curve.append(entry)
-        if entry.dev_wa > best:
+        if getattr(entry, chosen) > best:
             self.progress.best_epoch = number
             self.progress.best_weights = copy.deepcopy(self.model.state_dict())
         return entry

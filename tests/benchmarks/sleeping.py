@@ -52,6 +52,7 @@ def sleep(
             dev_loss=1.0,
             dev_wa=dev_wa,
             dev_ua=dev_ua,
+            dev_macro_f1=dev_ua,
             ended_ms=milliseconds(),
         )
         on_epoch(run, epoch)

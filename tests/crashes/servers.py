@@ -22,7 +22,7 @@ from tests.crashes.scene import (
 )
 from tests.end_to_end.conftest import mlt_ray
 
-CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua")
+CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua", "dev_macro_f1")
 BIN = Path(sys.executable).parent
 Points = list[tuple[str, str, int, float, int]]
 """Points of curves: run, key, step, value, time in ms."""

@@ -14,6 +14,7 @@ from mlt_ray.labels import FOUR
 from mlt_ray.spec import FeatureSpec, FoldSpec
 
 STEP = 3
+SHOWN = ("angry", "sad")
 
 
 @pytest.fixture
@@ -24,6 +25,22 @@ def fold(raw: Any) -> Fold:
 @pytest.fixture
 def data(raw: Any, fold: Fold, tmp_path: Path) -> FoldData:
     return FoldData(raw.corpus, fold, FeatureSpec(frames_per_step=STEP), raw.write(tmp_path))
+
+
+def test_utterances_weigh_what_their_class_does_in_the_training_part(
+    raw: Any, tmp_path: Path
+) -> None:
+    # Three utterances more of one class in the first session, which fold 3 alone trains on.
+    for number in range(3):
+        raw.add(f"s1_{8 + number}", "sad", [(f"more{number}", ["M"])], np.ones((2, 5)))
+    cache, folds = raw.write(tmp_path), make_folds(raw.corpus, FoldSpec())
+    angry, sad = (next(i for i, u in enumerate(raw.utterances) if u.emotion == e) for e in SHOWN)
+    for fold, (less, more) in ((folds[0], (1.0, 1.0)), (folds[2], (27 / 24, 27 / 36))):
+        data = FoldData(raw.corpus, fold, FeatureSpec(), cache, weighing="balanced")
+        weights = data.batch([sad, angry, sad]).weights
+        assert weights is not None
+        assert weights.tolist() == pytest.approx([more, less, more])
+    assert FoldData(raw.corpus, folds[2], FeatureSpec(), cache).batch([sad]).weights is None
 
 
 @pytest.mark.parametrize("part", ["train", "dev", "test"])

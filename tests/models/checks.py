@@ -1,6 +1,7 @@
 """Tests that every network must pass. A system's own test file subclasses `SystemChecks`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -112,6 +113,22 @@ class SystemChecks:
             assert len(found) == len(expected)
             for a, b in zip(found, expected, strict=True):
                 torch.testing.assert_close(a, b, **TOLERANCE)
+
+    def test_an_utterance_s_loss_counts_as_often_as_its_weight(
+        self, spec: ModelSpec, sizes: InputSizes, batch: Batch
+    ) -> None:
+        def loss_and_gradients(given: Batch) -> list[Tensor]:
+            model = build(spec, sizes)
+            loss = model.loss(given)
+            loss.backward()
+            return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+
+        weights = torch.tensor([0.25, 3.0, 1.0, 0.0, 0.5])
+        found = loss_and_gradients(replace(batch, weights=weights))
+        alone = [loss_and_gradients(picked(batch, [n])) for n in range(5)]
+        for value, *each in zip(found, *alone, strict=True):
+            expected = sum(w * x for w, x in zip(weights, each, strict=True)) / 5
+            torch.testing.assert_close(value, expected, **TOLERANCE)
 
     def test_utterances_tell_each_other_apart(
         self, spec: ModelSpec, sizes: InputSizes, batch: Batch

@@ -29,7 +29,7 @@ def test_numbers_stay_numbers_and_nothing_is_an_empty_cell():
     written = csv_text(["a", "b", "c", "d"], [[-0.5, -3, None, 1e-5]])
     assert written == "a,b,c,d\n-0.5,-3,,1e-05\n"
     epoch = Epoch(epoch=1, train_loss=-0.5, dev_loss=0.25, dev_wa=0.5, dev_ua=0.5, ended_ms=7)
-    assert cells(curve_csv((epoch,)))[1] == ["1", "-0.5", "0.25", "0.5", "0.5", "7"]
+    assert cells(curve_csv((epoch,)))[1] == ["1", "-0.5", "0.25", "0.5", "0.5", "", "7"]
 
 
 def test_no_other_module_writes_csv():

@@ -181,6 +181,14 @@ def test_the_curve_has_one_line_per_epoch_with_all_digits() -> None:
     assert found == [dataclasses.asdict(e) for e in EPOCHS]
 
 
+def test_a_report_of_before_macro_f1_was_in_curves_is_read() -> None:
+    values = dataclasses.asdict(REPORT)
+    for epoch in values["curve"]:
+        del epoch["dev_macro_f1"]
+    found = RunReport.from_dict(values)
+    assert found.curve == tuple(replace(e, dev_macro_f1=None) for e in EPOCHS)
+
+
 def test_an_id_in_predictions_is_no_formula_for_a_spreadsheet() -> None:
     found = Predictions(
         utterances=("=1+1",),

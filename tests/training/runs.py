@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.batching import FoldData
 from mlt_ray.metrics import Scores
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.spec import FeatureSpec, ModelSpec, Run, RunSpec, TrainingSpec
+from mlt_ray.spec import DevScore, FeatureSpec, ModelSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.report import PARTS, Epoch, Predictions
 from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.learner import Learner
@@ -93,12 +94,24 @@ def without_clock(result: FinishedRun) -> dict[str, Any]:
     return values
 
 
-def script_dev(monkeypatch: pytest.MonkeyPatch, was: Sequence[float]) -> None:
-    """Makes the WA of dev the values `was`, one an epoch, whatever was predicted."""
-    scripted = iter(was)
+def uneven(corpus: Corpus) -> Corpus:
+    """The corpus of five sessions with classes of unlike size, another in each session."""
+
+    def stays(utterance: Utterance) -> bool:
+        session, number = (int(n) for n in utterance.id.removeprefix("s").split("_"))
+        return number < 4 or number % 4 >= session % 4
+
+    return replace(corpus, utterances=tuple(filter(stays, corpus.utterances)))
+
+
+def script_dev(
+    monkeypatch: pytest.MonkeyPatch, scores: Sequence[float], name: DevScore = "wa"
+) -> None:
+    """Makes a score of dev these values, one an epoch, whatever was predicted."""
+    scripted = iter(scores)
 
     def scored(predictions: Predictions) -> Scores:
-        return replace(SCORES(predictions), wa=next(scripted))
+        return replace(SCORES(predictions), **{name: next(scripted)})
 
     def closed(self: Learner, dev_logits: Tensor) -> Epoch:
         with patch.object(Predictions, "scores", scored):
@@ -112,7 +125,7 @@ def assert_close(one: FinishedRun, other: FinishedRun) -> None:
     for a, b in zip(one.report.curve, other.report.curve, strict=True):
         assert a.train_loss == pytest.approx(b.train_loss, rel=TOLERANCE)
         assert a.dev_loss == pytest.approx(b.dev_loss, rel=TOLERANCE)
-        assert (a.dev_wa, a.dev_ua) == (b.dev_wa, b.dev_ua)
+        assert (a.dev_wa, a.dev_ua, a.dev_macro_f1) == (b.dev_wa, b.dev_ua, b.dev_macro_f1)
     assert one.report.best_epoch == other.report.best_epoch
     for part in PARTS:
         first, second = one.predictions[part], other.predictions[part]

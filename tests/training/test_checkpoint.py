@@ -99,6 +99,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "moments that would broadcast": lambda content: changed(content, shrink),
     "without the curve": without("state", "curve"),
     "a curve without scores": with_value([{"epoch": 1}], "state", "curve"),
+    "a curve of before macro F1": lambda content: changed(content, drop_macro_f1),
     "a curve that is none": with_value("12", "state", "curve"),
     "without a time": without("state", "computed_s"),
     "more than a state": with_value(1, "state", "momentum"),
@@ -114,6 +115,11 @@ def shrink(saved: dict[str, Any]) -> None:
     saved["state"]["optimiser"]["means"] = [
         mean.flatten()[:1] for mean in saved["state"]["optimiser"]["means"]
     ]
+
+
+def drop_macro_f1(saved: dict[str, Any]) -> None:
+    for epoch in saved["state"]["curve"]:
+        del epoch["dev_macro_f1"]
 
 
 def unwrap(saved: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.loop import train
-from tests.training.runs import CPU, MODEL, assert_close, run_of
+from tests.training.runs import CPU, MODEL, assert_close, run_of, uneven
 
 WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dropout=0.0)
 
@@ -58,7 +58,7 @@ def make_job(raw: Any, tmp_path: Path) -> Callable[..., Job]:
         folder.mkdir(exist_ok=True)
         return Job(
             run=run_of(model=model, learning_rate=1e-3, **training),
-            corpus=raw.corpus,
+            corpus=uneven(raw.corpus) if "class_weights" in training else raw.corpus,
             features=tmp_path / "features",
             folder=folder,
             size=size,
@@ -72,7 +72,8 @@ def data_of(job: Job) -> FoldData:
     spec = job.run.spec
     cache = FeatureCache.open(Store(job.features), spec.features)
     fold = make_folds(job.corpus, spec.folds)[job.run.fold - 1]
-    return FoldData(job.corpus, fold, spec.features, cache)
+    weighing = spec.training.class_weights
+    return FoldData(job.corpus, fold, spec.features, cache, weighing=weighing)
 
 
 def compute(job: Job, group: Group) -> tuple[Any, list[int]]:
@@ -126,8 +127,14 @@ def together(job: Job) -> list[tuple[Any, list[int]]]:
         (2, {"clip_norm": 0.5}),
         # 24 utterances in batches of 5 leave one of 4; in batches of 23 one of 1.
         (3, {"batch_size": 23}),
+        (2, {"class_weights": "balanced", "select_by": "macro_f1"}),
     ],
-    ids=["without dropout", "with dropout, clipped", "more processes than utterances"],
+    ids=[
+        "without dropout",
+        "with dropout, clipped",
+        "more processes than utterances",
+        "classes weighed",
+    ],
 )
 def test_processes_together_give_what_one_gives_alone(
     make_job: Callable[..., Job], size: int, more: dict[str, Any]

@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from mlt_ray.corpus.folds import make_folds
@@ -18,7 +20,7 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.labels import FOUR
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
-from mlt_ray.spec import FoldSpec, Run
+from mlt_ray.spec import DevScore, FoldSpec, Run
 from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.training import learner
 from mlt_ray.training.adam import Adam
@@ -39,6 +41,7 @@ from tests.training.runs import (
 )
 
 Compare = Callable[[FinishedRun, FinishedRun], None]
+WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dropout=0.0)
 
 
 class Interrupted(Exception):
@@ -258,6 +261,98 @@ def test_a_run_stops_after_as_many_epochs_without_a_better_score_as_it_is_patien
     script_dev(monkeypatch, was)
     (result,) = finish([run_of(max_epochs=6, patience=patience)], data)
     assert (len(result.report.curve), result.report.best_epoch) == (epochs, best)
+
+
+@pytest.mark.parametrize("name", get_args(DevScore))
+def test_the_score_that_is_asked_for_chooses_the_epoch_and_ends_the_patience(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch, name: DevScore
+) -> None:
+    script_dev(monkeypatch, [0.2, 0.5, 0.4, 0.4, 0.9], name)
+    run = run_of(max_epochs=5, patience=2, select_by=name, learning_rate=1e-3)
+    (result,) = finish([run], data)
+    assert [getattr(e, f"dev_{name}") for e in result.report.curve] == [0.2, 0.5, 0.4, 0.4]
+    assert result.report.best_epoch == 2
+
+
+def test_the_curve_holds_every_score_of_dev(data: MakeData) -> None:
+    (result,) = finish([run_of()], data)
+    best = result.report.curve[result.report.best_epoch - 1]
+    labels = result.predictions["dev"].labels
+    predicted = result.predictions["dev"].probabilities.argmax(axis=1)
+    assert best.dev_wa == metrics.accuracy_score(labels, predicted)
+    assert best.dev_ua == pytest.approx(metrics.balanced_accuracy_score(labels, predicted))
+    macro_f1 = metrics.f1_score(labels, predicted, labels=range(4), average="macro")
+    assert best.dev_macro_f1 == pytest.approx(macro_f1)
+
+
+def test_a_step_on_weighed_classes_is_torch_s_on_the_sum_of_weighed_losses(
+    uneven_data: MakeData,
+) -> None:
+    """One batch an epoch and one epoch; torch's weights are by class, ours by utterance."""
+    training = {"class_weights": "balanced", "batch_size": 64, "max_epochs": 1}
+    run = run_of(fold=1, model=WITHOUT_DROPOUT, **training)
+    fold = uneven_data(run)
+    train_part = np.asarray(fold.parts["train"])
+    labels = torch.as_tensor(fold.labels("train"))
+    per_class = compute_class_weight("balanced", classes=np.arange(4), y=labels.numpy())
+    assert len(set(per_class.tolist())) > 2
+    torch.manual_seed(learner.seed_of(run, "weights"))
+    model = build_model(run.spec.model, fold.sizes)
+    optimiser = torch.optim.Adam(model.parameters(), lr=run.spec.training.learning_rate)
+    weight = torch.as_tensor(per_class, dtype=torch.float32)
+    logits = model(replace(fold.batch(train_part), weights=None))
+    loss = nn.functional.cross_entropy(logits, labels, weight, reduction="sum") / len(labels)
+    loss.backward()
+    optimiser.step()
+    (result,) = finish([run], uneven_data)
+    assert result.report.curve[0].train_loss == pytest.approx(loss.item(), rel=1e-5)
+    for part in PARTS:
+        indices = fold.parts[part]
+        with torch.no_grad():
+            expected = model.eval()(fold.batch(indices)).softmax(dim=1)
+        found = result.predictions[part].probabilities
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_the_dev_loss_weighs_no_class(uneven_data: MakeData) -> None:
+    (result,) = finish([run_of(class_weights="balanced")], uneven_data)
+    dev = result.predictions["dev"]
+    expected = metrics.log_loss(dev.labels, dev.probabilities, labels=range(4))
+    best = result.report.curve[result.report.best_epoch - 1]
+    assert best.dev_loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_of_equal_classes_change_nothing(data: MakeData) -> None:
+    (weighed,) = finish([run_of(class_weights="balanced")], data)
+    (plain,) = finish([run_of()], data)
+    assert_close(weighed, plain)
+
+
+def test_weighed_runs_give_the_same_alone_interrupted_in_pieces_and_beside_others(
+    uneven_data: MakeData, tmp_path: Path, compare: Compare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weighed = {"class_weights": "balanced", "select_by": "macro_f1"}
+    runs = [run_of(fold=fold, **weighed) for fold in (1, 3)]
+    alone = [finish([run], uneven_data)[0] for run in runs]
+    plain = finish([run_of(fold=1, select_by="macro_f1")], uneven_data)[0]
+    assert not torch.equal(
+        weights(alone[0])["classifier.weight"], weights(plain)["classifier.weight"]
+    )
+    for one, other in zip(finish(runs, uneven_data), alone, strict=True):
+        compare(one, other)
+
+    checkpoint = Checkpoint(tmp_path / "state.pt", interval_s=0)
+    train(
+        [runs[0]],
+        [uneven_data(runs[0])],
+        device=CPU,
+        checkpoints=[checkpoint],
+        stop=stopping(False, True),
+    )
+    assert_same(finish([runs[0]], uneven_data, checkpoints=[checkpoint])[0], alone[0])
+
+    monkeypatch.setattr(learner, "TRAINING_PAIRS", 1)
+    assert_close(finish([runs[0]], uneven_data)[0], alone[0])
 
 
 def test_a_pack_gives_what_its_runs_give_alone(data: MakeData, compare: Compare) -> None:

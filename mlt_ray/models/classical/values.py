@@ -24,7 +24,8 @@ class ClassicalSpec(ModelSpec):
 
     All classes weigh the same in every fit, whatever their numbers of utterances (*assumed*, since
     UA does so). With audio and text, `fusion` is the mean of their class probabilities: plain
-    (``mean``), or with the weights that give the best dev WA (``weighted``).
+    (``mean``), or with the weights that give the best dev WA (``weighted``). Of a study's
+    ``training`` nothing is read, neither ``class_weights`` nor ``select_by``.
     """
 
     system: str = "classical"

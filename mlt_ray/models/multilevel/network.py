@@ -4,10 +4,9 @@ Shapes: B utterances, T steps, F values a frame, W words, P phonemes a word, D =
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlt_ray.batch import NO_LABEL, Batch, InputSizes
+from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.layers import (
     CharCnn,
     ConvolutionPrenet,
@@ -21,7 +20,7 @@ from mlt_ray.models.layers import (
 from mlt_ray.models.multilevel.synthesis import SpeechSynthesis
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import builds
-from mlt_ray.models.system import System
+from mlt_ray.models.system import System, cross_entropy
 
 
 class TextInput(nn.Module):
@@ -136,10 +135,8 @@ class Multilevel(System):
             return super().loss(batch)
         crossed, mask = self._cross(batch)
         logits = self.classifier(self._fuse(crossed, mask))
-        counted = batch.labels != NO_LABEL
-        synthesis = self.synthesis.loss(crossed, batch.frames, batch.frame_mask, counted)
-        emotion = F.cross_entropy(logits, batch.labels, ignore_index=NO_LABEL)
-        return emotion + self.tts_weight * synthesis
+        synthesis = self.synthesis.losses(crossed, batch.frames, batch.frame_mask)
+        return cross_entropy(logits, batch) + self.tts_weight * batch.mean_loss(synthesis)
 
     def _cross(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The cross-modality module's output and its mask. The dummy vector is position 0."""

@@ -27,12 +27,11 @@ class SpeechSynthesis(nn.Module):
         self.stop = nn.Linear(width, 1)
         self.stop_weight = stop_weight
 
-    def loss(self, x: Tensor, frames: Tensor, frame_mask: Tensor, counted: Tensor) -> Tensor:
-        """() loss of (B, 1 + T, D) inputs on (B, T, F) frames with their (B, T) mask.
+    def losses(self, x: Tensor, frames: Tensor, frame_mask: Tensor) -> Tensor:
+        """(B,) losses of (B, 1 + T, D) inputs on (B, T, F) frames with their (B, T) mask.
 
         The loss of an utterance is the mean squared error over its values, plus the mean of the
-        stop tokens' loss over its positions. The result is its mean over the utterances that are
-        True in the (B,) `counted`: each counts the same, whatever its length.
+        stop tokens' loss over its positions. So its length does not weigh it.
         """
         num_frames = frame_mask.sum(dim=1)
         error = (self.frame(x[:, :-1]) - frames).square().mean(dim=2)
@@ -44,4 +43,4 @@ class SpeechSynthesis(nn.Module):
         score = self.stop(x)[..., 0]
         surprise = torch.where(stops, self.stop_weight * F.softplus(-score), F.softplus(score))
         stop_loss = surprise.masked_fill(~position_mask, 0).sum(dim=1) / (num_frames + 1)
-        return (frame_loss + stop_loss).masked_fill(~counted, 0).sum() / counted.sum()
+        return frame_loss + stop_loss

@@ -65,10 +65,14 @@ class Yoon(System):
         return self.classifier(torch.cat([text, audio], dim=-1))
 
     def loss(self, batch: Batch) -> Tensor:
-        """() sigmoid cross entropy of each class, averaged over classes and utterances."""
+        """() sigmoid cross entropy of each class, averaged over classes and utterances.
+
+        All of an utterance's count as often as its weight says.
+        """
         logits = self(batch)
         expected = F.one_hot(batch.labels, logits.shape[1]).to(logits.dtype)
-        return F.binary_cross_entropy_with_logits(logits, expected)
+        weights = None if batch.weights is None else batch.weights[:, None]
+        return F.binary_cross_entropy_with_logits(logits, expected, weights)
 
 
 def attend(query: Tensor, states: Tensor, mask: Tensor) -> Tensor:

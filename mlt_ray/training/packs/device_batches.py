@@ -106,6 +106,9 @@ class DeviceBatches:
         labels = [d.corpus.labels[i] for d, i in members]
         self._labels = torch.tensor([FILL["labels"], *labels], device=device)
         self._utterances = torch.tensor([0, *(i for _, i in members)], device=device)
+        weights = [d.weights(members_of(d)) for d in folds.values()]
+        given = [w for w in weights if w is not None]
+        self._weights = torch.cat([torch.zeros(1), *given]).to(device) if given else None
         extras = [d.extras(members_of(d)) for d in folds.values()]
         self._extras = {
             name: F.pad(torch.cat([e[name] for e in extras]), (0, 0, 1, 0)).to(device)
@@ -131,6 +134,7 @@ class DeviceBatches:
         frames, lengths = self._frames.gather(places, sizes.frames)
         words, word_counts = self._words.gather(places, sizes.words)
         phonemes, _ = self._phonemes.gather(places, sizes.words)
+        weights = {} if self._weights is None else {"weights": self._weights[places]}
         return {
             "utterances": self._utterances[places],
             "labels": self._labels[places],
@@ -140,6 +144,7 @@ class DeviceBatches:
             "num_words": word_counts,
             "phonemes": phonemes[..., : sizes.phonemes],
             "extras": {name: value[places] for name, value in self._extras.items()},
+            **weights,
         }
 
     def _places_of(self, steps: Steps, fold_numbers: Sequence[int]) -> np.ndarray:

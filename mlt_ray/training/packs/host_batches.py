@@ -4,22 +4,22 @@ Shapes: R runs, B utterances of the largest batch, S steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mlt_ray.batch import NO_LABEL, Batch
+from mlt_ray.batch import NO_LABEL
 from mlt_ray.features.batching import FoldData
 
 Steps = Sequence[Sequence[np.ndarray | None]]
 """For each of S steps and R runs, the utterances of the batch; None for a run without a batch."""
 
 Stacked = dict[str, Any]
-"""The fields of `Batch`, each (R, B, …). A smaller batch is filled up with empty utterances, which
-have `NO_LABEL`. A run without a batch gets one utterance, so that its numbers are finite."""
+"""The fields that a `Batch` has, each (R, B, …). A smaller batch is filled up with empty
+utterances, which have `NO_LABEL`. A run without a batch gets one utterance, so that its numbers are
+finite."""
 
 FILL = {"labels": NO_LABEL, "num_frames": 1, "num_words": 1}
 """The fields of an empty utterance that are not zero."""
@@ -44,10 +44,10 @@ class HostBatches:
     def _one_run(self, data: FoldData, indices: np.ndarray | None) -> Mapping[str, Any]:
         batch = data.batch(stand_in_utterance(data) if indices is None else indices)
         words = renumbered(batch.words, data.num_learned_words, self._num_learned_words)
-        return {**{f.name: getattr(batch, f.name) for f in fields(Batch)}, "words": words}
+        return {**batch.tensors, "words": words, "extras": batch.extras}
 
     def _stack(self, runs: Sequence[Mapping[str, Any]]) -> Stacked:
-        names = [f.name for f in fields(Batch) if f.name != "extras"]
+        names = [name for name in runs[0] if name != "extras"]
         stack = {n: self._moved(stacked([run[n] for run in runs], FILL.get(n, 0))) for n in names}
         extras = {
             n: self._moved(stacked([run["extras"][n] for run in runs])) for n in runs[0]["extras"]

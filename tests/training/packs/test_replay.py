@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlt_ray.models.dropout import Codes, scaled_mask
+from mlt_ray.spec import ClassWeights
 from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.loop import train
 from mlt_ray.training.packs.replay import ReplayedStep, cuda_graphs, rounded
@@ -56,13 +57,18 @@ def test_a_step_is_taken_then_recorded_then_replayed_for_each_shape() -> None:
     assert (tapes.recorded, tapes.replayed) == (2, 4)
 
 
-def test_packs_that_replay_their_steps_give_what_runs_give_alone(data: MakeData) -> None:
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
+def test_packs_that_replay_their_steps_give_what_runs_give_alone(
+    uneven_data: MakeData, class_weights: ClassWeights
+) -> None:
     training = {"clip_norm": 0.5, "weight_decay": 0.1, "max_epochs": 5, "patience": 2}
-    # Batches of 5 from 24 and 27 utterances: the last batch of an epoch is smaller or missing.
-    runs = [run_of(fold=fold, seed=seed, **training) for fold, seed in WHO]
-    alone = [finish([run], data)[0] for run in runs]
+    # The folds have training parts of unlike size: the last batch is smaller or missing.
+    runs = [
+        run_of(fold=fold, seed=seed, class_weights=class_weights, **training) for fold, seed in WHO
+    ]
+    alone = [finish([run], uneven_data)[0] for run in runs]
     tapes = Tapes()
-    for one, other in zip(finish(runs, data, recorder=tapes), alone, strict=True):
+    for one, other in zip(finish(runs, uneven_data, recorder=tapes), alone, strict=True):
         assert_close(one, other)
     assert tapes.replayed > tapes.recorded > 0
 

@@ -19,7 +19,7 @@ from mlt_ray.models.layers import sinusoid
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.yoon.values import YoonSpec
-from mlt_ray.spec import FoldSpec, ModelSpec
+from mlt_ray.spec import ClassWeights, FoldSpec, ModelSpec
 from mlt_ray.training.adam import clip
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.learner import Learner
@@ -82,16 +82,20 @@ def data_with_vectors(raw: Any, tmp_path: Path) -> MakeData:
 
     def make(run: Any) -> FoldData:
         extras = {"text_embedding": Vectors()}
-        return FoldData(corpus, folds[run.fold - 1], run.spec.features, cache, extras)
+        weighing = run.spec.training.class_weights
+        fold = folds[run.fold - 1]
+        return FoldData(corpus, fold, run.spec.features, cache, extras, weighing=weighing)
 
     return make
 
 
 @pytest.mark.parametrize("model", VARIANTS.values(), ids=VARIANTS.keys())
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
 def test_every_variant_gives_what_it_gives_alone(
-    data_with_vectors: MakeData, model: ModelSpec
+    data_with_vectors: MakeData, model: ModelSpec, class_weights: ClassWeights
 ) -> None:
-    runs = [run_of(fold=fold, seed=seed, model=model, max_epochs=2) for fold, seed in WHO]
+    training = {"max_epochs": 2, "class_weights": class_weights}
+    runs = [run_of(fold=fold, seed=seed, model=model, **training) for fold, seed in WHO]
     alone = [finish([run], data_with_vectors)[0] for run in runs]
     for one, other in zip(finish(runs, data_with_vectors), alone, strict=True):
         assert_close(one, other)
@@ -105,6 +109,7 @@ def test_every_variant_gives_what_it_gives_alone(
         {"weight_decay": 0.1},
         # 24 utterances: one batch of 23, and one of a single utterance.
         {"batch_size": 23},
+        {"select_by": "macro_f1"},
     ],
     ids=lambda training: next(iter(training)),
 )
@@ -199,11 +204,16 @@ def test_runs_start_from_the_weights_that_they_have_alone(data: MakeData) -> Non
         assert all(torch.equal(a, b) for a, b in zip(packed_ones, own, strict=True))
 
 
+@pytest.mark.parametrize("class_weights", ["none", "balanced"])
 @pytest.mark.parametrize("kind", [HostBatches, DeviceBatches])
 def test_batches_of_runs_are_stacked_with_padding_that_no_loss_counts(
-    data_with_vectors: MakeData, kind: type[HostBatches | DeviceBatches]
+    data_with_vectors: MakeData,
+    kind: type[HostBatches | DeviceBatches],
+    class_weights: ClassWeights,
 ) -> None:
-    folds = {number: data_with_vectors(run_of(fold=number)) for number in (1, 3)}
+    # Fold 3 has more of one class, and so weights of its own.
+    runs = [run_of(fold=number, class_weights=class_weights) for number in (1, 3)]
+    folds = {run.fold: data_with_vectors(run) for run in runs}
     learned = {number: f.num_learned_words for number, f in folds.items()}
     most = max(learned.values())
     train = {number: np.asarray(f.parts["train"]) for number, f in folds.items()}
@@ -229,6 +239,7 @@ def test_batches_of_runs_are_stacked_with_padding_that_no_loss_counts(
                 expected[tuple(map(slice, parts[name].shape))] = parts[name]
                 assert torch.equal(value[n], expected), name
         assert batch["frames"].shape[:2] == (3, 5)
+        assert ("weights" in batch) == (class_weights == "balanced")
 
 
 def test_frames_stay_on_the_host_where_a_device_has_no_room(
@@ -280,8 +291,11 @@ def test_a_loss_leaves_out_what_only_fills_up_a_batch(
     system = build_model(model, data.sizes).eval()
     batch = data.batch([3, 17, 0, 30, 8])
     labels = torch.cat([batch.labels[:3], torch.full((2,), NO_LABEL)])
-    filled = system.loss(replace(batch, labels=labels))
-    torch.testing.assert_close(filled, system.loss(data.batch([3, 17, 0])))
+    for weights in (None, torch.tensor([0.5, 3.0, 1.0, 7.0, 2.0])):
+        filled = system.loss(replace(batch, labels=labels, weights=weights))
+        given = None if weights is None else weights[:3]
+        real = replace(data.batch([3, 17, 0]), weights=given)
+        torch.testing.assert_close(filled, system.loss(real))
 
 
 def test_a_step_on_a_gpu_mixes_no_devices_and_waits_for_no_value(data: MakeData) -> None:
