@@ -39,11 +39,12 @@ def _counts_table(check: CorpusCheck) -> Table:
         title += "; found / in the paper"
     shown_footer = len(check.counts) > 1
     table = Table(title=title, title_justify="left", show_footer=shown_footer, box=box.SIMPLE)
-    table.add_column("session", footer="all")
+    table.add_column("session", footer="all", no_wrap=True)
     for i, emotion in enumerate(check.classes):
         column = [counts[i] for counts in check.counts.values()]
         paper = [counts[i] for counts in papers.values()]
-        table.add_column(emotion, justify="right", footer=_beside(sum(column), paper))
+        footer = _beside(sum(column), paper)
+        table.add_column(emotion, justify="right", min_width=_longest_word(emotion), footer=footer)
     total = [sum(counts) for counts in papers.values()]
     table.add_column("total", justify="right", footer=_beside(check.num_utterances, total))
     for session, counts in check.counts.items():
@@ -55,13 +56,18 @@ def _counts_table(check: CorpusCheck) -> Table:
     return table
 
 
+def _longest_word(heading: str) -> int:
+    return max(map(len, heading.split()))
+
+
 def _speakers_table(check: CorpusCheck, most: int | None) -> Table:
     """Utterances per speaker and class; at most so many speakers (None: all), those with most."""
     ranked = sorted(check.speakers.items(), key=lambda item: -sum(item[1]))[:most]
     shown = {name for name, _ in ranked}
     table = Table(box=box.SIMPLE)
-    for heading in ("speaker", *check.classes, "total"):
-        table.add_column(heading, justify="left" if heading == "speaker" else "right")
+    table.add_column("speaker", no_wrap=True)
+    for heading in (*check.classes, "total"):
+        table.add_column(heading, justify="right", min_width=_longest_word(heading))
     for name, counts in check.speakers.items():
         if name in shown:
             table.add_row(escape(name), *map(str, counts), str(sum(counts)))
