@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from mlt_ray.cli.options import Audio, Texts
 from mlt_ray.display.bars import counting
 
 
@@ -38,7 +39,11 @@ def synthesize(
 
 
 def check(
-    corpus: Annotated[Path, typer.Argument(help="IEMOCAP's folder, or one with manifest.csv.")],
+    corpus: Annotated[
+        Path, typer.Argument(help="Folder of IEMOCAP, EmoBox or MELD, or one with manifest.csv.")
+    ],
+    audio: Audio = None,
+    texts: Texts = None,
     labels: Annotated[
         str,
         typer.Option(help="What counts, as a study says it: four, five, six, all or YAML."),
@@ -51,13 +56,14 @@ def check(
     from mlt_ray.corpus.check import check_corpus
     from mlt_ray.corpus.check_text import render
     from mlt_ray.corpus.labelling import check_labels, select
+    from mlt_ray.corpus.readers.elsewhere import Elsewhere
     from mlt_ray.corpus.readers.read import read_corpus
     from mlt_ray.documents import parse_yaml
     from mlt_ray.studies.labels import parse_labels
 
     console, counted = Console(), parse_labels(parse_yaml(labels, "--labels"), "--labels")
     with console.status("reading every recording"):
-        whole = read_corpus(corpus)
+        whole = read_corpus(corpus, elsewhere=Elsewhere(audio=audio, texts=texts))
         check_labels(whole, counted)
         found = check_corpus(select(whole, counted))
     console.print(render(found, everything=everything))

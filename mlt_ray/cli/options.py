@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 DEFAULT_STORE = "runs"
 
-Corpus = Annotated[Path, typer.Option(help="IEMOCAP's folder, or a folder with manifest.csv.")]
+Corpus = Annotated[
+    Path, typer.Option(help="Folder of IEMOCAP, EmoBox or MELD, or one with manifest.csv.")
+]
+Audio = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the recordings, if a corpus of EmoBox or MELD has them elsewhere."
+    ),
+]
+Texts = Annotated[
+    Path | None, typer.Option(help="CSV file with columns key and text, for a corpus of EmoBox.")
+]
 Store = Annotated[
     str,
     typer.Option(
@@ -128,6 +139,8 @@ class Training:
     """The options that all verbs that train share."""
 
     corpus: Corpus
+    audio: Audio = None
+    texts: Texts = None
     store: Store = DEFAULT_STORE
     overrides: Overrides = None
     glove: Glove = None
@@ -179,6 +192,7 @@ def training_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 def places_of(training: Training) -> "Places":
     """Places as the options say, else as the profile says, else the defaults."""
+    from mlt_ray.corpus.readers.elsewhere import Elsewhere
     from mlt_ray.planning.profile import Profile, load_profile, merged
     from mlt_ray.planning.workspace import Places
     from mlt_ray.storage.store import Store as RunStore
@@ -198,6 +212,7 @@ def places_of(training: Training) -> "Places":
     )
     return Places(
         corpus=training.corpus,
+        elsewhere=Elsewhere(audio=training.audio, texts=training.texts),
         store=RunStore(where.store or DEFAULT_STORE),
         glove=training.glove,
         encoder=training.encoder,

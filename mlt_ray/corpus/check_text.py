@@ -34,11 +34,13 @@ def _counts_table(check: CorpusCheck) -> Table:
     papers: dict[str, tuple[int, ...]] = {}
     if are_comparable(check.classes, check.counts):
         papers = dict(PAPER_COUNTS)
-    title = f"{check.name}: {check.num_utterances} utterances, {len(check.speakers)} speakers"
+    title = f"{check.name}: {check.num_utterances} utterances, {_speakers(check)}"
     if papers:
         title += "; found / in the paper"
     shown_footer = len(check.counts) > 1
-    table = Table(title=title, title_justify="left", show_footer=shown_footer, box=box.SIMPLE)
+    table = Table(
+        title=title, title_justify="left", show_footer=shown_footer, box=box.SIMPLE, pad_edge=False
+    )
     table.add_column("session", footer="all", no_wrap=True)
     for i, emotion in enumerate(check.classes):
         column = [counts[i] for counts in check.counts.values()]
@@ -56,6 +58,11 @@ def _counts_table(check: CorpusCheck) -> Table:
     return table
 
 
+def _speakers(check: CorpusCheck) -> str:
+    known = len(check.speakers.keys() - {"none"})
+    return f"{known} speakers" if known else "speakers unknown"
+
+
 def _longest_word(heading: str) -> int:
     return max(map(len, heading.split()))
 
@@ -64,7 +71,7 @@ def _speakers_table(check: CorpusCheck, most: int | None) -> Table:
     """Utterances per speaker and class; at most so many speakers (None: all), those with most."""
     ranked = sorted(check.speakers.items(), key=lambda item: -sum(item[1]))[:most]
     shown = {name for name, _ in ranked}
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("speaker", no_wrap=True)
     for heading in (*check.classes, "total"):
         table.add_column(heading, justify="right", min_width=_longest_word(heading))

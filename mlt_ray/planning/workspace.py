@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlt_ray.corpus.labelling import check_labels, select
+from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.unread import MOST_UNREAD, too_many_unread, unread_text
 from mlt_ray.corpus.utterance import Corpus
@@ -37,6 +38,7 @@ class Places:
 
     corpus: Path
     store: Store
+    elsewhere: Elsewhere = HERE
     glove: Path | None = None
     encoder: str | None = None
     speech_encoder: str | None = None
@@ -87,7 +89,7 @@ class Workspace:
 
         That is so if the utterances that `labels` count are not fit to train on.
         """
-        corpus = read_corpus(places.corpus)
+        corpus = read_corpus(places.corpus, elsewhere=places.elsewhere)
         for counted in labels:
             check_labels(corpus, counted)
             check_usable(select(corpus, counted), places.corpus)
@@ -113,6 +115,12 @@ class Workspace:
                 readers.setdefault(row.labels, []).append(row.name)
         for labels, names in readers.items():
             corpus = select(self.corpus, labels)
+            if not any(u.text.strip() for u in corpus.utterances):
+                raise UserError(
+                    f"corpus {corpus.name}: expected texts where a row reads words, as "
+                    f"{', '.join(names)} would, found none; add them to the corpus (--texts for "
+                    "EmoBox's), or train rows of audio alone"
+                )
             if too_many_unread(corpus) and not self.places.unread_texts:
                 raise UserError(
                     f"corpus {corpus.name}: {unread_text(corpus)}, expected at most "
