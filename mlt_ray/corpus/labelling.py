@@ -28,8 +28,10 @@ def select(corpus: Corpus, labels: Labels) -> Corpus:
     ``all``, but for what is no emotion.
     """
     counts = Counter(u.emotion for u in corpus.utterances)
-    classes = {name: labels.class_of(name) for name in counts}
-    left_out = {name: n for name, n in sorted(counts.items()) if classes[name] is None}
+    # Also those that could not be read, which does not matter if they do not count.
+    named = counts + Counter(p.emotion for p in corpus.problems if p.emotion and p.fatal)
+    classes = {name: labels.class_of(name) for name in named}
+    left_out = {name: n for name, n in sorted(named.items()) if classes[name] is None}
     return dataclasses.replace(
         corpus,
         utterances=tuple(

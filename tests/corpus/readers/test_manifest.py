@@ -1,8 +1,10 @@
 import pytest
 
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.errors import UserError
+from mlt_ray.labels import NAMED
 
 HEADER = "path,text,emotion,speaker"
 
@@ -25,8 +27,8 @@ def test_a_minimal_manifest_is_read(write):
     corpus = read_corpus(write(HEADER, 'audio/b.flac,"Well, yes.",sad,s1', "audio/a.wav,,angry,s2"))
     first, second = corpus.utterances
     assert corpus.problems == ()
-    assert (first.id, first.text, first.label, first.speaker) == ("audio/a", "", 0, "s2")
-    assert (second.id, second.text, second.label) == ("audio/b", "Well, yes.", 3)
+    assert (first.id, first.text, first.emotion, first.speaker) == ("audio/a", "", "angry", "s2")
+    assert (second.id, second.text, second.emotion) == ("audio/b", "Well, yes.", "sad")
     assert second.duration_s == pytest.approx(0.2)
     assert (first.session, first.dialog, first.alignment) == (None, None, None)
 
@@ -76,20 +78,45 @@ def test_a_manifest_in_other_letters_that_is_not_utf_8_is_refused(write):
     [("Angry", "angry"), ("exc", "happy"), ("EXCITED", "happy"), (" neu ", "neutral")],
 )
 def test_emotions_may_be_classes_or_codes_in_any_case(write, written, read):
-    (utterance,) = read_manifest(write(HEADER, f"audio/a.wav,Hm.,{written},s1")).utterances
-    assert utterance.emotion == read
+    corpus = read_manifest(write(HEADER, f"audio/a.wav,Hm.,{written},s1"))
+    assert [u.emotion for u in corpus.utterances] == [written.strip()]
+    assert [u.emotion for u in select(corpus, NAMED["four"]).utterances] == [read]
 
 
-def test_codes_that_the_task_leaves_out_are_counted(write):
-    corpus = read_manifest(write(HEADER, "audio/a.wav,,FRU,s1", "x,,fru,s1", "y,,xxx,s1"))
-    assert corpus.left_out == {"fru": 2, "xxx": 1}
-    assert corpus.problems == ()
+def test_emotions_that_do_not_count_are_counted_and_may_lack_their_recordings(write):
+    lines = ("audio/a.wav,,FRU,s1", "audio/b.flac,,elated,s1", "y,,xxx,s1")
+    corpus = read_manifest(write(HEADER, *lines))
+    assert [problem.emotion for problem in corpus.problems] == ["xxx"]
+    selected = select(corpus, NAMED["four"])
+    assert selected.left_out == {"FRU": 1, "elated": 1, "xxx": 1}
+    assert selected.problems == ()
+
+
+def test_a_column_of_splits_is_the_part_of_one_fold(write):
+    lines = ("audio/a.wav,,sad,s1,Train", "audio/b.flac,,sad,s1,valid", "audio/c.wav,,sad,s1,test")
+    corpus = read_manifest(write(f"{HEADER},split", *lines))
+    assert [u.parts for u in corpus.utterances] == [("train",), ("dev",), ("test",)]
+    other = read_manifest(write(f"{HEADER},split", "audio/a.wav,,sad,s1,", "audio/c.wav,,sad,s1,x"))
+    assert [u.parts for u in other.utterances] == [("",)]
+    assert other.problems[0].reason == "expected train, dev or test as split, got 'x'"
+
+
+def test_a_column_of_folds_names_the_fold_that_tests_an_utterance(write):
+    lines = ("audio/a.wav,,sad,s1,10", "audio/b.flac,,sad,s1,9", "audio/c.wav,,sad,s1,")
+    corpus = read_manifest(write(f"{HEADER},fold", *lines))
+    # In natural order, fold 9 is the first.
+    assert [u.parts for u in corpus.utterances] == [("train", "test"), ("test", "train"), ("", "")]
+
+
+def test_split_and_fold_exclude_each_other(write):
+    with pytest.raises(UserError, match="expected one of the columns split and fold, got both"):
+        read_manifest(write(f"{HEADER},split,fold"))
 
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("audio/a.wav,Hm.,bored,s1", "unknown emotion 'bored'"),
+        ("audio/a.wav,Hm.,,s1", "emotion is empty"),
         ("audio/a.wav,Well, yes.,sad,s1", "another number of cells"),
         ("audio/a.wav,Hm.,sad,", "speaker is empty"),
         (",Hm.,sad,s1", "path is empty"),

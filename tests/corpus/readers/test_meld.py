@@ -86,5 +86,5 @@ def test_a_missing_column_is_named(meld: Path) -> None:
 def test_without_recordings_the_remedy_is_an_option(meld: Path) -> None:
     for path in meld.rglob("*.wav"):
         path.unlink()
-    with pytest.raises(UserError, match="found none below .*say where they are by --audio FOLDER"):
+    with pytest.raises(UserError, match=r"found none below .*say where they are by --audio FOLDER"):
         read_corpus(meld)

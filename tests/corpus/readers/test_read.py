@@ -36,12 +36,12 @@ def test_sessions_go_before_a_manifest_and_a_manifest_before_sessions_below(iemo
 
 
 def test_a_new_kind_of_corpus_is_one_row(tmp_path, monkeypatch):
-    def read_wonder(path, progress):
+    def read_wonder(path, progress, elsewhere):
         return Corpus(name="wonder", utterances=())
 
     row = Reader(lambda path: (path / "wonder.json").is_file(), read_wonder)
     monkeypatch.setattr(read, "READERS", (*READERS, row))
-    with pytest.raises(UserError, match="got neither"):
+    with pytest.raises(UserError, match="got none"):
         read_corpus(tmp_path)
     (tmp_path / "wonder.json").touch()
     assert read_corpus(tmp_path).name == "wonder"
@@ -78,4 +78,4 @@ def test_a_folder_of_neither_kind_says_what_was_looked_for(tmp_path):
 def test_progress_is_called_after_every_file(whole_iemocap):
     calls = []
     read_corpus(whole_iemocap.root, lambda done, total: calls.append((done, total)))
-    assert calls == [(i, 50) for i in range(1, 51)]
+    assert calls == [(i, 60) for i in range(1, 61)]
