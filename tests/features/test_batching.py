@@ -11,7 +11,9 @@ from mlt_ray.features.batching import FoldData
 from mlt_ray.features.extras import PlainVectors
 from mlt_ray.features.fitted import PAD_ID, UNKNOWN_ID
 from mlt_ray.labels import FOUR
-from mlt_ray.spec import FeatureSpec, FoldSpec
+from mlt_ray.models.multilevel.values import MultilevelSpec
+from mlt_ray.spec import ClassWeights, FeatureSpec, FoldSpec, Run, RunSpec, TrainingSpec
+from mlt_ray.storage.store import Store
 
 STEP = 3
 SHOWN = ("angry", "sad")
@@ -41,6 +43,18 @@ def test_utterances_weigh_what_their_class_does_in_the_training_part(
         assert weights is not None
         assert weights.tolist() == pytest.approx([more, less, more])
     assert FoldData(raw.corpus, folds[2], FeatureSpec(), cache).batch([sad]).weights is None
+
+
+@pytest.mark.parametrize("weighing", ["none", "balanced"])
+def test_the_fold_of_a_run_weighs_as_its_training_says(
+    raw: Any, fold: Fold, tmp_path: Path, weighing: ClassWeights
+) -> None:
+    raw.write(tmp_path)
+    training = TrainingSpec(class_weights=weighing)
+    spec = RunSpec(corpus="five sessions", model=MultilevelSpec(), training=training)
+    run = Run(spec=spec, fold=fold.number, seed=1)
+    data = FoldData.of_run(run, raw.corpus, fold, Store(tmp_path))
+    assert (data.batch([3]).weights is not None) == (weighing == "balanced")
 
 
 @pytest.mark.parametrize("part", ["train", "dev", "test"])
