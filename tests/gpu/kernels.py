@@ -62,5 +62,5 @@ def _cost_us(event: Any) -> float:
 def warmed_up(device: torch.device) -> None:
     """Use the profiler once: on a GPU it first loads a library for some seconds."""
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    with profile(activities=activities):
+    with profile(activities=activities, acc_events=True):
         torch.zeros(1, device=device).add_(1.0)
