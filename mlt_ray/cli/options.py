@@ -129,7 +129,7 @@ CudaGraphs = Annotated[
     typer.Option(
         "--cuda-graphs/--no-cuda-graphs",
         rich_help_panel=MACHINES,
-        help="Let a GPU record a pack's steps and replay them; default: no.",
+        help="Whether a GPU records steps and replays them; default: yes where there is one.",
     ),
 ]
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.models.attention import Attention
+from mlt_ray.models.convolution import Conv1d, windows
 from mlt_ray.models.dropout import Dropout, scaled_mask
 from mlt_ray.models.layers import CharCnn
 
@@ -162,8 +163,8 @@ class FlatLinear(nn.Linear):
         return flat.unflatten(0, x.shape[:-1])
 
 
-class FlatConv1d(nn.Conv1d):
-    """`torch.nn.Conv1d` with padding ``same`` as one matrix product: (B, C, T) → (B, D, T)."""
+class FlatConv1d(Conv1d):
+    """`Conv1d` with padding ``same`` as one matrix product: (B, C, T) → (B, D, T)."""
 
     def forward(self, x: Tensor) -> Tensor:
         rows = windows(x, self).transpose(1, 2).flatten(0, 1).flatten(1)
@@ -193,13 +194,6 @@ class FlatCharCnn(CharCnn):
         return flat.unflatten(0, phonemes.shape)
 
 
-def windows(x: Tensor, convolution: nn.Conv1d) -> Tensor:
-    """(…, T) → (…, T, K): the K inputs that a convolution of kernel K sees at each position."""
-    [reach] = convolution.kernel_size
-    before = (reach - 1) // 2
-    return F.pad(x, (before, reach - 1 - before)).unfold(-1, reach, 1)
-
-
 class FlatLayerNorm(nn.LayerNorm):
     """`torch.nn.LayerNorm` over the last axis."""
 
@@ -225,7 +219,7 @@ class FlatDropout(Dropout):
 
 FLAT: Final[dict[type[nn.Module], type[nn.Module]]] = {
     nn.Linear: FlatLinear,
-    nn.Conv1d: FlatConv1d,
+    Conv1d: FlatConv1d,
     nn.Embedding: FlatEmbedding,
     nn.LayerNorm: FlatLayerNorm,
     CharCnn: FlatCharCnn,

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.models.attention import Attention
+from mlt_ray.models.convolution import Conv1d
 from mlt_ray.models.dropout import Dropout
 
 
@@ -192,7 +193,7 @@ class CharCnn(nn.Module):
     def __init__(self, num_symbols: int, dim: int, channels: int, kernel: int) -> None:
         super().__init__()
         self.embedding = symbol_embedding(num_symbols, dim)
-        self.convolution = nn.Conv1d(dim, channels, kernel, padding="same")
+        self.convolution = Conv1d(dim, channels, kernel, padding="same")
 
     def forward(self, phonemes: Tensor) -> Tensor:
         """(B, W, P) phoneme ids, 0 in padding → (B, W, channels), 0 for a word of padding."""
@@ -219,7 +220,7 @@ class ConvolutionPrenet(nn.Module):
         super().__init__()
         sizes = [inputs] + [width] * num_layers
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(a, b, kernel, padding="same") for a, b in itertools.pairwise(sizes)
+            Conv1d(a, b, kernel, padding="same") for a, b in itertools.pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_layers))
         self.dropouts = nn.ModuleList(Dropout(dropout) for _ in range(num_layers))

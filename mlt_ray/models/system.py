@@ -38,11 +38,14 @@ class System(nn.Module):
     that a run gives the same numbers alone, in a pack and after a resume. The training loop sets
     its keys by `set_dropout_keys`.
 
+    **Convolutions** over time are `mlt_ray.models.convolution.Conv1d`: torch's own is slow on a GPU
+    whose kernels must be deterministic.
+
     **Packs.** A configuration whose property `can_be_packed` is True is trained with other runs
     under `torch.vmap`. Its forward pass may then have no step that depends on values of tensors (no
     ``.item()``, no ``if`` on a tensor), all its weights must be trained, it may have no recurrent
     layer of torch, and its loss must leave out utterances with `NO_LABEL`. `mlt_ray.models.flat`
-    replaces its layers and supports linear layers and ``Conv1d`` with a bias, convolutions with
+    replaces its layers and supports linear layers with a bias, convolutions with
     padding ``same``, and layer norm over the last axis. The default is False: runs are then trained
     one by one.
 

@@ -40,7 +40,8 @@ class Resources:
     workers: processes that share each run's batches (distributed data parallel).
     cpus_per_worker, gpus_per_worker: for each of them, where `workers` is above 1; None as above.
     pack: runs that are trained as one vectorised pack; None lets the plan decide, 1 packs nothing.
-    cuda_graphs: whether a GPU records the steps of a pack and replays them.
+    cuda_graphs: whether a GPU records the steps of a pack, or of a run alone, and replays them;
+        None for yes where there is a GPU.
     checkpoint_interval_s: least seconds between two checkpoints of a run, which is what the death
         of a machine can cost it; 0 for one after every epoch, None for the default of
         `mlt_ray.training.checkpoint`.
@@ -53,7 +54,7 @@ class Resources:
     gpus_per_worker: float | None = None
     cpus_per_worker: float = 1
     pack: int | None = None
-    cuda_graphs: bool = False
+    cuda_graphs: bool | None = None
     checkpoint_interval_s: float | None = None
 
     def __post_init__(self) -> None:

@@ -48,7 +48,7 @@ def train_runs(
             tell=messages.tell,
             stop=lambda run: is_lost(run) or is_stopping(board, run),
             group=group,
-            uses_cuda_graphs=job.resources.cuda_graphs,
+            uses_cuda_graphs=job.resources.cuda_graphs is not False,
             checkpoint_interval_s=job.resources.checkpoint_interval_s,
             check=check,
         )

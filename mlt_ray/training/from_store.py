@@ -32,7 +32,7 @@ def train_from_store(
     tell: Callable[[Run, str], None],
     stop: Callable[[Run], bool],
     group: Group = ALONE,
-    uses_cuda_graphs: bool = False,
+    uses_cuda_graphs: bool = True,
     checkpoint_interval_s: float | None = None,
     check: Callable[[Run], None] = lambda run: None,
 ) -> Sequence[FinishedRun | RunFailed | RunStopped | StoreUnreachable]:

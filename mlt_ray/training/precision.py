@@ -7,8 +7,27 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
-from mlt_ray.spec import Precision
+from mlt_ray.errors import UserError
+from mlt_ray.spec import NO_TF32, Precision
+
+NO_BFLOAT16_LSTM = (
+    "training.precision: expected a GPU, or a CPU with AVX-512, for bfloat16 in a system with an "
+    "LSTM, found neither; set float32"
+)
+"""Text of the error for an LSTM in bfloat16 on a CPU for which oneDNN has none."""
+
+
+def check_precision(precision: Precision, network: nn.Module, device: torch.device) -> None:
+    """`UserError` if the device cannot compute the network in this precision."""
+    if device.type != "cpu":
+        return
+    if precision == "tf32":
+        raise UserError(NO_TF32)
+    has_lstm = any(isinstance(module, nn.LSTM) for module in network.modules())
+    if precision == "bfloat16" and has_lstm and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise UserError(NO_BFLOAT16_LSTM)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from mlt_ray.models.convolution import Conv1d
 from mlt_ray.models.flat import FLAT
 
 NUM_RUNS, BATCH, LENGTH, INPUTS = 3, 5, 7, 11
@@ -24,10 +25,10 @@ def ids() -> Tensor:
         (lambda: nn.Linear(LENGTH, 17), numbers()),
         (lambda: nn.Linear(LENGTH, 17), numbers()[:, :, 0]),
         (lambda: nn.Linear(INPUTS, 17), numbers().transpose(2, 3)),
-        (lambda: nn.Conv1d(INPUTS, 17, 1, padding="same"), numbers()),
-        (lambda: nn.Conv1d(INPUTS, 17, 3, padding="same"), numbers()),
-        (lambda: nn.Conv1d(INPUTS, 17, 4, padding="same"), numbers()),
-        (lambda: nn.Conv1d(INPUTS, 17, 9, padding="same"), numbers()),
+        (lambda: Conv1d(INPUTS, 17, 1, padding="same"), numbers()),
+        (lambda: Conv1d(INPUTS, 17, 3, padding="same"), numbers()),
+        (lambda: Conv1d(INPUTS, 17, 4, padding="same"), numbers()),
+        (lambda: Conv1d(INPUTS, 17, 9, padding="same"), numbers()),
         (lambda: nn.Embedding(13, 17), ids()),
         (lambda: nn.Embedding(13, 17, padding_idx=0), ids()),
     ],

@@ -20,6 +20,7 @@ resources:
   gpus_per_worker: 2
   cpus_per_worker: 5
   pack: 1
+  cuda_graphs: false
   checkpoint_interval_s: 13
 """
 
@@ -39,6 +40,7 @@ def test_every_key_of_a_profile_is_read(tmp_path: Path) -> None:
         gpus_per_worker=2.0,
         cpus_per_worker=5.0,
         pack=1,
+        cuda_graphs=False,
         checkpoint_interval_s=13.0,
     )
     assert load_profile(written(tmp_path, ALL_KEYS)) == Profile(
@@ -100,6 +102,7 @@ def test_flags_take_the_place_of_the_profile_and_none_leaves_it(tmp_path: Path) 
         gpus_per_worker=2.0,
         cpus_per_worker=5.0,
         pack=1,
+        cuda_graphs=False,
         checkpoint_interval_s=13.0,
     )
     assert profile == load_profile(written(tmp_path, ALL_KEYS))

@@ -96,6 +96,11 @@ def test_cuda_graphs_need_a_gpu() -> None:
         check_fits(asked, [Node(cpus=2, gpus=0)])
 
 
+@pytest.mark.parametrize("asked", [None, False])
+def test_no_gpu_is_needed_where_cuda_graphs_were_not_asked_for(asked: bool | None) -> None:
+    assert check_fits(Resources(cuda_graphs=asked), [Node(cpus=2, gpus=0)]) == 2
+
+
 @pytest.mark.parametrize(
     ("resources", "most"),
     [

@@ -1,5 +1,6 @@
 """What a worker says of a store without room or that does not answer, and of a lost lease."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,23 @@ def test_one_of_several_workers_raises_since_the_others_wait_for_it(tmp_path: Pa
     messages = Messages(lambda message: None)
     with pytest.raises(StoreFull):
         worker.train_runs(job(), (RUN,), Store(tmp_path), messages, group=Group(rank=0, size=2))
+
+
+@pytest.mark.usefixtures("without_ray")
+@pytest.mark.parametrize(("asked", "uses"), [(None, True), (True, True), (False, False)])
+def test_a_gpu_records_steps_unless_it_is_told_not_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool | None, uses: bool
+) -> None:
+    given: list[bool] = []
+
+    def training(*_: object, uses_cuda_graphs: bool, **__: object) -> list[FinishedRun]:
+        given.append(uses_cuda_graphs)
+        return []
+
+    monkeypatch.setattr(worker, "train_from_store", training)
+    told = replace(job(), resources=Resources(cuda_graphs=asked))
+    worker.train_runs(told, (), Store(tmp_path), Messages(lambda message: None))
+    assert given == [uses]
 
 
 class Kept:

@@ -1,5 +1,6 @@
 """Products of less precision: which, where, and how far the numbers move."""
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.spec import ModelSpec
 from mlt_ray.training.learner import Learner
 from mlt_ray.training.packs.trainer import PackTrainer
-from mlt_ray.training.precision import casting, products
+from mlt_ray.training.precision import casting, check_precision, products
 from tests.training.runs import CPU, MODEL, MakeData, assert_same, finish, run_of
 
 WHO = ((1, 3), (3, 3), (1, 4))
@@ -57,6 +58,19 @@ def test_tf32_is_asked_of_products_and_convolutions_inside_the_block_alone(
 def test_a_cpu_has_no_tf32(data: MakeData) -> None:
     with pytest.raises(UserError, match="expected a GPU for tf32, found none; set float32 or"):
         finish([run_of(precision="tf32")], data)
+
+
+@pytest.mark.parametrize("has_avx512", [False, True])
+def test_an_lstm_in_bfloat16_needs_a_cpu_that_has_one(
+    monkeypatch: pytest.MonkeyPatch, has_avx512: bool
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_avx512)
+    check_precision("bfloat16", nn.Sequential(nn.GRU(3, 2)), CPU)
+    check_precision("float32", nn.Sequential(nn.LSTM(3, 2)), CPU)
+    check_precision("bfloat16", nn.Sequential(nn.LSTM(3, 2)), torch.device("cuda"))
+    told = contextlib.nullcontext() if has_avx512 else pytest.raises(UserError, match="set float32")
+    with told:
+        check_precision("bfloat16", nn.Sequential(nn.LSTM(3, 2)), CPU)
 
 
 @pytest.mark.parametrize(

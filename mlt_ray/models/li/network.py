@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.models.convolution import Conv1d
 from mlt_ray.models.layers import WordEmbedding, masked_max, symbol_embedding
 from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.recurrent import Recurrent
@@ -30,9 +31,9 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         width = spec.width // 2
         self.convolutions = nn.Sequential(
-            nn.Conv1d(inputs, spec.channels, spec.first_kernel),
-            nn.Conv1d(spec.channels, width, spec.next_kernel),
-            nn.Conv1d(width, width, spec.next_kernel),
+            Conv1d(inputs, spec.channels, spec.first_kernel),
+            Conv1d(spec.channels, width, spec.next_kernel),
+            Conv1d(width, width, spec.next_kernel),
         )
         self.reach = spec.first_kernel + 2 * spec.next_kernel - 2
 

@@ -12,7 +12,6 @@ a pack's epoch goes:
 Shapes: R runs, B utterances, S steps of an epoch.
 """
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -67,47 +66,58 @@ class PackTrainer:
         self._recorder = recorder
         self._start()
 
-    def only(self, learners: Sequence[Learner]) -> "PackTrainer":
-        """The same pack with some of its learners, after others have ended."""
-        smaller = copy.copy(self)
-        smaller.learners = learners
-        smaller._start()
-        return smaller
+    def keep(self, learners: Sequence[Learner]) -> None:
+        """Train only these learners from now on, after others have ended.
+
+        Recorded steps fit one number of runs, and recording new ones takes about as long as an
+        epoch. So the rows of learners that have ended stay until they are half of all rows; until
+        then they compute what the first learner does, on weights that nobody reads.
+        """
+        rows = [self._rows[self.learners.index(learner)] for learner in learners]
+        self.learners = learners
+        if self._recorder is None or 2 * len(learners) <= len(self._in_row):
+            self._start()
+            return
+        self._rows, self._in_row = rows, [learners[0]] * len(self._in_row)
+        for row, learner in zip(rows, learners, strict=True):
+            self._in_row[row] = learner
 
     def _start(self) -> None:
-        """Make what depends on the learners: the optimiser, and recorded steps."""
+        """Make what depends on the learners: their rows, the optimiser, and recorded steps."""
+        self._rows, self._in_row = list(range(len(self.learners))), list(self.learners)
         self._adam = self._gather()
         self._replays: dict[Compute, ReplayedStep] = {}
 
     def train_epoch(self) -> None:
         """Train every learner for one epoch."""
         self._system.train()
-        steps = steps_of_epoch(self.learners)
+        steps = steps_of_epoch(self._in_row)
         counts = np.asarray([[0 if i is None else len(i) for i in step] for step in steps])
         num_utterances = torch.as_tensor(counts, dtype=torch.float32, device=self.device)
         inputs = {"codes": self._codes(counts > 0), "num_utterances": num_utterances}
-        total = torch.zeros(len(self.learners), device=self.device)
+        total = torch.zeros(len(self._in_row), device=self.device)
         for losses in self._each_step(self._train_step, steps, inputs):
             total += losses
         self._scatter()
-        for learner, loss, seen in zip(self.learners, total, counts.sum(axis=0), strict=True):
-            learner.add_losses(loss, int(seen))
+        seen = counts.sum(axis=0)
+        for learner, row in zip(self.learners, self._rows, strict=True):
+            learner.add_losses(total[row], int(seen[row]))
 
     @torch.no_grad()
     def logits(self, part: str) -> list[Tensor]:
         """Every learner's (N, K) logits of a part, in the part's own order, on the CPU."""
         self._system.eval()
-        steps = list(zip_longest(*(x.data.evaluation_order(part) for x in self.learners)))
+        steps = list(zip_longest(*(x.data.evaluation_order(part) for x in self._in_row)))
         found = list(self._each_step(self._evaluation_step, steps, {}))
         on_cpu = [logits.cpu() for logits in found]
         return [
-            in_order(learner.data.parts[part], [s[n] for s in steps], [x[n] for x in on_cpu])
-            for n, learner in enumerate(self.learners)
+            in_order(learner.data.parts[part], [s[row] for s in steps], [x[row] for x in on_cpu])
+            for learner, row in zip(self.learners, self._rows, strict=True)
         ]
 
     def _each_step(self, compute: Compute, steps: Steps, inputs: Inputs) -> Iterator[Tensor]:
         """The output of `compute` at each step, with the step's row of the (S, …) inputs."""
-        folds = [x.run.fold for x in self.learners]
+        folds = [x.run.fold for x in self._in_row]
         rows = ({k: v[n] for k, v in inputs.items()} for n in range(len(steps)))
         taking = [tuple(n for n, i in enumerate(step) if i is not None) for step in steps]
         data = self._data
@@ -191,7 +201,7 @@ class PackTrainer:
         codes = [
             [
                 site_codes(len(self._sites), x.run.seed, x.run.fold, x.epoch, int(number))
-                for x, number in zip(self.learners, row, strict=True)
+                for x, number in zip(self._in_row, row, strict=True)
             ]
             for row in numbers
         ]
@@ -212,10 +222,10 @@ class PackTrainer:
         """Copy weights, moments and steps from the optimiser of all runs to the learners."""
         # One wait for a GPU, not one a run.
         counts = self._adam.steps.tolist()
-        for n, (learner, steps) in enumerate(zip(self.learners, counts, strict=True)):
-            here, there = weights_and_moments(self._adam, n, learner)
+        for learner, row in zip(self.learners, self._rows, strict=True):
+            here, there = weights_and_moments(self._adam, row, learner)
             torch._foreach_copy_(there, here)
-            learner.optimiser.steps = int(steps)
+            learner.optimiser.steps = int(counts[row])
 
 
 def weights_and_moments(

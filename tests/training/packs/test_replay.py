@@ -10,11 +10,15 @@ import torch
 from torch import Tensor
 
 from mlt_ray.models.dropout import Codes, scaled_mask
+from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.spec import ClassWeights
 from mlt_ray.training.finish import FinishedRun
-from mlt_ray.training.loop import train
+from mlt_ray.training.group import ALONE, Group
+from mlt_ray.training.learner import Learner
+from mlt_ray.training.loop import OneByOne, train, trainer_for
 from mlt_ray.training.packs.replay import ReplayedStep, cuda_graphs, rounded
-from tests.training.runs import MakeData, assert_close, assert_same, finish, run_of
+from mlt_ray.training.packs.trainer import PackTrainer
+from tests.training.runs import CPU, MakeData, assert_close, assert_same, finish, run_of
 from tests.training.tapes import Tapes
 
 WHO = ((1, 3), (3, 3), (1, 4))
@@ -71,6 +75,48 @@ def test_packs_that_replay_their_steps_give_what_runs_give_alone(
     for one, other in zip(finish(runs, uneven_data, recorder=tapes), alone, strict=True):
         assert_close(one, other)
     assert tapes.replayed > tapes.recorded > 0
+
+
+def test_a_run_alone_that_replays_its_steps_gives_what_its_steps_give(data: MakeData) -> None:
+    [run] = [run_of(fold=3, max_epochs=5)]
+    tapes = Tapes()
+    [alone], [replayed] = finish([run], data), finish([run], data, recorder=tapes)
+    assert_close(replayed, alone)
+    assert tapes.replayed > tapes.recorded > 0
+
+
+def test_a_run_of_several_processes_or_of_a_system_that_packs_not_records_nothing(
+    data: MakeData,
+) -> None:
+    run = run_of()
+    [learner] = [Learner(run, data(run), CPU)]
+    assert isinstance(trainer_for([learner], OneByOne([]), Tapes()), PackTrainer)
+    assert isinstance(trainer_for([learner], OneByOne([]), None), OneByOne)
+    learner.group = Group(rank=0, size=2)
+    assert isinstance(trainer_for([learner], OneByOne([]), Tapes()), OneByOne)
+    learner.group, learner.run = ALONE, run_of(model=YoonSpec())
+    assert isinstance(trainer_for([learner], OneByOne([]), Tapes()), OneByOne)
+
+
+def test_steps_are_recorded_anew_only_where_half_of_a_pack_has_ended(
+    data: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [run_of(fold=f, seed=s, max_epochs=6) for f, s in (*WHO, (3, 4))]
+    epochs = {runs[0]: 5, runs[1]: 6, runs[2]: 3, runs[3]: 4}
+    monkeypatch.setattr(Learner, "finished", property(lambda x: x.epoch == epochs[x.run]))
+    alone = [finish([run], data)[0] for run in runs]
+    starts: list[int] = []
+    original = PackTrainer._start
+
+    def spying(self: PackTrainer) -> None:
+        starts.append(len(self.learners))
+        original(self)
+
+    monkeypatch.setattr(PackTrainer, "_start", spying)
+    for one, other in zip(finish(runs, data, recorder=Tapes()), alone, strict=True):
+        assert_close(one, other)
+    # Four runs; when the first has ended, three go on in four rows.
+    assert starts == [4, 2, 1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
