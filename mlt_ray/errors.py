@@ -18,6 +18,18 @@ class RunFailed(Exception):
     """
 
 
+class RunsFailed(Exception):
+    """Runs of a study that left no report; the others are in the store.
+
+    `failures` says why, a line each, beginning with the run's name. The text has them all.
+    """
+
+    def __init__(self, failures: tuple[str, ...]) -> None:
+        runs = "1 run" if len(failures) == 1 else f"{len(failures)} runs"
+        super().__init__("\n  ".join((f"{runs} failed", *failures)))
+        self.failures = failures
+
+
 class RunStopped(Exception):
     """A run that stopped between two epochs because it was asked to.
 

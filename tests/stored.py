@@ -22,12 +22,18 @@ EPOCHS = tuple(
     )
     for n in (1, 2, 3)
 )
+ONE_EACH = np.eye(4, dtype=int).tolist()
+"""Confusion matrix of four utterances, one of each class, all predicted right."""
+
 REPORT = RunReport(
     digest=DIGEST,
     spec={"corpus": "c0ffee", "model": {"system": "multilevel"}},
     fold=2,
     seed=3,
-    scores={"dev": {"wa": 0.5}, "test": {"wa": 0.1 + 0.2}},
+    scores={
+        "dev": {"wa": 0.5, "ua": 0.4, "macro_f1": 0.3, "confusion": ONE_EACH},
+        "test": {"wa": 0.1 + 0.2, "ua": 0.6, "macro_f1": 0.7, "confusion": ONE_EACH},
+    },
     best_epoch=2,
     curve=EPOCHS,
     part_sizes={"train": 7, "dev": 3, "test": 2},
@@ -52,9 +58,6 @@ PREDICTIONS = {
 }
 RUN_FILES = {"weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
 """Names of the files that `Store.write_run` writes."""
-
-ONE_EACH = np.eye(4, dtype=int).tolist()
-"""Confusion matrix of four utterances, one of each class, all predicted right."""
 
 
 def report_of(run: Run, dev_ua: float, test_ua: float = 0.5) -> RunReport:
@@ -90,8 +93,9 @@ def report_with(
 ) -> RunReport:
     """A report with these test scores."""
     # Different from all test scores, so that a table that takes dev scores is found out.
-    dev = {"wa": 0.99, "ua": 0.98, "confusion": [[97] * 4] * 4}
-    scores = {"dev": dev, "test": {"wa": wa, "ua": ua, "confusion": confusion}}
+    dev = {"wa": 0.99, "ua": 0.98, "macro_f1": 0.97, "confusion": [[97] * 4] * 4}
+    test = {"wa": wa, "ua": ua, "macro_f1": 0.96, "confusion": confusion}
+    scores = {"dev": dev, "test": test}
     return replace(REPORT, digest=digest, fold=fold, seed=seed, scores=scores)
 
 

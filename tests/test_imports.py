@@ -158,8 +158,13 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert not loaded & (ORCHESTRATION | {"torch", "pandas", "sklearn", "transformers"})
 
 
+def test_the_package_itself_loads_nothing_but_its_errors() -> None:
+    loaded = loaded_by("mlt_ray")
+    assert not loaded & (ORCHESTRATION | {"torch", "pandas", "numpy", "rich", "yaml"})
+
+
 def test_planning_reports_and_the_driver_need_no_torch() -> None:
-    stories = ("mlt_ray.workflows.run", "mlt_ray.workflows.search")
+    stories = ("mlt_ray.workflows.notebook", "mlt_ray.workflows.search")
     loaded = loaded_by("mlt_ray.planning.backlog", "mlt_ray.reports.tables", *stories)
     assert not loaded & (ORCHESTRATION | {"torch", "pandas", "sklearn", "transformers"})
     driver = loaded_by("mlt_ray.scheduling.execute")

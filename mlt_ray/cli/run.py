@@ -18,7 +18,7 @@ from mlt_ray.cli.options import (
     places_of,
     training_options,
 )
-from mlt_ray.cli.report import print_failures, print_tables
+from mlt_ray.cli.report import print_failures
 from mlt_ray.errors import UserError
 from mlt_ray.masking import masked
 
@@ -125,13 +125,14 @@ def list_studies() -> None:
 
 def compute_and_print(request: "Request", out: Path | None) -> None:
     """Compute studies and print their tables; exit 1 where a run failed."""
-    from mlt_ray.reports.collect import table_of
+    from mlt_ray.reports.results import results_of
+    from mlt_ray.workflows.report import show_tables
     from mlt_ray.workflows.run import run_studies
 
     console = Console()
     outcome = run_studies(request, console)
     store = request.places.store
-    print_tables([table_of(record, store) for record in outcome.records], store, out, console)
+    show_tables(results_of(outcome.records, store).tables, store, out, console)
     print_failures(outcome.failures)
 
 

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from mlt_ray.cli.options import Training, places_of, training_options
-from mlt_ray.cli.report import print_failures, print_tables
+from mlt_ray.cli.report import print_failures
 from mlt_ray.errors import UserError
 
 
@@ -32,8 +32,9 @@ def search(
     Only dev scores decide. Every cell that the store has is taken from there, and what is computed
     here is there for every other study. After a crash or Ctrl-C, ask again.
     """
-    from mlt_ray.reports.collect import table_of
+    from mlt_ray.reports.results import results_of
     from mlt_ray.studies.space import load_space, with_changes
+    from mlt_ray.workflows.report import show_tables
     from mlt_ray.workflows.search import run_search, show_space
 
     places = places_of(training)
@@ -45,8 +46,8 @@ def search(
         return
     outcome = run_search(loaded, places, console, timeout_s)
     if outcome.records:
-        tables = [table_of(record, places.store) for record in outcome.records]
-        print_tables(tables, places.store, training.out, console)
+        tables = results_of(outcome.records, places.store).tables
+        show_tables(tables, places.store, training.out, console)
     print_failures(outcome.failures)
 
 

@@ -2,8 +2,9 @@
 
 import contextlib
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from mlt_ray.corpus.fold_notes import describe, easier_text
 from mlt_ray.corpus.utterance import Corpus
@@ -14,9 +15,11 @@ from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs
 from mlt_ray.spec import FoldSpec
 from mlt_ray.storage.record import PublishedScores, RowRecord, StudyRecord, read_record
-from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.files import file_names, is_space, load_yaml, study_name
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,23 +54,21 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def collect(study: str, store: Store) -> Table:
-    """The table of a study as it was last run in this store.
+def find_record(study: str, store: Store) -> StudyRecord:
+    """The record of a study, given by name or by path, as it was last run in this store.
 
     Raises `UserError` if the study was never run in it.
     """
-    record = read_record(store, store.study(study))
+    name = study_name(study)
+    record = read_record(store, store.study(name)) if name in store.studies() else None
     if record is None:
         raise never_run(study, store)
-    return table_of(record, store)
+    return record
 
 
-def table_of(record: StudyRecord, store: Store) -> Table:
-    """The table of a study's record, with the scores of its runs that the store has now."""
-    # All at once: behind a URI each run is asked for.
-    digests = {run.digest for row in record.rows for run in row.runs}
-    reports = {report.digest: report for report in store.reports(digests)}
-    rows = tuple(_row(row, reports) for row in record.rows)
+def table_of(record: StudyRecord, runs: "DataFrame", store: Store) -> Table:
+    """The table of a study's record and its finished runs (`frames.runs_frame`)."""
+    rows = tuple(_row(row, runs[runs["row"] == row.name]) for row in record.rows)
     pairs = zip(record.rows, rows, strict=True)
     measured = [noted for noted, row in pairs if row.measured is not None]
     notes = (*_easier(measured or record.rows, store), different_versions(measured))
@@ -136,15 +137,14 @@ def never_run(study: str, store: Store) -> UserError:
     )
 
 
-def _row(row: RowRecord, reports: Mapping[str, RunReport]) -> TableRow:
-    runs = counted_runs(row, reports)
-    done = [reports[run.digest] for run in runs if run.digest in reports]
+def _row(row: RowRecord, done: "DataFrame") -> TableRow:
+    planned = len(counted_runs(row, set(done["digest"])))
     return TableRow(
         name=row.name,
         published=row.published,
-        measured=aggregate(done, len(runs)) if done else None,
+        measured=aggregate(done, planned) if len(done) else None,
         runs_done=len(done),
-        runs_planned=len(runs),
+        runs_planned=planned,
         folds=describe(_folds(row)),
         classes=_classes(row),
         changes=row.changes,

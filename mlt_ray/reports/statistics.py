@@ -1,9 +1,9 @@
 """Computes a row's means and deviations from the test scores of its runs."""
 
 import statistics
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from mlt_ray.metrics import score
 from mlt_ray.models.registry import parse_model
 from mlt_ray.spec import ONLY_SEED
 from mlt_ray.storage.record import RowRecord, RunRecord
-from mlt_ray.storage.report import RunReport
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,45 +70,48 @@ def _reads_seed(row: RowRecord) -> bool:
         return True  # a system that this version does not have
 
 
-def _gaps(reports: Sequence[RunReport]) -> tuple[str, ...]:
-    by_fold = {report.fold: report for report in reports}
-    return tuple(
-        gap_text(name, "test", fold)
-        for fold, report in sorted(by_fold.items())
-        for name, row in zip(report.classes, report.scores["test"]["confusion"], strict=True)
-        if not sum(row)
-    )
+def aggregate(runs: "DataFrame", planned: int) -> Aggregate:
+    """Aggregate the test scores of a row's finished runs; `ValueError` if there are none.
 
-
-def aggregate(reports: Sequence[RunReport], planned: int) -> Aggregate:
-    """Aggregate the test scores of a row's finished runs; `ValueError` if there are none."""
-    if not reports:
+    `runs` is a frame of `mlt_ray.reports.frames.runs_frame`.
+    """
+    if runs.empty:
         raise ValueError("no finished run to aggregate")
-    confusion = np.sum([r.scores["test"]["confusion"] for r in reports], axis=0)
+    confusion = np.sum(runs["test_confusion"].to_list(), axis=0)
     labels, predictions = np.repeat(
         np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
     )
     pooled = score(labels, predictions, len(confusion))
     return Aggregate(
-        wa=_statistic(reports, "wa", pooled.wa),
-        ua=_statistic(reports, "ua", pooled.ua),
-        done=len(reports),
+        wa=_statistic(runs, "test_wa", pooled.wa),
+        ua=_statistic(runs, "test_ua", pooled.ua),
+        done=len(runs),
         planned=planned,
-        gaps=_gaps(reports),
+        gaps=_gaps(runs),
     )
 
 
-def _statistic(reports: Sequence[RunReport], score_name: str, pooled: float) -> Statistic:
-    values = [r.scores["test"][score_name] for r in reports]
-    repeats: dict[int, dict[int, float]] = defaultdict(dict)
-    for report, value in zip(reports, values, strict=True):
-        repeats[report.seed][report.fold] = value
-    means = [
-        statistics.fmean(v.values()) for v in repeats.values() if len(v) == reports[0].num_folds
-    ]
+def _statistic(runs: "DataFrame", column: str, pooled: float) -> Statistic:
+    """Python's own means and deviations: exact sums, whatever the order of the runs."""
+    values = runs[column].to_list()
+    num_folds = runs["num_folds"].iloc[0]
+    repeats = runs.groupby("seed")[column]
+    means = [statistics.fmean(repeat) for _, repeat in repeats if len(repeat) == num_folds]
     return Statistic(
         mean=statistics.fmean(values),
         std_repeats=statistics.stdev(means) if len(means) > 1 else None,
         std_runs=statistics.stdev(values) if len(values) > 1 else None,
         pooled=pooled,
+    )
+
+
+def _gaps(runs: "DataFrame") -> tuple[str, ...]:
+    by_fold = runs.drop_duplicates("fold").sort_values("fold")
+    return tuple(
+        gap_text(name, "test", fold)
+        for fold, classes, confusion in zip(
+            by_fold["fold"], by_fold["classes"], by_fold["test_confusion"], strict=True
+        )
+        for name, row in zip(classes, confusion, strict=True)
+        if not sum(row)
     )

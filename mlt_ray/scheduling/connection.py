@@ -52,7 +52,7 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     """Join the Ray cluster at `address` (or `RAY_ADDRESS`), or start Ray on this machine.
 
     Yields `resources` with the GPUs filled in that they leave open. Raises `UserError` if there is
-    no cluster at the address.
+    no cluster at the address, or if this process has joined one itself, as a notebook may have.
     """
     os.environ.update(SETTINGS)
     for name in NOISY_LOGGERS:
@@ -60,6 +60,11 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     for name in MUTED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.getLogger(LOGGER_OF_FAILURES).addFilter(is_no_death)
+    if ray.is_initialized():
+        raise UserError(
+            "expected Ray not to be connected in this process, found it connected; call "
+            "ray.shutdown() first, and name its cluster by address"
+        )
     where = ray_address(address)
     # The dashboard's processes cost as much as a run where there are few cores. A head that the
     # user starts has one.

@@ -1,4 +1,4 @@
-"""Writes CSV that a spreadsheet can open: no text of ours or of a corpus becomes a formula."""
+"""CSV that a spreadsheet can open: no text of ours or of a corpus becomes a formula in it."""
 
 import csv
 import io
@@ -13,7 +13,8 @@ def csv_text(head: Iterable[str], rows: Iterable[Iterable[str | float | None]]) 
     """Rows as CSV, below the names of their columns; ``None`` gives an empty cell.
 
     A text that a spreadsheet would take for a formula (``=1+1``, ``-a``) gets an apostrophe in
-    front, which a program that reads the file takes off again. Numbers never get one.
+    front, and so does one that looks as if it had got one (``'=1+1``). `csv_rows` takes it off
+    again. Numbers never get one.
     """
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")
@@ -21,6 +22,15 @@ def csv_text(head: Iterable[str], rows: Iterable[Iterable[str | float | None]]) 
     return output.getvalue()
 
 
+def csv_rows(text: str) -> list[list[str]]:
+    """The rows of what `csv_text` wrote, that of the columns' names first."""
+    return [[_unguarded(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+
+
 def _guarded(cell: str | float | None) -> str | float | None:
-    is_formula = isinstance(cell, str) and cell.startswith(_FORMULA_STARTS)
+    is_formula = isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA_STARTS)
     return f"'{cell}" if is_formula else cell
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _guarded(cell[1:]) == cell else cell

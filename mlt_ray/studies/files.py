@@ -49,9 +49,15 @@ def find_study(name: str) -> Path:
     """
     path = find_file(name, FOLDER, "study", "study file")
     namesake = shipped_folder(FOLDER) / f"{path.stem}.yaml"
-    if namesake.is_file() and not namesake.samefile(path):
-        raise UserError(
-            f"{path}: expected a name of its own, got that of the shipped study {path.stem}, "
-            f"whose results it would hide; call it my_{path.name}"
-        )
+    if not (namesake.is_file() and namesake.samefile(path)):
+        check_own_name(path.stem, path, path.suffix)
     return path
+
+
+def check_own_name(name: str, where: object, suffix: str = "") -> None:
+    """`UserError` if the name of a study that is not shipped is that of a shipped one."""
+    if name in file_names():
+        raise UserError(
+            f"{where}: expected a name of its own, got that of the shipped study {name}, "
+            f"whose results it would hide; call it my_{name}{suffix}"
+        )

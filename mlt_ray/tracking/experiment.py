@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mlt_ray.reports.frames import FinishedRun, runs_frame
 from mlt_ray.reports.statistics import aggregate, counted_runs
 from mlt_ray.spec import decisive, digest_of
 from mlt_ray.storage.lease import alone
@@ -137,11 +138,12 @@ class Experiment:
         counted = counted_runs(row, [report.digest for report in reports])
         digests = {run.digest for run in counted}
         done = [report for report in reports if report.digest in digests]
+        runs = runs_frame(FinishedRun(study=self.study, row=row.name, report=r) for r in done)
         at_ms = max(report.ended_ms for report in done)
         values: dict[str, float | None] = {"runs_done": len(done)}
         gaps: tuple[str, ...] = ()
         if "test" in self.parts:
-            result = aggregate(done, planned=len(counted))
+            result = aggregate(runs, planned=len(counted))
             gaps = result.gaps
             values |= {
                 "test_wa_mean": result.wa.mean,
@@ -150,9 +152,7 @@ class Experiment:
                 "test_ua_std": result.ua.std_repeats,
             }
         else:
-            values |= {
-                f"dev_{s}_mean": statistics.fmean(r.scores["dev"][s] for r in done) for s in SCORES
-            }
+            values |= {f"dev_{s}_mean": statistics.fmean(runs[f"dev_{s}"]) for s in SCORES}
         points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
         run_id = self._parent(row, at_ms)
         self._log(run_id, points)

@@ -31,7 +31,7 @@ from mlt_ray.planning.backlog import take_stock
 from mlt_ray.planning.plan import make_plan
 from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.workspace import Places
-from mlt_ray.reports.collect import collect
+from mlt_ray.reports.results import results_of
 from mlt_ray.reports.tables import write_tables
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, TrainingSpec
 from mlt_ray.storage.record import all_records
@@ -163,9 +163,8 @@ def measure(
     )
     if len(backlog.left) != cells // 2:
         raise SystemExit(f"expected {cells // 2} cells left, got {len(backlog.left)}")
-    out = folder / "reports"
-    found["report_s"] = timed(lambda: write_tables([collect(study.name, store)], out))[1]
-    plans = all_records(store)
+    out, plans = folder / "reports", all_records(store)
+    found["report_s"] = timed(lambda: write_tables(results_of(plans, store).tables, out))[1]
     for key in ("sync_s", "synced_s"):
         found[key] = timed(lambda: Tracker(store, default_uri(store), plans).sync())[1]
     return found

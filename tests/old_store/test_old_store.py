@@ -19,7 +19,8 @@ from mlt_ray.libraries import versions
 from mlt_ray.planning.backlog import take_stock
 from mlt_ray.planning.contents import Pretrained, name_contents
 from mlt_ray.planning.plan import Plan, make_plan
-from mlt_ray.reports.collect import collect
+from mlt_ray.reports.collect import find_record
+from mlt_ray.reports.results import results_of
 from mlt_ray.reports.tables import FILES
 from mlt_ray.storage.files import json_bytes
 from mlt_ray.storage.record import read_record
@@ -70,7 +71,8 @@ def test_the_record_would_be_written_as_it_was(store: Store, plan: Plan) -> None
 @pytest.mark.parametrize("name", FILES)
 def test_every_table_is_the_same_to_the_byte(store: Store, name: str) -> None:
     expected = (store.root / "reports" / "kept" / name).read_bytes()
-    assert FILES[name]([collect("kept", store)]).encode() == expected
+    tables = results_of([find_record("kept", store)], store).tables
+    assert FILES[name](tables).encode() == expected
 
 
 def make(command: list[str]) -> None:

@@ -9,7 +9,9 @@ import pytest
 from sklearn import metrics
 
 from mlt_ray.metrics import score
-from mlt_ray.reports.statistics import aggregate, counted_runs
+from mlt_ray.reports import statistics
+from mlt_ray.reports.frames import FinishedRun, runs_frame
+from mlt_ray.reports.statistics import Aggregate, counted_runs
 from mlt_ray.storage.record import RowRecord, RunRecord
 from mlt_ray.storage.report import RunReport
 from tests.stored import report_with
@@ -20,6 +22,12 @@ WA = {
     2: [0.60, 0.62, 0.64, 0.66, 0.68],
     3: [0.61, 0.66, 0.71, 0.76, 0.81],
 }
+
+
+def aggregate(reports: list[RunReport], planned: int) -> Aggregate:
+    """The aggregate of the frame of these reports."""
+    finished = [FinishedRun(study="study", row="row", report=report) for report in reports]
+    return statistics.aggregate(runs_frame(finished), planned)
 
 
 def reports_of(scores: dict[int, list[float]]) -> list[RunReport]:

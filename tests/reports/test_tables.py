@@ -15,7 +15,14 @@ from rich.console import Console
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.labels import FOUR
-from mlt_ray.reports.collect import Table, TableRow, collect, different_versions, never_run
+from mlt_ray.reports.collect import (
+    Table,
+    TableRow,
+    different_versions,
+    find_record,
+    never_run,
+)
+from mlt_ray.reports.results import results_of
 from mlt_ray.reports.statistics import Aggregate, Statistic
 from mlt_ray.reports.tables import (
     FILES,
@@ -311,6 +318,12 @@ def test_every_format_is_written_to_a_file(tmp_path: Path) -> None:
     ]
     assert json.loads((tmp_path / "reports" / "tables.json").read_text())["tables"]
     assert "±" in (tmp_path / "reports" / "tables.md").read_text(encoding="utf-8")
+
+
+def collect(study: str, store: Store) -> Table:
+    """The table of a study that was run in a store."""
+    [table] = results_of([find_record(study, store)], store).tables
+    return table
 
 
 def write_plan(

@@ -44,6 +44,15 @@ def test_a_ray_that_does_not_start_is_told_in_one_line(
         raise AssertionError("it has started")
 
 
+def test_a_ray_that_the_process_has_joined_itself_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: True)
+    told = r"found it connected; call ray\.shutdown\(\) first"
+    with pytest.raises(UserError, match=told), connection.connection(None, Resources()):
+        raise AssertionError("it was joined")
+
+
 @pytest.mark.slow
 @needs_affinity
 @pytest.mark.parametrize(("override", "cpus"), [("", 1), ('{"CPU": 3}', 3)])

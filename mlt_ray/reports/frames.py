@@ -1,0 +1,160 @@
+"""Finished runs, their learning curves and their predictions as pandas frames."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from mlt_ray.errors import UserError
+from mlt_ray.reports.statistics import counted_runs
+from mlt_ray.storage.record import StudyRecord
+from mlt_ray.storage.report import EPOCH_SCORES, PARTS, Epoch, RunReport
+from mlt_ray.storage.spreadsheet import csv_rows
+from mlt_ray.storage.store import Store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_NAME: Final = {"study": "object", "row": "object", "fold": "int64", "seed": "int64"}
+
+RUN_COLUMNS: Final[Mapping[str, str]] = {
+    **_NAME,
+    "digest": "object",
+    "best_epoch": "int64",
+    **{f"{part}_{name}": "float64" for part in PARTS for name in ("wa", "ua", "macro_f1")},
+    **{f"{part}_confusion": "object" for part in PARTS},
+    "classes": "object",
+    "num_folds": "int64",
+    **{f"num_{part}": "int64" for part in ("train", *PARTS)},
+    "num_parameters": "int64",
+    "computed_s": "float64",
+}
+"""Columns of `runs_frame` and their types.
+
+Scores are shares in 0–1. A confusion is a list of lists, true classes by predicted ones, in the
+order of `classes`, a tuple of K names. `num_train`, `num_dev` and `num_test` count utterances.
+"""
+
+CURVE_COLUMNS: Final[Mapping[str, str]] = {
+    **_NAME,
+    **{f.name: "float64" if f.name in EPOCH_SCORES else "int64" for f in fields(Epoch)},
+}
+"""Columns of `curves_frame` and their types: the fields of `Epoch`, a row an epoch."""
+
+PREDICTION_COLUMNS: Final[Mapping[str, str]] = {
+    **_NAME,
+    "part": "object",
+    "utterance": "object",
+    "emotion": "object",
+    "predicted": "object",
+}
+"""Columns of `predictions_frame` and their types, before the probabilities.
+
+These are ``p_NAME`` for each class: float64 in 0–1, in steps of 1e-6; NaN where a run does not
+have the class. `part` is dev or test, `emotion` the true class.
+"""
+
+_WRITTEN: Final = ["part", "utterance", "emotion", "predicted"]
+"""Columns of a run's predictions.csv before those of its classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """The report of a run, and which row of which study it belongs to."""
+
+    study: str
+    row: str
+    report: RunReport
+
+    @property
+    def name(self) -> tuple[str, str, int, int]:
+        """The run's first four columns in every frame."""
+        return self.study, self.row, self.report.fold, self.report.seed
+
+
+def finished_runs(records: Iterable[StudyRecord], store: Store) -> tuple[FinishedRun, ...]:
+    """The finished ones of the runs that count in these studies, row by row.
+
+    A run that belongs to several rows is there for each of them.
+    """
+    records = list(records)
+    # All at once: behind a URI each run is asked for.
+    digests = {run.digest for record in records for row in record.rows for run in row.runs}
+    reports = {report.digest: report for report in store.reports(digests)}
+    return tuple(
+        FinishedRun(study=record.study, row=row.name, report=reports[run.digest])
+        for record in records
+        for row in record.rows
+        for run in counted_runs(row, reports)
+        if run.digest in reports
+    )
+
+
+def runs_frame(runs: Iterable[FinishedRun]) -> "DataFrame":
+    """One row for each finished run, with `RUN_COLUMNS`."""
+    return _frame(RUN_COLUMNS, [(*run.name, *_scores(run.report)) for run in runs])
+
+
+def _scores(report: RunReport) -> tuple[Any, ...]:
+    found = [report.scores[part] for part in PARTS]
+    return (
+        report.digest,
+        report.best_epoch,
+        *(scores[name] for scores in found for name in ("wa", "ua", "macro_f1")),
+        *(scores["confusion"] for scores in found),
+        report.classes,
+        report.num_folds,
+        *(report.part_sizes[part] for part in ("train", *PARTS)),
+        report.num_parameters,
+        report.computed_s,
+    )
+
+
+def curves_frame(runs: Iterable[FinishedRun]) -> "DataFrame":
+    """One row for each epoch of each finished run, with `CURVE_COLUMNS`."""
+    names = [field.name for field in fields(Epoch)]
+    rows = [
+        (*run.name, *(getattr(epoch, name) for name in names))
+        for run in runs
+        for epoch in run.report.curve
+    ]
+    return _frame(CURVE_COLUMNS, rows)
+
+
+def predictions_frame(runs: Iterable[FinishedRun], store: Store) -> "DataFrame":
+    """One row for each utterance of dev and test of each run, with `PREDICTION_COLUMNS`.
+
+    Reads a file a run. Raises `UserError` if one is missing or damaged.
+    """
+    runs = list(runs)
+    classes = dict.fromkeys(name for run in runs for name in run.report.classes)
+    rows: list[tuple[Any, ...]] = []
+    for run in runs:
+        own = run.report.classes
+        places = [own.index(name) if name in own else None for name in classes]
+        for texts, shares in _predictions(run.report, store):
+            found = (None if place is None else shares[place] for place in places)
+            rows.append((*run.name, *texts, *found))
+    return _frame({**PREDICTION_COLUMNS, **{f"p_{name}": "float64" for name in classes}}, rows)
+
+
+def _predictions(report: RunReport, store: Store) -> list[tuple[list[str], list[float]]]:
+    """The lines of a run's predictions.csv: four texts, and the probability of each class."""
+    path = store.run_file(report.digest, "predictions.csv")
+    try:
+        head, *lines = csv_rows(path.read_bytes().decode())
+        if head != [*_WRITTEN, *report.classes]:
+            raise ValueError(f"columns {', '.join(head)}")
+        return [(line[:4], [float(share) for share in line[4:]]) for line in lines]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: expected the run's predictions, got {error}; delete the folder to compute "
+            "the run again"
+        ) from error
+
+
+def _frame(columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> "DataFrame":
+    # It takes a third of a second to import: not before there is something to show.
+    from pandas import DataFrame
+
+    frame = DataFrame(rows, columns=list(columns), dtype="object")
+    return frame.astype(dict(columns))

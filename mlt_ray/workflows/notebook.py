@@ -1,0 +1,160 @@
+"""What a notebook calls: a study from its rows to frames, as the verb ``run`` computes it."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mlt_ray.errors import RunsFailed, UserError
+from mlt_ray.parsing import parse
+from mlt_ray.planning.profile import Profile, load_profile
+from mlt_ray.planning.resources import Resources
+from mlt_ray.planning.workspace import Places
+from mlt_ray.reports.collect import find_record
+from mlt_ray.reports.results import Results, results_of
+from mlt_ray.storage.names import plain
+from mlt_ray.storage.store import Store
+from mlt_ray.studies.files import check_own_name
+from mlt_ray.studies.study import Study, load_study, parse_study
+from mlt_ray.workflows.report import show_tables
+from mlt_ray.workflows.run import Request, run_studies
+
+WIDTH = 100
+"""Characters of a line in a notebook, which does not say how wide it is."""
+
+AnyStudy = str | Path | Mapping[str, Any]
+"""A study: a shipped one's name, the path of a YAML file, or a file's values and a ``name``."""
+
+
+def run(
+    study: AnyStudy | Sequence[AnyStudy],
+    corpus: str | Path,
+    store: str | Path = "runs",
+    *,
+    rows: str | Sequence[str] = (),
+    folds: Iterable[int] = (),
+    seeds: Iterable[int] = (),
+    changes: Mapping[str, Any] | None = None,
+    glove: str | Path | None = None,
+    encoder: str | None = None,
+    speech_encoder: str | None = None,
+    unread_texts: bool = False,
+    tracking_uri: str | None = None,
+    address: str | None = None,
+    profile: str | Path | None = None,
+    resources: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Results:
+    """Compute what a store lacks of one or more studies, as ``mlt-ray run`` does.
+
+    `rows`, `folds` and `seeds` narrow what is computed; empty means all. `changes` are what
+    ``--set`` is given, such as ``{"training.max_epochs": 20}``; `resources` are keys of
+    `mlt_ray.planning.resources.Resources`, such as ``{"concurrency": 2}``, and replace those of the
+    `profile`. The other arguments are the command's options of the same name. `progress` says
+    whether to print what the command prints.
+
+    Finished runs are never computed again. An interrupted call raises `KeyboardInterrupt` after the
+    epochs under way; the same call goes on from there. Raises `UserError` for input that cannot be
+    used, and `RunsFailed` if a run has failed, once the others have ended: `results` has those.
+    """
+    request = Request(
+        studies=_load(study),
+        places=Places(
+            corpus=Path(corpus),
+            store=Store(store),
+            glove=Path(glove) if glove else None,
+            encoder=encoder,
+            speech_encoder=speech_encoder,
+            unread_texts=unread_texts,
+            **_machines(profile, resources or {}, address=address, tracking_uri=tracking_uri),
+        ),
+        rows=[rows] if isinstance(rows, str) else list(rows),
+        folds=list(folds),
+        seeds=list(seeds),
+    )
+    if changes:
+        texts = [f"{key}={_json(value, key)}" for key, value in changes.items()]
+        request = replace(request, studies=_load(study, texts, request.asked_rows))
+    # Not as a notebook's widgets, which need a package of their own and show nothing elsewhere.
+    console = Console(
+        file=sys.stdout,
+        quiet=not progress,
+        force_jupyter=False,
+        width=None if sys.stdout.isatty() else WIDTH,
+    )
+    with _signals_kept():
+        outcome = run_studies(request, console)
+    found = results_of(outcome.records, request.places.store)
+    show_tables(found.tables, request.places.store, None, console)
+    if outcome.failures:
+        raise RunsFailed(outcome.failures)
+    return found
+
+
+def results(store: str | Path, study: str | Path | Sequence[str | Path]) -> Results:
+    """The results of one or more studies, by name or path, as far as the store has them.
+
+    Raises `UserError` for a study that was never run in this store.
+    """
+    names = [study] if isinstance(study, str | Path) else study
+    looking = Store(store).looking()
+    return results_of([find_record(str(name), looking) for name in names], looking)
+
+
+def _load(
+    study: AnyStudy | Sequence[AnyStudy],
+    overrides: Sequence[str] = (),
+    rows: frozenset[str] | None = None,
+) -> list[Study]:
+    studies = [study] if isinstance(study, str | Path | Mapping) else study
+    return [_load_one(one, overrides, rows) for one in studies]
+
+
+def _load_one(study: AnyStudy, overrides: Sequence[str], rows: frozenset[str] | None) -> Study:
+    if not isinstance(study, Mapping):
+        return load_study(str(study), overrides, rows)
+    # Tuples and ranges of keys become what a YAML file has.
+    values = json.loads(_json(dict(study), "study"))
+    name = values.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError(f"study: expected a name beside its rows, got {name!r}; add name: my_study")
+    check_own_name(plain(name, "study"), "study")
+    return parse_study(name, values, overrides, rows)
+
+
+def _json(value: Any, where: str) -> str:
+    """A value as JSON, which is YAML too; `UserError` for one that YAML has no form for."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: expected values as YAML has them, got: {error}") from error
+
+
+def _machines(
+    profile: str | Path | None, resources: Mapping[str, Any], **given: str | None
+) -> dict[str, Any]:
+    """Address, tracking URI and resources: as given, else as the profile says."""
+    where = load_profile(str(profile)) if profile else Profile()
+    found: dict[str, Any] = {k: v or getattr(where, k) for k, v in given.items()}
+    values = {**asdict(where.resources), **resources}
+    return {**found, "resources": parse(Resources, values, "resources")}
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Afterwards SIGTERM does what it did before; Ray's handler would stay."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
