@@ -84,7 +84,8 @@ class PackTrainer:
 
     def _start(self) -> None:
         """Make what depends on the learners: their rows, the optimiser, and recorded steps."""
-        self._rows, self._in_row = list(range(len(self.learners))), list(self.learners)
+        self._rows: list[int] = list(range(len(self.learners)))
+        self._in_row: list[Learner] = list(self.learners)
         self._adam = self._gather()
         self._replays: dict[Compute, ReplayedStep] = {}
 
