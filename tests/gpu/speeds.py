@@ -57,7 +57,7 @@ def run_recorded(setting: Setting, findings: Findings) -> None:
     for precision in OTHER_PRECISIONS:
         if setting.is_gpu or precision != "tf32":
             measure(first, precision)
-    for size in (first, 1):
+    for size in (first,) if setting.quick else (first, 1):
         findings.measure(
             f"{named(size)}, recorded: kernels",
             lambda size=size: kernels(setting, runs[:size], is_recorded=True),

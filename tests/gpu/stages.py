@@ -54,7 +54,7 @@ STAGES: Final = (
     Stage(
         name="machine",
         function="tests.gpu.machine:run",
-        limit_s=20,
+        limit_s=60,
         about="versions, rates of products and copies, cost of a launch",
     ),
     Stage(
@@ -72,7 +72,7 @@ STAGES: Final = (
     Stage(
         name="recorded",
         function="tests.gpu.speeds:run_recorded",
-        limit_s=80,
+        limit_s=110,
         about="steps a second at the paper's sizes from CUDA graphs, in less precision too",
     ),
     Stage(
@@ -84,13 +84,13 @@ STAGES: Final = (
     Stage(
         name="eager",
         function="tests.gpu.speeds:run_eager",
-        limit_s=50,
+        limit_s=100,
         about="without CUDA graphs: a plain loop, a run alone, a pack",
     ),
     Stage(
         name="attention",
         function="tests.gpu.attention:run",
-        limit_s=20,
+        limit_s=60,
         about="a trial: a pack's attention by torch's kernel and by plain products",
     ),
     Stage(
