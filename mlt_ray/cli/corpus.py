@@ -28,14 +28,19 @@ def synthesize(
     texts: Annotated[Path, typer.Argument(help="CSV: session, speaker, emotion, text.")],
     out: Annotated[Path, typer.Argument(help="New folder.")],
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    language: Annotated[
+        str, typer.Option(help="Language of the texts, by code: see mlt-ray corpus languages.")
+    ] = "en-us",
 ) -> None:
     """Voice any texts with emotional prosody, in IEMOCAP's layout."""
+    from mlt_ray.corpus.espeak import check_language
     from mlt_ray.corpus.synthetic.lines import read_texts
     from mlt_ray.corpus.synthetic.synthesize import write_corpus
 
+    check_language(language, "--language")
     lines = read_texts(texts)
     with counting("utterances spoken", len(lines)) as count:
-        write_corpus(lines, out, seed=seed, progress=count)
+        write_corpus(lines, out, seed=seed, language=language, progress=count)
     print(f"{len(lines)} utterances in {out}")
 
 
