@@ -30,4 +30,6 @@ class IpaPhonemizer:
         if new := sorted(spoken - self._pronounced.keys()):
             found = espeak.phonemes(new, self._language)
             self._pronounced |= {w: p or (UNKNOWN_SYMBOL,) for w, p in zip(new, found, strict=True)}
-        return tuple(self._pronounced.get(word) or (unspoken(word) or word,) for word in words)
+        return tuple(
+            (symbol,) if (symbol := unspoken(word)) else self._pronounced[word] for word in words
+        )
