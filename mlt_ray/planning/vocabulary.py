@@ -15,8 +15,8 @@ from mlt_ray.spec import ENGLISH
 MOST_UNKNOWN: Final = 0.1
 """Largest share of running words without a vector that is not worth a note.
 
-Of English dialogue the packaged vectors lack about one word in a hundred; of German read as English
-one in five, of Polish one in two.
+*Assumed*: in a few texts, the packaged vectors lacked one running word in a hundred of English, one
+in five of German read as English, and one in two of Polish.
 """
 
 _EXAMPLES: Final = 3
