@@ -232,6 +232,14 @@ def test_words_are_counted_as_training_reads_them(manifest):
     assert not any("texts" in problem for problem in fatal(check))
 
 
+def test_the_words_of_another_language_are_all_read(manifest):
+    lines = [(1, "我很生气。", "sad", "s", "1"), (2, "Die Straße!", "sad", "s", "1")]
+    check = check_corpus(manifest(*lines), language="de")
+    assert (check.unread_texts, check.clipped_texts, check.empty_texts) == ((), (), ())
+    assert check.num_word_types == 6
+    assert "letters" not in shown(check)
+
+
 def test_speakers_and_sessions_whose_names_are_alike_are_notes(manifest):
     check = check_corpus(
         manifest(
