@@ -71,9 +71,9 @@ def check(
     ] = False,
 ) -> None:
     """Describe a corpus and name what is wrong with it; exit 2 if that would break a run."""
-    from mlt_ray.corpus.check import check_corpus
-    from mlt_ray.corpus.check_text import render
     from mlt_ray.corpus.espeak import check_language
+    from mlt_ray.corpus.examination.check import check_corpus
+    from mlt_ray.corpus.examination.text import render
     from mlt_ray.corpus.labelling import check_labels, select
     from mlt_ray.corpus.readers.elsewhere import Elsewhere
     from mlt_ray.corpus.readers.read import read_corpus

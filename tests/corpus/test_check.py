@@ -5,11 +5,11 @@ import pytest
 import soundfile as sf
 from rich.console import Console
 
-from mlt_ray.corpus import check as examination
 from mlt_ray.corpus.alignment import align
-from mlt_ray.corpus.check_text import render
+from mlt_ray.corpus.examination import check as examination
+from mlt_ray.corpus.examination.paper_counts import Difference
+from mlt_ray.corpus.examination.text import render
 from mlt_ray.corpus.labelling import select
-from mlt_ray.corpus.paper_counts import Difference
 from mlt_ray.corpus.readers.iemocap import read_iemocap
 from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.words import tokenize

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.alignment import align
+from mlt_ray.corpus.examination.paper_counts import Difference, differences
 from mlt_ray.corpus.fold_notes import describe, gaps, shared_texts
 from mlt_ray.corpus.folds import session_names, speaker_names, try_folds
-from mlt_ray.corpus.paper_counts import Difference, differences
 from mlt_ray.corpus.protocols import PROTOCOLS
 from mlt_ray.corpus.readers.iemocap import dialog_kind
 from mlt_ray.corpus.recordings import Decoded, Progress, decode_all
