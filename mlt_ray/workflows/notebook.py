@@ -82,12 +82,14 @@ def run(
     if changes:
         texts = [f"{key}={_json(value, key)}" for key, value in changes.items()]
         request = replace(request, studies=_load(study, texts, request.asked_rows))
-    # Not as a notebook's widgets, which need a package of their own and show nothing elsewhere.
+    is_terminal = sys.stdout.isatty()
+    # Plain lines in a notebook: rich's widgets need a package of their own, and Jupyter asks rich
+    # for a terminal's colours and moves of the cursor, which a cell would keep.
     console = Console(
-        file=sys.stdout,
         quiet=not progress,
         force_jupyter=False,
-        width=None if sys.stdout.isatty() else WIDTH,
+        force_terminal=is_terminal,
+        width=None if is_terminal else WIDTH,
     )
     with _signals_kept():
         outcome = run_studies(request, console)
