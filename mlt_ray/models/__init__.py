@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mlt_ray.batch import NO_LABEL as NO_LABEL
     from mlt_ray.batch import Batch as Batch
     from mlt_ray.batch import InputSizes as InputSizes
+    from mlt_ray.models.convolution import Conv1d as Conv1d
     from mlt_ray.models.dropout import Dropout as Dropout
     from mlt_ray.models.registry import builds as builds
     from mlt_ray.models.system import System as System
@@ -21,6 +22,7 @@ _HOMES = {
     "NO_LABEL": "mlt_ray.batch",
     "Batch": "mlt_ray.batch",
     "InputSizes": "mlt_ray.batch",
+    "Conv1d": "mlt_ray.models.convolution",
     "Dropout": "mlt_ray.models.dropout",
     "builds": "mlt_ray.models.registry",
     "System": "mlt_ray.models.system",

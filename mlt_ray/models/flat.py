@@ -232,7 +232,7 @@ FLAT: Final[dict[type[nn.Module], type[nn.Module]]] = {
 def flat_class(layer: nn.Module) -> type[nn.Module]:
     """The class of `FLAT` that stands in for a layer's; its own if that one is for other layers.
 
-    Torch computes such a layer rightly, but slower: one without a bias, a convolution with strides.
+    Torch computes such a layer rightly, but slower, as one without a bias.
     """
     flat = FLAT.get(type(layer))
     return flat if flat is not None and _is_plain(layer) else type(layer)
@@ -240,9 +240,8 @@ def flat_class(layer: nn.Module) -> type[nn.Module]:
 
 def _is_plain(layer: nn.Module) -> bool:
     """Whether a layer of a class in `FLAT` has no settings but those that its stand-in knows."""
-    if isinstance(layer, nn.Conv1d):
-        settings = (layer.padding, layer.padding_mode, layer.stride, layer.dilation, layer.groups)
-        return layer.bias is not None and settings == ("same", "zeros", (1,), (1,), 1)
+    if isinstance(layer, Conv1d):
+        return layer.padding == "same"
     if isinstance(layer, nn.LayerNorm):
         return len(layer.normalized_shape) == 1 and layer.bias is not None
     return not isinstance(layer, nn.Linear) or layer.bias is not None

@@ -1,4 +1,4 @@
-"""The documented model of one's own from end to end: beside ours, asked again, changed, searched."""
+"""The documented model of one's own: beside ours, asked again, changed, searched over."""
 
 import json
 import shutil

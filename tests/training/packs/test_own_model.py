@@ -22,6 +22,10 @@ LAYERS = {
         "self.hidden = nn.Conv1d(1, spec.width, 3, stride=2, padding=1)",
         "self.hidden(mean[:, None]).mean(dim=2)",
     ),
+    "a convolution without padding": (
+        "from mlt_ray.models import Conv1d; self.hidden = Conv1d(1, spec.width, 3)",
+        "self.hidden(mean[:, None]).mean(dim=2)",
+    ),
     "groups": (
         "self.hidden = nn.Conv1d(sizes.frame_dim, 65, 3, padding='same', groups=5)",
         "self.hidden(mean[..., None])[:, :32, 0]",
@@ -35,8 +39,8 @@ LAYERS = {
         "self.norm(self.hidden(mean).unflatten(1, (4, -1))).flatten(1)",
     ),
     "attention": (
-        f"{HIDDEN}\n        self.attention = nn.MultiheadAttention(spec.width, 2, batch_first=True)",
-        "self.attention(*3 * [self.hidden(mean)[:, None]])[0][:, 0]",
+        f"{HIDDEN}\n        self.attention = nn.MultiheadAttention(spec.width, 2)",
+        "self.attention(*3 * [self.hidden(mean)[None]])[0][0]",
     ),
 }
 
