@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from mlt_ray.labels import FOUR
 from mlt_ray.parsing import ABOVE_0, BETWEEN_0_AND_1, at_least, require
@@ -180,9 +180,14 @@ class ExtraInput(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """Base class of every system's configuration. `system` is the system's name in study files."""
+    """Base class of every system's configuration. `system` is the system's name in study files.
+
+    `source` is the file of a model of one's own, as ``name@digest``, and empty for the systems of
+    this package. It is no value of a study, but part of a run's digest where it is not empty.
+    """
 
     system: str
+    source: ClassVar[str] = ""
 
     @property
     def extras(self) -> tuple[ExtraInput, ...]:
@@ -244,7 +249,10 @@ class RunSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """All values as nested dicts, as stored in a report and logged to MLflow."""
-        return {**dataclasses.asdict(self), "classes": list(self.classes)}
+        values = {**dataclasses.asdict(self), "classes": list(self.classes)}
+        if self.model.source:
+            values["model"]["source"] = self.model.source
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ every utterance and add the bias in a pass of its own, convolutions are computed
 embeddings train the row of padding, and attention loops over the runs.
 
 `FLAT` names a class for each such layer, with the same weights and the same result for each run.
-`PackTrainer` sets it as the ``__class__`` of the layers of its model. The classes compute through
-`AcrossRuns`, a function that `torch.vmap` calls once with the tensors of all runs.
+`PackTrainer` sets it, by `flat_class`, as the ``__class__`` of the layers of its model. The classes
+compute through `AcrossRuns`, a function that `torch.vmap` calls once with the tensors of all runs.
 
 Shapes: R runs, N rows, C and D channels; (…) are the axes that a single run has.
 """
@@ -227,3 +227,21 @@ FLAT: Final[dict[type[nn.Module], type[nn.Module]]] = {
     Dropout: FlatDropout,
 }
 """The class that stands in for each class of layers under `torch.vmap`."""
+
+
+def flat_class(layer: nn.Module) -> type[nn.Module]:
+    """The class of `FLAT` that stands in for a layer's; its own if that one is for other layers.
+
+    Torch computes such a layer rightly, but slower, as one without a bias.
+    """
+    flat = FLAT.get(type(layer))
+    return flat if flat is not None and _is_plain(layer) else type(layer)
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether a layer of a class in `FLAT` has no settings but those that its stand-in knows."""
+    if isinstance(layer, Conv1d):
+        return layer.padding == "same"
+    if isinstance(layer, nn.LayerNorm):
+        return len(layer.normalized_shape) == 1 and layer.bias is not None
+    return not isinstance(layer, nn.Linear) or layer.bias is not None

@@ -12,12 +12,14 @@ from mlt_ray.batch import NO_LABEL, Batch
 class System(nn.Module):
     """Base of every network: from a batch to the logits of its utterances.
 
-    A system NAME is the folder ``mlt_ray/models/NAME`` and the test ``tests/models/test_NAME.py``;
-    nothing else lists it (`mlt_ray.models.registry` finds the folder).
+    Beside it stands its configuration, a frozen dataclass, subclass of `ModelSpec`, with
+    ``system: str = "NAME"``; every field is part of the run's digest. ``@builds(NameSpec)`` above
+    the network joins the two. Both stand
 
-    - ``values.py`` holds its configuration, a frozen subclass of `ModelSpec` with
-      ``system: str = "NAME"``. Every field is part of the run's digest. It imports no torch.
-    - ``network.py`` holds its network, a subclass of this class with ``@builds(NameSpec)`` above.
+    - in one file of a user's own, which a study names in ``models`` (`mlt_ray.models.own`), or
+    - in a folder ``mlt_ray/models/NAME`` of this package: the configuration in ``values.py``, which
+      imports no torch, the network in ``network.py``. Nothing else lists the folder
+      (`mlt_ray.models.registry` finds it), and its test is ``tests/models/test_NAME.py``.
 
     **Constructor.** The network is called as ``Network(spec, sizes)``: the configuration, and the
     `InputSizes` of the fold (values a frame, vocabularies, word vectors, width of each extra). It
@@ -33,21 +35,20 @@ class System(nn.Module):
     batch: mask it in attention, pooling and means, and read `num_frames` and `num_words` for the
     last state of a sequence. Use no batch norm.
 
-    **Dropout** is `mlt_ray.models.dropout.Dropout`, never ``nn.Dropout`` or the ``dropout`` of
+    **Dropout** is `mlt_ray.models.Dropout`, never ``nn.Dropout`` or the ``dropout`` of
     torch's recurrent and transformer layers. Its masks follow from the run, step and utterance, so
     that a run gives the same numbers alone, in a pack and after a resume. The training loop sets
     its keys by `set_dropout_keys`.
 
-    **Convolutions** over time are `mlt_ray.models.convolution.Conv1d`: torch's own is slow on a GPU
+    **Convolutions** over time are `mlt_ray.models.Conv1d`: torch's own is slow on a GPU
     whose kernels must be deterministic.
 
     **Packs.** A configuration whose property `can_be_packed` is True is trained with other runs
     under `torch.vmap`. Its forward pass may then have no step that depends on values of tensors (no
     ``.item()``, no ``if`` on a tensor), all its weights must be trained, it may have no recurrent
     layer of torch, and its loss must leave out utterances with `NO_LABEL`. `mlt_ray.models.flat`
-    replaces its layers and supports linear layers with a bias, convolutions with
-    padding ``same``, and layer norm over the last axis. The default is False: runs are then trained
-    one by one.
+    replaces layers, for speed: linear layers with a bias, convolutions with padding ``same``, and
+    layer norm over the last axis. The default is False: runs are then trained one by one.
 
     The test file subclasses ``SystemChecks`` of ``tests/models/checks.py``, which checks all of
     this but packs and `NO_LABEL`.

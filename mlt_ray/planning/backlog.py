@@ -20,6 +20,7 @@ NAMED_BY_CONTENT = (
     "libraries",
     "encoder",
     "speech_encoder",
+    "source",
 )
 """Settings that planning names (`planning.contents`): they differ from what the file says."""
 

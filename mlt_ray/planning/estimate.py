@@ -13,6 +13,7 @@ from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.machine import torch_threads
 from mlt_ray.models.dropout import set_dropout_keys
+from mlt_ray.models.faults import explained
 from mlt_ray.models.registry import build_model, is_network
 from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import RunSpec
@@ -71,7 +72,7 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
     optimiser = Adam((p for p in model.parameters() if p.requires_grad), spec.training)
     batch = made_up_batch(spec, duration_s)
     times = []
-    with torch_threads(1):
+    with torch_threads(1), explained(spec.model.source):
         for number in range(WARM_UP_STEPS + TIMED_STEPS):
             started = time.perf_counter()
             set_dropout_keys(model, batch.utterances, number)

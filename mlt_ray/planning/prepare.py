@@ -1,4 +1,4 @@
-"""Puts what workers read into the store: the corpus, encoders and features."""
+"""Puts what workers read into the store: the corpus, encoders and features; and models' files."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.features.extract import extract
+from mlt_ray.models.own import file_of
 from mlt_ray.planning.contents import Pretrained
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row
@@ -20,8 +21,9 @@ def fill_cache(
 ) -> int:
     """Put what rows read into the store: their utterances of the corpus, encoders and features.
 
-    The contents of the rows are named (`planning.contents`). Returns how many features of
-    recordings and texts had to be computed; 0 if all were cached.
+    A copy of each model's file goes beside them, for people. The contents of the rows are named
+    (`planning.contents`). Returns how many features of recordings and texts had to be computed; 0
+    if all were cached.
     """
     selections = {row.labels: select(corpus, row.labels) for row in rows}
     for selected in selections.values():
@@ -29,6 +31,9 @@ def fill_cache(
         if not store.keep(path):
             store.write_json(path, selected.as_dict())
     for model in dict.fromkeys(row.model for row in rows):
+        file = file_of(model)
+        if file is not None and not store.keep(store.model(file.digest)):
+            store.write(store.model(file.digest), file.content)
         if model.text_encoder is not None:
             pretrained.encoders.copy(model.text_encoder, store)
         if model.speech_encoder is not None:

@@ -3,6 +3,7 @@
     corpora/<fingerprint>.json   utterances of a corpus, from which folds are made
     features/<kind>-<digest>/    cached features
     encoders/<digest>/           pre-trained encoders, for workers that see only the store
+    models/<digest>.py           files of users' own models; kept for people, never run
     runs/<digest>/               predictions, curve, weights, fitted inputs; report.json last
     checkpoints/<digest>.pt      state of an unfinished run
     studies/<study>.json         rows as last planned
@@ -142,6 +143,10 @@ class Store:
         """File with the utterances of a corpus, for workers that cannot read the corpus."""
         return self._path("corpora", f"{fingerprint}.json")
 
+    def model(self, digest: str) -> Path:
+        """File with the copy of a model's file."""
+        return self._path("models", f"{digest}.py")
+
     def study(self, name: str) -> Path:
         """File with a study's rows and runs as last planned."""
         return self._path("studies", f"{name}.json")
@@ -218,7 +223,10 @@ class Store:
 
     def write_json(self, path: Path, values: Any) -> None:
         """Write a JSON file of the store, also behind the URI."""
-        content = json_bytes(values)
+        self.write(path, json_bytes(values))
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write a file of the store, also behind the URI."""
         if self._mirror:
             self._mirror.put(path, content)
         else:

@@ -1,6 +1,7 @@
 """Reads search spaces: a base configuration and the parameters that a search varies.
 
 title: shown above the table
+models: [my_model.py]      # as in a study
 base: {...}                # as in a study: what every configuration shares
 space:                     # a parameter is a key of a section, with one kind of values
   model.width: {choice: [64, 128, 256]}
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mlt_ray.errors import UserError
+from mlt_ray.models.own import Systems, load_systems
+from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.parsing import at_least, check_keys, parse, require, unknown_key
 from mlt_ray.spec import SECTIONS
 from mlt_ray.studies.files import is_space, load_yaml
@@ -29,7 +32,7 @@ Pruner = Literal["median", "percentile", "halving", "none"]
 Objective = Literal["dev_ua", "dev_wa", "dev_macro_f1", "num_parameters", "computed_s"]
 MAXIMISED: frozenset[Objective] = frozenset(("dev_ua", "dev_wa", "dev_macro_f1"))
 
-_KEYS = ("title", "base", "space", "search", "seeds")
+_KEYS = ("title", "models", "base", "space", "search", "seeds")
 _KINDS = ("choice", "int", "float", "log")
 
 
@@ -105,6 +108,7 @@ class SearchSpace:
     cell_seeds: tuple[int, ...]
     seeds: tuple[int, ...]
     overrides: tuple[str, ...] = field(default=())
+    systems: Systems = field(default_factory=lambda: SYSTEMS)
 
     @property
     def size(self) -> int | None:
@@ -149,7 +153,7 @@ class SearchSpace:
             for part in path:
                 place = place.setdefault(part, {})
             place[leaf] = value
-        return parse_row(self.name, nested, self.base, self.overrides)
+        return parse_row(self.name, nested, self.base, self.overrides, self.systems)
 
 
 def describe(values: Mapping[str, Any]) -> str:
@@ -202,6 +206,7 @@ def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> Searc
             f"{name}.search.pruner: expected none with several objectives, got {spec.pruner}, "
             "which needs one; remove objectives or set pruner: none"
         )
+    systems = load_systems(values.get("models", []), path.parent, f"{name}.models")
     parsed = SearchSpace(
         name=name,
         title=str(values.get("title", name)),
@@ -213,6 +218,7 @@ def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> Searc
         cell_seeds=seeds,
         seeds=parse_seeds(name, values.get("seeds", [1, 2, 3])),
         overrides=tuple(overrides),
+        systems=systems,
     )
     if spec.sampler == "grid":
         parsed.grid()

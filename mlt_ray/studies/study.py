@@ -1,6 +1,7 @@
 """Reads study files: validated rows, each with its published score.
 
 title: shown above the table
+models: [my_model.py]      # models of one's own (`mlt_ray.models.own`), beside this file
 seeds: [1, 2, 3]
 base:                      # what the rows share
   labels: four             # which emotions count (`mlt_ray.studies.labels`)
@@ -17,20 +18,22 @@ rows:
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlt_ray.corpus.espeak import check_language
 from mlt_ray.corpus.protocols import parse_protocol
 from mlt_ray.errors import UserError
 from mlt_ray.labels import Labels
-from mlt_ray.models.registry import parse_model
+from mlt_ray.models.own import Systems, load_systems
+from mlt_ray.models.registry import SYSTEMS, parse_model
 from mlt_ray.parsing import check_keys, parse
 from mlt_ray.spec import DEFAULT, SECTIONS, FeatureSpec, FoldSpec, ModelSpec, TrainingSpec
 from mlt_ray.studies.files import is_space, load_yaml
 from mlt_ray.studies.labels import parse_labels
 from mlt_ray.studies.overrides import WHOLE, merge, parse_overrides
 
-_KEYS = ("title", "seeds", "base", "rows")
+_KEYS = ("title", "models", "seeds", "base", "rows")
 SETTINGS = (*WHOLE, *SECTIONS)
 """Keys of base and of rows that decide numbers."""
 
@@ -85,7 +88,7 @@ def load_study(
     path, values = load_yaml(name)
     if is_space(values):
         raise UserError(f"{name}: expected rows, got a search space; use mlt-ray search {name}")
-    return parse_study(path.stem, values, overrides, rows)
+    return parse_study(path.stem, values, overrides, rows, path.parent)
 
 
 def parse_study(
@@ -93,8 +96,12 @@ def parse_study(
     values: Any,
     overrides: Sequence[str] = (),
     changed: Collection[str] | None = None,
+    folder: Path = Path(),
 ) -> Study:
-    """The study that a YAML file's values describe; `overrides` change the rows named `changed`."""
+    """The study that a YAML file's values describe; `overrides` change the rows named `changed`.
+
+    Names of models' files are relative to `folder`.
+    """
     check_keys(name, values, _KEYS)
     rows = values.get("rows")
     if not isinstance(rows, list) or not rows:
@@ -102,8 +109,9 @@ def parse_study(
     base = values.get("base", {})
     check_keys(f"{name}.base", base, SETTINGS)
     parse_overrides(overrides)
+    systems = load_systems(values.get("models", []), folder, f"{name}.models")
     parsed = tuple(
-        _row(name, n, row, base, overrides, changed) for n, row in enumerate(rows, start=1)
+        _row(name, n, row, base, overrides, changed, systems) for n, row in enumerate(rows, start=1)
     )
     names = [r.name for r in parsed]
     for row_name in names:
@@ -133,19 +141,27 @@ def _row(
     base: Mapping[str, Any],
     overrides: Sequence[str],
     changed: Collection[str] | None,
+    systems: Systems,
 ) -> Row:
     where = f"{study}.rows[{number}]"
     check_keys(where, values, _ROW_KEYS)
     if not isinstance(values.get("name"), str):
         raise UserError(f"{where}.name: expected a text, got {values.get('name')!r}")
     is_changed = changed is None or values["name"] in changed
-    return parse_row(study, values, base, overrides if is_changed else ())
+    return parse_row(study, values, base, overrides if is_changed else (), systems)
 
 
 def parse_row(
-    study: str, values: Mapping[str, Any], base: Mapping[str, Any], overrides: Sequence[str] = ()
+    study: str,
+    values: Mapping[str, Any],
+    base: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    systems: Systems = SYSTEMS,
 ) -> Row:
-    """The row of `values` on top of `base`, with `overrides` on top of both."""
+    """The row of `values` on top of `base`, with `overrides` on top of both.
+
+    Its model is one of the `systems`.
+    """
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SETTINGS}
     merged: dict[str, Any] = {s: {} for s in SECTIONS}
@@ -173,7 +189,7 @@ def parse_row(
         labels=parse_labels(labels, f"{where}.labels"),
         folds=folds,
         features=features,
-        model=parse_model(merged["model"], f"{where}.model"),
+        model=parse_model(merged["model"], f"{where}.model", systems),
         training=parse(TrainingSpec, merged["training"], f"{where}.training"),
         changes=tuple(overrides),
     )

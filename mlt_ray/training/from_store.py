@@ -13,6 +13,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed, RunStopped, StoreSilent, StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.libraries import check_installed
+from mlt_ray.models.faults import explained
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.outage import LAST_PAUSE_S
 from mlt_ray.storage.report import Epoch
@@ -43,25 +44,26 @@ def train_from_store(
     `mlt_ray.training.checkpoint`) lies between two checkpoints of a run. `check` is that of
     `Store.write_run`. The results keep the order of `runs`. Where a run that was trained cannot be
     written, the reason is in its place: a `StoreUnreachable`, or the `RunStopped` of `check`.
-    Raises `UserError`, such as `StoreFull`, and if this machine has other versions of what trains
-    than those that the runs were planned with.
+    Raises `UserError`, such as `StoreFull`, if this machine has other versions of what trains than
+    those that the runs were planned with, and for an error in the file of a model of one's own.
     """
     for libraries in {run.spec.training.libraries for run in runs}:
         check_installed(libraries)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     records = uses_cuda_graphs and device.type == "cuda"
-    fitted = fit_runs(
-        runs,
-        [fold_data(run, store) for run in runs],
-        device=device,
-        checkpoints=[
-            _checkpoint(run, store, checkpoint_interval_s, group, tell, check) for run in runs
-        ],
-        on_epoch=on_epoch,
-        stop=stop,
-        group=group,
-        recorder=cuda_graphs() if records else None,
-    )
+    with explained(runs[0].spec.model.source):
+        fitted = fit_runs(
+            runs,
+            [fold_data(run, store) for run in runs],
+            device=device,
+            checkpoints=[
+                _checkpoint(run, store, checkpoint_interval_s, group, tell, check) for run in runs
+            ],
+            on_epoch=on_epoch,
+            stop=stop,
+            group=group,
+            recorder=cuda_graphs() if records else None,
+        )
     if not group.leads:
         return fitted
     results: list[FinishedRun | RunFailed | RunStopped | StoreUnreachable] = []

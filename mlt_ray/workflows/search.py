@@ -118,7 +118,7 @@ def _explore(
     def configure(values: Mapping[str, Any]) -> RunSpec:
         """The specification of proposed values, with the features that it reads in the store."""
         row = _row(space, values, workspace)
-        read = (row.features, row.model.extras)
+        read = (row.features, row.model.extras, row.model.source)
         if read not in prepared:
             fill_cache(workspace, [row], console)
             prepared.add(read)

@@ -10,9 +10,9 @@ BATCH, INPUTS, OUTPUTS, LENGTH = 5, 11, 17, 13
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 9])
-@pytest.mark.parametrize("padding", ["same", 0])
+@pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.filterwarnings("ignore:Using padding:UserWarning")
-def test_the_matrix_product_is_torchs_convolution(kernel: int, padding: str | int) -> None:
+def test_the_matrix_product_is_torchs_convolution(kernel: int, padding: str) -> None:
     torch.manual_seed(2)
     ours = Conv1d(INPUTS, OUTPUTS, kernel, padding=padding)
     theirs = nn.Conv1d(INPUTS, OUTPUTS, kernel, padding=padding)

@@ -150,3 +150,11 @@ def test_a_study_is_no_space_and_the_remedy_names_it_as_it_was_given(tmp_path: P
     path.write_text("rows: []\n")
     with pytest.raises(UserError, match=f"use mlt-ray run {path}$"):
         load_space(str(path))
+
+
+def test_a_space_searches_the_values_of_a_model_of_one_s_own() -> None:
+    path = Path(__file__).parents[2] / "docs/own_model/widths.yaml"
+    space = load_space(str(path), ["model.dropout=0.3"])
+    models = [space.row(values).model for values in space.grid()]
+    assert [(model.width, model.dropout) for model in models] == [(16, 0.3), (32, 0.3), (64, 0.3)]
+    assert {model.source for model in models} == {space.first_row.model.source}

@@ -464,3 +464,18 @@ def test_a_language_that_espeak_does_not_speak_is_refused_where_it_stands() -> N
     message = r"^mine\.one\.features\.language: expected a language that .* got 'deutsch'; mlt-ray"
     with pytest.raises(UserError, match=message):
         parse_study("mine", {"rows": [row]})
+
+
+OWN = Path(__file__).parents[2] / "docs/own_model"
+
+
+def test_a_study_names_models_of_its_own_beside_its_file() -> None:
+    own, highway = load_study(str(OWN / "beside_highway.yaml"), ["model.width=24"]).rows
+    assert (own.model.system, own.model.width) == ("mean_frames", 24)
+    assert own.model.source.startswith("mean_frames.py@")
+    assert highway.model.source == ""
+
+
+def test_without_the_key_models_their_systems_are_unknown() -> None:
+    with pytest.raises(UserError, match="unknown system mean_frames"):
+        parse_study("mine", {"rows": [{"name": "one", "model": {"system": "mean_frames"}}]})

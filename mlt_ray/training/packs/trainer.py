@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mlt_ray.batch import Batch, InputSizes
+from mlt_ray.models.contract import check_packable
 from mlt_ray.models.dropout import give_keys, site_codes, site_keys, sites
-from mlt_ray.models.flat import FLAT
+from mlt_ray.models.flat import flat_class
 from mlt_ray.models.registry import build_model
 from mlt_ray.training.adam import clip
 from mlt_ray.training.group import Loss
@@ -59,8 +60,9 @@ class PackTrainer:
         # On the meta device: the module gives code and shapes; its values are never used.
         with torch.device("meta"):
             self._system = build_model(first.run.spec.model, sizes)
+        check_packable(self._system, first.run.spec.model.source)
         for module in self._system.modules():
-            module.__class__ = FLAT.get(type(module), type(module))
+            module.__class__ = flat_class(module)
         self._loss, self._sites = Loss(self._system), sites(self._system)
         self._shapes = {name: p.shape for name, p in self._system.named_parameters()}
         self._constants = shared_buffers(learners)
