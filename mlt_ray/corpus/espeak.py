@@ -1,14 +1,19 @@
-"""Binding of the C library espeak-ng: speaks a text and tells when it reaches each word."""
+"""Binding of the C library espeak-ng: speaks a text, and says how the words of a language sound."""
 
 import _ctypes
 import ctypes
-from collections.abc import Callable, Iterator
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mlt_ray.errors import UserError
 
 ESPEAK_RATE_HZ: Final = 22_050
 """Sample rate of espeak's sound."""
@@ -20,6 +25,10 @@ _SYNCHRONOUS, _DONT_EXIT = 2, 0x8000
 _END_OF_EVENTS, _WORD_EVENT = 0, 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _BY_CHARACTER, _UTF8 = 1, 1
+_IPA = 0x02
+
+_SEPARATOR: Final = "\x1f"  # white space to `str.split`, and in no name of a phoneme
+_OTHER_VOICE = re.compile(r"\([a-z0-9-]+\)")  # espeak marks words of another language: (en)…(de)
 
 _LOCK = Lock()
 
@@ -65,6 +74,85 @@ def speak(
         data = text.encode()
         library.espeak_Synth(data, len(data) + 1, 0, _BY_CHARACTER, 0, _UTF8, None, None)
     return np.frombuffer(b"".join(chunks), np.int16), words
+
+
+class Language(NamedTuple):
+    """A language that espeak-ng speaks: its English name, and the file of its voice."""
+
+    name: str
+    voice: str
+
+
+@functools.cache
+def languages() -> Mapping[str, Language]:
+    """The languages of espeak-ng by code, such as ``de``; a code's first choice of voices.
+
+    Those that come without a dictionary are left out: they would be silent.
+    """
+    import espeakng_loader
+
+    data = Path(espeakng_loader.get_data_path())
+    found: dict[str, tuple[int, Language]] = {}
+    for file in sorted(path for path in (data / "lang").rglob("*") if path.is_file()):
+        lines = [line.split() for line in file.read_text("utf-8").splitlines()]
+        entries = [line for line in lines if len(line) > 1]
+        [name] = [" ".join(values) for key, *values in entries if key == "name"]
+        # A code has a priority; the lowest number, 5 by default, is the first choice.
+        codes = {line[1]: int([*line, "5"][2]) for line in entries if line[0] == "language"}
+        dictionary = next(iter(codes)).partition("-")[0]
+        dictionary = dict(line[:2] for line in entries).get("dictionary", dictionary)
+        if (data / f"{dictionary}_dict").is_file():
+            language = Language(name, file.relative_to(data / "lang").as_posix())
+            for code, priority in codes.items():
+                if code not in found or priority < found[code][0]:
+                    found[code] = priority, language
+    return {code: language for code, (_, language) in sorted(found.items())}
+
+
+def check_language(language: str, where: str) -> None:
+    """`UserError`, which begins with `where`, if espeak-ng does not speak a language."""
+    if language not in languages():
+        raise UserError(
+            f"{where}: expected a language that espeak-ng speaks, such as de, pl, ru or zh, got "
+            f"{language!r}; mlt-ray corpus languages lists all"
+        )
+
+
+def phonemes(texts: Sequence[str], language: str) -> tuple[tuple[str, ...], ...]:
+    """How each text sounds, as IPA symbols of a phoneme each: ``ts ˈuː k`` for ``Zug``.
+
+    A symbol is one or more characters. Stress and tone stay with their vowel, as espeak writes
+    them (``ˈuː``, ``i5``). A text that is not spoken gives no symbols. A process asks
+    for the symbols of one list at a time; other threads wait. Raises `KeyError` for a language that
+    `languages` lacks.
+    """
+    voice = languages()[language].voice.encode()
+    with _LOCK, _fresh_library() as library:
+        if library.espeak_SetVoiceByName(voice) != 0:
+            raise RuntimeError(f"espeak-ng: cannot open its own voice {voice.decode()}")
+        translate = library.espeak_TextToPhonemes
+        translate.restype = ctypes.c_char_p
+        translate.argtypes = (ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int)
+        return tuple(tuple(_OTHER_VOICE.sub("", t).split()) for t in _ipa(texts, translate))
+
+
+def _ipa(texts: Sequence[str], translate: Callable[..., bytes]) -> Iterator[str]:
+    """The phonemes of each text with `_SEPARATOR` between them."""
+    for text in texts:
+        # espeak moves the pointer to the next clause, and to nothing at the end.
+        rest, clauses = ctypes.c_char_p(text.encode()), []
+        while rest.value is not None:
+            clauses.append(translate(ctypes.byref(rest), _UTF8, _IPA | ord(_SEPARATOR) << 8))
+        yield b" ".join(clauses).decode()
+
+
+@functools.cache
+def version() -> str:
+    """The version of espeak-ng, such as ``1.52.0``."""
+    with _LOCK, _fresh_library() as library:
+        library.espeak_Info.restype = ctypes.c_char_p
+        number: bytes = library.espeak_Info(ctypes.byref(ctypes.c_char_p()))
+        return number.decode()
 
 
 class _EventId(ctypes.Union):

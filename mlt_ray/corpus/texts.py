@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 _TAG = re.compile(r"\[[^\]]*\]")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_APOSTROPHE = re.compile(r"(?<=[^\W_])['’](?=[^\W_])")
 
 _FOREIGN = re.compile(r"[^\x00-\x7f\xa0«»‘’“”–—…•]+")
 _GUESSED_WORD = re.compile(r"[^\s,;\"]*[^\x00-\x7f\s][^\s,;\"]*")
@@ -93,15 +93,30 @@ def has_tags(text: str) -> bool:
 
 
 def normalise_word(word: str) -> str:
-    """The letters and digits of a word in lower case (NFKC, casefold); empty for punctuation."""
-    folded = unicodedata.normalize("NFKC", word).casefold()
-    return "".join(c for c in folded if c.isalnum())
+    """The letters, with their marks, and digits of a word in lower case (NFKC, casefold).
+
+    Empty for punctuation.
+    """
+    return _letters(unicodedata.normalize("NFKC", word).casefold()).replace(" ", "")
 
 
 def spoken_words(text: str) -> list[str]:
     """Normalised words of a transcript, without tags and punctuation; ``don't`` is one word."""
-    plain = unicodedata.normalize("NFKC", without_tags(text))
-    return [normalise_word(word) for word in _WORD.findall(plain)]
+    plain = _APOSTROPHE.sub("", unicodedata.normalize("NFKC", without_tags(text)))
+    return [normalise_word(word) for word in _letters(plain).split()]
+
+
+def _letters(text: str) -> str:
+    """The text with spaces in place of all but letters, digits, and marks that follow one."""
+    kept = " "
+    for character in text:
+        is_kept = character.isalnum() or (kept[-1] != " " and _is_mark(character))
+        kept += character if is_kept else " "
+    return kept
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
 
 
 def same_words_key(text: str) -> str:

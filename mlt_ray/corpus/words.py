@@ -1,9 +1,9 @@
 """Splits texts into words: the tokens for word vectors and for the phonemizer.
 
-Texts are normalised as in g2p_en 2.1.0: numbers and money are spelled out, accents are stripped,
-letters become lower case, and everything but ``a-z ' . , ? ! -`` is removed. The tokens are those
-of NLTK's TweetTokenizer on the remaining text. For this small alphabet one regular expression is
-enough, so NLTK is not imported, which would take two seconds.
+English texts are normalised as in g2p_en 2.1.0: numbers and money are spelled out, accents are
+stripped, letters become lower case, and everything but ``a-z ' . , ? ! -`` is removed. The tokens
+are those of NLTK's TweetTokenizer on the remaining text. For this small alphabet one regular
+expression is enough, so NLTK is not imported, which would take two seconds.
 
 These differences from g2p_en are on purpose:
 
@@ -12,6 +12,11 @@ These differences from g2p_en are on purpose:
 - A number is separated from letters (``ps4``).
 - Only a single dash joins words (``i--i`` is a word cut off and begun again).
 - Web addresses are not kept whole; tags such as ``[LAUGHTER]`` are.
+
+Texts in other languages keep the letters, marks and digits of every script, in Unicode's form NFC
+and in lower case. They are not case-folded, since ``ß`` and ``ss`` have vectors of their own. A
+number is one token, in digits. Each Chinese character is one token; other scripts that have no
+space between words, such as Thai, are split where the text has spaces.
 """
 
 import functools
@@ -21,6 +26,8 @@ import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+
+from mlt_ray.spec import ENGLISH
 
 EMPTY: Final = "<empty>"
 """The only token of a text without any other token."""
@@ -44,27 +51,53 @@ _TRANSLATED = str.maketrans(
     }
 )
 
+_ANY_TAG = re.compile(r"\[\s*([^\W\d_](?:[^\W\d]|[ +/-])*)\]")
+# A letter or digit and what follows it; parts of a word are joined by a dash, an apostrophe, a
+# Catalan middle dot or an invisible joiner.
+_PART = r"[^\W_][^\s.,?!'·\u200c\u200d-]*"
+_ANY_TOKEN = re.compile(
+    rf"[0-9]+(?:[.,][0-9]+)+|{_PART}(?:['·\u200c\u200d-]{_PART})*|\.(?: *\.)+|-+|[.,?!]"
+)
+_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_JOINERS: Final = frozenset("'·\u200c\u200d-")
+_ANY_TRANSLATED = _TRANSLATED | str.maketrans(
+    {
+        **dict.fromkeys("。｡．।॥۔።", "."),
+        **dict.fromkeys("，、､،፣", ","),
+        **dict.fromkeys("？؟", "?"),
+        "！": "!",
+    }
+)
+_OWN_CAPITALS: Final = {language: str.maketrans("Iİ", "ıi") for language in ("az", "tr")}
+"""Capitals that a language lowers in a way of its own (Unicode's SpecialCasing)."""
 
-def tokenize(text: str) -> tuple[str, ...]:
+
+def tokenize(text: str, language: str = ENGLISH) -> tuple[str, ...]:
     """Lower-case tokens of a text, at least one: words, `PUNCTUATION` and tags.
 
     A tag in square brackets is one token in lower case (``[laughter]``). A text without tokens
-    gives ``(EMPTY,)``, so that no sequence has length zero. Any string is accepted; symbols and
-    letters outside the Latin alphabet are dropped.
+    gives ``(EMPTY,)``, so that no sequence has length zero. Any string is accepted; symbols are
+    dropped, and so are, in English, letters outside the Latin alphabet.
     """
+    if language == ENGLISH:
+        tags, letter, words, normalize = _TAG, "[a-z]+", _TOKEN, _normalize
+    else:
+        tags, letter, words = _ANY_TAG, r"[^\W\d_]+", _ANY_TOKEN
+        normalize = functools.partial(_normalize_any, language=language)
+        text = unicodedata.normalize("NFC", text)
     tokens: list[str] = []
     # re.split with one group alternates between plain text and the names of the tags.
-    for position, part in enumerate(_TAG.split(text)):
+    for position, part in enumerate(tags.split(text)):
         if position % 2:
-            tokens.append(f"[{'_'.join(re.findall('[a-z]+', part.lower()))}]")
+            tokens.append(f"[{'_'.join(re.findall(letter, part.lower()))}]")
         else:
-            tokens.extend(_canonical(token) for token in _TOKEN.findall(_normalize(part)))
+            tokens.extend(_canonical(token) for token in words.findall(normalize(part)))
     return tuple(tokens) or (EMPTY,)
 
 
 def is_word(token: str) -> bool:
     """Whether a token of `tokenize` is a word: no punctuation, no tag, not `EMPTY`."""
-    return "a" <= token[0] <= "z"
+    return token[0].isalnum()
 
 
 def is_tag(token: str) -> bool:
@@ -78,8 +111,13 @@ def letters(text: str) -> str:
     return "".join(c for c in plain if c.isalpha())
 
 
-def dropped_letters(text: str) -> str:
-    """The letters of a text that `tokenize` drops: ``ß`` of ``Straße``, and all Chinese ones."""
+def dropped_letters(text: str, language: str = ENGLISH) -> str:
+    """The letters of a text that `tokenize` drops: ``ß`` of ``Straße``, and all Chinese ones.
+
+    None are dropped if the language is not English.
+    """
+    if language != ENGLISH:
+        return ""
     return "".join(c for c in letters(text) if not "a" <= _base(c) <= "z")
 
 
@@ -110,6 +148,26 @@ def _normalize(text: str) -> str:
     text = "".join(c for c in decomposed if unicodedata.category(c) != "Mn")
     text = _REMOVED.sub("", text)
     return text.replace("i.e.", "that is").replace("e.g.", "for example")
+
+
+def _normalize_any(text: str, language: str) -> str:
+    """A text in NFC in lower case, with spaces around Chinese characters.
+
+    It holds letters, marks and digits of any script, joiners, ``. , ? !`` and spaces alone.
+    """
+    lower = text.translate(_OWN_CAPITALS.get(language, {})).lower()
+    text = unicodedata.normalize("NFC", lower).translate(_ANY_TRANSLATED)
+    return _CHINESE.sub(r" \g<0> ", "".join(map(_kept, text)))
+
+
+def _kept(character: str) -> str:
+    """The character, a space in place of a symbol, or nothing for an invisible one."""
+    if character in _JOINERS or character in ".,?!":
+        return character
+    category = unicodedata.category(character)
+    if category[0] in "LMN":
+        return character
+    return "" if category == "Cf" else " "
 
 
 def _spell_numbers(text: str) -> str:

@@ -14,7 +14,7 @@ from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
-from mlt_ray.features.class_weights import class_weights
+from mlt_ray.features.class_weights import balanced_weights
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import FoldInput, load_extras
 from mlt_ray.features.fitted import UNKNOWN_ID, FittedInputs, fit_inputs, symbol_ids
@@ -37,7 +37,7 @@ class FoldData:
     """One fold of a corpus, ready for a model.
 
     `parts` maps train, dev and test to indices of the corpus's utterances. `num_steps` is the
-    length of every utterance of the corpus. `weighing` of the classes goes into every batch.
+    length of every utterance of the corpus. Batches have weights where `weighing` is ``balanced``.
     """
 
     def __init__(
@@ -55,7 +55,9 @@ class FoldData:
         self._spec = spec
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
-        self._class_weights = class_weights(weighing, self.labels("train"), len(corpus.classes))
+        self._class_weights: Tensor | None = None
+        if weighing == "balanced":
+            self._class_weights = balanced_weights(self.labels("train"), len(corpus.classes))
         self._cache = cache
         training = (corpus.utterances[i] for i in fold.train)
         self.fitted: FittedInputs = fit_inputs(training, cache, spec.max_words)

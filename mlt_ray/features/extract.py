@@ -13,9 +13,9 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.corpus.words import tokenize
 from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
-from mlt_ray.features.phonemes import Phonemizer
+from mlt_ray.features.pronunciation import Phonemizer
 from mlt_ray.features.vectors import WordVectors
-from mlt_ray.libraries import of_kind
+from mlt_ray.libraries import IN_OTHER_LANGUAGES, of_kind
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
 from mlt_ray.storage.store import Store
 
@@ -54,10 +54,14 @@ class FeatureCache:
 def cache_digest(kind: str, settings: FramesSpec | str, spec: FeatureSpec) -> str:
     """Digest in a cache's name: of the settings of its kind and the libraries that compute it.
 
-    So arrays of two versions of a library never lie in one cache.
+    So arrays of two versions of a library never lie in one cache; nor do those of two languages, if
+    their kind depends on the language.
     """
     values = settings if isinstance(settings, str) else dataclasses.asdict(settings)
-    return digest_of([values, of_kind(kind, spec.libraries)])
+    named = [values, of_kind(kind, spec.libraries, spec.is_english)]
+    if kind in IN_OTHER_LANGUAGES and not spec.is_english:
+        named.append(spec.language)
+    return digest_of(named)
 
 
 def text_sha256(text: str) -> str:
@@ -79,7 +83,7 @@ def extract(
     """
     cache = FeatureCache.open(store, spec)
     computed = _extract_frames(corpus.utterances, spec.frames, cache, progress)
-    computed += _extract_tokens(corpus.utterances, phonemizer, cache, progress)
+    computed += _extract_tokens(corpus.utterances, spec.language, phonemizer, cache, progress)
     _extract_vectors(corpus.utterances, vectors, cache)
     return computed
 
@@ -118,6 +122,7 @@ def _moments(frames: np.ndarray) -> np.ndarray:
 
 def _extract_tokens(
     utterances: Sequence[Utterance],
+    language: str,
     phonemizer: Phonemizer,
     cache: FeatureCache,
     progress: FeatureProgress,
@@ -126,15 +131,15 @@ def _extract_tokens(
     keys = cache.tokens.missing(texts)
 
     def compute() -> Iterator[np.ndarray]:
-        return (_tokens(texts[k], phonemizer) for k in keys)
+        return (_tokens(texts[k], language, phonemizer) for k in keys)
 
     name, segment = "words and phonemes", 4 * SEGMENT  # a text takes less time than a recording
     return compute_missing(name, keys, compute, cache.tokens.add, progress, segment)
 
 
-def _tokens(text: str, phonemizer: Phonemizer) -> np.ndarray:
+def _tokens(text: str, language: str, phonemizer: Phonemizer) -> np.ndarray:
     """(N,) uint8: the bytes of [[word, [phoneme, …]], …] as JSON."""
-    words = tokenize(text)
+    words = tokenize(text, language)
     pairs = list(zip(words, phonemizer(words), strict=True))
     return np.frombuffer(json.dumps(pairs).encode(), dtype=np.uint8)
 

@@ -3,7 +3,7 @@
 Libraries that compute numbers are named by version.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
 from mlt_ray.errors import UserError
-from mlt_ray.features.phonemes import Phonemizer
+from mlt_ray.features.phonemes import phonemizer_of
+from mlt_ray.features.pronunciation import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
-from mlt_ray.libraries import ALWAYS, CLASSICAL, FEATURES, FINE_TUNED, NETWORK, installed
+from mlt_ray.libraries import ALWAYS, CLASSICAL, FINE_TUNED, NETWORK, computing, installed
 from mlt_ray.models.registry import is_network
 from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, TrainingSpec, digest_of
 from mlt_ray.storage.store import Store
@@ -25,10 +26,13 @@ from mlt_ray.studies.study import Row, Study
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What computes features of texts and recordings; a RunSpec has their ``name@digest``."""
+    """What computes features of texts and recordings; a RunSpec has their ``name@digest``.
+
+    `phonemizer_of` a language.
+    """
 
     vectors: WordVectors
-    phonemizer: Phonemizer
+    phonemizer_of: Callable[[str], Phonemizer]
     encoders: Encoders = field(default_factory=Encoders)
     speech_encoders: Encoders = field(default_factory=lambda: Encoders(modality=SPEECH))
     glove: Path | None = None
@@ -49,7 +53,7 @@ class Pretrained:
         """
         return cls(
             vectors=load_vectors(glove),
-            phonemizer=Phonemizer(),
+            phonemizer_of=phonemizer_of,
             encoders=Encoders(encoder, store=store),
             speech_encoders=Encoders(speech_encoder, SPEECH, store),
             glove=glove,
@@ -119,8 +123,8 @@ def name_features(row: Row, pretrained: Pretrained) -> FeatureSpec:
     return replace(
         row.features,
         vectors=f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}",
-        phonemizer=pretrained.phonemizer.engine,
-        libraries=installed(name for kind in kinds for name in FEATURES[kind]),
+        phonemizer=pretrained.phonemizer_of(row.features.language).engine,
+        libraries=installed(computing(kinds, row.features.is_english)),
     )
 
 

@@ -36,7 +36,12 @@ def fill_cache(
     features = dict.fromkeys((row.labels, row.features) for row in rows)
     computed = sum(
         extract(
-            selections[labels], spec, store, pretrained.vectors, pretrained.phonemizer, progress
+            selections[labels],
+            spec,
+            store,
+            pretrained.vectors,
+            pretrained.phonemizer_of(spec.language),
+            progress,
         )
         for labels, spec in features
     )

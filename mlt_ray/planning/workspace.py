@@ -23,6 +23,7 @@ from mlt_ray.planning.resources import (
     gpus_here,
     ray_address,
 )
+from mlt_ray.planning.vocabulary import Vocabulary
 from mlt_ray.spec import NO_TF32, TrainingSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
@@ -106,12 +107,13 @@ class Workspace:
     def name_contents(self, study: Study, asked: Collection[str] | None = None) -> Study:
         """`planning.contents.name_contents` with this corpus and these pre-trained files.
 
-        Also raises `UserError` if a row that is asked for reads words, and too many texts of the
-        corpus are in letters that it cannot read.
+        Also raises `UserError` if a row that is asked for reads English words, and too many texts
+        of the corpus are in letters that it cannot read.
         """
         readers: dict[Labels, list[str]] = {}
         for row in study.rows:
-            if row.model.reads_words and (asked is None or row.name in asked):
+            reads_english = row.model.reads_words and row.features.is_english
+            if reads_english and (asked is None or row.name in asked):
                 readers.setdefault(row.labels, []).append(row.name)
         for labels, names in readers.items():
             corpus = select(self.corpus, labels)
@@ -125,10 +127,21 @@ class Workspace:
                 raise UserError(
                     f"corpus {corpus.name}: {unread_text(corpus)}, expected at most "
                     f"{MOST_UNREAD:.0%} where a row reads words, as {', '.join(names)} would; "
-                    "transcribe them in letters from a to z, train other rows, or give "
-                    "--unread-texts"
+                    "set features.language, transcribe them in letters from a to z, train other "
+                    "rows, or give --unread-texts"
                 )
         return name_contents(study, self.corpus, self.pretrained, asked)
+
+    def text_notes(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        """What in the texts makes rows that read words worse than they could be, a line each."""
+        ways = dict.fromkeys((r.labels, r.features.language) for r in rows if r.model.reads_words)
+        notes = []
+        for labels, language in ways:
+            corpus = select(self.corpus, labels)
+            phonemizer = self.pretrained.phonemizer_of(language)
+            words = Vocabulary.of(corpus, language, self.pretrained.vectors, phonemizer)
+            notes += [unread_text(corpus, language), words.note]
+        return tuple(dict.fromkeys(filter(None, notes)))
 
     def fill_cache(self, rows: Sequence[Row], progress: FeatureProgress) -> int:
         """`planning.prepare.fill_cache` with this corpus and these pre-trained files."""

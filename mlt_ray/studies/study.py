@@ -19,6 +19,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlt_ray.corpus.espeak import check_language
 from mlt_ray.corpus.protocols import parse_protocol
 from mlt_ray.errors import UserError
 from mlt_ray.labels import Labels
@@ -157,6 +158,8 @@ def parse_row(
         merged = merge(merged, {k: v for k, v in layer.items() if k in SECTIONS})
     folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
     features = parse(FeatureSpec, merged["features"], f"{where}.features")
+    if not features.is_english:
+        check_language(features.language, f"{where}.features.language")
     set_by_planning = {"folds.members": folds.members, "features.vectors": features.vectors}
     set_by_planning["features.phonemizer"] = features.phonemizer
     if "num_folds" in merged["folds"]:

@@ -63,7 +63,9 @@ def _vectors(name: str) -> Callable[[FoldData, str, Run], np.ndarray]:
 
 def _documents(data: FoldData, part: str, run: Run) -> list[str]:
     texts = (data.corpus.utterances[i].text for i in data.parts[part])
-    return [" ".join(tokenize(text)[: run.spec.features.max_words]) for text in texts]
+    features = run.spec.features
+    tokens = (tokenize(text, features.language)[: features.max_words] for text in texts)
+    return [" ".join(words) for words in tokens]
 
 
 class ClassifierKind(NamedTuple):

@@ -151,9 +151,10 @@ def _vectors(glove: Path | None) -> str:
 
 
 def _phonemes() -> str:
-    from mlt_ray.features.phonemes import Phonemizer
+    from mlt_ray.features.phonemes import phonemizer_of
+    from mlt_ray.spec import ENGLISH
 
-    phonemizer = Phonemizer()
+    phonemizer = phonemizer_of(ENGLISH)
     [symbols] = phonemizer(["emotion"])
     return f"emotion is {' '.join(symbols)} ({phonemizer.engine})"
 

@@ -1,7 +1,7 @@
 """A study from its rows to results in the store: corpus, plan, features, runs, tracking."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,6 @@ from rich.table import Table
 
 from mlt_ray.corpus.fold_notes import fold_notes
 from mlt_ray.corpus.labelling import select
-from mlt_ray.corpus.unread import unread_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars, duration
 from mlt_ray.display.run import RunDisplay
@@ -95,15 +94,16 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     backlog = take_stock(_plans(request, workspace, studies), workspace.store)
     tell_folds(backlog, workspace.corpus, console)
     tell_versions(backlog, workspace.store, console)
-    rows = [
-        row
-        for study in studies
-        for row in study.rows
-        if spec_of(row, workspace.corpus) in backlog.specs_left
-    ]
-    if rows:
+    if rows := _rows_left(studies, backlog, workspace):
+        tell_texts(rows, workspace, console)
         fill_cache(workspace, rows, console)
     return compute(backlog, request.places, console)
+
+
+def _rows_left(studies: Sequence[Study], backlog: Backlog, workspace: Workspace) -> tuple[Row, ...]:
+    """The rows of which runs are left."""
+    rows = (row for study in studies for row in study.rows)
+    return tuple(row for row in rows if spec_of(row, workspace.corpus) in backlog.specs_left)
 
 
 def open_workspace(places: Places, labels: Collection[Labels], console: Console) -> Workspace:
@@ -118,8 +118,8 @@ def open_workspace(places: Places, labels: Collection[Labels], console: Console)
     for counted in labels:
         corpus = select(workspace.corpus, counted)
         console.print(corpus_line(corpus, counted), highlight=False, markup=False, soft_wrap=True)
-        notes |= dict.fromkeys((*map(str, corpus.problems), unread_text(corpus)))
-    for line in filter(None, notes):
+        notes |= dict.fromkeys(map(str, corpus.problems))
+    for line in notes:
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
     return workspace
 
@@ -213,6 +213,12 @@ def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
+def tell_texts(rows: Iterable[Row], workspace: Workspace, console: Console) -> None:
+    """Say which texts or words rows cannot read; those that read no words are not concerned."""
+    for line in workspace.text_notes(rows):
+        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+
+
 def tell_versions(backlog: Backlog, store: Store, console: Console) -> None:
     """Say which rows are computed anew, since the store has them with other libraries."""
     for line in other_versions(backlog.plans, store):
@@ -251,6 +257,7 @@ def show_plan(request: Request, console: Console) -> None:
     backlog = take_stock(_plans(request, workspace, studies), places.store)
     tell_folds(backlog, workspace.corpus, console)
     tell_versions(backlog, workspace.store, console)
+    tell_texts(_rows_left(studies, backlog, workspace), workspace, console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
     table = Table(box=None, padding=(0, 2))

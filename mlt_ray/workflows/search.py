@@ -21,7 +21,7 @@ from mlt_ray.storage.lease import Lease, acquire
 from mlt_ray.storage.record import RowRecord, StudyRecord, run_records, write_record
 from mlt_ray.studies.space import SearchSpace
 from mlt_ray.studies.study import Row, Study, load_study
-from mlt_ray.workflows.run import compute, fill_cache, open_tracker, open_workspace
+from mlt_ray.workflows.run import compute, fill_cache, open_tracker, open_workspace, tell_texts
 
 if TYPE_CHECKING:
     from mlt_ray.search.configuration import Configuration
@@ -50,6 +50,7 @@ def run_search(
     store = places.store
     compared = _load_compared(space)
     workspace = open_workspace(places, [space.first_row.labels], console)
+    tell_texts([space.first_row], workspace, console)
     lease = acquire(store, f"search-{space.name}", owner=uuid.uuid4().hex)
     if lease is None:
         raise UserError(
@@ -270,6 +271,7 @@ def show_space(space: SearchSpace, places: Places, console: Console) -> None:
     """Print what would be searched, without searching it."""
     _load_compared(space)
     workspace = open_workspace(places, [space.first_row.labels], console)
+    tell_texts([space.first_row], workspace, console)
     first = _first_spec(space, workspace)
     table = Table(box=None, padding=(0, 2))
     for heading in ("parameter", "kind", "values"):

@@ -58,7 +58,7 @@ def extraction(corpus: Corpus, folder: Path) -> list[dict[str, Any]]:
         store, spec = Store(folder / what.partition(",")[0]), FeatureSpec(frames=frames)
 
         def frames_of(store: Store = store, spec: FeatureSpec = spec) -> None:
-            extract(corpus, spec, store, tools.vectors, tools.phonemizer)
+            extract(corpus, spec, store, tools.vectors, tools.phonemizer_of(spec.language))
 
         figures.append(timed_twice(what, frames_of, audio_s))
     for what in EXTRAS:

@@ -5,11 +5,11 @@ import pytest
 import soundfile as sf
 from rich.console import Console
 
-from mlt_ray.corpus import check as examination
 from mlt_ray.corpus.alignment import align
-from mlt_ray.corpus.check_text import render
+from mlt_ray.corpus.examination import check as examination
+from mlt_ray.corpus.examination.paper_counts import Difference
+from mlt_ray.corpus.examination.text import render
 from mlt_ray.corpus.labelling import select
-from mlt_ray.corpus.paper_counts import Difference
 from mlt_ray.corpus.readers.iemocap import read_iemocap
 from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.words import tokenize
@@ -230,6 +230,14 @@ def test_words_are_counted_as_training_reads_them(manifest):
     assert "'我很生气。' (u00); with more than 5%, rows that read words want --unread-texts" in said
     assert "note: texts: 1 lose letters in training, such as 'ß' of 'Die Straße!' (u01)" in said
     assert not any("texts" in problem for problem in fatal(check))
+
+
+def test_the_words_of_another_language_are_all_read(manifest):
+    lines = [(1, "我很生气。", "sad", "s", "1"), (2, "Die Straße!", "sad", "s", "1")]
+    check = check_corpus(manifest(*lines), language="de")
+    assert (check.unread_texts, check.clipped_texts, check.empty_texts) == ((), (), ())
+    assert check.num_word_types == 6
+    assert "letters" not in shown(check)
 
 
 def test_speakers_and_sessions_whose_names_are_alike_are_notes(manifest):

@@ -301,7 +301,7 @@ def test_an_empty_corpus_is_refused_by_every_protocol(in_memory):
 def test_reading_and_session_folds_import_nothing_heavy():
     heavy = ["torch", "ray", "mlflow", "optuna", "sklearn"]
     code = (
-        "import sys, mlt_ray.corpus.readers.read, mlt_ray.corpus.check, mlt_ray.corpus.folds; "
+        "import sys, mlt_ray.corpus.readers.read, mlt_ray.corpus.examination.check, mlt_ray.corpus.folds; "
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlt_ray.corpus.texts import decode
+from mlt_ray.corpus.texts import decode, normalise_word, same_words_key, spoken_words
 
 WESTERN = {
     "French": "Où est-ce? Créée, déçue. C’est très bien… n’est-ce pas – « noël »",
@@ -58,3 +58,10 @@ def test_other_letters_in_another_encoding_are_not_taken_for_western_ones(encodi
 
 def test_the_guess_shows_words_not_lines():
     assert "reads 'Olé.'; if" in decode("audio/a.wav,Olé.,sad,s1".encode("latin-1")).guess
+
+
+def test_vowel_signs_belong_to_their_word():
+    assert spoken_words("हिन्दी की, का!") == ["हिन्दी", "की", "का"]
+    assert same_words_key("की") != same_words_key("का")
+    assert normalise_word("की।") == "की"
+    assert spoken_words("don´t we've") == ["don", "t", "weve"]

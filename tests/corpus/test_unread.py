@@ -10,6 +10,14 @@ def test_a_text_in_other_letters_is_unread(text):
     assert is_unread(text)
 
 
+def test_in_its_own_language_no_text_is_unread(in_memory):
+    corpus = in_memory([("u", "sad", "s", "1", "Я очень зол", "a")])
+    assert too_many_unread(corpus)
+    assert not is_unread("Я очень зол", "ru")
+    assert not too_many_unread(corpus, "ru")
+    assert unread_text(corpus, "ru") == ""
+
+
 @pytest.mark.parametrize(
     "text", ["", "[LAUGHTER]", "...", "42", "Größe", "smørrebrød", "Olé", "hi 我"]
 )

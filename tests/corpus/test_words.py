@@ -143,3 +143,44 @@ def test_every_token_is_a_word_or_punctuation_or_a_tag_or_empty():
     assert [t for t in tokens if is_word(t)] == ["well", "don't", "ex-wife", "three"]
     assert [t for t in tokens if is_tag(t)] == ["[laughter]"]
     assert not is_word(EMPTY)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("de", "„Straße“ – GRÖSSE, 3,5 Äpfel…", "straße - grösse , 3,5 äpfel ..."),
+        ("pl", "Żółć? Szczęśliwy!", "żółć ? szczęśliwy !"),
+        ("ru", "Я и/или [смех] ты…", "я и или [смех] ты ..."),
+        ("zh", "我很生气。3个人，真的吗？", "我 很 生 气 . 3 个 人 , 真 的 吗 ?"),
+        ("hi", "हिन्दी में।", "हिन्दी में ."),
+        ("fa", "می‌خواهم، نه؟", "می‌خواهم , نه ?"),
+        ("tr", "İstanbul ILIK", "istanbul ılık"),
+        ("el", "ΘΥΜΩΜΈΝΟΣ", "θυμωμένος"),
+        ("ca", "el col·legi", "el col·legi"),
+        ("fr", "L’homme qu'il — «oui»", "l'homme qu'il - oui"),
+        ("de", "3-mal am 1.2.2024 so\u00adfort [LAUGHTER]", "3-mal am 1.2.2024 sofort [laughter]"),
+        ("vi", "\u0301 ´", EMPTY),
+    ],
+)
+def test_other_languages_keep_their_letters_in_one_form(language, text, expected):
+    for form in ("NFC", "NFD"):
+        assert tokenize(unicodedata.normalize(form, text), language) == split(expected)
+
+
+def test_every_string_gives_tokens_in_other_languages():
+    draw = random.Random(5)
+    every = [chr(c) for c in range(0x20, 0x3200) if chr(c).isprintable()]
+    every += list("你\u0301\ud800\x00\u200c\u200d[]·-'.,?!") * 200
+    for length in range(300):
+        for token in tokenize("".join(draw.choices(every, k=length)), "de"):
+            spoken = is_word(token)
+            assert spoken or token in PUNCTUATION or token == EMPTY or is_tag(token)
+            assert token == unicodedata.normalize("NFC", token)
+            assert not spoken or token[-1] not in "'·-\u200c\u200d"
+
+
+def test_no_letter_is_dropped_in_other_languages():
+    text = "Straße я 我 한 ع"
+    assert dropped_letters(text) == "ßя我한ع"
+    assert dropped_letters(text, "de") == ""
+    assert "".join(tokenize(text, "de")) == letters(text).lower()

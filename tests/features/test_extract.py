@@ -14,10 +14,11 @@ from mlt_ray.corpus.audio import read_audio
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache, extract
+from mlt_ray.features.extras import open_cache
 from mlt_ray.features.frames import log_mel
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.labels import FOUR
-from mlt_ray.spec import FeatureSpec, FramesSpec
+from mlt_ray.spec import ExtraInput, FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
 
 SPEC = FeatureSpec(frames=FramesSpec(num_bins=23), vectors="tiny@1", phonemizer="letters")
@@ -213,6 +214,24 @@ def test_another_version_of_what_computes_does_not_share_a_cache(
     assert before.folder != after.folder
     assert key in before
     assert key in after
+
+
+def test_two_languages_share_no_words(
+    store: Store, vectors: WordVectors, letters: Letters, speak: Callable[[int, str], Utterance]
+) -> None:
+    spoken = corpus(speak(1, "Größe 3"))
+    german = replace(SPEC, language="de")
+    assert extract(spoken, SPEC, store, vectors, letters) == 2
+    assert extract(spoken, german, store, vectors, letters) == 1
+    english, other = (FeatureCache.open(store, spec) for spec in (SPEC, german))
+    assert [word for word, _ in english.words_of("Größe 3")] == ["groe", "three"]
+    assert [word for word, _ in other.words_of("Größe 3")] == ["größe", "3"]
+    assert english.tokens.folder != other.tokens.folder
+    assert english.frames.folder == other.frames.folder
+    assert english.vectors.folder == other.vectors.folder
+    alignment = ExtraInput("alignment")
+    folders = [open_cache(alignment, store, spec).folder for spec in (SPEC, german)]
+    assert folders[0] != folders[1]
 
 
 def test_what_spells_numbers_is_named_in_the_cache_of_words_alone(store: Store) -> None:

@@ -17,7 +17,7 @@ def pretrained_of(
     phonemizer: Any = SimpleNamespace(engine="spelt by hand")
     text = Encoders(str(encoder) if encoder else None)
     speech = Encoders(str(speech_encoder) if speech_encoder else None, SPEECH)
-    return Pretrained(vectors, phonemizer, text, speech)
+    return Pretrained(vectors, lambda language: phonemizer, text, speech)
 
 
 def text_rows(encoder: Path | str) -> Study:

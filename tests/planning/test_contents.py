@@ -11,6 +11,7 @@ from mlt_ray import libraries
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import find_encoder
 from mlt_ray.errors import UserError
+from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.libraries import ALWAYS, FEATURES, versions
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
@@ -157,6 +158,23 @@ def test_a_row_names_what_computes_it_and_nothing_else(
     always = {name for kind in ALWAYS for name in FEATURES[kind]}
     assert set(versions(row.training.libraries)) == trains
     assert set(versions(row.features.libraries)) == always | features
+
+
+def test_a_row_in_another_language_names_what_pronounces_it(raw: Any) -> None:
+    row = {"name": "one", "model": {"system": "multilevel"}}
+    found = {}
+    for language in ("en", "de", "pl"):
+        study = parse_study("mine", {"base": {"features": {"language": language}}, "rows": [row]})
+        pretrained = replace(pretrained_of(), phonemizer_of=phonemizer_of)
+        (planned,) = make_plan(name_contents(study, raw.corpus, pretrained), raw.corpus).rows
+        found[language] = planned.spec.features, planned.runs[0].digest
+    assert len({digest for _, digest in found.values()}) == 3
+    for language in ("de", "pl"):
+        features, _ = found[language]
+        assert f"+{language}+" in features.phonemizer
+        assert "espeakng-loader" in versions(features.libraries)
+        assert "inflect" not in versions(features.libraries)
+    assert found["en"][0].phonemizer.startswith("g2p_en")
 
 
 def test_a_newer_version_gives_every_run_another_digest(

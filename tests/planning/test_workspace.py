@@ -8,6 +8,7 @@ import pytest
 
 from mlt_ray.errors import UserError
 from mlt_ray.planning import workspace
+from mlt_ray.planning.contents import Pretrained
 from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.spec import TrainingSpec
@@ -115,3 +116,32 @@ def test_a_row_that_reads_words_refuses_a_corpus_in_other_letters(tmp_path: Path
     assert chinese(tmp_path, raw, 1).name_contents(rows_of("both"))
     asked = chinese(tmp_path, raw, len(raw.corpus), unread_texts=True)
     assert asked.name_contents(rows_of("both"))
+
+
+def in_language(language: str, name: str = "row", **model: str) -> dict[str, Any]:
+    """Values of a row."""
+    values = {"model": {"system": "multilevel", **model}, "features": {"language": language}}
+    return {"name": f"{name} {language}", **values}
+
+
+def test_a_row_in_its_own_language_reads_every_text(tmp_path: Path, raw: Any) -> None:
+    workspace = chinese(tmp_path, raw, len(raw.corpus))
+    study = parse_study("mine", {"rows": [in_language("zh")]})
+    (row,) = workspace.name_contents(study).rows
+    assert row.features.language == "zh"
+
+
+def test_words_without_a_vector_are_noted_once_a_language(tmp_path: Path, raw: Any) -> None:
+    workspace = replace(chinese(tmp_path, raw, len(raw.corpus)), pretrained=Pretrained.load(None))
+    rows = [in_language(language, name) for language in ("en", "zh") for name in ("one", "two")]
+    audio = in_language("pl", inputs="audio")
+    notes = workspace.text_notes(parse_study("mine", {"rows": [*rows, audio]}).rows)
+    assert len(notes) == 2
+    assert "in letters that training does not read" in notes[0]
+    assert notes[1] == (
+        "100% of the running words have no vector in glove.6B; give word vectors of the language "
+        "zh (--glove FILE)"
+    )
+    english = chinese(tmp_path, raw, 0)
+    english = replace(english, pretrained=workspace.pretrained)
+    assert english.text_notes(parse_study("mine", {"rows": rows}).rows) == ()

@@ -455,3 +455,12 @@ def test_labels_and_protocol_can_be_set_by_the_command() -> None:
 def test_labels_and_folds_that_cannot_be_used_are_refused(change: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_study("mine", ONE_ROW, [change])
+
+
+def test_a_language_that_espeak_does_not_speak_is_refused_where_it_stands() -> None:
+    row = {"name": "one", "model": {"system": "multilevel"}, "features": {"language": "de"}}
+    assert not parse_study("mine", {"rows": [row]}).rows[0].features.is_english
+    row["features"] = {"language": "deutsch"}
+    message = r"^mine\.one\.features\.language: expected a language that .* got 'deutsch'; mlt-ray"
+    with pytest.raises(UserError, match=message):
+        parse_study("mine", {"rows": [row]})

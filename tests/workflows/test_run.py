@@ -19,8 +19,8 @@ from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.workspace import Places
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
-from mlt_ray.studies.study import load_study
-from mlt_ray.workflows.run import Request, open_workspace, show_plan, tell_packs
+from mlt_ray.studies.study import load_study, parse_study
+from mlt_ray.workflows.run import Request, open_workspace, show_plan, tell_packs, tell_texts
 
 
 def test_an_unknown_row_is_refused_with_the_nearest() -> None:
@@ -44,7 +44,9 @@ def test_this_machine_is_asked_before_the_corpus_is_read(
         open_workspace(places, [NAMED["four"]], Console(quiet=True))
 
 
-def test_a_guessed_encoding_and_unread_texts_are_said_with_the_corpus(tmp_path: Path) -> None:
+def test_a_guessed_encoding_is_said_with_the_corpus_and_unread_texts_with_rows(
+    tmp_path: Path,
+) -> None:
     rng = np.random.default_rng(0)
     for name in "ab":
         sf.write(tmp_path / f"{name}.wav", rng.uniform(-0.5, 0.5, 1600), 16_000)
@@ -55,7 +57,9 @@ def test_a_guessed_encoding_and_unread_texts_are_said_with_the_corpus(tmp_path: 
     manifest.write_bytes("\n".join(lines).encode("cp1252"))
     open_workspace(places, [NAMED["four"]], console)
     manifest.write_text("\n".join([*lines[:2], "b.wav,我很生气,sad,s"]), "utf-8")
-    open_workspace(places, [NAMED["four"]], console)
+    workspace = open_workspace(places, [NAMED["four"]], console)
+    rows = parse_study("mine", {"rows": [{"name": "one", "model": {"system": "multilevel"}}]}).rows
+    tell_texts([*rows, *rows], workspace, console)
     _, guess, _, unread = console.file.getvalue().splitlines()
     assert guess.startswith(
         "note: manifest.csv: expected UTF-8, got another encoding; Windows-1252"

@@ -18,7 +18,8 @@ from mlt_ray.corpus.texts import without_tags
 LEVEL_RMS: Final = 0.05
 """Root mean square of speech with a gain of 0 dB; full scale is 1."""
 
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_PART = r"[^\W_][^\s.,!?;:'%&$+=@#/-]*"  # of a text that is `readable`
+_WORD = re.compile(rf"{_PART}(?:'{_PART})*")
 _SPACE_BEFORE_PAUSE = re.compile(r"\s+(?=[.,!?;:])")
 _READ_ALOUD: Final = frozenset(" .,!?;:'-%&$+=@#/")
 
@@ -77,8 +78,14 @@ def readable(text: str) -> str:
     plain = unicodedata.normalize("NFKC", without_tags(text)).replace("’", "'")
     for dash in "‐‑‒–—":
         plain = plain.replace(dash, "-")
-    kept = "".join(c if c.isalnum() or c in _READ_ALOUD else " " for c in plain)
+    kept = "".join(c if _is_read(c) else " " for c in plain)
     return _SPACE_BEFORE_PAUSE.sub("", " ".join(kept.split()))
+
+
+def _is_read(character: str) -> bool:
+    """Whether espeak reads a character: a letter, a digit, a mark at one, or `_READ_ALOUD`."""
+    is_mark = unicodedata.category(character).startswith("M")
+    return is_mark or character.isalnum() or character in _READ_ALOUD
 
 
 def words_to_say(text: str) -> list[str]:

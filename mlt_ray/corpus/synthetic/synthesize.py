@@ -16,6 +16,7 @@ import numpy as np
 
 from mlt_ray.corpus.alignment import FRAME_S, WordTime
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
+from mlt_ray.corpus.espeak import languages
 from mlt_ray.corpus.synthetic.lines import Line
 from mlt_ray.corpus.synthetic.speech import Prosody, say
 from mlt_ray.corpus.synthetic.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
@@ -42,6 +43,9 @@ _LABELS: Final = {
     "sad": ("sad", "Sadness", (2, 2, 2)),
 }
 
+AMERICAN: Final = "en-us"
+"""The language that is spoken unless another is named."""
+
 OnSpoken = Callable[[int], None]
 """Called with the number of utterances spoken so far."""
 
@@ -51,19 +55,21 @@ def write_corpus(
     out: Path,
     *,
     seed: int = 0,
+    language: str = AMERICAN,
     workers: int | None = None,
     progress: OnSpoken | None = None,
     finish: Callable[[Path], None] | None = None,
 ) -> None:
     """Speak all lines and write them to the new folder `out`, in the layout of IEMOCAP.
 
-    The bytes depend only on the lines and the seed (not negative), not on `workers`, the number
-    of processes (default: one per CPU, fewer for a few lines). `finish` is called with the
+    `language` is a code of `mlt_ray.corpus.espeak.languages`. The bytes depend only on the lines,
+    the language and the seed (not negative), not on `workers`, the number of processes (default:
+    one per CPU, fewer for a few lines). `finish` is called with the
     complete folder and may change it before it is renamed to `out`. Raises `UserError` if `out`
     has content or cannot be written. After an error or interruption there is no `out`.
     """
     with _staged(out) as root:
-        recordings = _plan(lines, seed)
+        recordings = _plan(lines, seed, language)
         for folder in {root / file.parent for r in recordings for file in (r.wav, r.wdseg)}:
             folder.mkdir(parents=True)
         durations_s = _record_all(recordings, root, workers, progress)
@@ -79,6 +85,7 @@ class _Recording:
     id: str
     dialog: str
     line: Line
+    voice: str
     text: str
     prosody: Prosody
     seed: tuple[int, int, int]
@@ -96,8 +103,8 @@ class _Recording:
         return sentences / kind / self.dialog / f"{self.id}{suffix}"
 
 
-def _plan(lines: Sequence[Line], seed: int) -> list[_Recording]:
-    """Id, dialog, prosody and seed of each line's recording, in the order of the lines."""
+def _plan(lines: Sequence[Line], seed: int, language: str) -> list[_Recording]:
+    """Id, dialog, voice, prosody and seed of each line's recording, in the order of the lines."""
     rates_wpm = {
         speaker: np.random.default_rng((seed, _SPEAKER_STREAM, i)).normal(0, SPEAKER_RATE_WPM)
         for i, speaker in enumerate(VOICES)
@@ -123,6 +130,7 @@ def _plan(lines: Sequence[Line], seed: int) -> list[_Recording]:
                 id=f"{dialog}_{speaker}{turn:03d}",
                 dialog=dialog,
                 line=line,
+                voice=f"{languages()[language].voice}+{VOICES[line.speaker].variant}",
                 text=" ".join(line.text.split()),
                 prosody=prosody,
                 seed=(seed, _SOUND_STREAM, i),
@@ -183,8 +191,8 @@ def _record(task: Sequence[_Recording], root: Path) -> list[float]:
 
     durations_s = []
     for recording in task:
-        line, voice = recording.line, VOICES[recording.line.speaker].name
-        speech, words = say(line.sound or recording.text, voice, recording.prosody)
+        line = recording.line
+        speech, words = say(line.sound or recording.text, recording.voice, recording.prosody)
         waveform = _in_a_room(speech, np.random.default_rng(recording.seed))
         sf.write(root / recording.wav, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
         aligned = () if line.sound else words

@@ -9,23 +9,23 @@ from mlt_ray.labels import FOUR
 
 
 class Voice(NamedTuple):
-    """An espeak-ng voice and the pitch (0 to 99) of its neutral speech."""
+    """A variant of espeak-ng's voices and the pitch (0 to 99) of its neutral speech."""
 
-    name: str
+    variant: str
     pitch: float
 
 
 VOICES: Final = {
-    "Ses01F": Voice("en-us+f1", 52),
-    "Ses01M": Voice("en-us+m1", 42),
-    "Ses02F": Voice("en-us+f2", 58),
-    "Ses02M": Voice("en-us+m3", 36),
-    "Ses03F": Voice("en-us+f3", 50),
-    "Ses03M": Voice("en-us+m2", 45),
-    "Ses04F": Voice("en-us+f4", 56),
-    "Ses04M": Voice("en-us+m4", 40),
-    "Ses05F": Voice("en-us+f5", 54),
-    "Ses05M": Voice("en-us+m7", 38),
+    "Ses01F": Voice("f1", 52),
+    "Ses01M": Voice("m1", 42),
+    "Ses02F": Voice("f2", 58),
+    "Ses02M": Voice("m3", 36),
+    "Ses03F": Voice("f3", 50),
+    "Ses03M": Voice("m2", 45),
+    "Ses04F": Voice("f4", 56),
+    "Ses04M": Voice("m4", 40),
+    "Ses05F": Voice("f5", 54),
+    "Ses05M": Voice("m7", 38),
 }
 """The ten speakers, two in each of IEMOCAP's five sessions."""
 

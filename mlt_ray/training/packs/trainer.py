@@ -47,6 +47,9 @@ less."""
 class PackTrainer:
     """Trains learners of one RunSpec together, epoch by epoch."""
 
+    _rows: list[int]  # the row of each learner
+    _in_row: list[Learner]  # the learner in each row; ended ones have given theirs up
+
     def __init__(self, learners: Sequence[Learner], recorder: Recorder | None = None) -> None:
         """With a `recorder`, steps are recorded and replayed."""
         self.learners = learners
@@ -84,7 +87,8 @@ class PackTrainer:
 
     def _start(self) -> None:
         """Make what depends on the learners: their rows, the optimiser, and recorded steps."""
-        self._rows, self._in_row = list(range(len(self.learners))), list(self.learners)
+        self._rows = list(range(len(self.learners)))
+        self._in_row = list(self.learners)
         self._adam = self._gather()
         self._replays: dict[Compute, ReplayedStep] = {}
 

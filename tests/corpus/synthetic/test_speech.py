@@ -28,6 +28,7 @@ def test_an_unknown_voice_is_an_error() -> None:
         "It’s 50% off at 10:30 a.m. … [BREATHING] naïve café 你好 ok",
         "<b>well-known</b> u/foo www.example.com :) #1 _under_score_",
         "NO! " * 40,
+        "हिन्दी में की, का!",
     ],
 )
 def test_every_word_has_a_span_after_the_one_before(text: str) -> None:

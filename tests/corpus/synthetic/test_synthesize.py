@@ -195,3 +195,12 @@ def test_an_interrupted_synthesis_leaves_nothing(tmp_path: Path, workers: int) -
     with pytest.raises(KeyboardInterrupt):
         write_corpus(LINES * 6, tmp_path / "out", workers=workers, progress=interrupt)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_are_spoken_in_a_language(tmp_path: Path) -> None:
+    lines = [Line(speaker="Ses01F", emotion="angry", text="Die Straße ist gesperrt.")]
+    for language in ("en-us", "de", "hi"):
+        write_corpus(lines, tmp_path / language, language=language)
+    found = [digests(tmp_path / language) for language in ("en-us", "de", "hi")]
+    (wavs,) = {tuple(path for path in files if path.endswith(".wav")) for files in found}
+    assert len({files[wavs[0]] for files in found}) == 3

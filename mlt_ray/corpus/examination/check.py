@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.alignment import align
+from mlt_ray.corpus.examination.paper_counts import Difference, differences
 from mlt_ray.corpus.fold_notes import describe, gaps, shared_texts
 from mlt_ray.corpus.folds import session_names, speaker_names, try_folds
-from mlt_ray.corpus.paper_counts import Difference, differences
 from mlt_ray.corpus.protocols import PROTOCOLS
 from mlt_ray.corpus.readers.iemocap import dialog_kind
 from mlt_ray.corpus.recordings import Decoded, Progress, decode_all
@@ -20,7 +20,7 @@ from mlt_ray.corpus.unread import MOST_UNREAD, is_unread, too_many_unread, unrea
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.corpus.words import dropped_letters, is_word, tokenize
 from mlt_ray.parsing import parse
-from mlt_ray.spec import FoldSpec
+from mlt_ray.spec import ENGLISH, FoldSpec
 
 _USUAL_RATE_HZ: Final = 16_000
 _USUAL_CHANNELS: Final = 1
@@ -132,15 +132,22 @@ class CorpusCheck:
         return any(problem.fatal for problem in self.problems)
 
 
-def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusCheck:
+def check_corpus(
+    corpus: Corpus, *, language: str = ENGLISH, progress: Progress | None = None
+) -> CorpusCheck:
     """Examine what counts of a corpus (`labelling.select`) and decode every recording of it.
 
-    `progress` is called after each decoded file. Findings are returned, never raised.
+    Texts are read as training reads those in `language`. `progress` is called after each decoded
+    file. Findings are returned, never raised.
     """
     utterances = corpus.utterances
-    spoken = [list(filter(is_word, tokenize(u.text))) for u in utterances]
-    unread = tuple(u.id for u in utterances if is_unread(u.text))
-    clipped = [u for u in utterances if dropped_letters(u.text) and not is_unread(u.text)]
+    spoken = [list(filter(is_word, tokenize(u.text, language))) for u in utterances]
+    unread = tuple(u.id for u in utterances if is_unread(u.text, language))
+    clipped = [
+        u
+        for u in utterances
+        if dropped_letters(u.text, language) and not is_unread(u.text, language)
+    ]
     durations = [u.duration_s for u in utterances]
     counts = _counts(corpus, session_names(corpus), [u.session for u in utterances])
     folds = tuple(_check_folds(corpus, name, spec) for name, spec in _ways(corpus).items())
@@ -162,20 +169,20 @@ def check_corpus(corpus: Corpus, *, progress: Progress | None = None) -> CorpusC
         empty_texts=tuple(
             u.id
             for u, words in zip(utterances, spoken, strict=True)
-            if not words and not is_unread(u.text)
+            if not words and not is_unread(u.text, language)
         ),
         tagged_texts=tuple(u.id for u in utterances if has_tags(u.text)),
         unread_texts=unread,
         clipped_texts=tuple(u.id for u in clipped),
         shared_texts=_shared_texts(corpus),
         missing_alignments=tuple(u.id for u in utterances if u.alignment is None),
-        unusable_alignments=_unusable_alignments(utterances, spoken),
+        unusable_alignments=_unusable_alignments(utterances, spoken, language),
         duplicates=_duplicates(utterances, decoded),
         problems=(
             *corpus.problems,
             *empty,
             *(_no_possible_folds(folds) if utterances else ()),
-            *_text_notes(corpus, clipped),
+            *_text_notes(corpus, clipped, language),
             *_name_notes(utterances),
             *_audio_notes(utterances, decoded),
         ),
@@ -243,12 +250,12 @@ def _shared_texts(corpus: Corpus) -> dict[str, float]:
 
 
 def _unusable_alignments(
-    utterances: Sequence[Utterance], spoken: Sequence[list[str]]
+    utterances: Sequence[Utterance], spoken: Sequence[list[str]], language: str
 ) -> tuple[str, ...]:
     return tuple(
         u.id
         for u, words in zip(utterances, spoken, strict=True)
-        if u.alignment is not None and words and align(u, tokenize(u.text)) is None
+        if u.alignment is not None and words and align(u, tokenize(u.text, language)) is None
     )
 
 
@@ -268,9 +275,9 @@ def _no_possible_folds(folds: Sequence[FoldCheck]) -> tuple[Problem, ...]:
     return ()
 
 
-def _text_notes(corpus: Corpus, clipped: Sequence[Utterance]) -> Iterator[Problem]:
+def _text_notes(corpus: Corpus, clipped: Sequence[Utterance], language: str) -> Iterator[Problem]:
     """Notes on letters that training does not read."""
-    if unread := unread_text(corpus):
+    if unread := unread_text(corpus, language):
         if too_many_unread(corpus):
             unread += (
                 f"; with more than {MOST_UNREAD:.0%}, rows that read words want --unread-texts"

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mlt_ray.corpus.check import CorpusCheck, Distribution, FoldCheck
-from mlt_ray.corpus.paper_counts import PAPER_COUNTS, are_comparable
+from mlt_ray.corpus.examination.check import CorpusCheck, Distribution, FoldCheck
+from mlt_ray.corpus.examination.paper_counts import PAPER_COUNTS, are_comparable
 
 _SHOWN: Final = 10  # lines of one kind that are printed; the others are only counted
 

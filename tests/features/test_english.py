@@ -10,13 +10,13 @@ import nltk
 import pytest
 
 from mlt_ray.corpus.words import EMPTY, PUNCTUATION, tokenize
-from mlt_ray.features import phonemes
-from mlt_ray.features.phonemes import ARPABET, SYMBOLS, Phonemizer, nltk_roots, tag_by_rules
+from mlt_ray.features import english
+from mlt_ray.features.english import ARPABET, SYMBOLS, EnglishPhonemizer, nltk_roots, tag_by_rules
 
 
 @pytest.fixture(scope="module")
 def phonemizer():
-    return Phonemizer(tag_by_rules, "rules")
+    return EnglishPhonemizer(tag_by_rules, "rules")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_sentences_sound_as_in_the_readme_of_g2p_en(phonemizer):
 def test_unknown_words_sound_as_in_g2p_en(phonemizer, g2p_en):
     words = "activationist blorptastic frobnik's zzzq deregulatingly fuckkkkk ohhhhh glimfeather"
     for word in words.split():
-        assert word not in phonemes._dictionary()
+        assert word not in english._dictionary()
         assert phonemizer([word]) == (tuple(g2p_en.predict(word)),)
 
 
@@ -61,7 +61,7 @@ def test_the_network_knows_the_symbols_of_g2p_en_in_their_order(g2p_en):
 
 
 def test_known_words_sound_as_the_text_of_cmudict_says():
-    known = phonemes._dictionary()
+    known = english._dictionary()
     assert len(known) > 120_000
     for line in cmudict.dict_string().splitlines()[::89]:
         word, variant, symbols = re.match(r"(\S+?)(\(\d+\))? ([A-Z0-9 ]+)( #.*)?$", line).group(
@@ -72,8 +72,8 @@ def test_known_words_sound_as_the_text_of_cmudict_says():
 
 def test_every_symbol_is_listed_once():
     assert len(set(SYMBOLS)) == len(SYMBOLS)
-    spoken = {s for symbols in phonemes._dictionary().values() for s in symbols.split()}
-    for homograph in phonemes._homographs().values():
+    spoken = {s for symbols in english._dictionary().values() for s in symbols.split()}
+    for homograph in english._homographs().values():
         spoken.update(homograph.first, homograph.second)
     assert spoken <= set(ARPABET)
 
@@ -141,7 +141,7 @@ def test_nltk_decides_homographs_where_its_data_is_installed(monkeypatch, tmp_pa
     monkeypatch.setenv("NLTK_DATA", str(tmp_path))
     monkeypatch.setattr(nltk.data, "find", lambda name: name)
     monkeypatch.setattr(nltk, "pos_tag", lambda words: [(word, "VB") for word in words])
-    phonemizer = Phonemizer()
+    phonemizer = EnglishPhonemizer()
     assert f"nltk-{nltk.__version__}" in phonemizer.engine
     assert phonemizer(["the", "refuse"])[1] == ("R", "IH0", "F", "Y", "UW1", "Z")
 
@@ -153,15 +153,15 @@ def test_the_engine_names_the_rules_where_the_data_is_missing(monkeypatch, tmp_p
         raise LookupError(name)
 
     monkeypatch.setattr(nltk.data, "find", find)
-    assert Phonemizer().engine.startswith("g2p_en-2.1.0+cmudict-")
-    assert "rules" in Phonemizer().engine
+    assert EnglishPhonemizer().engine.startswith("g2p_en-2.1.0+cmudict-")
+    assert "rules" in EnglishPhonemizer().engine
 
 
 def test_without_a_folder_of_data_nltk_is_not_imported(tmp_path):
     code = (
-        "import pathlib, sys; from mlt_ray.features import phonemes;"
-        "phonemes.nltk_roots = lambda: [pathlib.Path(sys.argv[1])];"
-        "assert 'rules' in phonemes.Phonemizer().engine;"
+        "import pathlib, sys; from mlt_ray.features import english;"
+        "english.nltk_roots = lambda: [pathlib.Path(sys.argv[1])];"
+        "assert 'rules' in english.EnglishPhonemizer().engine;"
         "assert 'nltk' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "none")], check=True)
@@ -170,10 +170,10 @@ def test_without_a_folder_of_data_nltk_is_not_imported(tmp_path):
 def test_nothing_heavy_or_online_is_imported():
     code = (
         "import sys; before = set(sys.modules);"
-        "from mlt_ray.corpus import words;from mlt_ray.features import frames, phonemes, vectors;"
+        "from mlt_ray.corpus import words;from mlt_ray.features import english, frames, vectors;"
         "new = set(sys.modules) - before;"
         "assert not new & {'ray', 'mlflow', 'optuna', 'torch', 'nltk', 'pandas'}, new;"
-        "phonemes.Phonemizer()(['qwxz', 'refuse']);"
+        "english.EnglishPhonemizer()(['qwxz', 'refuse']);"
         "assert 'g2p_en' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,1 @@
+"""Examines a corpus and says what it found."""
