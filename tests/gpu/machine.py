@@ -27,7 +27,7 @@ def run(setting: Setting, findings: Findings) -> None:
     """Record all figures, versions first."""
     findings.measure("versions", lambda: versions(setting))
     for precision in PRECISIONS:
-        if setting.is_gpu or precision != "tf32":
+        if setting.is_gpu or precision == "float32":
             findings.measure(f"products in {precision}", lambda p=precision: rates(setting, p))
     findings.measure("copying", lambda: copying(setting))
     findings.measure("launching", lambda: launching(setting))

@@ -66,7 +66,7 @@ STAGES: Final = (
     Stage(
         name="packs",
         function="tests.gpu.packs:run",
-        limit_s=90,
+        limit_s=120,
         about="packs from CUDA graphs give what runs give alone",
     ),
     Stage(
