@@ -47,7 +47,8 @@ class Results:
     def curves(self) -> "DataFrame":
         """A row an epoch: ``study, row, fold, seed``, then the fields of `Epoch`.
 
-        These are ``epoch, train_loss, dev_loss, dev_wa, dev_ua, ended_ms`` and what else it has.
+        These are ``epoch, train_loss, dev_loss, dev_wa, dev_ua, dev_macro_f1, ended_ms``.
+        `dev_macro_f1` is NaN for runs of before it was computed.
         """
         return curves_frame(self._finished)
 

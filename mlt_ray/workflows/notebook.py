@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlt_ray.corpus.readers.elsewhere import Elsewhere
 from mlt_ray.errors import RunsFailed, UserError
 from mlt_ray.parsing import parse
 from mlt_ray.planning.profile import Profile, load_profile
@@ -42,6 +43,8 @@ def run(
     folds: Iterable[int] = (),
     seeds: Iterable[int] = (),
     changes: Mapping[str, Any] | None = None,
+    audio: str | Path | None = None,
+    texts: str | Path | None = None,
     glove: str | Path | None = None,
     encoder: str | None = None,
     speech_encoder: str | None = None,
@@ -69,7 +72,8 @@ def run(
         places=Places(
             corpus=Path(corpus),
             store=Store(store),
-            glove=Path(glove) if glove else None,
+            elsewhere=Elsewhere(audio=_path(audio), texts=_path(texts)),
+            glove=_path(glove),
             encoder=encoder,
             speech_encoder=speech_encoder,
             unread_texts=unread_texts,
@@ -80,8 +84,8 @@ def run(
         seeds=list(seeds),
     )
     if changes:
-        texts = [f"{key}={_json(value, key)}" for key, value in changes.items()]
-        request = replace(request, studies=_load(study, texts, request.asked_rows))
+        overrides = [f"{key}={_json(value, key)}" for key, value in changes.items()]
+        request = replace(request, studies=_load(study, overrides, request.asked_rows))
     is_terminal = sys.stdout.isatty()
     # Plain lines in a notebook: rich's widgets need a package of their own, and Jupyter asks rich
     # for a terminal's colours and moves of the cursor, which a cell would keep.
@@ -137,6 +141,10 @@ def _json(value: Any, where: str) -> str:
         return json.dumps(value)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: expected values as YAML has them, got: {error}") from error
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return Path(given) if given else None
 
 
 def _machines(

@@ -26,7 +26,17 @@ def test_names_and_arguments_stay_what_notebooks_use() -> None:
         *("study", "corpus", "store"),
     ]
     assert {p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY} == {
-        *("rows", "folds", "seeds", "changes", "glove", "encoder", "speech_encoder"),
+        *(
+            "rows",
+            "folds",
+            "seeds",
+            "changes",
+            "audio",
+            "texts",
+            "glove",
+            "encoder",
+            "speech_encoder",
+        ),
         *("unread_texts", "tracking_uri", "address", "profile", "resources", "progress"),
     }
     assert list(inspect.signature(mlt_ray.results).parameters) == ["store", "study"]
