@@ -3,8 +3,8 @@
 Stores, corpora, encoders and databases come from shared folders and buckets. Reading a pickle runs
 whatever its writer put into it.
 
-What may run is the file of a model that the user's own study names (`OWN`), and files of an installed
-package (`RUNS_FILES`).
+What may run is the file of a model that the user's own study names (`OWN`), and a file of an
+installed package (`RUNS_FILES`).
 """
 
 import ast

@@ -5,6 +5,7 @@ all the same, and gives other numbers in another batch.
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,7 +129,9 @@ def _longer(x: Tensor) -> Tensor:
 
 def _only(batch: Batch, number: int) -> Batch:
     """One utterance by itself, without padding."""
-    own = {name: value[number : number + 1] for name, value in batch.tensors.items()}
+    own: dict[str, Any] = {
+        name: value[number : number + 1] for name, value in batch.tensors.items()
+    }
     own["frames"] = own["frames"][:, : NUM_FRAMES[number]]
     for name in ("words", "phonemes"):
         own[name] = own[name][:, : NUM_WORDS[number]]
