@@ -108,7 +108,8 @@ class Workspace:
         """`planning.contents.name_contents` with this corpus and these pre-trained files.
 
         Also raises `UserError` if a row that is asked for reads English words, and too many texts
-        of the corpus are in letters that it cannot read.
+        of the corpus are in letters that it cannot read, and if a model of one's own does not keep
+        to what it must (`planning.own_models`).
         """
         readers: dict[Labels, list[str]] = {}
         for row in study.rows:
@@ -130,6 +131,12 @@ class Workspace:
                     "set features.language, transcribe them in letters from a to z, train other "
                     "rows, or give --unread-texts"
                 )
+        for row in study.rows:
+            if row.model.source and (asked is None or row.name in asked):
+                # Not at the top: it imports torch.
+                from mlt_ray.planning.own_models import try_model
+
+                try_model(row, len(select(self.corpus, row.labels).classes))
         return name_contents(study, self.corpus, self.pretrained, asked)
 
     def text_notes(self, rows: Iterable[Row]) -> tuple[str, ...]:
