@@ -17,7 +17,6 @@ from typing import Any
 import soundfile
 from rich.console import Console
 
-from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.extract import extract
 from mlt_ray.features.extras import extract_extra
@@ -25,7 +24,7 @@ from mlt_ray.planning.contents import Pretrained
 from mlt_ray.spec import ExtraInput, FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
-from tests.benchmarks.inputs import MLT_RAY, given_or_demo, sampled
+from tests.benchmarks.inputs import MLT_RAY, counted, given_or_demo, sampled
 
 FRAMES = {
     "log-mel, 128 bins": FramesSpec(),
@@ -133,7 +132,7 @@ def main(given: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         root = sampled(given_or_demo(options.corpus, folder), options.utterances, folder)
-        corpus = read_corpus(root)
+        corpus = counted(root)
         console.print(f"{machine()}\n{len(corpus)} utterances")
         figures = {
             "utterances": len(corpus),

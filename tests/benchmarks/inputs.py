@@ -11,12 +11,14 @@ import numpy as np
 from rich.console import Console
 
 from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.readers.manifest import FILE_NAME
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars
 from mlt_ray.features.batching import FoldData
+from mlt_ray.labels import FOUR, NAMED
 from mlt_ray.planning.plan import PlannedRow, make_plan
 from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.spec import Run, RunSpec
@@ -48,8 +50,9 @@ def open_inputs(
     overrides: Sequence[str] = (),
 ) -> Inputs:
     """Read the corpus, fill the cache, and plan the named rows (empty: all), each spec once."""
-    workspace = Workspace.open(Places(corpus=corpus_folder, store=store, encoder=encoder))
-    corpus = workspace.corpus
+    places = Places(corpus=corpus_folder, store=store, encoder=encoder)
+    workspace = Workspace.open(places, [NAMED["four"]])
+    corpus = select(workspace.corpus, NAMED["four"])
     named = [workspace.name_contents(load_study(name, overrides)) for name in studies]
     asked = [r for study in named for r in study.rows if not rows or r.name in rows]
     with Bars(console) as bars:
@@ -78,8 +81,13 @@ def sampled(corpus: Path, utterances: int | None, folder: Path) -> Path:
     """The corpus; or if a number is given, a folder with a manifest of that many utterances."""
     if not utterances:
         return corpus
-    write_manifest(thinned(read_corpus(corpus), utterances), folder / "sample")
+    write_manifest(thinned(counted(corpus), utterances), folder / "sample")
     return folder / "sample"
+
+
+def counted(corpus: Path) -> Corpus:
+    """The utterances of the paper's four classes in the corpus at a path."""
+    return select(read_corpus(corpus), NAMED["four"])
 
 
 def thinned(corpus: Corpus, utterances: int) -> Corpus:
@@ -109,7 +117,8 @@ def write_manifest(corpus: Corpus, folder: Path) -> None:
 
 def read_table(fingerprint: str, store: Store) -> Corpus:
     """The corpus with that fingerprint, from the table that `open_inputs` wrote into the store."""
-    return Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
+    found = Corpus.from_dict(store.read_json(store.corpus(fingerprint)))
+    return replace(found, classes=FOUR)
 
 
 def fold_of(run: Run, corpus: Corpus, store: Store) -> FoldData:

@@ -27,6 +27,7 @@ from rich.console import Console
 
 from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.display.run import RunDisplay
+from mlt_ray.labels import NAMED
 from mlt_ray.planning.backlog import take_stock
 from mlt_ray.planning.plan import make_plan
 from mlt_ray.planning.resources import Resources
@@ -107,6 +108,7 @@ def study_of(cells: int, sleep_s: float, first: int = 0) -> Study:
         Row(
             name=f"row {n}",
             published=None,
+            labels=NAMED["four"],
             folds=FoldSpec(),
             features=FeatureSpec(frames_per_step=8),
             model=SleepingSpec(sleep_s=sleep_s, number=n),
@@ -132,7 +134,7 @@ def measure(
     console = Console(
         file=io.StringIO(), force_terminal=True, width=TERMINAL[0], height=TERMINAL[1]
     )
-    workspace = open_workspace(places, console)
+    workspace = open_workspace(places, [NAMED["four"]], console)
     study = workspace.name_contents(study_of(cells, sleep_s))
     fill_cache(workspace, study.rows, console)
     plan, plan_s = timed(lambda: make_plan(study, workspace.corpus))

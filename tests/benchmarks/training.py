@@ -25,12 +25,11 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.display.bars import duration
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study
 from tests.benchmarks.figures import Column, ended, machine, print_table, write_figures
-from tests.benchmarks.inputs import MLT_RAY, Inputs, given_or_demo, open_inputs, sampled
+from tests.benchmarks.inputs import MLT_RAY, Inputs, counted, given_or_demo, open_inputs, sampled
 from tests.benchmarks.packs import (
     Place,
     apart,
@@ -338,7 +337,7 @@ def bounds(corpus: Path, options: argparse.Namespace) -> list[str]:
         return []
     study = load_study(STUDIES[options.sizes])
     size = next(row for row in study.rows if row.name == ROW).training.batch_size
-    trained = len(read_corpus(corpus)) * 3 // 5
+    trained = len(counted(corpus)) * 3 // 5
     epochs = max(1, round(options.steps / math.ceil(trained / size)))
     return [f"training.max_epochs={epochs}", f"training.patience={epochs}"]
 
