@@ -156,6 +156,8 @@ def _check(file: ModelFile, kind: type[ModelSpec]) -> None:
     except Exception as error:
         raise UserError(f"{where}: expected types that are known, got {error}") from error
     for field in fields(kind):
+        if field.name == "source":
+            raise UserError(f"{where}.source: expected another name, since it is the file's")
         if not _is_plain(hints[field.name]):
             raise UserError(
                 f"{where}.{field.name}: expected int, float, str, bool, a Literal, None or a "
@@ -168,7 +170,8 @@ def _is_plain(hint: Any) -> bool:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return all(map(_is_plain, typing.get_args(hint)))
     if is_dataclass(hint) and isinstance(hint, type):
-        return all(map(_is_plain, typing.get_type_hints(hint).values()))
+        is_frozen = hint.__hash__ is not None  # a dataclass that can change has no hash
+        return is_frozen and all(map(_is_plain, typing.get_type_hints(hint).values()))
     return hint in _VALUES or typing.get_origin(hint) is typing.Literal
 
 

@@ -174,6 +174,11 @@ SPEC_LINE = line_of("class MeanFramesSpec")
             "width: list[int] = None",
             f"mine.py:{SPEC_LINE}: MeanFramesSpec.width: expected int, float, str, bool, a Lite",
         ),
+        (
+            "width: int = 64",
+            "source: str = ''",
+            f"mine.py:{SPEC_LINE}: MeanFramesSpec.source: expected another name",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_in_a_line(
@@ -340,3 +345,38 @@ def test_values_of_our_systems_may_be_built_upon(load: Callable[..., Systems]) -
     spec = parse_model({"system": "xu again"}, "model", load(text))
     assert spec.source
     assert SYSTEMS["xu"]().source == ""
+
+
+NESTED = """
+from __future__ import annotations
+from dataclasses import dataclass, field
+from typing import Literal
+from mlt_ray.models import ModelSpec, System, builds
+
+@dataclass(frozen=True)
+class Inner:
+    depth: int = 1
+
+@dataclass(frozen=True, kw_only=True)
+class MySpec(ModelSpec):
+    system: str = "nested"
+    kind: Literal["wide", "deep"] = "wide"
+    inner: Inner = field(default_factory=Inner)
+    limit: int | None = None
+
+@builds(MySpec)
+class Mine(System):
+    pass
+"""
+
+
+def test_values_may_be_nested_and_reach_another_process(load: Callable[..., Systems]) -> None:
+    values = {"system": "nested", "kind": "deep", "inner": {"depth": 3}, "limit": 5}
+    spec = parse_model(values, "model", load(NESTED))
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert hash(copy.deepcopy(spec)) == hash(spec)
+
+
+def test_nested_values_that_can_change_are_refused(load: Callable[..., Systems]) -> None:
+    with pytest.raises(UserError, match=r"mine.py:12: MySpec.inner: expected int, float, .* froz"):
+        load(NESTED.replace("@dataclass(frozen=True)\n", "@dataclass\n"))
