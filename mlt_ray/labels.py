@@ -11,15 +11,15 @@ FOUR: Final = ("angry", "happy", "neutral", "sad")
 """The paper's four classes (section 4.1)."""
 
 _SPELLINGS: Final = {
-    "angry": "anger ang a",
-    "happy": "happiness hap h joy joyful",
-    "neutral": "neutrality neu n",
-    "sad": "sadness s",
+    "angry": "anger ang",
+    "happy": "happiness hap joy joyful",
+    "neutral": "neutrality neu",
+    "sad": "sadness",
     "excited": "excitement exc",
     "frustrated": "frustration fru",
     "surprised": "surprise sur pleasant_surprise pleasant_surprised ps",
-    "fearful": "fear fea f afraid",
-    "disgusted": "disgust dis d",
+    "fearful": "fear fea afraid",
+    "disgusted": "disgust dis",
     "calm": "calmness",
     "bored": "boredom bor",
     "contemptuous": "contempt",
@@ -32,7 +32,9 @@ EMOTIONS: Final[Mapping[str, str]] = {
     for emotion, spellings in _SPELLINGS.items()
     for spelling in (emotion, *spellings.split())
 }
-"""The usual emotion of each well-known spelling: English words, IEMOCAP's codes, and initials."""
+"""The usual emotion of each well-known spelling: English words, and IEMOCAP's codes.
+
+No initials: Emo-DB's A is fear."""
 
 NO_EMOTION: Final = "no agreement"
 """What raters did not agree on is no emotion: no named set counts it, not even ``all``."""

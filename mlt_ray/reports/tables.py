@@ -147,7 +147,8 @@ def caption(table: Table) -> str:
     """
     measured = [row for row in table.rows if row.measured is not None] or table.rows
     folds = _by_rows({row.name: row.folds for row in measured})
-    text = f"Published: on IEMOCAP. Measured: on {table.corpus}, {folds}."
+    text = "Published: on IEMOCAP. " if any(row.published for row in table.rows) else ""
+    text += f"Measured: on {table.corpus}, {folds}."
     if any(row.classes != FOUR for row in measured):
         text += f" Classes: {_by_rows({r.name: ', '.join(r.classes) for r in measured})}."
     notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in table.notes)
