@@ -6,21 +6,14 @@ share, and ``fold_N/`` has the train and test parts of each fold. The recordings
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from mlt_ray.corpus.readers.elsewhere import (
-    Elsewhere,
-    Recordings,
-    check_sound,
-    missing_text,
-    read_texts,
-)
+from mlt_ray.corpus.readers.elsewhere import Elsewhere, locate, read_texts
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import natural_key
-from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 
 _FOLD: Final = re.compile(r"fold_\d+")
@@ -46,47 +39,27 @@ def read_emobox(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> 
     entries, parts = _entries(path)
     texts_file = elsewhere.texts or (path / _TEXTS if (path / _TEXTS).is_file() else None)
     texts = read_texts(texts_file) if texts_file else {}
-    recordings = Recordings(elsewhere.audio or path)
-    drafts, problems = [], []
-    whole, missing = Counter[str](), Counter[str]()
-    for key, entry in sorted(entries.items()):
-        emotion = names.get(entry["emo"], entry["emo"])
-        whole[emotion] += 1
-        found = recordings.find(entry["wav"])
-        if len(found) > 1:
-            reason = f"has several recordings: {', '.join(str(p) for p in found[:2])}; remove one"
-            problems.append(Problem(where=key, reason=reason, emotion=emotion))
-        elif not found:
-            missing[emotion] += 1
-        else:
-            drafts.append(_draft(key, found[0], texts.get(key, ""), emotion, parts[key]))
-    if not drafts:
-        raise UserError(
-            f"{path}: expected recordings such as {next(iter(entries.values()))['wav']}, found "
-            f"none below {recordings.root}; say where they are by --audio FOLDER"
-        )
-    check_sound(draft.audio for draft in drafts)
-    if missing:
-        note = missing_text(missing, whole, recordings.root)
-        problems.append(Problem(where="recordings", reason=note, fatal=False))
+    drafts, problems = locate(
+        (
+            Utterance(
+                id=key,
+                audio=Path(entry["wav"]),
+                text=texts.get(key, ""),
+                emotion=names.get(entry["emo"], entry["emo"]),
+                speaker="",
+                duration_s=0.0,
+                audio_sha256="",
+                parts=parts[key],
+            )
+            for key, entry in sorted(entries.items())
+        ),
+        elsewhere.audio or path,
+    )
     utterances, unusable = read_recordings(drafts, progress)
     return Corpus(
         name=path.resolve().name,
         utterances=tuple(utterances),
         problems=(*problems, *unusable),
-    )
-
-
-def _draft(key: str, audio: Path, text: str, emotion: str, parts: tuple[str, ...]) -> Utterance:
-    return Utterance(
-        id=key,
-        audio=audio,
-        text=text,
-        emotion=emotion,
-        speaker="",
-        duration_s=0.0,
-        audio_sha256="",
-        parts=parts,
     )
 
 

@@ -2,15 +2,14 @@
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from mlt_ray.corpus.readers.elsewhere import Elsewhere, Recordings, check_sound, missing_text
+from mlt_ray.corpus.readers.elsewhere import Elsewhere, locate
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import decode
-from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 
 _FILES: Final = {part: f"{part}_sent_emo.csv" for part in ("train", "dev", "test")}
@@ -39,32 +38,12 @@ def read_meld(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> Co
     lists = find_meld(path)
     if lists is None:
         raise UserError(f"{path}: expected {', '.join(_FILES.values())}, found none of them")
-    recordings = Recordings(elsewhere.audio or path)
-    drafts: list[Utterance] = []
-    problems: list[Problem] = []
-    whole, missing = Counter[str](), Counter[str]()
-    for part, name in _FILES.items():
-        for cells in _rows(lists / name):
-            dialog = f"{part}/dia{cells['dialogue_id']}"
-            identity = f"{dialog}_utt{cells['utterance_id']}"
-            whole[cells["emotion"]] += 1
-            found = [p for p in recordings.find(identity) if _is_of(part, p, recordings.root)]
-            if len(found) > 1:
-                reason = f"has several recordings: {found[0]}, {found[1]}; remove one"
-                problems.append(Problem(where=identity, reason=reason, emotion=cells["emotion"]))
-            elif not found:
-                missing[cells["emotion"]] += 1
-            else:
-                drafts.append(_draft(identity, dialog, part, found[0], cells))
-    if not drafts:
-        raise UserError(
-            f"{path}: expected recordings such as train_splits/dia0_utt0.wav, found none below "
-            f"{recordings.root}; say where they are by --audio FOLDER"
-        )
-    check_sound(draft.audio for draft in drafts)
-    if missing:
-        note = missing_text(missing, whole, recordings.root)
-        problems.append(Problem(where="recordings", reason=note, fatal=False))
+    root = elsewhere.audio or path
+    drafts, problems = locate(
+        (_draft(part, row) for part, name in _FILES.items() for row in _rows(lists / name)),
+        root,
+        lambda draft, file: draft.parts[0] in file.relative_to(root).parent.as_posix().lower(),
+    )
     drafts.sort(key=lambda draft: draft.id)
     utterances, unusable = read_recordings(drafts, progress)
     return Corpus(
@@ -74,17 +53,13 @@ def read_meld(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> Co
     )
 
 
-def _is_of(part: str, path: Path, root: Path) -> bool:
-    """True if the folders between `root` and the file name the part."""
-    return part in path.relative_to(root).parent.as_posix().lower()
-
-
-def _draft(
-    identity: str, dialog: str, part: str, audio: Path, cells: Mapping[str, str]
-) -> Utterance:
+def _draft(part: str, cells: Mapping[str, str]) -> Utterance:
+    """A draft whose recording is ``diaD_uttU``, as in each of the three parts."""
+    dialog = f"{part}/dia{cells['dialogue_id']}"
+    identity = f"{dialog}_utt{cells['utterance_id']}"
     return Utterance(
         id=identity,
-        audio=audio,
+        audio=Path(f"{identity}.wav"),
         text=cells["utterance"].translate(_WINDOWS),
         emotion=cells["emotion"],
         speaker=cells["speaker"],

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -95,12 +95,14 @@ def test_recordings_that_are_missing_are_counted_by_emotion(toy: Path) -> None:
     assert len(corpus) == 45 - 10
     [note] = corpus.problems
     assert not note.fatal
-    assert "10 of 45 recordings are not below" in note.reason
+    assert "10 of 45 are not below" in note.reason
     assert note.reason.endswith("of the whole corpus: Happy 9 of 9, Sad 1 of 9")
 
 
 def test_without_any_recording_the_remedy_is_an_option(toy: Path) -> None:
-    with pytest.raises(UserError, match=r"found none below .*toy; say where they are by --audio"):
+    with pytest.raises(
+        UserError, match=r"toy: expected recordings .*, found none below it; say .* by --audio"
+    ):
         read_corpus(toy)
     with pytest.raises(UserError, match=r"expected a folder of recordings, found none; see --audi"):
         read_corpus(toy, elsewhere=Elsewhere(audio=toy / "nowhere"))
@@ -123,10 +125,10 @@ def test_the_end_of_a_path_decides(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     recordings = Recordings(tmp_path)
-    assert recordings.find("downloads/b/x/1.flac") == (tmp_path / "b/x/1.wav",)
-    assert recordings.find("downloads/B/Y/1.wav") == (tmp_path / "b/y/1.wav",)
-    assert len(recordings.find("elsewhere/1.wav")) == 3
-    assert recordings.find("2.wav") == ()
+    assert recordings.find(PurePosixPath("downloads/b/x/1.flac")) == (tmp_path / "b/x/1.wav",)
+    assert recordings.find(PurePosixPath("downloads/B/Y/1.wav")) == (tmp_path / "b/y/1.wav",)
+    assert len(recordings.find(PurePosixPath("elsewhere/1.wav"))) == 3
+    assert recordings.find(PurePosixPath("2.wav")) == ()
 
 
 @pytest.mark.parametrize(
