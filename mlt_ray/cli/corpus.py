@@ -1,5 +1,6 @@
 """The verbs ``corpus demo``, ``synthesize``, ``languages`` and ``check``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -74,9 +75,10 @@ def check(
     from mlt_ray.corpus.espeak import check_language
     from mlt_ray.corpus.examination.check import check_corpus
     from mlt_ray.corpus.examination.text import render
-    from mlt_ray.corpus.labelling import check_labels, select
+    from mlt_ray.corpus.labelling import absent_text, check_labels, select
     from mlt_ray.corpus.readers.elsewhere import Elsewhere
     from mlt_ray.corpus.readers.read import read_corpus
+    from mlt_ray.corpus.utterance import Problem
     from mlt_ray.documents import parse_yaml
     from mlt_ray.features.phonemes import phonemizer_of
     from mlt_ray.features.vectors import load_vectors
@@ -90,6 +92,9 @@ def check(
         whole = read_corpus(corpus, elsewhere=Elsewhere(audio=audio, texts=texts))
         check_labels(whole, counted)
         selected = select(whole, counted)
+        if absent := absent_text(whole, counted):
+            problem = Problem(where=whole.name, reason=absent)
+            selected = replace(selected, problems=(*selected.problems, problem))
         found = check_corpus(selected, language=language)
         words = Vocabulary.of(selected, language, vectors, phonemizer_of(language))
     console.print(render(found, everything=everything))

@@ -94,7 +94,7 @@ def languages() -> Mapping[str, Language]:
     data = Path(espeakng_loader.get_data_path())
     found: dict[str, tuple[int, Language]] = {}
     for file in sorted(path for path in (data / "lang").rglob("*") if path.is_file()):
-        lines = [line.split() for line in file.read_text("utf-8").splitlines()]
+        lines = [line.partition("//")[0].split() for line in file.read_text("utf-8").splitlines()]
         entries = [line for line in lines if len(line) > 1]
         [name] = [" ".join(values) for key, *values in entries if key == "name"]
         # A code has a priority; the lowest number, 5 by default, is the first choice.

@@ -9,6 +9,9 @@ from mlt_ray.corpus.texts import same_words_key
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.spec import FoldSpec
 
+MOST_GAPS: Final = 6
+"""So many classes that parts lack are named in a line; the others are counted."""
+
 
 def describe(spec: FoldSpec) -> str:
     """The folds of a specification that planning has filled in: ``5 folds by session, 3/1/1``.
@@ -17,15 +20,16 @@ def describe(spec: FoldSpec) -> str:
     """
     count = "1 fold" if spec.num_folds == 1 else f"{spec.num_folds} folds"
     text = f"{count} {_WAYS[spec.by]}"
-    if spec.dev != "next":
-        text += f", dev is a random {spec.dev:.0%} of what is not test"
-    elif spec.by != "given":
-        text += f", {spec.num_folds - 2}/1/1"
+    share = "" if spec.dev == "next" else f"a random {spec.dev:.0%} of what is not test"
+    if spec.by == "given":
+        text += f", dev as given, else {share or 'the test part of the next fold'}"
+    else:
+        text += f", dev is {share}" if share else f", {spec.num_folds - 2}/1/1"
     if spec.text_disjoint:
         text += ", no text of dev or test in train"
     if spec.by in ("stratified", "given"):
         return f"{text} (parts may share speakers)"
-    return text if spec.dev == "next" else f"{text} (dev may share speakers with train)"
+    return f"{text} (dev may share speakers with train)" if share else text
 
 
 _WAYS: Final = {
@@ -36,12 +40,33 @@ _WAYS: Final = {
 }
 
 
-def shared_texts(corpus: Corpus, folds: Sequence[Fold]) -> float:
-    """Share in 0–1 of the test utterances, of all folds, whose text train has too; empty ones not.
+def sizes_text(folds: Sequence[Fold]) -> str:
+    """Utterances of a part, the mean over the folds: ``train 360, dev 120, test 120``."""
+    means = {
+        part: sum(len(fold.parts()[part]) for fold in folds) / len(folds)
+        for part in ("train", "dev", "test")
+    }
+    return ", ".join(f"{part} {mean:.0f}" for part, mean in means.items())
 
-    Acted corpora have speakers say the same few sentences.
+
+def shared_text(corpus: Corpus, folds: Sequence[Fold]) -> str:
+    """Says of how many test utterances train has the text, or the speaker; empty if of none.
+
+    Acted corpora have speakers say the same few sentences. Empty texts and speakers do not count.
     """
-    keys = [same_words_key(u.text) for u in corpus.utterances]
+    shares = {
+        noun: _share_in_train(folds, keys)
+        for noun, keys in (
+            ("text", [same_words_key(u.text) for u in corpus.utterances]),
+            ("speaker", [u.speaker for u in corpus.utterances]),
+        )
+    }
+    said = [f"the {noun} of {max(share, 0.001):.1%}" for noun, share in shares.items() if share]
+    return f"train has {' and '.join(said)} of the test utterances" if said else ""
+
+
+def _share_in_train(folds: Sequence[Fold], keys: Sequence[str]) -> float:
+    """Share in 0–1 of the test utterances, of all folds, whose key train has too."""
     shared = tested = 0
     for fold in folds:
         seen = {keys[i] for i in fold.train} - {""}
@@ -50,25 +75,17 @@ def shared_texts(corpus: Corpus, folds: Sequence[Fold]) -> float:
     return shared / tested if tested else 0.0
 
 
-def shared_texts_text(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> str:
-    """Says how many test utterances have a text that train has too; empty if none do."""
-    share = shared_texts(corpus, folds)
-    if not share:
-        return ""
-    return f"{describe(spec)}: train has the text of {max(share, 0.001):.1%} of test utterances"
-
-
-def easier_text(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
+def easier_text(ways: Sequence[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
     """Lines on what makes scores on such folds easier than they seem; empty as a rule.
 
-    These are texts of test that train has too, and speakers who may be one (`alike_speakers`) where
-    folds keep speakers apart.
+    These are `shared_text`, and speakers who may be one (`alike_speakers`) where folds keep
+    speakers apart. With several ways, a line says which it is about.
     """
     notes: list[str] = []
     for corpus, spec in ways:
         folds = try_folds(corpus, spec)
-        if not isinstance(folds, str):
-            notes.append(shared_texts_text(corpus, folds, spec))
+        shared = "" if isinstance(folds, str) else shared_text(corpus, folds)
+        notes.append(f"{describe(spec)}: {shared}" if shared and len(ways) > 1 else shared)
         if spec.by in ("session", "speaker"):
             notes.append(alike_text(corpus))
     return tuple(dict.fromkeys(filter(None, notes)))
@@ -94,6 +111,12 @@ def gap_text(emotion: str, part: str, fold: int) -> str:
     return f"no {emotion} in {part} of fold {fold}"
 
 
+def gaps_text(found: Sequence[str]) -> str:
+    """The first `MOST_GAPS` gaps, and how many more there are."""
+    more = f" and {len(found) - MOST_GAPS} more" if len(found) > MOST_GAPS else ""
+    return ", ".join(found[:MOST_GAPS]) + more
+
+
 def fold_notes(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
     """What makes the scores of such folds less than they seem, a line each; empty as a rule.
 
@@ -104,5 +127,5 @@ def fold_notes(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
     for corpus, spec in ways:
         if found := gaps(corpus, make_folds(corpus, spec)):
             what = "UA there is the mean over the other classes"
-            notes.append(f"{describe(spec)}: {', '.join(found)}; {what}")
+            notes.append(f"{describe(spec)}: {gaps_text(found)}; {what}")
     return (*notes, *easier_text(ways))

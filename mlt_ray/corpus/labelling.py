@@ -51,6 +51,22 @@ def select(corpus: Corpus, labels: Labels) -> Corpus:
     )
 
 
+def absent_text(corpus: Corpus, labels: Labels) -> str:
+    """Says which classes no utterance of a corpus counts as, and what it has; empty if all do."""
+    selected = select(corpus, labels)
+    present = {u.emotion for u in selected.utterances}
+    absent = [name for name in selected.classes if name not in present]
+    if not absent or not corpus.utterances:
+        return ""
+    names = sorted({u.emotion for u in corpus.utterances})
+    near = difflib.get_close_matches(absent[0].casefold(), [*names, *EMOTIONS], 1, _MISSPELT)
+    asked = f" (did you mean {near[0]}?)" if near and near[0] != absent[0] else ""
+    return (
+        f"labels {labels}: expected utterances of every class, found none of "
+        f"{' or '.join(absent)}{asked}; the corpus has {', '.join(names)}: set labels to these"
+    )
+
+
 def check_labels(corpus: Corpus, labels: Labels) -> None:
     """`UserError` if `labels` make fewer than two classes of a corpus, or do not say all of it.
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlt_ray.corpus.labelling import check_labels, select
+from mlt_ray.corpus.labelling import absent_text, check_labels, select
 from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.unread import MOST_UNREAD, too_many_unread, unread_text
@@ -93,6 +93,8 @@ class Workspace:
         corpus = read_corpus(places.corpus, elsewhere=places.elsewhere)
         for counted in labels:
             check_labels(corpus, counted)
+            if absent := absent_text(corpus, counted):
+                raise UserError(f"corpus {corpus.name}: {absent}")
             check_usable(select(corpus, counted), places.corpus)
         pretrained = Pretrained.load(
             places.glove, places.encoder, places.speech_encoder, places.store

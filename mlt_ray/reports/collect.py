@@ -92,7 +92,7 @@ def _easier(rows: Sequence[RowRecord], store: Store) -> tuple[str, ...]:
             corpora[fingerprint] = Corpus.from_dict(values) if values else None
         if (corpus := corpora[fingerprint]) is not None:
             ways[replace(corpus, classes=_classes(row)), _folds(row)] = None
-    return easier_text(ways)
+    return easier_text(tuple(ways))
 
 
 def _folds(row: RowRecord) -> FoldSpec:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mlt_ray.errors import UserError
-from mlt_ray.labels import NAMED, Labels
+from mlt_ray.labels import NAMED, Labels, usual
 from mlt_ray.parsing import unknown_key
 
 _LEAVE_OUT: Final = "leave_out"
@@ -24,7 +24,12 @@ def parse_labels(values: Any, where: str) -> Labels:
             raise unknown_key(where, values, NAMED, "set")
         return NAMED[values]
     if isinstance(values, list):
-        values = {**{_text(name, where): name for name in values}, _LEAVE_OUT: _REST}
+        named = [_text(name, where) for name in values]
+        for name in named:
+            same = [n for n in named if usual(n) == (usual(name) or n)]
+            if usual(name) and len(same) > 1:
+                raise UserError(f"{where}: expected every emotion once, got {' and '.join(same)}")
+        values = {**{name: name for name in named}, _LEAVE_OUT: _REST}
     if not isinstance(values, Mapping):
         raise UserError(
             f"{where}: expected {', '.join(NAMED)}, a list of classes, or classes with the names "
@@ -56,10 +61,15 @@ def _check_once(labels: Labels, where: str) -> None:
 
 
 def _names(values: Any, where: str) -> tuple[str, ...]:
+    if values == _REST:
+        raise UserError(
+            f"{where}: expected names of emotions, got {_REST}, which leave_out alone has"
+        )
     return tuple(_text(name, where) for name in (values if isinstance(values, list) else [values]))
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{where}: expected the name of an emotion, got {value!r}")
+        quotes = "; put yes and no in quotes" if isinstance(value, bool) else ""
+        raise UserError(f"{where}: expected the name of an emotion, got {value!r}{quotes}")
     return value.strip()

@@ -24,7 +24,9 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         parts = key.strip().split(".")
         is_whole = parts in ([key] for key in WHOLE)
         if not equals or (len(parts) < 2 and not is_whole):
-            expected = "expected section.key=value, such as training.max_epochs=20"
+            expected = (
+                "expected section.key=value, such as training.max_epochs=20, labels=… or protocol=…"
+            )
             raise UserError(f"--set {text}: {expected}")
         if parts[0] not in SECTIONS and not is_whole:
             raise unknown_key("--set", parts[0], (*SECTIONS, *WHOLE), "section")

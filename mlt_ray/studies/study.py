@@ -102,6 +102,9 @@ def parse_study(
 
     Names of models' files are relative to `folder`.
     """
+    for key in SETTINGS:
+        if isinstance(values, Mapping) and key in values:
+            raise UserError(f"{name}.{key}: expected it in base or in a row; move it there")
     check_keys(name, values, _KEYS)
     rows = values.get("rows")
     if not isinstance(rows, list) or not rows:

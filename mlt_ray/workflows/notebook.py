@@ -80,8 +80,8 @@ def run(
             **_machines(profile, resources or {}, address=address, tracking_uri=tracking_uri),
         ),
         rows=[rows] if isinstance(rows, str) else list(rows),
-        folds=list(folds),
-        seeds=list(seeds),
+        folds=_numbers("folds", folds),
+        seeds=_numbers("seeds", seeds),
     )
     if changes:
         overrides = [f"{key}={_json(value, key)}" for key, value in changes.items()]
@@ -133,6 +133,12 @@ def _load_one(study: AnyStudy, overrides: Sequence[str], rows: frozenset[str] | 
         raise UserError(f"study: expected a name beside its rows, got {name!r}; add name: my_study")
     check_own_name(plain(name, "study"), "study")
     return parse_study(name, values, overrides, rows)
+
+
+def _numbers(name: str, given: Any) -> list[int]:
+    if isinstance(given, str | int) or not all(type(number) is int for number in given):
+        raise UserError(f"{name}: expected whole numbers such as [1, 2], got {given!r}")
+    return list(given)
 
 
 def _json(value: Any, where: str) -> str:

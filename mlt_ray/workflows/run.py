@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mlt_ray.corpus.fold_notes import fold_notes
+from mlt_ray.corpus.fold_notes import describe, fold_notes, sizes_text
+from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars, duration
@@ -206,10 +207,14 @@ def _train(
 
 
 def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
-    """Say what makes the scores of the folds that are asked for less than they seem."""
+    """Say how the rows that are asked for are divided, and what makes their scores less."""
     rows = (row for plan in backlog.plans for row in plan.asked_rows)
-    ways = dict.fromkeys((row.labels, row.spec.folds) for row in rows)
-    for line in fold_notes((select(corpus, labels), folds) for labels, folds in ways):
+    found = dict.fromkeys((row.labels, row.spec.folds) for row in rows)
+    ways = [(select(corpus, labels), folds) for labels, folds in found]
+    for counted, spec in ways:
+        sizes = sizes_text(make_folds(counted, spec))
+        console.print(f"folds: {describe(spec)}; {sizes}", highlight=False, soft_wrap=True)
+    for line in fold_notes(ways):
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 

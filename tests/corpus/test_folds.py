@@ -326,6 +326,8 @@ def test_notes_say_where_ua_is_a_mean_over_fewer_classes(in_memory):
     assert notes == (
         "5 folds by session, 3/1/1: no sad in dev of fold 2, no sad in test of fold 3; "
         "UA there is the mean over the other classes",
+        "5 folds at random, stratified by class, 3/1/1 (parts may share speakers): "
+        "train has the speaker of 100.0% of the test utterances",
     )
 
 
@@ -334,7 +336,7 @@ def test_notes_count_test_utterances_whose_text_train_has(in_memory):
     corpus = in_memory(changed(rows, "1Fsad0", text="Unheard of."))
     [note] = fold_notes([(corpus, FoldSpec())])
     # 39 of 80 test utterances say Hm., as training does; empty texts do not count.
-    assert note == "5 folds by session, 3/1/1: train has the text of 48.8% of test utterances"
+    assert note == "train has the text of 48.8% of the test utterances"
 
 
 def test_notes_name_speakers_who_may_be_one_where_folds_keep_speakers_apart(in_memory):
@@ -342,7 +344,8 @@ def test_notes_name_speakers_who_may_be_one_where_folds_keep_speakers_apart(in_m
     corpus = in_memory(changed(rows, "1Fsad0", speaker="Ses01F"))
     [note] = fold_notes((corpus, spec) for spec in [FoldSpec()])
     assert note == "speakers whose names are alike count as different ones: Ses01F and ses1f"
-    assert fold_notes((corpus, spec) for spec in [FoldSpec(by="stratified")]) == ()
+    [other] = fold_notes((corpus, spec) for spec in [FoldSpec(by="stratified")])
+    assert other == "train has the speaker of 99.2% of the test utterances"
     assert fold_notes([(in_memory(five_sessions()), FoldSpec())]) == ()
 
 

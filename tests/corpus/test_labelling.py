@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from mlt_ray.corpus.labelling import check_labels, select
+from mlt_ray.corpus.labelling import absent_text, check_labels, select
 from mlt_ray.errors import UserError
 from mlt_ray.labels import EMOTIONS, NAMED, Labels
 from mlt_ray.studies.labels import parse_labels
@@ -91,6 +91,17 @@ def test_a_misspelt_name_is_not_left_out_silently(in_memory):
     assert str(problem).startswith("labels: emotion 'angri' of 1 utterances is unknown; did you me")
 
 
+def test_a_class_that_nothing_counts_as_is_named_with_what_there_is(in_memory):
+    corpus = corpus_of(in_memory, "ang", "sad", "neutral")
+    labels = parse_labels(["ang", "sadd"], "labels")
+    assert absent_text(corpus, labels) == (
+        "labels ang, sadd: expected utterances of every class, found none of sadd (did you mean "
+        "sad?); the corpus has ang, neutral, sad: set labels to these"
+    )
+    assert absent_text(corpus, parse_labels(["ang", "sad"], "labels")) == ""
+    assert "found none of happy; the corpus" in absent_text(corpus, NAMED["four"])
+
+
 def test_all_needs_two_emotions(in_memory):
     with pytest.raises(UserError, match="labels all: expected two classes or more, got sad"):
         check_labels(corpus_of(in_memory, "sad", "xxx"), NAMED["all"])
@@ -105,6 +116,12 @@ def test_all_needs_two_emotions(in_memory):
         ({"a": ["x"], "b": ["y"], "leave_out": ["x"]}, "expected x once, got it 2 times"),
         ({"a": [1], "b": ["y"]}, r"labels.a: expected the name of an emotion, got 1"),
         (["sad"], "expected at least two classes, got 1"),
+        (["angry", "Anger", "sad"], "labels: expected every emotion once, got angry and Anger"),
+        (
+            {"a": "rest", "b": "sad"},
+            "labels.a: expected names of emotions, got rest, which leave_o",
+        ),
+        ({True: ["angry"], "b": "sad"}, "got True; put yes and no in quotes"),
         (3, "expected four, five, six, all, a list of classes"),
     ],
 )

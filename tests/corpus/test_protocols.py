@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mlt_ray.corpus.fold_notes import describe, shared_texts
+from mlt_ray.corpus.fold_notes import describe, gaps_text, shared_text, sizes_text
 from mlt_ray.corpus.folds import check_leaks, make_folds
 from mlt_ray.corpus.protocols import PROTOCOLS, parse_protocol
 from mlt_ray.errors import UserError
@@ -178,7 +178,11 @@ def test_a_speaker_of_test_is_never_in_train(in_memory, name):
             "5 folds by session, dev is a random 20% of what is not test "
             "(dev may share speakers with train)",
         ),
-        (FoldSpec(by="given", num_folds=1), "1 fold as given (parts may share speakers)"),
+        (
+            FoldSpec(by="given", num_folds=1),
+            "1 fold as given, dev as given, else the test part of the next fold "
+            "(parts may share speakers)",
+        ),
         (
             FoldSpec(text_disjoint=True),
             "5 folds by session, 3/1/1, no text of dev or test in train",
@@ -191,9 +195,30 @@ def test_folds_are_described(spec, text):
 
 def test_texts_that_train_shares_with_test_are_counted(in_memory):
     acted = in_memory((*row[:4], row[0][-1], row[5]) for row in rows_of(in_memory))
-    assert shared_texts(acted, make_folds(acted, FoldSpec())) == 1.0
+    said = "train has the text of 100.0% of the test utterances"
+    assert shared_text(acted, make_folds(acted, FoldSpec())) == said
     corpus = spoken(in_memory)
-    assert shared_texts(corpus, make_folds(corpus, FoldSpec())) == 0.0
+    assert shared_text(corpus, make_folds(corpus, FoldSpec())) == ""
+
+
+def test_speakers_that_train_shares_with_test_are_counted(in_memory):
+    apart = {"1": "train", "2": "train", "3": "dev", "4": "test", "5": "train"}
+    corpus = given(spoken(in_memory), lambda u: (apart[u.session],))
+    assert shared_text(corpus, make_folds(corpus, FoldSpec(by="given"))) == ""
+    leaky = given(corpus, lambda u: ("test" if u.id.endswith("2") else apart[u.session],))
+    said = shared_text(leaky, make_folds(leaky, FoldSpec(by="given")))
+    # Of the 56 test utterances, 16 are of speakers of session 4 and 8 of session 3.
+    assert said == f"train has the speaker of {24 / 56:.1%} of the test utterances"
+
+
+def test_sizes_are_means_over_the_folds(in_memory):
+    corpus = spoken(in_memory)
+    assert sizes_text(make_folds(corpus, FoldSpec())) == "train 72, dev 24, test 24"
+
+
+def test_many_gaps_are_counted():
+    assert gaps_text(["a", "b"]) == "a, b"
+    assert gaps_text(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
 
 
 def rows_of(in_memory):

@@ -19,6 +19,7 @@ from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.workspace import Places
 from mlt_ray.spec import ModelSpec, Run, RunSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.labels import parse_labels
 from mlt_ray.studies.study import load_study, parse_study
 from mlt_ray.workflows.run import Request, open_workspace, show_plan, tell_packs, tell_texts
 
@@ -50,15 +51,17 @@ def test_a_guessed_encoding_is_said_with_the_corpus_and_unread_texts_with_rows(
     rng = np.random.default_rng(0)
     for name in "ab":
         sf.write(tmp_path / f"{name}.wav", rng.uniform(-0.5, 0.5, 1600), 16_000)
-    lines = ["path,text,emotion,speaker", "a.wav,Olé.,sad,s", "b.wav,Hm.,sad,s"]
+    lines = ["path,text,emotion,speaker", "a.wav,Olé.,angry,s", "b.wav,Hm.,sad,s"]
+    labels = parse_labels(["angry", "sad"], "labels")
     manifest = tmp_path / "manifest.csv"
     places = Places(corpus=tmp_path, store=Store(tmp_path / "store"))
     console = Console(file=StringIO(), width=300)
     manifest.write_bytes("\n".join(lines).encode("cp1252"))
-    open_workspace(places, [NAMED["four"]], console)
+    open_workspace(places, [labels], console)
     manifest.write_text("\n".join([*lines[:2], "b.wav,我很生气,sad,s"]), "utf-8")
-    workspace = open_workspace(places, [NAMED["four"]], console)
-    rows = parse_study("mine", {"rows": [{"name": "one", "model": {"system": "multilevel"}}]}).rows
+    workspace = open_workspace(places, [labels], console)
+    row = {"name": "one", "labels": ["angry", "sad"], "model": {"system": "multilevel"}}
+    rows = parse_study("mine", {"rows": [row]}).rows
     tell_texts([*rows, *rows], workspace, console)
     _, guess, _, unread = console.file.getvalue().splitlines()
     assert guess.startswith(
@@ -142,7 +145,7 @@ def test_a_row_is_planned_although_the_corpus_does_not_fit_the_others(tmp_path: 
     shown = plan_of(tmp_path, ["folds.by=speaker"], ["A"])
     # Of whatever seeds, since a classical row reads none.
     assert "1 distinct configurations, 5 runs, 5 to compute" in shown
-    assert "note: 5 folds by speaker, 3/1/1: train has the text of 100.0% of test" in shown
+    assert "note: train has the text of 100.0% of the test utterances" in shown
 
 
 def test_a_plan_says_which_folds_lack_a_class_and_who_may_be_one_speaker(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlt_ray.corpus.alignment import align
 from mlt_ray.corpus.examination.paper_counts import Difference, differences
-from mlt_ray.corpus.fold_notes import describe, gaps, shared_texts
+from mlt_ray.corpus.fold_notes import describe, gaps, shared_text, sizes_text
 from mlt_ray.corpus.folds import session_names, speaker_names, try_folds
 from mlt_ray.corpus.protocols import PROTOCOLS
 from mlt_ray.corpus.readers.iemocap import dialog_kind
@@ -77,15 +77,14 @@ class FoldCheck:
     """Whether a corpus can be divided into folds in one way, which `name` names.
 
     `obstacle` says why it cannot. Otherwise `what` describes the folds, `gaps` are the classes that
-    dev or test of some fold lacks, and `shared_texts` is the share (0–1) of the test utterances
-    with a text that train has too.
+    dev or test of some fold lacks, and `shared` says what train has of the test utterances.
     """
 
     name: str
     what: str = ""
     obstacle: str | None = None
     gaps: tuple[str, ...] = ()
-    shared_texts: float = 0.0
+    shared: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,10 +205,13 @@ def _counts(
 def _ways(corpus: Corpus) -> dict[str, FoldSpec]:
     """Specifications of folds to try, by what people call them."""
     ways = {f"by {by}": FoldSpec(by=by) for by in ("session", "speaker", "stratified")}
-    has_parts = any(u.parts for u in corpus.utterances)
+    parts = {part for u in corpus.utterances for part in u.parts}
+    if parts:
+        ways["by given"] = FoldSpec(by="given")
     for name, values in PROTOCOLS.items():
         spec = parse(FoldSpec, values, name)
-        if spec not in ways.values() and (spec.by != "given" or has_parts):
+        # With dev parts of its own, the corpus is divided as it says.
+        if spec not in ways.values() and (spec.by != "given" or (parts and "dev" not in parts)):
             ways[f"protocol {name}"] = spec
     return ways
 
@@ -220,9 +222,9 @@ def _check_folds(corpus: Corpus, name: str, spec: FoldSpec) -> FoldCheck:
         return FoldCheck(name=name, obstacle=folds)
     return FoldCheck(
         name=name,
-        what=describe(replace(spec, num_folds=len(folds))),
+        what=f"{describe(replace(spec, num_folds=len(folds)))}; {sizes_text(folds)}",
         gaps=gaps(corpus, folds),
-        shared_texts=shared_texts(corpus, folds),
+        shared=shared_text(corpus, folds),
     )
 
 
