@@ -263,15 +263,12 @@ def test_folds_in_which_dev_or_test_lacks_a_class_are_named(manifest):
     check = check_corpus(manifest(*rows))
     assert gaps_by(check)["by session"] == ("no sad in dev of fold 2", "no sad in test of fold 3")
     lacking = "no sad in dev of fold 2, no sad in test of fold 3"
-    expected = (
-        f"possible, 5 folds by session, 3/1/1; {lacking}: UA there is the mean over the other"
-    )
-    assert f"folds by session: {expected} classes; train has the text of 100.0%" in shown(check)
+    said = shown(check)
+    sizes = "5 folds by session, 3/1/1; train 23, dev 8, test 8"
+    assert f"by session: possible, {sizes}; {lacking}: UA there is the mean over the other" in said
+    assert "the mean over the other classes; train has the text of 100.0%" in said
     assert gaps_by(check)["by stratified"] == ()
-    assert (
-        "folds by stratified: possible, 5 folds at random, stratified by class, 3/1/1 (parts"
-        in shown(check)
-    )
+    assert "by stratified: possible, 5 folds at random, stratified by class, 3/1/1 (parts" in said
 
 
 def test_recordings_that_break_off_are_silent_or_not_finite_are_fatal(tmp_path, noise, listed):
