@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Final, get_args, get_type_hints
+from typing import Final
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.spec import FoldSpec
-
-WAYS: Final = get_args(get_type_hints(FoldSpec)["by"])
-"""The values of `FoldSpec.by`."""
 
 _STRATIFIED_SEED: Final = 0
 _DEV_SEED: Final = 0
@@ -82,11 +79,12 @@ def try_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...] | str:
 
 def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
     """The settings under which the corpus can be split, one change away from `spec`."""
-    changes = {
-        f"folds.by={by}": replace(spec, by=by) for by in WAYS if by not in (spec.by, "given")
-    }
-    if spec.by == "stratified" or spec.number == "each":
-        changes = {key: replace(other, number=5) for key, other in changes.items()}
+    changes = {f"folds.by={by}": replace(spec, by=by) for by in _NAME_OF if by != spec.by}
+    if spec.by != "stratified" and spec.number == "each":
+        random = replace(spec, by="stratified", number=5)
+        changes["folds.by=stratified --set folds.number=5"] = random
+    elif spec.by != "stratified":
+        changes["folds.by=stratified"] = replace(spec, by="stratified")
     if any(u.parts for u in corpus.utterances):
         changes["folds.by=given"] = replace(spec, by="given")
     if spec.number != "each" and spec.by in _NAME_OF:
@@ -207,7 +205,7 @@ def check_leaks(corpus: Corpus, fold: Fold, spec: FoldSpec) -> None:
     Always forbidden: the same utterance or the same audio bytes. By ``session`` or ``speaker``:
     the same speaker. By ``session``: the same session. A dev part that is a random share may have
     the speakers and sessions of train. With `text_disjoint`: a text of train in dev or test.
-    `mlt_ray.corpus.fold_notes.allowed` says what that leaves.
+    `mlt_ray.corpus.fold_notes.describe` says what that leaves.
     """
     utterances = corpus.utterances
     for (one, first), (other, second) in combinations(fold.parts().items(), 2):

@@ -227,6 +227,15 @@ def rows_of(in_memory):
     ]
 
 
+def test_a_remedy_is_a_whole_change(in_memory):
+    corpus = in_memory((*row[:3], "", *row[4:]) for row in rows_of(in_memory))
+    with pytest.raises(UserError) as error:
+        make_folds(corpus, spec_of("superb"))
+    one, other = str(error.value).partition("; use ")[2].split(" or ")
+    assert one == "--set folds.by=speaker"
+    assert other == "--set folds.by=stratified --set folds.number=5"
+
+
 def test_an_unknown_protocol_is_refused_with_the_nearest():
     with pytest.raises(
         UserError, match=r"base.protocol: unknown protocol losso; did you mean loso"
