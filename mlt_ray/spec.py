@@ -18,6 +18,9 @@ from mlt_ray.parsing import ABOVE_0, BETWEEN_0_AND_1, at_least, require
 SECTIONS: Final = ("folds", "features", "model", "training")
 """Keys of a study file for the parts of a `RunSpec`."""
 
+FoldUnit = Literal["session", "speaker", "stratified", "given"]
+"""What the test parts of folds are made of."""
+
 Precision = Literal["float32", "tf32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
 DevScore = Literal["wa", "ua", "macro_f1"]
@@ -64,7 +67,7 @@ class FoldSpec:
     digests and are not mixed with older ones.
     """
 
-    by: Literal["session", "speaker", "stratified", "given"] = "session"
+    by: FoldUnit = "session"
     number: int | Literal["each"] = 5
     dev: Literal["next"] | float = "next"
     text_disjoint: bool = False

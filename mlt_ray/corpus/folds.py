@@ -12,7 +12,7 @@ import numpy as np
 from mlt_ray.corpus.texts import natural_key, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.spec import FoldSpec
+from mlt_ray.spec import FoldSpec, FoldUnit
 
 _STRATIFIED_SEED: Final = 0
 _DEV_SEED: Final = 0
@@ -330,13 +330,13 @@ def _balanced_groups(
     return [test.tolist() for _, test in split.split(corpus.labels, corpus.labels, together)]
 
 
-_NAME_OF: Final[Mapping[str, Callable[[Utterance], str | None]]] = {
+_NAME_OF: Final[Mapping[FoldUnit, Callable[[Utterance], str | None]]] = {
     "session": lambda u: u.session,
     "speaker": lambda u: u.speaker,
 }
 
 
-def _names(corpus: Corpus, by: str) -> tuple[str, ...]:
+def _names(corpus: Corpus, by: FoldUnit) -> tuple[str, ...]:
     """The names of all sessions, or of all speakers, in natural order (9 before 10)."""
     names = {name for u in corpus.utterances if (name := _NAME_OF[by](u))}
     # 1 and 01 have one natural key; without the second, chance would order them.
