@@ -24,7 +24,7 @@ _SPELLINGS: Final = {
     "bored": "boredom bor",
     "contemptuous": "contempt",
     "other": "others oth",
-    "no agreement": "xxx",
+    "no agreement": "no_agreement xxx unknown",
 }
 
 EMOTIONS: Final[Mapping[str, str]] = {
@@ -37,7 +37,7 @@ EMOTIONS: Final[Mapping[str, str]] = {
 No initials: Emo-DB's A is fear."""
 
 NO_EMOTION: Final = "no agreement"
-"""What raters did not agree on is no emotion: no named set counts it, not even ``all``."""
+"""What raters did not agree on, or nobody knows, is no emotion: not even ``all`` counts it."""
 
 
 def usual(name: str) -> str | None:

@@ -109,37 +109,39 @@ class Workspace:
     def name_contents(self, study: Study, asked: Collection[str] | None = None) -> Study:
         """`planning.contents.name_contents` with this corpus and these pre-trained files.
 
-        Also raises `UserError` if a row that is asked for reads English words, and too many texts
-        of the corpus are in letters that it cannot read, and if a model of one's own does not keep
-        to what it must (`planning.own_models`).
+        Also raises `UserError` if a row that is asked for reads texts and the corpus has none, if
+        it reads English words and too many texts are in letters that it cannot read, and if a model
+        of one's own does not keep to what it must (`planning.own_models`).
         """
-        readers: dict[Labels, list[str]] = {}
-        for row in study.rows:
-            reads_english = row.model.reads_words and row.features.is_english
-            if reads_english and (asked is None or row.name in asked):
-                readers.setdefault(row.labels, []).append(row.name)
-        for labels, names in readers.items():
-            corpus = select(self.corpus, labels)
-            if not any(u.text.strip() for u in corpus.utterances):
-                raise UserError(
-                    f"corpus {corpus.name}: expected texts where a row reads words, as "
-                    f"{', '.join(names)} would, found none; add them to the corpus (--texts for "
-                    "EmoBox's), or train rows of audio alone"
-                )
-            if too_many_unread(corpus) and not self.places.unread_texts:
-                raise UserError(
-                    f"corpus {corpus.name}: {unread_text(corpus)}, expected at most "
-                    f"{MOST_UNREAD:.0%} where a row reads words, as {', '.join(names)} would; "
-                    "set features.language, transcribe them in letters from a to z, train other "
-                    "rows, or give --unread-texts"
-                )
-        for row in study.rows:
-            if row.model.source and (asked is None or row.name in asked):
+        rows = [row for row in study.rows if asked is None or row.name in asked]
+        for labels in dict.fromkeys(row.labels for row in rows):
+            self._check_texts(labels, [row for row in rows if row.labels == labels])
+        for row in rows:
+            if row.model.source:
                 # Not at the top: it imports torch.
                 from mlt_ray.planning.own_models import try_model
 
                 try_model(row, len(select(self.corpus, row.labels).classes))
         return name_contents(study, self.corpus, self.pretrained, asked)
+
+    def _check_texts(self, labels: Labels, rows: Iterable[Row]) -> None:
+        """`UserError` if a row reads texts that what `labels` count has not, or not as it can."""
+        corpus = select(self.corpus, labels)
+        reading = [row for row in rows if row.model.reads_words or row.model.text_encoder]
+        if reading and not any(u.text.strip() for u in corpus.utterances):
+            raise UserError(
+                f"corpus {corpus.name}: expected texts where a row reads them, as "
+                f"{_named(reading)} would, found none; add them to the corpus (--texts for "
+                "EmoBox's), or train rows of audio alone"
+            )
+        english = [row for row in reading if row.model.reads_words and row.features.is_english]
+        if english and too_many_unread(corpus) and not self.places.unread_texts:
+            raise UserError(
+                f"corpus {corpus.name}: {unread_text(corpus)}, expected at most "
+                f"{MOST_UNREAD:.0%} where a row reads words, as {_named(english)} would; "
+                "set features.language, transcribe them in letters from a to z, train other "
+                "rows, or give --unread-texts"
+            )
 
     def text_notes(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """What in the texts makes rows that read words worse than they could be, a line each."""
@@ -156,6 +158,10 @@ class Workspace:
         """`planning.prepare.fill_cache` with this corpus and these pre-trained files."""
         self.places.check_precision(row.training for row in rows)
         return fill_cache(self.corpus, rows, self.store, self.pretrained, progress)
+
+
+def _named(rows: Iterable[Row]) -> str:
+    return ", ".join(row.name for row in rows)
 
 
 def check_usable(corpus: Corpus, path: Path) -> None:

@@ -41,6 +41,22 @@ def test_well_known_spellings_are_understood_in_any_case(in_memory, name):
     assert [u.emotion for u in found.utterances] == ["angry", "sad"]
 
 
+@pytest.mark.parametrize("name", ["xxx", "No-agreement", "no agreement", "UnKnown"])
+def test_what_is_no_emotion_is_left_out_of_every_set(in_memory, name):
+    for labels in NAMED.values():
+        found = select(corpus_of(in_memory, name, "angry", "sad"), labels)
+        assert found.left_out == {name: 1}
+        assert not found.problems
+
+
+def test_names_that_emobox_has_beside_the_usual_ones_are_no_misspelt_ones(in_memory):
+    names = ["Amused", "Anxious", "Apologetic", "Assertive", "Concerned", "Encouraging"]
+    names += ["Enthusiastic", "Poker", "Sarcastic", "Sleepy", "Worried", "breath", "pleasure"]
+    found = select(corpus_of(in_memory, *names), NAMED["four"])
+    assert found.left_out == dict.fromkeys(sorted(names), 1)
+    assert not found.problems
+
+
 def test_no_spelling_is_that_of_two_emotions():
     assert all(EMOTIONS[emotion] == emotion for emotion in set(EMOTIONS.values()))
 

@@ -118,6 +118,32 @@ def test_a_row_that_reads_words_refuses_a_corpus_in_other_letters(tmp_path: Path
     assert asked.name_contents(rows_of("both"))
 
 
+@pytest.mark.parametrize(
+    ("values", "is_refused"),
+    [
+        ({"model": {"system": "multilevel"}}, True),
+        ({"model": {"system": "multilevel"}, "features": {"language": "de"}}, True),
+        ({"model": {"system": "bert"}}, True),
+        ({"model": {"system": "classical", "audio": "egemaps", "text": "embedding"}}, True),
+        ({"model": {"system": "multilevel", "inputs": "audio"}}, False),
+        ({"model": {"system": "classical", "audio": "egemaps"}}, False),
+    ],
+)
+def test_a_row_that_reads_texts_refuses_a_corpus_without_any(
+    values: dict[str, Any], is_refused: bool, tmp_path: Path, raw: Any
+) -> None:
+    silent = tuple(replace(u, text=" ") for u in raw.corpus.utterances)
+    workspace = chinese(tmp_path, raw, 0)
+    workspace = replace(workspace, corpus=replace(workspace.corpus, utterances=silent))
+    study = parse_study("mine", {"rows": [{"name": "mine", **values}]})
+    if not is_refused:
+        assert workspace.name_contents(study)
+        return
+    with pytest.raises(UserError, match="expected texts where a row reads them, as mine would, fo"):
+        workspace.name_contents(study)
+    assert workspace.name_contents(study, asked=())
+
+
 def in_language(language: str, name: str = "row", **model: str) -> dict[str, Any]:
     """Values of a row."""
     values = {"model": {"system": "multilevel", **model}, "features": {"language": language}}

@@ -1,19 +1,19 @@
 """What of a corpus lies outside its folder: recordings, and texts."""
 
-import csv
-import io
+import functools
+import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Final
 
-from mlt_ray.corpus.texts import decode
 from mlt_ray.corpus.utterance import Problem, Utterance
 from mlt_ray.errors import UserError
 
 _SOUND: Final = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
 _FILM: Final = (".mp4", ".m4a", ".avi", ".mov", ".mkv")
+"""Endings of files that hold sound but cannot be read; most are films."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,33 @@ class Recordings:
                 found = PurePosixPath(path.relative_to(root).as_posix())
                 self._by_name.setdefault(found.stem.lower(), []).append(found)
 
-    def find(self, wanted: PurePath) -> tuple[Path, ...]:
-        """The files whose path ends most like the `wanted` one; several if they do so alike."""
-        found = self._by_name.get(wanted.stem.lower(), [])
-        # A film is taken for its sound only where there is no sound.
-        found = [p for p in found if p.suffix.lower() in _SOUND] or found
-        best = max((_common_end(p, wanted) for p in found), default=0)
-        return tuple(self.root / p for p in found if _common_end(p, wanted) == best)
+    def find(
+        self, wanted: PurePath, is_right: Callable[[Path], bool] = lambda path: True
+    ) -> tuple[Path, ...]:
+        """Of the files that are right, those whose path ends most like the `wanted` one."""
+        named = self._by_name.get(wanted.stem.lower(), [])
+        right = [path for path in named if is_right(self.root / path)]
+        # A film is taken only where there is no sound.
+        found = [path for path in right if path.suffix.lower() in _SOUND] or right
+        best = max((_common_end(path, wanted) for path in found), default=0)
+        return tuple(self.root / path for path in found if _common_end(path, wanted) == best)
+
+    def find_all(
+        self, drafts: Iterable[Utterance], is_right: Callable[[Utterance, Path], bool]
+    ) -> list[tuple[Utterance, list[Path]]]:
+        """Each draft with the files that may be its recording: what `find` has.
+
+        A file whose path ends more like that of another draft is that one's.
+        """
+        found = [(d, self.find(d.audio, functools.partial(is_right, d))) for d in drafts]
+        nearest: dict[Path, int] = {}
+        for draft, files in found:
+            for path in files:
+                nearest[path] = max(nearest.get(path, 0), self._nearness(path, draft))
+        return [(d, [p for p in files if self._nearness(p, d) == nearest[p]]) for d, files in found]
+
+    def _nearness(self, path: Path, draft: Utterance) -> int:
+        return _common_end(path.relative_to(self.root), draft.audio)
 
 
 def _common_end(one: PurePath, other: PurePath) -> int:
@@ -72,64 +92,67 @@ def locate(
     """The drafts whose recordings are found below `root`, and what is wrong with the others.
 
     A draft's `audio` is the path that its corpus names; it is replaced by the file that is found,
-    one of those that are `is_right`. Recordings that are not there are counted in a note, by
+    one of those that are `is_right`. Recordings that are not there are counted in notes, by
     emotion. Raises `UserError` if none is there, or if there are films only.
     """
-    recordings = Recordings(root)
-    found, problems = [], []
-    whole, missing = Counter[str](), Counter[str]()
-    named = ""
-    for draft in drafts:
-        named = named or draft.audio.as_posix()
-        whole[draft.emotion] += 1
-        files = [path for path in recordings.find(draft.audio) if is_right(draft, path)]
-        if not files:
+    candidates = Recordings(root).find_all(drafts, is_right)
+    found, films, problems = [], [], []
+    missing = Counter[str]()
+    for draft, files in candidates:
+        films += [path for path in files[:1] if path.suffix.lower() in _FILM]
+        if not files or files[0].suffix.lower() in _FILM:
             missing[draft.emotion] += 1
         elif len(files) > 1:
             reason = f"has several recordings: {files[0]}, {files[1]}; remove one"
             problems.append(Problem(where=draft.id, reason=reason, emotion=draft.emotion))
         else:
             found.append(replace(draft, audio=files[0]))
-    if not found:
-        raise UserError(
-            f"{root}: expected recordings such as {named}, found none below it; say where they are "
-            "by --audio FOLDER"
-        )
-    _check_sound(draft.audio for draft in found)
-    if missing:
-        counts = ", ".join(f"{name} {n} of {whole[name]}" for name, n in sorted(missing.items()))
-        note = (
-            f"{missing.total()} of {whole.total()} are not below {root}, so scores are not those "
-            f"of the whole corpus: {counts}"
-        )
-        problems.append(Problem(where="recordings", reason=note, fatal=False))
-    return found, problems
+    if candidates and not found and not problems:
+        raise _nothing_found(root, candidates[0][0].audio, films)
+    whole = Counter(draft.emotion for draft, _ in candidates)
+    return found, [*problems, *_missing_notes(root, missing, whole, films)]
 
 
-def _check_sound(paths: Iterable[Path]) -> None:
-    """`UserError`, with the remedy, if one of the recordings is a film."""
-    for path in paths:
-        if path.suffix.lower() in _FILM:
-            raise UserError(
-                f"{path}: expected sound, got a film; extract it once: for f in *{path.suffix}; "
-                f'do ffmpeg -i "$f" -ac 1 -ar 16000 "${{f%{path.suffix}}}.wav"; done'
+def _nothing_found(root: Path, wanted: PurePath, films: list[Path]) -> UserError:
+    if not films:
+        return UserError(
+            f"{root}: expected recordings such as {wanted.as_posix()}, found none below it; say "
+            "where they are by --audio FOLDER"
+        )
+    ending = films[0].suffix
+    return UserError(
+        f"{films[0]}: expected sound such as .wav or .flac, got {ending}; extract it once: "
+        f"find {shlex.quote(str(root))} -name '*{ending}' -exec sh -c 'ffmpeg -nostdin -i \"$0\" "
+        f'-ac 1 -ar 16000 "${{0%{ending}}}.wav"\' {{}} \\;'
+    )
+
+
+def _missing_notes(
+    root: Path, missing: Mapping[str, int], whole: Mapping[str, int], films: list[Path]
+) -> list[Problem]:
+    """What is not there: of which emotions nothing, and of which others a part.
+
+    A note on a part has its emotion, since it concerns only who counts that.
+    """
+    if not missing:
+        return []
+    note = f"{sum(missing.values())} of {sum(whole.values())} are not below {root}"
+    gone = [f"{name} ({n})" for name, n in sorted(missing.items()) if n == whole[name]]
+    if gone:
+        note += f"; nothing is there of {', '.join(gone)}"
+    if films:
+        note += f"; {len(films)} are there without sound beside them, such as {films[0].name}"
+    return [
+        Problem(where="recordings", reason=note, fatal=False),
+        *(
+            Problem(
+                where="recordings",
+                reason=f"{name} lacks {n} of {whole[name]}, so scores are not those of the whole "
+                "corpus",
+                fatal=False,
+                emotion=name,
             )
-
-
-def read_texts(path: Path) -> dict[str, str]:
-    """Texts by key from a CSV file with the columns key and text; `UserError` if it has others."""
-    if not path.is_file():
-        raise UserError(f"{path}: expected a CSV file with columns key and text, found none")
-    reader = csv.DictReader(io.StringIO(decode(path.read_bytes()).text, newline=""))
-    found = [name.strip().lower() for name in reader.fieldnames or []]
-    if not {"key", "text"} <= set(found):
-        raise UserError(
-            f"{path}: expected columns key and text, got {', '.join(found) or 'nothing'}"
-        )
-    return {row["key"]: row["text"] for row in _rows(reader, found)}
-
-
-def _rows(reader: "csv.DictReader[str]", names: list[str]) -> Iterator[dict[str, str]]:
-    reader.fieldnames = names
-    for row in reader:
-        yield {name: (row[name] or "").strip() for name in names}
+            for name, n in sorted(missing.items())
+            if n < whole[name]
+        ),
+    ]

@@ -28,7 +28,7 @@ from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
 from mlt_ray.corpus.readers.emobox import has_emobox_folds, read_emobox
 from mlt_ray.corpus.readers.iemocap import find_iemocap, has_sessions, read_iemocap
 from mlt_ray.corpus.readers.manifest import FILE_NAME, has_manifest, read_manifest
-from mlt_ray.corpus.readers.meld import find_meld, read_meld
+from mlt_ray.corpus.readers.meld import has_meld_lists, read_meld
 from mlt_ray.corpus.recordings import Progress
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
@@ -61,7 +61,7 @@ READERS: Final = (
     Reader(has_sessions, _whole(read_iemocap)),
     Reader(has_manifest, _whole(read_manifest)),
     Reader(has_emobox_folds, read_emobox),
-    Reader(lambda path: find_meld(path) is not None, read_meld),
+    Reader(has_meld_lists, read_meld),
     # A manifest in the folder itself goes before an IEMOCAP above or below it.
     Reader(lambda path: find_iemocap(path) is not None, _whole(read_iemocap)),
 )

@@ -14,12 +14,12 @@ from mlt_ray.corpus.protocols import PROTOCOLS
 from mlt_ray.corpus.readers.elsewhere import Elsewhere, Recordings
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.errors import UserError
-from mlt_ray.labels import NAMED
+from mlt_ray.labels import NAMED, Labels
 from mlt_ray.parsing import parse
 from mlt_ray.spec import FoldSpec
 
-EMOTIONS = ("ang", "hap", "neu", "sad", "boredem")
-NAMES = {"ang": "Angry", "hap": "Happy", "neu": "Neutral", "sad": "Sad", "boredem": "Bored"}
+EMOTIONS = ("ang", "hap", "neutral", "sad", "boredem")
+NAMES = {"ang": "Angry", "hap": "Happy", "Neutral": "Neutral", "sad": "Sad", "boredem": "Bored"}
 FOLDS = 3
 
 
@@ -49,8 +49,9 @@ def toy(tmp_path: Path) -> Path:
         held_out = [one for one in entries if f"Actor_{fold}/" in one["wav"]]
         others = [one for one in entries if one not in held_out]
         write_lines(own / f"toy_test_fold_{fold + 1}.jsonl", held_out)
-        # Some of EmoBox's files lack the second underscore.
-        write_lines(own / f"toy_train_fold{fold + 1}.jsonl", others)
+        write_lines(own / f"toy_train_fold_{fold + 1}.jsonl", others)
+        # Emo-DB also has older lists, with other keys; its map differs from its lists in case.
+        write_lines(own / f"toy_test_fold{fold + 1}.jsonl", [{"key": "old", "label": "anger"}])
     return folder
 
 
@@ -73,6 +74,37 @@ def test_folds_and_names_are_those_of_the_folder(toy: Path) -> None:
         assert len(fold.dev) == 4
 
 
+def test_a_valid_part_is_dev_and_other_lists_are_not_read(toy: Path) -> None:
+    own = toy / "fold_1"
+    lines = (own / "toy_train_fold_1.jsonl").read_text().splitlines(keepends=True)
+    (own / "toy_train_fold_1.jsonl").write_text("".join(lines[15:]))
+    (own / "toy_valid_fold_1.jsonl").write_text("".join(lines[:15]))
+    (own / "toy_test2_fold_1.jsonl").write_text("".join(lines))
+    corpus = read_corpus(toy, elsewhere=Elsewhere(audio=toy.parent / "elsewhere"))
+    assert Counter(u.parts[0] for u in corpus.utterances) == {"test": 15, "dev": 15, "train": 15}
+    fold = make_folds(select(corpus, NAMED["all"]), FoldSpec(by="given", dev=0.2))[0]
+    assert {corpus.utterances[i].parts[0] for i in fold.dev} == {"dev"}
+
+
+def test_recordings_lie_in_downloads_as_emobox_has_them(toy: Path) -> None:
+    emobox = toy.parent / "EmoBox"
+    (emobox / "data").mkdir(parents=True)
+    (emobox / "downloads").mkdir()
+    (toy.parent / "elsewhere").rename(emobox / "downloads" / "toy")
+    assert len(read_corpus(toy.rename(emobox / "data" / "toy"))) == 45
+
+
+def test_stretches_of_a_long_recording_are_files_named_by_their_key(toy: Path) -> None:
+    audio = toy.parent / "elsewhere"
+    (audio / "Actor_0" / "0-ang-0.flac").rename(audio / "toy-0-ang-0.flac")
+    stretch = {**entry(0, "ang", 0), "wav": "downloads/toy/long.flac", "start_time": 1.5}
+    rest = (toy / "toy.jsonl").read_text().splitlines(keepends=True)[1:]
+    (toy / "toy.jsonl").write_text("".join([f"{json.dumps(stretch)}\n", *rest]))
+    corpus = read_corpus(toy, elsewhere=Elsewhere(audio=audio))
+    assert len(corpus) == 45
+    assert corpus.utterances[0].audio == audio / "toy-0-ang-0.flac"
+
+
 def test_texts_come_from_a_csv_of_keys(toy: Path) -> None:
     audio = toy.parent / "elsewhere"
     (toy / "texts.csv").write_text('key,text\ntoy-0-ang-0,"Wo ist, bitte, das Buch?"\n')
@@ -82,9 +114,26 @@ def test_texts_come_from_a_csv_of_keys(toy: Path) -> None:
     other.write_text("Key,Text\ntoy-0-ang-0,Ja\n")
     named = read_corpus(toy, elsewhere=Elsewhere(audio=audio, texts=other))
     assert {u.text for u in named.utterances} == {"", "Ja"}
-    other.write_text("a,b\n")
-    with pytest.raises(UserError, match=r"mine.csv: expected columns key and text, got a, b"):
-        read_corpus(toy, elsewhere=Elsewhere(audio=audio, texts=other))
+    other.write_text("key,text\ntoy-0-ang-0,Ja\ntoy-9-ang-0,Nein\n")
+    [note] = read_corpus(toy, elsewhere=Elsewhere(audio=audio, texts=other)).problems
+    assert str(note) == "mine.csv: 1 keys are of no utterance, such as toy-9-ang-0"
+    assert not note.fatal
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n", r"mine.csv: expected columns key, text, got a, b"),
+        ("key,text\nx,Ja\n", r"mine.csv: expected keys such as toy-0-ang-0, got x"),
+        ("key,text\nx,Ja, gut\n", r"mine.csv, line 2: has more cells than the first line; quote"),
+        ("key,text\nx,Ja\nx,Nein\n", r"mine.csv: expected one text of x, got two"),
+    ],
+)
+def test_texts_of_another_form_are_refused(toy: Path, content: str, message: str) -> None:
+    file = toy.parent / "mine.csv"
+    file.write_text(content)
+    with pytest.raises(UserError, match=message):
+        read_corpus(toy, elsewhere=Elsewhere(audio=toy.parent / "elsewhere", texts=file))
 
 
 def test_recordings_that_are_missing_are_counted_by_emotion(toy: Path) -> None:
@@ -93,10 +142,14 @@ def test_recordings_that_are_missing_are_counted_by_emotion(toy: Path) -> None:
         path.unlink()
     corpus = read_corpus(toy, elsewhere=Elsewhere(audio=audio))
     assert len(corpus) == 45 - 10
-    [note] = corpus.problems
-    assert not note.fatal
-    assert "10 of 45 are not below" in note.reason
-    assert note.reason.endswith("of the whole corpus: Happy 9 of 9, Sad 1 of 9")
+    whole, part = corpus.problems
+    assert [whole.fatal, part.fatal] == [False, False]
+    assert whole.reason.startswith("10 of 45 are not below")
+    assert whole.reason.endswith("; nothing is there of Happy (9)")
+    assert part.reason == "Sad lacks 1 of 9, so scores are not those of the whole corpus"
+    # Who does not count an emotion need not know that a part of it is missing.
+    labels = Labels("", (("Angry", ("Angry",)), ("Neutral", ("Neutral",))))
+    assert select(corpus, labels).problems == (whole,)
 
 
 def test_without_any_recording_the_remedy_is_an_option(toy: Path) -> None:
@@ -118,6 +171,18 @@ def test_two_recordings_of_one_name_are_told_apart_by_their_folder(toy: Path) ->
     [problem] = read_corpus(toy, elsewhere=Elsewhere(audio=audio)).problems
     assert problem.fatal
     assert "has several recordings" in problem.reason
+
+
+def test_a_recording_is_of_the_utterance_whose_path_it_ends_most_like(toy: Path) -> None:
+    audio = toy.parent / "elsewhere"
+    other = {**entry(0, "ang", 0), "key": "toy-other", "wav": "downloads/toy/other/0-ang-0.wav"}
+    with (toy / "toy.jsonl").open("a") as file:
+        file.write(json.dumps(other))
+    corpus = read_corpus(toy, elsewhere=Elsewhere(audio=audio))
+    assert "toy-other" not in {u.id for u in corpus.utterances}
+    assert [p.reason for p in corpus.problems if p.emotion] == [
+        "Angry lacks 1 of 10, so scores are not those of the whole corpus"
+    ]
 
 
 def test_the_end_of_a_path_decides(tmp_path: Path) -> None:
@@ -148,9 +213,9 @@ def test_a_list_that_cannot_be_read_is_named(
 
 
 def test_an_utterance_in_train_and_test_of_a_fold_is_refused(toy: Path) -> None:
-    with (toy / "fold_1" / "toy_train_fold1.jsonl").open("a") as file:
+    with (toy / "fold_1" / "toy_train_fold_1.jsonl").open("a") as file:
         file.write(json.dumps(entry(0, "ang", 0)))
-    with pytest.raises(UserError, match=r"toy-0-ang-0 is in train and test of fold_1"):
+    with pytest.raises(UserError, match=r"toy-0-ang-0 is in test and train of fold_1"):
         read_corpus(toy, elsewhere=Elsewhere(audio=toy.parent / "elsewhere"))
 
 
