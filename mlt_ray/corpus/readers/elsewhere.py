@@ -88,12 +88,14 @@ def locate(
     drafts: Iterable[Utterance],
     root: Path,
     is_right: Callable[[Utterance, Path], bool] = lambda draft, path: True,
+    hint: str = "",
 ) -> tuple[list[Utterance], list[Problem]]:
     """The drafts whose recordings are found below `root`, and what is wrong with the others.
 
     A draft's `audio` is the path that its corpus names; it is replaced by the file that is found,
     one of those that are `is_right`. Recordings that are not there are counted in notes, by
-    emotion. Raises `UserError` if none is there, or if there are films only.
+    emotion. Raises `UserError` if none is there, or if there are films only; `hint` says then what
+    is peculiar to the corpus's recordings.
     """
     candidates = Recordings(root).find_all(drafts, is_right)
     found, films, problems = [], [], []
@@ -108,16 +110,16 @@ def locate(
         else:
             found.append(replace(draft, audio=files[0]))
     if candidates and not found and not problems:
-        raise _nothing_found(root, candidates[0][0].audio, films)
+        raise _nothing_found(root, candidates[0][0].audio, films, hint)
     whole = Counter(draft.emotion for draft, _ in candidates)
     return found, [*problems, *_missing_notes(root, missing, whole, films)]
 
 
-def _nothing_found(root: Path, wanted: PurePath, films: list[Path]) -> UserError:
+def _nothing_found(root: Path, wanted: PurePath, films: list[Path], hint: str) -> UserError:
     if not films:
         return UserError(
-            f"{root}: expected recordings such as {wanted.as_posix()}, found none below it; say "
-            "where they are by --audio FOLDER"
+            f"{root}: expected recordings such as {wanted.as_posix()}, found none below it; "
+            f"{hint}say where they are by --audio FOLDER"
         )
     ending = films[0].suffix
     return UserError(

@@ -25,6 +25,10 @@ _PARTS: Final = {"train": "train", "valid": "dev", "test": "test"}
 _TEXTS: Final = "texts.csv"
 _LABELS: Final = ("label_map.json", "label_dict.json")
 
+_CUT: Final = (
+    "cut the long ones from start_time to end_time into a file for each key (ffmpeg -ss -to), and "
+)
+
 
 def has_emobox_folds(path: Path) -> bool:
     """True if `path` is a folder with lists of the parts of folds."""
@@ -60,6 +64,7 @@ def read_emobox(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> 
             for key, entry in sorted(entries.items())
         ),
         elsewhere.audio or _downloads(path) or path,
+        hint=_CUT if any("start_time" in entry for entry in entries.values()) else "",
     )
     utterances, unusable = read_recordings(drafts, progress)
     return Corpus(

@@ -103,6 +103,8 @@ def test_stretches_of_a_long_recording_are_files_named_by_their_key(toy: Path) -
     corpus = read_corpus(toy, elsewhere=Elsewhere(audio=audio))
     assert len(corpus) == 45
     assert corpus.utterances[0].audio == audio / "toy-0-ang-0.flac"
+    with pytest.raises(UserError, match=r"such as toy-0-ang-0.wav, .*; cut the long ones from sta"):
+        read_corpus(toy)
 
 
 def test_texts_come_from_a_csv_of_keys(toy: Path) -> None:
