@@ -40,11 +40,11 @@ def read_emobox(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> 
 
     Emotions have the names of its label map, which EmoBox's scores count; one that the map lacks
     keeps its own. EmoBox gives no speakers and no texts: speakers are empty, and texts come from
-    `elsewhere`, or else from ``texts.csv`` beside the lists. Recordings are those below
-    `elsewhere`, else below EmoBox's own ``downloads/NAME``, else below `path`. An utterance that is
-    a stretch of a long recording (PAVOQUE's) is looked for as a file of its own, named by its key.
-    Recordings that are not found are counted in notes. Raises `UserError` if none is found, or if
-    a list cannot be read.
+    `elsewhere`, or else from ``texts.csv`` beside the lists; a note counts those that it lacks.
+    Recordings are those below `elsewhere`, else below EmoBox's own ``downloads/NAME``, else below
+    `path`; those that are not found are counted in notes. An utterance that is a stretch of a long
+    recording (PAVOQUE's) is looked for as a file of its own, named by its key. Raises `UserError`
+    if no recording is found, or if a list cannot be read.
     """
     names = _label_map(path)
     entries, parts = _entries(path)
@@ -66,6 +66,9 @@ def read_emobox(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> 
         elsewhere.audio or _downloads(path) or path,
         hint=_CUT if any("start_time" in entry for entry in entries.values()) else "",
     )
+    if texts and (silent := [draft.id for draft in drafts if not draft.text]):
+        reason = f"{len(silent)} of {len(drafts)} utterances have none, such as {silent[0]}"
+        notes.append(Problem(where="texts", reason=reason, fatal=False))
     utterances, unusable = read_recordings(drafts, progress)
     return Corpus(
         name=path.resolve().name,
