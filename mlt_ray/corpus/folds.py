@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from mlt_ray.corpus.texts import natural_key, same_words_key
+from mlt_ray.corpus.texts import in_natural_order, same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.spec import FoldSpec, FoldUnit
@@ -39,7 +39,6 @@ class _Indivisible(UserError):
     """A corpus cannot be split as asked. The text says what is missing, without a remedy."""
 
 
-@functools.lru_cache(maxsize=64)
 def make_folds(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
     """Divide a corpus whose classes are known into folds.
 
@@ -105,6 +104,7 @@ def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
     return f"use {' or '.join(possible)}"
 
 
+@functools.lru_cache(maxsize=64)
 def _split(corpus: Corpus, spec: FoldSpec) -> tuple[Fold, ...]:
     present = {u.emotion for u in corpus.utterances}
     if absent := [emotion for emotion in corpus.classes if emotion not in present]:
@@ -338,6 +338,4 @@ _NAME_OF: Final[Mapping[FoldUnit, Callable[[Utterance], str | None]]] = {
 
 def _names(corpus: Corpus, by: FoldUnit) -> tuple[str, ...]:
     """The names of all sessions, or of all speakers, in natural order (9 before 10)."""
-    names = {name for u in corpus.utterances if (name := _NAME_OF[by](u))}
-    # 1 and 01 have one natural key; without the second, chance would order them.
-    return tuple(sorted(names, key=lambda name: (natural_key(name), name)))
+    return in_natural_order({name for u in corpus.utterances if (name := _NAME_OF[by](u))})

@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from typing import Final
 
-from mlt_ray.corpus.texts import natural_key
+from mlt_ray.corpus.texts import in_natural_order
 from mlt_ray.corpus.utterance import Corpus, Problem
 from mlt_ray.errors import UserError
 from mlt_ray.labels import EMOTIONS, Labels, usual
@@ -40,9 +40,7 @@ def select(corpus: Corpus, labels: Labels) -> Corpus:
             if (emotion := classes[u.emotion]) is not None
         ),
         classes=tuple(name for name, _ in labels.classes)
-        or tuple(
-            sorted(counts.keys() - left_out.keys(), key=lambda name: (natural_key(name), name))
-        ),
+        or in_natural_order(counts.keys() - left_out.keys()),
         problems=(
             *(p for p in corpus.problems if p.emotion is None or labels.class_of(p.emotion)),
             *_misspelt(left_out, labels),

@@ -3,6 +3,7 @@
 import io
 import re
 import unicodedata
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -122,6 +123,11 @@ def _is_mark(character: str) -> bool:
 def same_words_key(text: str) -> str:
     """The words of a transcript as one string: equal for texts with the same words."""
     return " ".join(spoken_words(text))
+
+
+def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names with 9 before 10. Those that are alike so (1 and 01) have one order too."""
+    return tuple(sorted(names, key=lambda name: (natural_key(name), name)))
 
 
 def natural_key(name: str) -> list[str | int]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from mlt_ray.corpus import folds as folds_module
 from mlt_ray.corpus.fold_notes import describe, gaps_text, shared_text, sizes_text
 from mlt_ray.corpus.folds import check_leaks, make_folds
 from mlt_ray.corpus.protocols import PROTOCOLS, parse_protocol
@@ -56,7 +57,7 @@ def test_superb_tests_a_session_and_takes_dev_at_random_from_the_others(in_memor
         assert Counter(corpus.utterances[i].emotion for i in fold.dev) == dict.fromkeys(FOUR, 8)
         assert names_in(corpus, fold.dev, "speaker") & names_in(corpus, fold.train, "speaker")
     assert len({fold.dev for fold in folds}) == 5
-    assert make_folds.__wrapped__(corpus, spec_of("superb")) == folds
+    assert folds_module._split.__wrapped__(corpus, spec_of("superb")) == folds
 
 
 def test_copies_of_a_recording_are_on_one_side_of_a_random_dev_part(in_memory):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from mlt_ray.corpus.recordings import Progress, read_recordings
-from mlt_ray.corpus.texts import decode, natural_key
+from mlt_ray.corpus.texts import decode, in_natural_order
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 
@@ -139,7 +139,7 @@ def _draft(root: Path, cells: dict[str, str] | None) -> Utterance | str:
 
 def _in_folds(drafts: list[Utterance], own_folds: Mapping[str, str]) -> list[Utterance]:
     """The drafts with their part of each fold: test in their own, train in the others."""
-    names = sorted(set(own_folds.values()) - {""}, key=lambda name: (natural_key(name), name))
+    names = in_natural_order(set(own_folds.values()) - {""})
     if not names:
         return drafts
     return [
