@@ -111,7 +111,7 @@ def gap_text(emotion: str, part: str, fold: int) -> str:
     return f"no {emotion} in {part} of fold {fold}"
 
 
-def gaps_text(found: Sequence[str]) -> str:
+def first_gaps(found: Sequence[str]) -> str:
     """The first `MOST_GAPS` gaps, and how many more there are."""
     more = f" and {len(found) - MOST_GAPS} more" if len(found) > MOST_GAPS else ""
     return ", ".join(found[:MOST_GAPS]) + more
@@ -127,5 +127,5 @@ def fold_notes(ways: Iterable[tuple[Corpus, FoldSpec]]) -> tuple[str, ...]:
     for corpus, spec in ways:
         if found := gaps(corpus, make_folds(corpus, spec)):
             what = "UA there is the mean over the other classes"
-            notes.append(f"{describe(spec)}: {gaps_text(found)}; {what}")
+            notes.append(f"{describe(spec)}: {first_gaps(found)}; {what}")
     return (*notes, *easier_text(ways))

@@ -58,7 +58,7 @@ _WRITTEN: Final = ["part", "utterance", "emotion", "predicted"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinishedRun:
+class RunOfRow:
     """The report of a run, and which row of which study it belongs to."""
 
     study: str
@@ -71,7 +71,7 @@ class FinishedRun:
         return self.study, self.row, self.report.fold, self.report.seed
 
 
-def finished_runs(records: Iterable[StudyRecord], store: Store) -> tuple[FinishedRun, ...]:
+def finished_runs(records: Iterable[StudyRecord], store: Store) -> tuple[RunOfRow, ...]:
     """The finished ones of the runs that count in these studies, row by row.
 
     A run that belongs to several rows is there for each of them.
@@ -81,7 +81,7 @@ def finished_runs(records: Iterable[StudyRecord], store: Store) -> tuple[Finishe
     digests = {run.digest for record in records for row in record.rows for run in row.runs}
     reports = {report.digest: report for report in store.reports(digests)}
     return tuple(
-        FinishedRun(study=record.study, row=row.name, report=reports[run.digest])
+        RunOfRow(study=record.study, row=row.name, report=reports[run.digest])
         for record in records
         for row in record.rows
         for run in counted_runs(row, reports)
@@ -89,7 +89,7 @@ def finished_runs(records: Iterable[StudyRecord], store: Store) -> tuple[Finishe
     )
 
 
-def runs_frame(runs: Iterable[FinishedRun]) -> "DataFrame":
+def runs_frame(runs: Iterable[RunOfRow]) -> "DataFrame":
     """One row for each finished run, with `RUN_COLUMNS`."""
     return _frame(RUN_COLUMNS, [(*run.name, *_scores(run.report)) for run in runs])
 
@@ -109,7 +109,7 @@ def _scores(report: RunReport) -> tuple[Any, ...]:
     )
 
 
-def curves_frame(runs: Iterable[FinishedRun]) -> "DataFrame":
+def curves_frame(runs: Iterable[RunOfRow]) -> "DataFrame":
     """One row for each epoch of each finished run, with `CURVE_COLUMNS`."""
     names = [field.name for field in fields(Epoch)]
     rows = [
@@ -120,7 +120,7 @@ def curves_frame(runs: Iterable[FinishedRun]) -> "DataFrame":
     return _frame(CURVE_COLUMNS, rows)
 
 
-def predictions_frame(runs: Iterable[FinishedRun], store: Store) -> "DataFrame":
+def predictions_frame(runs: Iterable[RunOfRow], store: Store) -> "DataFrame":
     """One row for each utterance of dev and test of each run, with `PREDICTION_COLUMNS`.
 
     Reads a file a run. Raises `UserError` if one is missing or damaged.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlt_ray.reports.collect import Table, table_of
 from mlt_ray.reports.frames import (
-    FinishedRun,
+    RunOfRow,
     curves_frame,
     finished_runs,
     predictions_frame,
@@ -40,7 +40,7 @@ class Results:
 
     runs: "DataFrame"
     tables: tuple[Table, ...]
-    _finished: tuple[FinishedRun, ...]
+    _finished: tuple[RunOfRow, ...]
     _store: Store
 
     @cached_property

@@ -40,7 +40,7 @@ class Aggregate:
     """WA and UA of a row, with the number of finished and planned runs.
 
     `gaps`: where the test part of a fold holds no utterance of a class
-    (`mlt_ray.corpus.folds.gap_text`). If there are any, UA is no mean over all classes.
+    (`mlt_ray.corpus.fold_notes.gap_text`). If there are any, UA is no mean over all classes.
     """
 
     wa: Statistic

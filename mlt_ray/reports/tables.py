@@ -11,7 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from mlt_ray.corpus.fold_notes import gaps_text as shortened
+from mlt_ray.corpus.fold_notes import first_gaps
 from mlt_ray.labels import FOUR
 from mlt_ray.reports.collect import Table, TableRow
 from mlt_ray.reports.statistics import Statistic
@@ -178,7 +178,7 @@ def gaps_text(table: Table) -> str:
         not row.measured or row.measured.gaps for row in table.rows
     )
     parts = [
-        shortened(gaps) if is_common else f"{' and '.join(names)}: {shortened(gaps)}"
+        first_gaps(gaps) if is_common else f"{' and '.join(names)}: {first_gaps(gaps)}"
         for gaps, names in groups.items()
     ]
     return f" {MARK} Not a mean over all classes: {'; '.join(parts)}."

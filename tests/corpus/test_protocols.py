@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mlt_ray.corpus import folds as folds_module
-from mlt_ray.corpus.fold_notes import describe, gaps_text, shared_text, sizes_text
+from mlt_ray.corpus.fold_notes import describe, first_gaps, shared_text, sizes_text
 from mlt_ray.corpus.folds import check_leaks, make_folds
 from mlt_ray.corpus.protocols import PROTOCOLS, parse_protocol
 from mlt_ray.errors import UserError
@@ -218,8 +218,8 @@ def test_sizes_are_means_over_the_folds(in_memory):
 
 
 def test_many_gaps_are_counted():
-    assert gaps_text(["a", "b"]) == "a, b"
-    assert gaps_text(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert first_gaps(["a", "b"]) == "a, b"
+    assert first_gaps(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
 
 
 def rows_of(in_memory):

@@ -10,7 +10,7 @@ from sklearn import metrics
 
 from mlt_ray.metrics import score
 from mlt_ray.reports import statistics
-from mlt_ray.reports.frames import FinishedRun, runs_frame
+from mlt_ray.reports.frames import RunOfRow, runs_frame
 from mlt_ray.reports.statistics import Aggregate, counted_runs
 from mlt_ray.storage.record import RowRecord, RunRecord
 from mlt_ray.storage.report import RunReport
@@ -26,7 +26,7 @@ WA = {
 
 def aggregate(reports: list[RunReport], planned: int) -> Aggregate:
     """The aggregate of the frame of these reports."""
-    finished = [FinishedRun(study="study", row="row", report=report) for report in reports]
+    finished = [RunOfRow(study="study", row="row", report=report) for report in reports]
     return statistics.aggregate(runs_frame(finished), planned)
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mlt_ray.corpus.examination.check import CorpusCheck, Distribution, FoldCheck
 from mlt_ray.corpus.examination.paper_counts import PAPER_COUNTS, are_comparable
-from mlt_ray.corpus.fold_notes import gaps_text
+from mlt_ray.corpus.fold_notes import first_gaps
 
 _SHOWN: Final = 10  # lines of one kind that are printed; the others are only counted
 
@@ -142,7 +142,7 @@ def _verdict(way: FoldCheck) -> str:
         return f"impossible: {way.obstacle}"
     parts = [f"possible, {way.what}"]
     if way.gaps:
-        parts.append(f"{gaps_text(way.gaps)}: UA there is the mean over the other classes")
+        parts.append(f"{first_gaps(way.gaps)}: UA there is the mean over the other classes")
     if way.shared:
         parts.append(way.shared)
     return "; ".join(parts)
