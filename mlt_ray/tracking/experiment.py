@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlt_ray.reports.frames import FinishedRun, runs_frame
+from mlt_ray.reports.frames import RunOfRow, runs_frame
 from mlt_ray.reports.statistics import aggregate, counted_runs
 from mlt_ray.spec import decisive, digest_of
 from mlt_ray.storage.lease import alone
@@ -138,7 +138,7 @@ class Experiment:
         counted = counted_runs(row, [report.digest for report in reports])
         digests = {run.digest for run in counted}
         done = [report for report in reports if report.digest in digests]
-        runs = runs_frame(FinishedRun(study=self.study, row=row.name, report=r) for r in done)
+        runs = runs_frame(RunOfRow(study=self.study, row=row.name, report=r) for r in done)
         at_ms = max(report.ended_ms for report in done)
         values: dict[str, float | None] = {"runs_done": len(done)}
         gaps: tuple[str, ...] = ()
