@@ -77,6 +77,10 @@ class InputSizes:
     an unknown word). The ids from `num_learned_words` on are the rows of `word_vectors`. `encoder`
     is the folder of the pre-trained text encoder, or None if the run has none. `num_classes`: the
     number of logits.
+
+    `frame_layers`: how many layers of a speech encoder stand side by side in the F values of a
+    frame. `num_speech_layers`: how many the extra input ``speech_layers`` has, layer 0 included.
+    `speech_encoder` is the folder of a speech encoder that is fine-tuned, else None.
     """
 
     frame_dim: int
@@ -86,6 +90,9 @@ class InputSizes:
     extras: Mapping[str, int] = field(default_factory=dict)  # size of the last axis, by name
     encoder: Path | None = None
     num_classes: int = len(FOUR)
+    frame_layers: int = 1
+    num_speech_layers: int = 0
+    speech_encoder: Path | None = None
 
 
 def real(lengths: Tensor, size: int) -> Tensor:

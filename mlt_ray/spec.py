@@ -25,6 +25,14 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
 DevScore = Literal["wa", "ua", "macro_f1"]
 
+Layer = Literal["last", "weighted"] | int
+"""A layer of a speech encoder: the last, the mean of all with weights that are learned, or by its
+number. Layer 0 is what the first block reads; negative numbers count from the last, which is -1."""
+
+FineTuning = bool | Literal["all", "lora", "last_n"]
+"""What of a pre-trained encoder is trained: nothing, all (True), adapters (LoRA), or its last
+blocks."""
+
 NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 or bfloat16"
 """Text of the error for tf32 without a GPU: a CPU would compute in float32."""
 
@@ -43,12 +51,30 @@ ADDED_LATER: Final[Mapping[str, Any]] = {
     "folds.dev": "next",
     "folds.num_folds": 5,
     "features.language": ENGLISH,
+    "features.frames.encoder": None,
+    "features.frames.layer": "weighted",
+    "features.standardise": "train",
+    "features.pad_to_30s": False,
     "training.class_weights": "none",
     "training.select_by": "wa",
+    "training.encoder_learning_rate": None,
+    "training.warmup_steps": 0,
+    "training.batch_seconds": None,
+    "bert.pool": "cls",
+    "bert.last_n": 2,
+    "bert.lora_rank": 8,
+    "multigranularity.pool": "cls",
+    "multigranularity.last_n": 2,
+    "multigranularity.lora_rank": 8,
+    "multigranularity.speech_layer": "last",
+    "classical.speech_encoder": None,
+    "classical.speech_layer": "best",
+    "classical.speech_c": 0.01,
 }
 """Values of a `RunSpec` that no digest names while they are these, by dotted key.
 
-What was computed before the key existed was computed so, and keeps its digest.
+A key of the model stands under the name of its system. What was computed before the key existed was
+computed so, and keeps its digest.
 """
 
 
@@ -89,15 +115,24 @@ class FramesSpec:
 
     Compared systems use other kinds: ``mfcc`` (`num_bins` / 3 coefficients, and their first and
     second differences) and ``spectrogram`` (log power, `num_bins` = FFT size / 2 + 1).
+
+    ``encoder`` frames are the states of the pre-trained speech `encoder`, mostly 50 a second, of
+    one `layer` or of all. They read none of the other values.
     """
 
-    kind: Literal["log_mel", "mfcc", "spectrogram"] = "log_mel"
+    kind: Literal["log_mel", "mfcc", "spectrogram", "encoder"] = "log_mel"
     num_bins: int = 128
     window_ms: float = 25.0
     hop_ms: float = 12.0
+    encoder: str | None = None
+    layer: Layer = "weighted"
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "num_bins", "window_ms", "hop_ms")
+        if self.kind == "encoder" and not self.encoder:
+            raise ValueError("encoder: expected resemblyzer, a folder or a name, got none")
+        if self.kind != "encoder" and self.encoder is not None:
+            raise ValueError(f"encoder: expected it with kind: encoder, got kind: {self.kind}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +145,11 @@ class FeatureSpec:
     turns words into phonemes. `libraries`: what computes the features, with versions
     (`mlt_ray.libraries`). A study leaves these three at ``default`` and planning fills them in.
     `language` of the texts: ``en``, or a code of `mlt_ray.corpus.espeak.languages`, such as ``de``.
+
+    `standardise`: frames and vectors get mean 0 and deviation 1 over the training part, or, with
+    ``speaker``, over all recordings of their speaker, also those of a speaker in dev or test, whose
+    labels it does not read. `pad_to_30s`: Whisper hears each recording with silence up to 30
+    seconds, as it was trained, instead of the recording alone; its states are cut afterwards.
     """
 
     frames: FramesSpec = FramesSpec()
@@ -120,6 +160,8 @@ class FeatureSpec:
     phonemizer: str = DEFAULT
     libraries: str = DEFAULT
     language: str = ENGLISH
+    standardise: Literal["train", "speaker"] = "train"
+    pad_to_30s: bool = False
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "frames_per_step", "max_steps", "max_words")
@@ -148,6 +190,11 @@ class TrainingSpec:
     count N / (K n) times in the loss, for K classes (`mlt_ray.features.class_weights`). The paper
     weighs none.
 
+    `encoder_learning_rate`: that of a pre-trained encoder's weights (None: `learning_rate`).
+    `warmup_steps`: over the first steps of a run, learning rates rise linearly from 0.
+    `batch_seconds`: batches hold utterances that last, padded, at most so many seconds together,
+    instead of `batch_size` utterances.
+
     `libraries`: what trains, with versions; planning fills it in. Classical systems read nothing
     else here: they always weigh classes as ``balanced`` does, and have no epochs to choose from.
     """
@@ -164,21 +211,27 @@ class TrainingSpec:
     libraries: str = DEFAULT
     class_weights: ClassWeights = "none"
     select_by: DevScore = "wa"
+    encoder_learning_rate: float | None = None
+    warmup_steps: int = 0
+    batch_seconds: float | None = None
 
     def __post_init__(self) -> None:
         require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")
-        require(self, at_least(0), "weight_decay")
+        require(self, at_least(0), "weight_decay", "warmup_steps")
         require(self, ABOVE_0, "learning_rate", "clip_norm", "clip_value")
+        require(self, ABOVE_0, "encoder_learning_rate", "batch_seconds")
 
 
 class ExtraInput(NamedTuple):
     """An input besides frames, words and phonemes.
 
     `encoder` is the name@digest of the pre-trained model that computes it; empty where none does.
+    `layer` of a speech encoder: the one that is read, of all that are stored.
     """
 
     name: str
     encoder: str = ""
+    layer: Layer = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,8 +282,21 @@ class ModelSpec:
 
     @property
     def speech_encoder(self) -> str | None:
-        """Name of the pre-trained speech encoder; None if this configuration uses none."""
+        """Name of the pre-trained speech encoder; None if this configuration uses none.
+
+        That of the study's ``features.frames`` does not count.
+        """
         return None
+
+    @property
+    def frames(self) -> FramesSpec | None:
+        """The frames that this configuration must have, whatever the study says; None: any."""
+        return None
+
+    @property
+    def normalises_frames(self) -> bool:
+        """True if the network reads frames of zero mean and unit deviation, False if raw ones."""
+        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,7 +362,7 @@ def decisive(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         dotted = f"{prefix}{key}"
         plain = tuple(value) if isinstance(value, list) else value
         if isinstance(value, Mapping):
-            kept[key] = decisive(value, f"{dotted}.")
+            kept[key] = decisive(value, f"{value.get('system', dotted)}.")
         elif dotted not in ADDED_LATER or plain != ADDED_LATER[dotted]:
             kept[key] = value
     return kept

@@ -15,6 +15,7 @@ import pytest
 from mlt_ray.errors import UserError
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
+from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.parsing import parse
 from mlt_ray.spec import (
     ADDED_LATER,
@@ -106,15 +107,16 @@ def changes(value: Any) -> Iterator[Any]:
             new = [0.5]  # rates of dropout must be below 1
         else:
             new = [(old or 1) * 2]  # so that widths stay multiples of the number of heads
+        more = {"kind": "encoder"} if field.name == "encoder" else {}  # no other kind has one
         for changed in new:
-            yield replace(value, **{field.name: changed})
+            yield replace(value, **{field.name: changed, **more})
 
 
 def test_a_change_of_any_field_changes_the_digest() -> None:
     digests = [RUN.digest, *(run.digest for run in changes(RUN))]
     counted = [FoldSpec(), TrainingSpec(), MultilevelSpec(), FeatureSpec().frames]
-    # Also seven fields of the features, and corpus, classes, recipe, fold and seed.
-    assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 7 + 5
+    # Also nine fields of the features, and corpus, classes, recipe, fold and seed.
+    assert len(digests) == 1 + sum(len(dataclasses.fields(c)) for c in counted) + 9 + 5
     assert len(set(digests)) == len(digests)
 
 
@@ -123,8 +125,14 @@ def test_a_later_addition_is_in_the_digest_unless_it_is_as_before() -> None:
     before = decisive(values)
     # As a store of before has it: no such key at all, and lists for tuples.
     assert decisive(json.loads(json.dumps(values))) == json.loads(json.dumps(before))
-    for dotted in ADDED_LATER:
+    for dotted, default in ADDED_LATER.items():
         *path, key = dotted.split(".")
+        if path[:1] and path[0] in SYSTEMS:
+            of_system = {f.name: f.default for f in dataclasses.fields(SYSTEMS[path[0]])}
+            assert of_system[key] == default
+            model = {"system": path[0], key: default}
+            assert decisive({"model": model}) == {"model": {"system": path[0]}}
+            continue
         section: Any = values
         was: Any = before
         for name in path:

@@ -3,6 +3,9 @@
 Shapes: B utterances.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -62,6 +65,14 @@ class System(nn.Module):
         `NO_LABEL` does not count: `Batch.mean_loss` does both.
         """
         return cross_entropy(self(batch), batch)
+
+    def details(self) -> dict[str, Any]:
+        """What a run's report says of the trained network besides its scores, as plain values."""
+        return {}
+
+    def pretrained(self) -> Iterable[nn.Parameter]:
+        """Weights of a pre-trained encoder, which ``training.encoder_learning_rate`` is for."""
+        return ()
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:

@@ -59,7 +59,8 @@ class RunReport:
     """The scores of a finished run, its learning curve, and how it was computed.
 
     `spec` has the values of the RunSpec. `scores` maps dev and test to {wa, ua, macro_f1,
-    confusion}, all at `best_epoch`. `part_sizes` counts utterances.
+    confusion}, all at `best_epoch`. `part_sizes` counts utterances. `details` is what the system
+    says about itself (`mlt_ray.models.system.System.details`), such as its weights of layers.
     """
 
     digest: str
@@ -75,6 +76,7 @@ class RunReport:
     ended_ms: int
     computed_s: float
     environment: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
