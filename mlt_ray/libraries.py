@@ -28,13 +28,17 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
     "alignment": (_OWN, "inflect", "numpy"),
     "prosody": (*_AUDIO, "opensmile"),
     "egemaps": (*_AUDIO, "opensmile"),
-    "speech_embedding": (*_AUDIO, "transformers"),
+    "encoder_frames": (*_AUDIO, "transformers"),
+    "speech_layers": (*_AUDIO, "transformers"),
     "pieces": _ENCODED_TEXT,
     "text_embedding": _ENCODED_TEXT,
     "sentence_embedding": _ENCODED_TEXT,
 }
 """What computes each kind of features. What else a kind depends on is named by content: the word
 vectors, the encoders, and the phonemizer with its dictionary."""
+
+BY_SPEECH_ENCODERS: Final = ("encoder_frames", "speech_layers")
+"""Those kinds that a pre-trained speech encoder computes."""
 
 IN_OTHER_LANGUAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "tokens": (_OWN, "espeakng-loader"),

@@ -6,7 +6,7 @@ from typing import Final
 FAMILY: Final = ("bert", "roberta", "electra", "distilbert")
 """Supported text encoders (model_type): CLS is their first output, and our dropout fits them."""
 
-SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whisper")
 """Supported speech encoders (model_type): a waveform at 16 kHz gives hidden states."""
 
 RESEMBLYZER_WEIGHTS: Final = "pretrained.pt"

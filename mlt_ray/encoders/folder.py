@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
-from mlt_ray.encoders.catalogue import CONFIG, PREPROCESSOR, SPEECH, TEXT, WEIGHTS, Modality
+from mlt_ray.encoders.catalogue import CONFIG, SPEECH, TEXT, WEIGHTS, Modality
 from mlt_ray.encoders.layout import check_whole, encoder_files, read_json, with_shards
 from mlt_ray.errors import UserError
 from mlt_ray.spec import digest_of
@@ -186,11 +185,4 @@ def _open_folder(name: str, folder: Path, modality: Modality) -> Encoder:
             f"{folder}: expected an encoder of model_type {', '.join(modality.family)}, "
             f"got {kind}; {modality.remedy}"
         )
-    if PREPROCESSOR in modality.input_files:
-        rate = read_json(folder / PREPROCESSOR, modality).get("sampling_rate", SAMPLE_RATE_HZ)
-        if rate != SAMPLE_RATE_HZ:
-            raise UserError(
-                f"{folder}: expected a {modality.noun} for {SAMPLE_RATE_HZ} Hz, got one for {rate} "
-                f"Hz; {modality.remedy}"
-            )
     return Encoder(name=name, folder=folder, files=files)

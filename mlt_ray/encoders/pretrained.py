@@ -24,18 +24,19 @@ def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any
     functions in `transformers.AttentionInterface`. Raises `UserError` if the weights in `folder`
     are not those of the network that its config.json describes.
     """
-    from transformers import AttentionInterface, AttentionMaskInterface, AutoModel
+    from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
     from transformers.utils import logging
 
-    options = {}
+    options: dict[str, Any] = {}
     if attention is not None:
         AttentionInterface.register(ATTENTION, attention)
         AttentionMaskInterface.register(ATTENTION, eager_mask)
         options["attn_implementation"] = ATTENTION
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    model, found = AutoModel.from_pretrained(
+    kind, options["key_mapping"] = _class_of(folder)
+    model, found = kind.from_pretrained(
         folder,
         local_files_only=True,
         trust_remote_code=False,
@@ -50,6 +51,20 @@ def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any
             f"{faults}; fetch the folder again, or name another encoder"
         )
     return model
+
+
+def _class_of(folder: Path) -> tuple[Any, dict[str, str] | None]:
+    """The class of the encoder in `folder`, and how it finds its weights by their names there.
+
+    Of Whisper, whose decoder is not read, it is the encoder alone.
+    """
+    from transformers import AutoModel
+
+    if load_config(folder).model_type != "whisper":
+        return AutoModel, None
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+    return WhisperEncoder, {r"^(model\.)?encoder\.": ""}
 
 
 def _faults(model: Any, found: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Resemblyzer's speaker encoder: its mel spectrogram and its LSTM. Shapes: N samples, T states."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, lengthened
 from mlt_ray.encoders.catalogue import RESEMBLYZER_WEIGHTS
+from mlt_ray.encoders.speech import SpeechEncoder
 
 # Values of Resemblyzer 0.1.4.
 _MEL_BINS: Final = 40
@@ -21,24 +22,53 @@ _LSTM_LAYERS: Final = 3
 _LEAST_VOLUME_DBFS: Final = -30.0
 
 
-def open_resemblyzer(folder: Path, device: torch.device) -> Callable[[Samples], Tensor]:
-    """A function from samples (N,) to the states (T, 256) of the last LSTM layer.
+class Resemblyzer(SpeechEncoder):
+    """Resemblyzer's LSTM of three layers over mel frames, 100 a second.
 
-    All states of the whole recording are kept, since emotion changes over time (*assumed*).
-    Resemblyzer itself cuts it into pieces of 1.6 s and keeps the last state of each.
+    Layer 0 is the first LSTM layer's output; the other two are blocks. The states of the whole
+    recording are kept, since emotion changes over time (*assumed*). Resemblyzer itself cuts it into
+    pieces of 1.6 s and keeps the last state of each.
+
+    An LSTM reads the past alone, so padding at the end changes no state before it.
     """
-    lstm = nn.LSTM(_MEL_BINS, _LSTM_WIDTH, _LSTM_LAYERS, batch_first=True)
-    stored = torch.load(folder / RESEMBLYZER_WEIGHTS, map_location="cpu", weights_only=True)
-    of_lstm = {n: w for n, w in stored["model_state"].items() if n.startswith("lstm.")}
-    lstm.load_state_dict({name.removeprefix("lstm."): w for name, w in of_lstm.items()})
-    lstm.to(device).eval()
+
+    width = _LSTM_WIDTH
+    num_layers = _LSTM_LAYERS - 1
+    states_per_s = SAMPLE_RATE_HZ / _HOP
+
+    def __init__(self, folder: Path) -> None:
+        stored = torch.load(folder / RESEMBLYZER_WEIGHTS, map_location="cpu", weights_only=True)
+        layers = [_lstm_layer(stored["model_state"], number) for number in range(_LSTM_LAYERS)]
+        super().__init__(nn.ModuleList(layers[1:]))
+        self.lowest: nn.Module = layers[0]
 
     @torch.no_grad()
-    def states(samples: Samples) -> Tensor:
-        found: Tensor = lstm(resemblyzer_mel(samples).to(device)[None])[0][0]
+    def start(self, samples: Samples, pad_to_30s: bool = False) -> Tensor:
+        """(N,) → (1 + N // 160, 256)."""
+        if pad_to_30s:
+            raise ValueError("only Whisper is trained on recordings that are padded to 30 s")
+        device = next(self.lowest.parameters()).device
+        found: Tensor = self.lowest(resemblyzer_mel(samples).to(device)[None])[0][0]
         return found
 
-    return states
+    def block(self, number: int, states: Tensor, context: Any) -> Tensor:
+        """The next LSTM layer."""
+        found: Tensor = self.blocks[number - self.first](states)[0]
+        return found
+
+    def keep_blocks(self, first: int) -> None:
+        """Forget the lowest LSTM layer too."""
+        super().keep_blocks(first)
+        self.lowest = nn.Identity()
+
+
+def _lstm_layer(weights: Mapping[str, Tensor], number: int) -> nn.LSTM:
+    """One layer of the stored LSTM, by its number from 0."""
+    layer = nn.LSTM(_LSTM_WIDTH if number else _MEL_BINS, _LSTM_WIDTH, batch_first=True)
+    end = f"_l{number}"
+    own = {n.removesuffix(end) + "_l0": w for n, w in weights.items() if n.endswith(end)}
+    layer.load_state_dict({n.removeprefix("lstm."): w for n, w in own.items()})
+    return layer
 
 
 def resemblyzer_mel(samples: Samples) -> Tensor:

@@ -1,74 +1,186 @@
-"""Frozen speech encoders: one vector per recording, pooled over time.
+"""Pre-trained speech encoders: the states of every layer of a recording.
 
-The encoders are those that `mlt_ray.encoders.folder` finds for speech: wav2vec 2.0 and its
-relatives, and Resemblyzer's speaker encoder. Recordings are encoded one by one, not in batches:
-padding would change all values in a wav2vec 2.0 that normalises its first convolution over time.
+All are one class, `SpeechEncoder`, with a subclass for each family. What comes before the first
+block (convolutions, projection, positions) is computed for one recording at a time, and blocks for
+many, with masks. So a recording's states depend on no other recording and on no padding.
 
-Shapes: N samples at 16 kHz, T states of H values.
+Shapes: N samples at 16 kHz, B recordings, T states of H values, L blocks, S = L + 1 layers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, each_recording, lengthened
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
 from mlt_ray.encoders.catalogue import RESEMBLYZER_WEIGHTS
-from mlt_ray.encoders.pretrained import load_feature_extractor, load_model
-from mlt_ray.encoders.resemblyzer import open_resemblyzer
 
-States = Callable[[Samples], Tensor]
-"""A function from samples (N,) to states (T, H)."""
+Attention = Callable[..., Any]
+"""An attention function as `mlt_ray.encoders.pretrained.load_model` takes it."""
 
 
-def speech_vectors(folder: Path, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
-    """Yield (1, 2H) for each recording, in order: the `pooled` states of the encoder in `folder`.
+class SpeechEncoder(nn.Module):
+    """A speech encoder of L = `num_layers` blocks over states of H = `width` values.
 
-    Raises `UserError` for a recording that cannot be read.
+    Layer 0 is what the first block reads, layer n what the n-th block gives. Where the family has a
+    norm behind the last block, layer L is its output. `states_per_s` counts the states of a second.
+    `lora_modules` names the linear layers in a block that adapters are set on; a family without
+    takes none.
+
+    Dropout of the blocks are `nn.Dropout` modules. Functional dropout, layer drop and masks of time
+    are left out.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    states = open_encoder(folder, device)
-    num_threads = 1 if device.type == "cuda" else None
-    return each_recording(
-        paths, lambda samples: pooled(states(samples)).cpu().numpy()[None], num_threads
-    )
+
+    width: int
+    num_layers: int
+    states_per_s: float
+    lora_modules: tuple[str, ...] = ()
+
+    def __init__(self, blocks: nn.ModuleList, norm: nn.Module | None = None) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.norm = norm
+        self.first = 0  # the layer that the first of `blocks` reads
+
+    @abstractmethod
+    def start(self, samples: Samples, pad_to_30s: bool = False) -> Tensor:
+        """(N,) samples of one recording → (T, H) states of layer 0, T at least 1.
+
+        `pad_to_30s` gives the states of Whisper for the recording and silence up to 30 seconds;
+        other encoders have no such length, and `ValueError` is raised.
+        """
+
+    @abstractmethod
+    def block(self, number: int, states: Tensor, context: Any) -> Tensor:
+        """(B, T, H) states of layer `number` → (B, T, H) of the next, without `norm`."""
+
+    def context(self, states: Tensor, mask: Tensor) -> Any:
+        """What all blocks read besides (B, T, H) states: here the additive (B, 1, 1, T) mask."""
+        least = torch.finfo(states.dtype).min
+        return torch.zeros_like(mask, dtype=states.dtype).masked_fill(~mask, least)[:, None, None]
+
+    def num_states(self, num_samples: int) -> int | None:
+        """How many states of so many samples are of the recording; None if all are."""
+        return None
+
+    def forward(
+        self, states: Tensor, mask: Tensor, first: int = 0, last: int | None = None
+    ) -> list[Tensor]:
+        """The states of layers `first` to `last` (None: L), each (B, T, H).
+
+        `states` (B, T, H) are those of layer `first`, and the first of the list. `mask` (B, T) is
+        True where a state is real.
+        """
+        last = self.num_layers if last is None else last
+        context = self.context(states, mask)
+        found = [states]
+        for number in range(first, last):
+            states = self.block(number, states, context)
+            if number + 1 == self.num_layers and self.norm is not None:
+                states = self.norm(states)
+            found.append(states)
+        return found
+
+    def keep_blocks(self, first: int) -> None:
+        """Forget all that comes before layer `first`: from now on it reads that layer's states."""
+        self.blocks = self.blocks[first - self.first :]
+        self.first = first
+
+
+def open_encoder(
+    folder: Path,
+    device: torch.device,
+    *,
+    first: int | None = None,
+    attention: Attention | None = None,
+) -> SpeechEncoder:
+    """The encoder in `folder` on `device`, in evaluation mode.
+
+    With `first`, only what follows layer `first` is kept, and `start` cannot be called. `attention`
+    replaces transformers' own.
+    """
+    encoder = _open(folder, attention)
+    if first is not None:
+        encoder.keep_blocks(first)
+    return encoder.to(device).eval()
+
+
+def _open(folder: Path, attention: Attention | None) -> SpeechEncoder:
+    if (folder / RESEMBLYZER_WEIGHTS).exists():
+        from mlt_ray.encoders.resemblyzer import Resemblyzer
+
+        return Resemblyzer(folder)
+    from mlt_ray.encoders.pretrained import load_feature_extractor, load_model
+
+    model, prepare = load_model(folder, attention), load_feature_extractor(folder)
+    if model.config.model_type == "whisper":
+        from mlt_ray.encoders.whisper import Whisper
+
+        return Whisper(model, prepare)
+    if model.config.model_type == "wavlm":
+        from mlt_ray.encoders.wavlm import WavLM
+
+        return WavLM(model, prepare)
+    from mlt_ray.encoders.wav2vec2 import Wav2Vec2
+
+    return Wav2Vec2(model, prepare)
+
+
+class EncoderShape(NamedTuple):
+    """The sizes of a `SpeechEncoder`."""
+
+    num_layers: int
+    width: int
+    states_per_s: float
+
+
+def encoder_shape(folder: Path) -> EncoderShape:
+    """The sizes of the encoder in `folder`, by its configuration, without its weights."""
+    if (folder / RESEMBLYZER_WEIGHTS).exists():
+        from mlt_ray.encoders.resemblyzer import Resemblyzer
+
+        return EncoderShape(Resemblyzer.num_layers, Resemblyzer.width, Resemblyzer.states_per_s)
+    from mlt_ray.encoders.pretrained import load_config, load_feature_extractor
+
+    config, prepare = load_config(folder), load_feature_extractor(folder)
+    if config.model_type == "whisper":
+        rate = prepare.sampling_rate / (2 * prepare.hop_length)
+        return EncoderShape(config.encoder_layers, config.d_model, rate)
+    rate = prepare.sampling_rate / math.prod(config.conv_stride)
+    return EncoderShape(config.num_hidden_layers, config.hidden_size, rate)
+
+
+@torch.no_grad()
+def layer_states(
+    encoder: SpeechEncoder, recordings: Sequence[Samples], pad_to_30s: bool = False
+) -> list[Tensor]:
+    """(S, T, H) states of all layers of each recording; the blocks compute them together."""
+    starts = [encoder.start(samples, pad_to_30s) for samples in recordings]
+    lengths = torch.tensor([len(states) for states in starts], device=starts[0].device)
+    states = pad_sequence(starts, batch_first=True)
+    mask = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+    layers = torch.stack(encoder(states, mask), dim=1)
+    return [
+        found[:, : encoder.num_states(len(samples)) or len(start)]
+        for found, start, samples in zip(layers, starts, recordings, strict=True)
+    ]
 
 
 def pooled(states: Tensor) -> Tensor:
-    """(T, H) → (2H,): mean over time, then population standard deviation (0 if T is 1)."""
-    return torch.cat([states.mean(dim=0), states.std(dim=0, correction=0)])
+    """(S, T, H) → (S, 2H): mean over time, then population standard deviation (0 if T is 1)."""
+    return torch.cat([states.mean(dim=-2), states.std(dim=-2, correction=0)], dim=-1)
 
 
-def open_encoder(folder: Path, device: torch.device) -> States:
-    """The encoder in `folder` as a function that computes on `device`."""
-    if (folder / RESEMBLYZER_WEIGHTS).exists():
-        return open_resemblyzer(folder, device)
-    return _open_transformer(folder, device)
+def resampled(samples: Samples, rate_hz: int) -> Samples:
+    """Samples at the rate that an encoder was trained at."""
+    if rate_hz == SAMPLE_RATE_HZ or not len(samples):
+        return samples
+    from torchaudio.functional import resample
 
-
-def _open_transformer(folder: Path, device: torch.device) -> States:
-    """Last hidden states of a transformers encoder, after its own preprocessor."""
-    prepare, model = load_feature_extractor(folder), load_model(folder).to(device).eval()
-    shortest = receptive_field(model.config)
-
-    @torch.no_grad()
-    def states(samples: Samples) -> Tensor:
-        inputs = prepare(lengthened(samples, 1), sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt")
-        values = inputs["input_values"]
-        values = nn.functional.pad(values, (0, max(0, shortest - values.shape[1])))
-        found: Tensor = model(values.to(device)).last_hidden_state[0]
-        return found
-
-    return states
-
-
-def receptive_field(config: Any) -> int:
-    """Number of samples that the convolutions of a transformers encoder need for one state."""
-    samples = 1
-    for kernel, stride in zip(config.conv_kernel[::-1], config.conv_stride[::-1], strict=True):
-        samples = (samples - 1) * stride + kernel
-    return samples
+    found: Samples = resample(torch.from_numpy(samples), SAMPLE_RATE_HZ, rate_hz).numpy()
+    return found

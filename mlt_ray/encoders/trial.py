@@ -9,7 +9,7 @@ import torch
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 from mlt_ray.encoders.catalogue import CONFIG, SPEECH, TEXT, Modality
 from mlt_ray.encoders.pretrained import load_config, load_tokenizer
-from mlt_ray.encoders.speech import open_encoder
+from mlt_ray.encoders.speech import layer_states, open_encoder
 from mlt_ray.encoders.text import cls_vectors, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.machine import torch_threads, usable_cpus
@@ -71,7 +71,8 @@ def _vectors_of_texts(folder: Path) -> np.ndarray:
 def _states_of_sound(folder: Path) -> np.ndarray:
     seconds = np.arange(SAMPLE_RATE_HZ // 2) / SAMPLE_RATE_HZ
     tone = 0.1 * np.sin(2 * np.pi * 220 * seconds)
-    values: np.ndarray = open_encoder(folder, _DEVICE)(tone.astype(np.float32)).numpy()
+    [states] = layer_states(open_encoder(folder, _DEVICE), [tone.astype(np.float32)])
+    values: np.ndarray = states.numpy()
     return values
 
 

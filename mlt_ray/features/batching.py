@@ -13,13 +13,22 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.folder import encoder_folder
+from mlt_ray.encoders.speech import encoder_shape
 from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
 from mlt_ray.features.class_weights import balanced_weights
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import FoldInput, load_extras
-from mlt_ray.features.fitted import UNKNOWN_ID, FittedInputs, fit_inputs, symbol_ids
+from mlt_ray.features.fitted import (
+    UNKNOWN_ID,
+    FittedInputs,
+    fit_inputs,
+    mean_and_deviation,
+    normalised,
+    symbol_ids,
+)
 from mlt_ray.features.frames import average_frames
-from mlt_ray.spec import ClassWeights, FeatureSpec, Run
+from mlt_ray.features.standardising import speakers_of
+from mlt_ray.spec import ClassWeights, FeatureSpec, FramesSpec, Run
 from mlt_ray.storage.store import Store
 
 KEPT_BYTES = 512 * 2**20
@@ -49,9 +58,15 @@ class FoldData:
         extras: Mapping[str, FoldInput] = MappingProxyType({}),
         encoder: Path | None = None,
         weighing: ClassWeights = "none",
+        speech_encoder: Path | None = None,
+        frame_layers: int = 1,
+        normalises: bool = True,
     ) -> None:
         self.corpus = corpus
         self._encoder = encoder
+        self._speech_encoder = speech_encoder
+        self._frame_layers = frame_layers
+        self._normalises = normalises
         self._spec = spec
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
@@ -61,6 +76,12 @@ class FoldData:
         self._cache = cache
         training = (corpus.utterances[i] for i in fold.train)
         self.fitted: FittedInputs = fit_inputs(training, cache, spec.max_words)
+        self._of_speakers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        if spec.standardise == "speaker":
+            self._of_speakers = {
+                speaker: mean_and_deviation([corpus.utterances[i] for i in places], cache)
+                for speaker, places in speakers_of(corpus).items()
+            }
         self._phoneme_ids = symbol_ids(self.fitted.phonemes)
         self._word_ids = symbol_ids(self.fitted.words)
         self._vector_ids = self._ids_of_vectors()
@@ -78,8 +99,19 @@ class FoldData:
         features, model = run.spec.features, run.spec.model
         extras = load_extras(corpus, fold, model.extras, store, features)
         encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
-        cache, weighing = FeatureCache.open(store, features), run.spec.training.class_weights
-        return cls(corpus, fold, features, cache, extras, encoder, weighing)
+        reads_states = model.frames is not None and model.speech_encoder is not None
+        return cls(
+            corpus,
+            fold,
+            features,
+            FeatureCache.open(store, features),
+            extras,
+            encoder,
+            run.spec.training.class_weights,
+            encoder_folder(store, model.speech_encoder) if reads_states else None,
+            num_frame_layers(features.frames, store),
+            model.normalises_frames,
+        )
 
     @property
     def num_learned_words(self) -> int:
@@ -100,7 +132,17 @@ class FoldData:
             extras={name: extra.dim for name, extra in self._extras.items()},
             encoder=self._encoder,
             num_classes=len(self.corpus.classes),
+            frame_layers=self._frame_layers,
+            num_speech_layers=self._num_speech_layers,
+            speech_encoder=self._speech_encoder,
         )
+
+    @property
+    def _num_speech_layers(self) -> int:
+        """How many layers the extra input of a speech encoder has; 0 if it is absent or has one."""
+        layers = self._extras.get("speech_layers")
+        one = layers.batch([0]) if layers is not None else torch.empty(1, 0)
+        return one.shape[1] if one.dim() == 3 else 0
 
     def labels(self, part: str) -> np.ndarray:
         """(N,) class indices of a part, in its order."""
@@ -167,15 +209,23 @@ class FoldData:
         return self._class_weights[[self.corpus.labels[i] for i in indices]]
 
     def frames(self, index: int) -> np.ndarray:
-        """(T, F) float32, normalised and averaged over `frames_per_step`."""
+        """(T, F) float32, normalised if the model asks for it, means of `frames_per_step`."""
         if index in self._kept:
             return self._kept[index]
-        raw = self._cache.frames[self.corpus.utterances[index].audio_sha256]
-        frames = average_frames(self.fitted.normalise(raw), self._spec.frames_per_step)
+        utterance = self.corpus.utterances[index]
+        frames = self._normalised(self._cache.frames[utterance.audio_sha256], utterance.speaker)
+        frames = average_frames(frames, self._spec.frames_per_step)
         frames = frames[: self._spec.max_steps]
         if self._keep:
             self._kept[index] = frames
         return frames
+
+    def _normalised(self, raw: np.ndarray, speaker: str) -> np.ndarray:
+        if not self._normalises:
+            return raw.astype(np.float32)
+        if self._of_speakers:
+            return normalised(raw, *self._of_speakers[speaker])
+        return self.fitted.normalise(raw)
 
     def _ids_of_vectors(self) -> dict[str, int]:
         """The ids of all words of the corpus with a vector; they start at `num_learned_words`."""
@@ -192,3 +242,10 @@ class FoldData:
         for n, (_, symbols) in enumerate(pairs):
             phonemes[n, : len(symbols)] = [self._phoneme_ids.get(s, UNKNOWN_ID) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)
+
+
+def num_frame_layers(spec: FramesSpec, store: Store) -> int:
+    """How many layers of a speech encoder stand side by side in a frame; 1 without an encoder."""
+    if spec.encoder is None or spec.layer != "weighted":
+        return 1
+    return encoder_shape(encoder_folder(store, spec.encoder)).num_layers + 1

@@ -5,17 +5,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.corpus.words import tokenize
+from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.pronunciation import Phonemizer
 from mlt_ray.features.vectors import WordVectors
-from mlt_ray.libraries import IN_OTHER_LANGUAGES, of_kind
+from mlt_ray.libraries import BY_SPEECH_ENCODERS, IN_OTHER_LANGUAGES, of_kind
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
 from mlt_ray.storage.store import Store
 
@@ -36,7 +38,7 @@ class FeatureCache:
     @classmethod
     def open(cls, store: Store, spec: FeatureSpec) -> "FeatureCache":
         """The caches of a specification that planning has filled in."""
-        frames = cache_digest("frames", spec.frames, spec)
+        frames = cache_digest(frames_kind(spec.frames), spec.frames, spec)
         tokens = cache_digest("tokens", spec.phonemizer, spec)
         vectors = cache_digest("vectors", spec.vectors, spec)
         return cls(
@@ -51,17 +53,31 @@ class FeatureCache:
         return [(w, p) for w, p in json.loads(bytes(self.tokens[text_sha256(text)]))]
 
 
+def frames_kind(spec: FramesSpec) -> str:
+    """The kind of `mlt_ray.libraries.FEATURES` that frames are."""
+    return "encoder_frames" if spec.kind == "encoder" else "frames"
+
+
 def cache_digest(kind: str, settings: FramesSpec | str, spec: FeatureSpec) -> str:
     """Digest in a cache's name: of the settings of its kind and the libraries that compute it.
 
     So arrays of two versions of a library never lie in one cache; nor do those of two languages, if
     their kind depends on the language.
     """
-    values = settings if isinstance(settings, str) else dataclasses.asdict(settings)
-    named = [values, of_kind(kind, spec.libraries, spec.is_english)]
+    values = settings if isinstance(settings, str) else _decisive(settings)
+    named: list[Any] = [values, of_kind(kind, spec.libraries, spec.is_english)]
+    if kind in BY_SPEECH_ENCODERS and spec.pad_to_30s:
+        named.append("pad_to_30s")
     if kind in IN_OTHER_LANGUAGES and not spec.is_english:
         named.append(spec.language)
     return digest_of(named)
+
+
+def _decisive(spec: FramesSpec) -> dict[str, Any]:
+    """What decides frames of their kind."""
+    values = dataclasses.asdict(spec)
+    of_encoder = {name: values.pop(name) for name in ("encoder", "layer")}
+    return of_encoder if spec.kind == "encoder" else values
 
 
 def text_sha256(text: str) -> str:
@@ -82,7 +98,7 @@ def extract(
     Raises `UserError` for an audio file that cannot be read.
     """
     cache = FeatureCache.open(store, spec)
-    computed = _extract_frames(corpus.utterances, spec.frames, cache, progress)
+    computed = _extract_frames(corpus.utterances, spec, store, cache, progress)
     computed += _extract_tokens(corpus.utterances, spec.language, phonemizer, cache, progress)
     _extract_vectors(corpus.utterances, vectors, cache)
     return computed
@@ -90,16 +106,25 @@ def extract(
 
 def _extract_frames(
     utterances: Sequence[Utterance],
-    spec: FramesSpec,
+    features: FeatureSpec,
+    store: Store,
     cache: FeatureCache,
     progress: FeatureProgress,
 ) -> int:
+    spec = features.frames
     audio = {u.audio_sha256: u.audio for u in utterances}
     # After an interruption between the two writes, a recording has frames but no moments.
     keys = [k for k in audio if k not in cache.frames or k not in cache.moments]
 
     def compute() -> Iterator[np.ndarray]:
-        return each_recording([audio[k] for k in keys], lambda x: _frames(x, spec))
+        paths = [audio[k] for k in keys]
+        if spec.encoder is None:
+            return each_recording(paths, lambda x: _frames(x, spec))
+        # Not at the top: it imports torch.
+        from mlt_ray.encoders.embedding import Embedding, embed_files
+
+        embedding = Embedding(layer=spec.layer, pad_to_30s=features.pad_to_30s)
+        return embed_files(encoder_folder(store, spec.encoder), paths, embedding)
 
     def add(arrays: Mapping[str, np.ndarray]) -> None:
         cache.frames.add(arrays)

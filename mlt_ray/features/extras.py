@@ -15,15 +15,16 @@ from torch import Tensor
 
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.encoders.embedding import Embedding, embed_files, layer_index
 from mlt_ray.encoders.folder import encoder_folder
-from mlt_ray.encoders.speech import speech_vectors
 from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vectors, word_pieces
 from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, check_finite, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
 from mlt_ray.features.extract import FeatureCache, cache_digest, text_sha256
 from mlt_ray.features.prosody import prosody_vectors
-from mlt_ray.spec import ExtraInput, FeatureSpec
+from mlt_ray.features.standardising import Standardise, standardising
+from mlt_ray.spec import ExtraInput, FeatureSpec, Layer
 from mlt_ray.storage.store import Store
 
 
@@ -46,13 +47,13 @@ class InputKind:
 
     `key` gives an utterance's key in the cache: a digest of what its array is computed from.
     `compute` yields the arrays (rows, …) of utterances, in their order. `use` turns all arrays of
-    a corpus into the input of a fold. Both also get the extra input, the store and the
-    specification of the features.
+    a corpus into the input of a fold, and may standardise them. Both also get the extra input, the
+    store and the specification of the features.
     """
 
     key: Callable[[Utterance], str]
     compute: Callable[[Sequence[Utterance], ExtraInput, Store, FeatureSpec], Iterator[np.ndarray]]
-    use: Callable[[Arrays, Fold, ExtraInput, Store, FeatureSpec], FoldInput]
+    use: Callable[[Arrays, Standardise, ExtraInput, Store, FeatureSpec], FoldInput]
 
 
 def _audio_key(utterance: Utterance) -> str:
@@ -81,19 +82,21 @@ INPUTS: dict[str, InputKind] = {
         compute=lambda utterances, _, store, spec: token_times(
             utterances, FeatureCache.open(store, spec)
         ),
-        use=lambda arrays, fold, _, store, spec: WordSpans(arrays, spec),
+        use=lambda arrays, _, extra, store, spec: WordSpans(arrays, spec),
     ),
     "prosody": InputKind(
         key=_audio_key,
         compute=lambda utterances, *_: prosody_vectors(_audio(utterances)),
-        use=lambda arrays, fold, *_: StandardisedVectors(arrays, fold),
+        use=lambda arrays, standardise, *_: Vectors(standardise(joined(arrays))),
     ),
-    "speech_embedding": InputKind(
+    "speech_layers": InputKind(
         key=_audio_key,
-        compute=lambda utterances, extra, store, _: speech_vectors(
-            _encoder(extra, store), _audio(utterances)
+        compute=lambda utterances, extra, store, spec: embed_files(
+            _encoder(extra, store), _audio(utterances), Embedding(pad_to_30s=spec.pad_to_30s)
         ),
-        use=lambda arrays, fold, *_: StandardisedVectors(arrays, fold),
+        use=lambda arrays, standardise, extra, *_: Vectors(
+            standardise(chosen_layers(arrays, extra.layer))
+        ),
     ),
     "pieces": InputKind(
         key=_text_key,
@@ -109,19 +112,21 @@ INPUTS: dict[str, InputKind] = {
         compute=lambda utterances, extra, store, _: cls_vectors(
             _encoder(extra, store), _texts(utterances)
         ),
-        use=lambda arrays, *_: PlainVectors(arrays),
+        use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "sentence_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, store, _: sentence_vectors(
             _encoder(extra, store), _texts(utterances)
         ),
-        use=lambda arrays, *_: PlainVectors(arrays),
+        use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "egemaps": InputKind(
         key=_audio_key,
         compute=lambda utterances, *_: egemaps_vectors(_audio(utterances)),
-        use=lambda arrays, *_: PlainVectors(arrays),
+        use=lambda arrays, standardise, extra, store, spec: Vectors(
+            standardise(joined(arrays)) if spec.standardise == "speaker" else joined(arrays)
+        ),
     ),
 }
 """Every extra input that a model can read, by name."""
@@ -161,12 +166,13 @@ def load_extras(
     Raises `UserError` for one that is not finite, which an older version may have left there.
     """
     inputs = {}
+    standardise = standardising(corpus, fold, spec.standardise)
     for extra in extras:
         kind, cache = INPUTS[extra.name], open_cache(extra, store, spec)
         arrays = [cache[kind.key(u)] for u in corpus.utterances]
         for utterance, array in zip(corpus.utterances, arrays, strict=True):
             check_finite(array, f"{extra.name} of {_named(utterance, extra)}")
-        inputs[extra.name] = kind.use(arrays, fold, extra, store, spec)
+        inputs[extra.name] = kind.use(arrays, standardise, extra, store, spec)
     return inputs
 
 
@@ -176,30 +182,28 @@ def open_cache(extra: ExtraInput, store: Store, spec: FeatureSpec) -> Cache:
     return Cache(store.features(extra.name, digest), store.push)
 
 
-class PlainVectors:
-    """One vector for each utterance, as it was computed."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        self._values = torch.from_numpy(np.concatenate(arrays).astype(np.float32))
-        self.dim = self._values.shape[1]
-
-    def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """(B, dim) float32."""
-        return self._values[np.asarray(indices)]
+def joined(arrays: Arrays) -> np.ndarray:
+    """(N, D) float32 of N arrays of one row each."""
+    return np.concatenate(arrays).astype(np.float32)
 
 
-class StandardisedVectors:
-    """One vector for each utterance, with zero mean and unit deviation over the training part."""
+def chosen_layers(arrays: Arrays, layer: Layer) -> np.ndarray:
+    """N arrays (S, D) of all layers → (N, D) of one, or (N, S, D) where ``weighted`` reads all."""
+    if layer == "weighted":
+        return np.stack(arrays)
+    place = layer_index(layer, len(arrays[0]))
+    return np.stack([array[place] for array in arrays])
 
-    def __init__(self, arrays: Arrays, fold: Fold) -> None:
-        values = np.concatenate(arrays).astype(np.float32)
-        training = values[list(fold.train)]
-        deviation = np.maximum(training.std(axis=0), 1e-6)
-        self._values = torch.from_numpy((values - training.mean(axis=0)) / deviation)
-        self.dim = values.shape[1]
+
+class Vectors:
+    """The values of each utterance, (N, …, dim)."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = torch.from_numpy(values)
+        self.dim = values.shape[-1]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """(B, dim) float32."""
+        """(B, …, dim) float32."""
         return self._values[np.asarray(indices)]
 
 

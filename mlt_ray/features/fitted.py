@@ -1,6 +1,6 @@
 """Normalisation and vocabularies of a fold, fitted on its training part alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,8 +37,7 @@ class FittedInputs:
 
     def normalise(self, frames: np.ndarray) -> np.ndarray:
         """(T, F) float32, scaled to zero mean and unit deviation over the training part."""
-        mean = np.asarray(self.mean, np.float32)
-        return (frames.astype(np.float32) - mean) / np.asarray(self.deviation, np.float32)
+        return normalised(frames, np.asarray(self.mean), np.asarray(self.deviation))
 
 
 def fit_inputs(
@@ -49,10 +48,7 @@ def fit_inputs(
     Of each text, only the first `max_words` words count (None: all).
     """
     utterances = list(training)
-    moments = [cache.moments[u.audio_sha256] for u in utterances]
-    count = sum(cache.frames.rows(u.audio_sha256) for u in utterances)
-    sums, squares = np.sum(moments, axis=0) / count
-    deviation = np.sqrt(np.maximum(squares - sums**2, SMALLEST_DEVIATION**2))
+    mean, deviation = mean_and_deviation(utterances, cache)
     words: set[str] = set()
     phonemes: set[str] = set()
     for text in {u.text for u in utterances}:
@@ -61,11 +57,26 @@ def fit_inputs(
             if cache.vectors.rows(word) == 0:
                 words.add(word)
     return FittedInputs(
-        mean=tuple(sums.tolist()),
+        mean=tuple(mean.tolist()),
         deviation=tuple(deviation.tolist()),
         phonemes=tuple(sorted(phonemes)),
         words=tuple(sorted(words)),
     )
+
+
+def mean_and_deviation(
+    utterances: Sequence[Utterance], cache: FeatureCache
+) -> tuple[np.ndarray, np.ndarray]:
+    """(F,) mean, and (F,) deviation of at least `SMALLEST_DEVIATION`, over all their frames."""
+    moments = [cache.moments[u.audio_sha256] for u in utterances]
+    count = sum(cache.frames.rows(u.audio_sha256) for u in utterances)
+    mean, squares = np.sum(moments, axis=0) / count
+    return mean, np.sqrt(np.maximum(squares - mean**2, SMALLEST_DEVIATION**2))
+
+
+def normalised(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """(T, F) float32 with the (F,) mean and deviation taken out."""
+    return (frames.astype(np.float32) - mean.astype(np.float32)) / deviation.astype(np.float32)
 
 
 def symbol_ids(symbols: Iterable[str]) -> dict[str, int]:

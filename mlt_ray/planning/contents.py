@@ -14,12 +14,14 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
 from mlt_ray.errors import UserError
+from mlt_ray.features.extract import frames_kind
 from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.features.pronunciation import Phonemizer
+from mlt_ray.features.standardising import check_speakers
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.libraries import ALWAYS, CLASSICAL, FINE_TUNED, NETWORK, computing, installed
 from mlt_ray.models.registry import is_network
-from mlt_ray.spec import FeatureSpec, FoldSpec, ModelSpec, TrainingSpec, digest_of
+from mlt_ray.spec import FeatureSpec, FoldSpec, TrainingSpec, digest_of
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
 
@@ -59,12 +61,15 @@ class Pretrained:
             glove=glove,
         )
 
-    def changes(self, model: ModelSpec) -> tuple[str, ...]:
-        """The options of the call that replace something which a row with this model names."""
+    def changes(self, row: Row) -> tuple[str, ...]:
+        """The options of the call that replace something which a row names."""
+        model = row.model
         given = {
             "--glove": self.glove.name if self.glove else None,
             "--encoder": _other(self.encoders.instead, model.text_encoder),
-            "--speech-encoder": _other(self.speech_encoders.instead, model.speech_encoder),
+            "--speech-encoder": _other(
+                self.speech_encoders.instead, model.speech_encoder or row.features.frames.encoder
+            ),
         }
         return tuple(f"{option} {name}" for option, name in given.items() if name)
 
@@ -86,20 +91,28 @@ def name_contents(
     `UserError` where the corpus cannot be split as a row that is asked for says, or an encoder of
     it cannot be found.
     """
-    rows = [
-        replace(
-            row,
-            folds=_named_folds(row, corpus, asked is None or row.name in asked),
-            features=name_features(row, pretrained),
-            changes=(*row.changes, *pretrained.changes(row.model)),
-            training=name_training(row),
-            model=row.model
-            if asked is not None and row.name not in asked
-            else _named_model(row.model, pretrained),
-        )
-        for row in study.rows
-    ]
-    return replace(study, rows=tuple(rows))
+    return replace(
+        study,
+        rows=tuple(
+            _named_row(row, corpus, pretrained, asked is None or row.name in asked)
+            for row in study.rows
+        ),
+    )
+
+
+def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool) -> Row:
+    folds, changes = _named_folds(row, corpus, is_asked), pretrained.changes(row)
+    if is_asked:
+        if row.features.standardise == "speaker":
+            check_speakers(select(corpus, row.labels), "features.standardise")
+        row = _named_encoders(row, pretrained)
+    return replace(
+        row,
+        folds=folds,
+        features=name_features(row, pretrained),
+        changes=(*row.changes, *changes),
+        training=name_training(row),
+    )
 
 
 def _named_folds(row: Row, corpus: Corpus, is_needed: bool) -> FoldSpec:
@@ -119,9 +132,12 @@ def members_digest(folds: Sequence[Fold]) -> str:
 
 def name_features(row: Row, pretrained: Pretrained) -> FeatureSpec:
     """A row's features with what computes them."""
-    kinds = (*ALWAYS, *(extra.name for extra in row.model.extras))
+    frames = row.model.frames or row.features.frames
+    always = (frames_kind(frames) if kind == "frames" else kind for kind in ALWAYS)
+    kinds = (*always, *(extra.name for extra in row.model.extras))
     return replace(
         row.features,
+        frames=frames,
         vectors=f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}",
         phonemizer=pretrained.phonemizer_of(row.features.language).engine,
         libraries=installed(computing(kinds, row.features.is_english)),
@@ -137,10 +153,15 @@ def name_training(row: Row) -> TrainingSpec:
     return replace(row.training, libraries=installed(FINE_TUNED if fine_tunes else NETWORK))
 
 
-def _named_model(spec: ModelSpec, pretrained: Pretrained) -> ModelSpec:
+def _named_encoders(row: Row, pretrained: Pretrained) -> Row:
+    """The row with its encoders as ``name@digest``, wherever it names them."""
+    model, frames = row.model, row.features.frames
     changes: dict[str, Any] = {}
-    if spec.text_encoder is not None:
-        changes["encoder"] = pretrained.encoders.identify(spec.text_encoder)
-    if spec.speech_encoder is not None:
-        changes["speech_encoder"] = pretrained.speech_encoders.identify(spec.speech_encoder)
-    return replace(spec, **changes)
+    if model.text_encoder is not None:
+        changes["encoder"] = pretrained.encoders.identify(model.text_encoder)
+    if model.speech_encoder is not None:
+        changes["speech_encoder"] = pretrained.speech_encoders.identify(model.speech_encoder)
+    if frames.encoder is not None and model.frames is None:
+        frames = replace(frames, encoder=pretrained.speech_encoders.identify(frames.encoder))
+    features = replace(row.features, frames=frames)
+    return replace(row, model=replace(model, **changes), features=features)

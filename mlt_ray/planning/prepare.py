@@ -38,6 +38,9 @@ def fill_cache(
             pretrained.encoders.copy(model.text_encoder, store)
         if model.speech_encoder is not None:
             pretrained.speech_encoders.copy(model.speech_encoder, store)
+    for encoder in dict.fromkeys(row.features.frames.encoder for row in rows):
+        if encoder is not None:
+            pretrained.speech_encoders.copy(encoder, store)
     features = dict.fromkeys((row.labels, row.features) for row in rows)
     computed = sum(
         extract(

@@ -8,7 +8,7 @@ import pytest
 
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.extras import PlainVectors
+from mlt_ray.features.extras import Vectors, joined
 from mlt_ray.features.fitted import PAD_ID, UNKNOWN_ID
 from mlt_ray.labels import FOUR
 from mlt_ray.models.multilevel.values import MultilevelSpec
@@ -62,7 +62,7 @@ def test_an_extra_input_comes_in_the_order_of_its_part(
     raw: Any, fold: Fold, tmp_path: Path, part: str
 ) -> None:
     arrays = [np.full((1, 3), 7 * i, np.float32) for i in range(len(raw.utterances))]
-    extras = {"numbers": PlainVectors(arrays)}
+    extras = {"numbers": Vectors(joined(arrays))}
     data = FoldData(raw.corpus, fold, FeatureSpec(), raw.write(tmp_path), extras)
     found = data.extra("numbers", part)
     np.testing.assert_array_equal(found, np.outer(data.parts[part], [7, 7, 7]))

@@ -19,7 +19,7 @@ from mlt_ray.encoders.folder import find_encoder
 from mlt_ray.encoders.text import cls_vectors, padded, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.extras import FoldInput, Pieces, PlainVectors
+from mlt_ray.features.extras import FoldInput, Pieces, Vectors, joined
 from mlt_ray.models.bert.network import Bert, load_encoder
 from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.dropout import Dropout, set_dropout_keys
@@ -185,7 +185,7 @@ def fold(raw: Any, tmp_path: Path, encoder: Path) -> Callable[[Run], FoldData]:
     texts = [u.text for u in corpus.utterances]
     extras: dict[str, FoldInput] = {
         "pieces": Pieces(list(word_pieces(encoder, texts)), 0),
-        "text_embedding": PlainVectors(list(cls_vectors(encoder, texts))),
+        "text_embedding": Vectors(joined(list(cls_vectors(encoder, texts)))),
     }
 
     def make(run: Run) -> FoldData:

@@ -31,7 +31,7 @@ FINE = MultilevelSpec(
 )
 SMALL = MultigranularitySpec(multilevel=FINE, projection=11)
 SPEECH_DIM = 7
-DIMS = {"pieces": 1, "text_embedding": WIDTH, "speech_embedding": SPEECH_DIM}
+DIMS = {"pieces": 1, "text_embedding": WIDTH, "speech_layers": SPEECH_DIM}
 TEXTS = ("so what", "", "i told you", "no", "it's a rather long text", "oh", "what for")
 
 WAYS = {
@@ -65,7 +65,7 @@ def make_batch(make_batch: MakeBatch, encoder: Path) -> MakeBatch:
         extras = {
             "pieces": padded(list(word_pieces(encoder, TEXTS[:size])), 0),
             "text_embedding": torch.randn(size, WIDTH, generator=generator),
-            "speech_embedding": torch.randn(size, SPEECH_DIM, generator=generator),
+            "speech_layers": torch.randn(size, SPEECH_DIM, generator=generator),
         }
         return replace(make_batch(num_frames, num_words, seed), extras=extras)
 
@@ -114,7 +114,7 @@ def test_the_head_reads_the_projections_of_what_each_part_gives_alone(
             parts.append((model.text(batch), model.text_projection))
         parts.append((model.multilevel.encode(batch), model.multilevel_projection))
         if "speech_encoder" in values:
-            parts.append((batch.extras["speech_embedding"], model.speech_projection))
+            parts.append((batch.extras["speech_layers"], model.speech_projection))
         projected = [vector @ layer.weight.T + layer.bias for vector, layer in parts]
         joined = torch.cat(projected, dim=1)
         expected = joined @ model.classifier.weight.T + model.classifier.bias
@@ -209,7 +209,7 @@ def test_bert_cannot_do_without_its_encoder() -> None:
 
 
 def test_the_configuration_says_what_it_reads() -> None:
-    speech = ExtraInput("speech_embedding", "heard@1")
+    speech = ExtraInput("speech_layers", "heard@1")
     both = MultigranularitySpec(encoder="tiny@1", speech_encoder="heard@1")
     assert both.extras == (ExtraInput("pieces", "tiny@1"), speech)
     assert replace(both, encoder=None).extras == (speech,)

@@ -124,13 +124,13 @@ def test_each_option_replaces_the_encoders_of_its_modality_alone(
 def test_what_stands_in_place_of_a_named_encoder_is_a_change_of_those_rows_alone() -> None:
     study = load_study("table3")
     given = replace(Pretrained.load(None, "minilm"), glove=Path("folder/glove.6B.300d.txt"))
-    bert, multilevel, both = (given.changes(row.model) for row in study.rows)
+    bert, multilevel, both = (given.changes(row) for row in study.rows)
     assert bert == both == ("--glove glove.6B.300d.txt", "--encoder minilm")
     assert multilevel == ("--glove glove.6B.300d.txt",)
     # The demo names that encoder itself.
     for row in load_study("demo_table3").rows:
-        assert Pretrained.load(None, "minilm").changes(row.model) == ()
-    assert all(Pretrained.load(None).changes(row.model) == () for row in study.rows)
+        assert Pretrained.load(None, "minilm").changes(row) == ()
+    assert all(Pretrained.load(None).changes(row) == () for row in study.rows)
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_worker_reads_speech_vectors_from_the_store(
     assert fill_cache(raw.corpus, [study.rows[2]], store, pretrained, progress) == 40
     assert told == ["pieces", "pieces"]
     assert fill_cache(raw.corpus, [speech], store, pretrained, progress) == 40
-    assert set(told[2:]) == {"speech_embedding"}
+    assert set(told[2:]) == {"speech_layers"}
     assert fill_cache(raw.corpus, [speech], store, pretrained, progress) == 0
     assert fill_cache(raw.corpus, [both], store, pretrained, progress) == 40  # its text vectors
     identity = find_encoder(str(heard), SPEECH).identity
@@ -86,11 +86,11 @@ def test_a_worker_reads_speech_vectors_from_the_store(
     features(store, raw.utterances, raw.frames, raw.words, spec=study.rows[0].features)
     planned = make_plan(study, raw.corpus).rows
     data = [fold_data(row.runs[0], store) for row in planned]
-    assert dict(data[0].sizes.extras) == {"text_embedding": 12, "speech_embedding": 2 * WIDTH}
-    assert dict(data[1].sizes.extras) == {"speech_embedding": 2 * WIDTH}
+    assert dict(data[0].sizes.extras) == {"text_embedding": 12, "speech_layers": 2 * WIDTH}
+    assert dict(data[1].sizes.extras) == {"speech_layers": 2 * WIDTH}
     assert [d.sizes.encoder is None for d in data] == [False, True, False]
     # Standardised over the training part of the fold.
-    given = data[1].batch(data[1].parts["train"]).extras["speech_embedding"]
+    given = data[1].batch(data[1].parts["train"]).extras["speech_layers"]
     torch.testing.assert_close(given.mean(dim=0), torch.zeros(2 * WIDTH), rtol=0, atol=1e-5)
     deviation = given.std(dim=0, correction=0)
     torch.testing.assert_close(deviation, torch.ones(2 * WIDTH), rtol=0, atol=1e-4)

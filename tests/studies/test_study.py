@@ -51,7 +51,7 @@ def synthetic(row: Row, encoder: Path) -> tuple[Batch, InputSizes]:
         "alignment": torch.stack([first, first + 2], dim=-1),
         "pieces": torch.randint(1, 58, (3, 5), generator=generator),
         "prosody": torch.randn(3, 35, generator=generator),
-        "speech_embedding": torch.randn(3, 512, generator=generator),
+        "speech_layers": torch.randn(3, 512, generator=generator),
         "text_embedding": torch.randn(3, ENCODER_WIDTH, generator=generator),
     }
     extras = {extra.name: known[extra.name] for extra in row.model.extras}

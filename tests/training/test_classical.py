@@ -23,7 +23,7 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.extras import PlainVectors
+from mlt_ray.features.extras import Vectors, joined
 from mlt_ray.labels import FOUR
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
@@ -77,7 +77,7 @@ def data(raw: Any, tmp_path: Path) -> MakeData:
         }
         change(arrays)
         fold = make_folds(raw.corpus, FoldSpec())[run.fold - 1]
-        extras = {name: PlainVectors(values) for name, values in arrays.items()}
+        extras = {name: Vectors(joined(values)) for name, values in arrays.items()}
         cache = raw.write(tmp_path / "store")
         return FoldData(raw.corpus, fold, run.spec.features, cache, extras)
 

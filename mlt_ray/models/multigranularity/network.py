@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.bert.network import ClsVector
 from mlt_ray.models.dropout import Dropout
-from mlt_ray.models.multigranularity.values import SPEECH_EMBEDDING, MultigranularitySpec
+from mlt_ray.models.multigranularity.values import SPEECH_LAYERS, MultigranularitySpec
 from mlt_ray.models.multilevel.network import Multilevel
 from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
@@ -30,7 +30,7 @@ class Multigranularity(System):
             self.text_projection = nn.Linear(self.text.dim, spec.projection)
         self.multilevel_projection = nn.Linear(spec.multilevel.width, spec.projection)
         if spec.speech_encoder is not None:
-            self.speech_projection = nn.Linear(sizes.extras[SPEECH_EMBEDDING], spec.projection)
+            self.speech_projection = nn.Linear(sizes.extras[SPEECH_LAYERS], spec.projection)
         self.dropout = Dropout(spec.dropout)
         num_vectors = 1 + (spec.encoder is not None) + (spec.speech_encoder is not None)
         self.classifier = nn.Linear(num_vectors * spec.projection, sizes.num_classes)
@@ -42,7 +42,7 @@ class Multigranularity(System):
             vectors.append(self.text_projection(self.text(batch)))
         vectors.append(self.multilevel_projection(self.multilevel.encode(batch)))
         if self.speech_projection is not None:
-            vectors.append(self.speech_projection(batch.extras[SPEECH_EMBEDDING]))
+            vectors.append(self.speech_projection(batch.extras[SPEECH_LAYERS]))
         return torch.cat(vectors, dim=1)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -7,8 +7,8 @@ from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.parsing import SHARE, at_least, require
 from mlt_ray.spec import ExtraInput
 
-SPEECH_EMBEDDING = "speech_embedding"
-"""The input that holds the speech encoder's vector."""
+SPEECH_LAYERS = "speech_layers"
+"""The input that holds the layers of the speech encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,7 @@ class MultigranularitySpec(EncoderSpec):
     def extras(self) -> tuple[ExtraInput, ...]:
         """What the encoders and the multilevel transformer read."""
         speech = (
-            ()
-            if self.speech_encoder is None
-            else (ExtraInput(SPEECH_EMBEDDING, self.speech_encoder),)
+            () if self.speech_encoder is None else (ExtraInput(SPEECH_LAYERS, self.speech_encoder),)
         )
         return (*super().extras, *speech, *self.multilevel.extras)
 

@@ -1,0 +1,110 @@
+"""What is kept of a frozen speech encoder's states, for one recording after another.
+
+Shapes: N samples, T states of H values, S layers.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, each_recording
+from mlt_ray.encoders.speech import SpeechEncoder, layer_states, open_encoder, pooled
+from mlt_ray.errors import UserError
+from mlt_ray.machine import torch_threads, usable_cpus
+from mlt_ray.spec import Layer
+
+BLOCK: Final = 64
+"""Recordings that are read before their arrays are yielded."""
+
+BATCH_S: Final = 120.0
+"""Seconds of audio, padding included, that a GPU computes together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """What is kept of a recording's (S, T, H) states.
+
+    Without a `layer`: mean and deviation over time of every layer, (S, 2H) float32. With one: its
+    states, (T, H) float16; ``weighted`` keeps the states of all layers side by side, (T, S · H).
+    """
+
+    layer: Layer | None = None
+    pad_to_30s: bool = False
+
+    def of(self, states: Tensor) -> NDArray[np.float32] | NDArray[np.float16]:
+        """The array that is kept; values beyond float16's range become infinite."""
+        if self.layer is None:
+            layers: NDArray[np.float32] = pooled(states).cpu().numpy()
+            return layers
+        if self.layer == "weighted":
+            chosen = states.transpose(0, 1).flatten(1)
+        else:
+            chosen = states[layer_index(self.layer, len(states))]
+        frames: NDArray[np.float16] = chosen.half().cpu().numpy()
+        return frames
+
+
+def layer_index(layer: Layer, num_layers: int) -> int:
+    """The place of one layer among `num_layers`, from 0; `UserError` if there is no such layer."""
+    number = -1 if layer == "last" else layer
+    if isinstance(number, str) or not -num_layers <= number < num_layers:
+        raise UserError(
+            f"layer: expected a number from {-num_layers} to {num_layers - 1} for an encoder of "
+            f"{num_layers} layers, layer 0 included, got {layer}"
+        )
+    return number % num_layers
+
+
+def embed(
+    encoder: SpeechEncoder, recordings: Sequence[Samples], embedding: Embedding
+) -> list[NDArray[np.generic]]:
+    """The array that is kept of each recording, in order.
+
+    A CPU computes one recording a thread: batches by length would be no faster there. A GPU
+    computes batches of similar length.
+    """
+    if next(encoder.parameters()).device.type == "cpu":
+        with torch_threads(1), ThreadPoolExecutor(usable_cpus()) as pool:
+            return list(
+                pool.map(lambda samples: _embed(encoder, [samples], embedding)[0], recordings)
+            )
+    found: dict[int, NDArray[np.generic]] = {}
+    for batch in batches(recordings):
+        found |= zip(batch, _embed(encoder, [recordings[n] for n in batch], embedding), strict=True)
+    return [found[n] for n in range(len(recordings))]
+
+
+def _embed(
+    encoder: SpeechEncoder, recordings: Sequence[Samples], embedding: Embedding
+) -> list[NDArray[np.generic]]:
+    return [embedding.of(s) for s in layer_states(encoder, recordings, embedding.pad_to_30s)]
+
+
+def batches(recordings: Sequence[Samples]) -> Iterator[list[int]]:
+    """Places of recordings of similar length, the longest first, of at most `BATCH_S` together."""
+    order = sorted(range(len(recordings)), key=lambda n: -len(recordings[n]))
+    while order:
+        longest = max(1, len(recordings[order[0]]))
+        size = max(1, int(BATCH_S * SAMPLE_RATE_HZ / longest))
+        yield order[:size]
+        order = order[size:]
+
+
+def embed_files(
+    folder: Path, paths: Sequence[Path], embedding: Embedding
+) -> Iterator[NDArray[np.generic]]:
+    """The array that is kept of each recording, in order, by the encoder in `folder`.
+
+    A GPU computes them if there is one. Raises `UserError` for a recording that cannot be read.
+    """
+    encoder = open_encoder(folder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    for start in range(0, len(paths), BLOCK):
+        block = list(each_recording(paths[start : start + BLOCK], lambda samples: samples))
+        yield from embed(encoder, block, embedding)
