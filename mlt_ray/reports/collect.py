@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mlt_ray.corpus.fold_notes import describe, easier_text
@@ -12,6 +12,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.labels import FOUR
 from mlt_ray.libraries import versions_of
 from mlt_ray.parsing import unknown_key
+from mlt_ray.reports.layers import LayerNumbers, layer_numbers
 from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs
 from mlt_ray.spec import FoldSpec
 from mlt_ray.storage.record import PublishedScores, RowRecord, StudyRecord, read_record
@@ -27,7 +28,7 @@ class TableRow:
     """A row of a table. `measured` is None while no run is finished.
 
     `folds` and `classes` say how it was measured. `changes` are settings in which the row, as
-    measured, differs from the study's file.
+    measured, differs from the study's file. `layers`: those of a speech encoder that its runs read.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TableRow:
     folds: str
     classes: tuple[str, ...]
     changes: tuple[str, ...] = ()
+    layers: LayerNumbers = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,4 +150,5 @@ def _row(row: RowRecord, done: "DataFrame") -> TableRow:
         folds=describe(_folds(row)),
         classes=_classes(row),
         changes=row.changes,
+        layers=layer_numbers(done["details"].to_list()),
     )

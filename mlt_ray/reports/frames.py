@@ -27,11 +27,13 @@ RUN_COLUMNS: Final[Mapping[str, str]] = {
     **{f"num_{part}": "int64" for part in ("train", *PARTS)},
     "num_parameters": "int64",
     "computed_s": "float64",
+    "details": "object",
 }
 """Columns of `runs_frame` and their types.
 
 Scores are shares in 0–1. A confusion is a list of lists, true classes by predicted ones, in the
 order of `classes`, a tuple of K names. `num_train`, `num_dev` and `num_test` count utterances.
+`details` is that of `RunReport`.
 """
 
 CURVE_COLUMNS: Final[Mapping[str, str]] = {
@@ -106,6 +108,7 @@ def _scores(report: RunReport) -> tuple[Any, ...]:
         *(report.part_sizes[part] for part in ("train", *PARTS)),
         report.num_parameters,
         report.computed_s,
+        report.details,
     )
 
 

@@ -29,8 +29,9 @@ class Results:
     dev_ua, dev_macro_f1, test_wa, test_ua, test_macro_f1`` (shares in 0–1, at `best_epoch`);
     ``dev_confusion, test_confusion`` (counts, true by predicted classes, in the order of
     ``classes``); ``num_folds, num_train, num_dev, num_test`` (the last three count utterances),
-    ``num_parameters, computed_s``. Runs that are planned but not finished are not there: the tables
-    say how many there are of how many.
+    ``num_parameters, computed_s``; ``details``, what a run says of itself besides its scores, such
+    as its weights of a speech encoder's layers. Runs that are planned but not finished are not
+    there: the tables say how many there are of how many.
 
     `tables`: the table of each study, made from `runs`. A notebook shows them for the results.
 

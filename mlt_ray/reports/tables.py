@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from mlt_ray.corpus.fold_notes import first_gaps
 from mlt_ray.labels import FOUR
 from mlt_ray.reports.collect import Table, TableRow
+from mlt_ray.reports.layers import layer_lines
 from mlt_ray.reports.statistics import Statistic
 from mlt_ray.storage.files import json_bytes, write_bytes
 from mlt_ray.storage.spreadsheet import csv_text
@@ -37,7 +38,7 @@ LEGEND = (
 
 def as_terminal(table: Table) -> RichTable:
     """A table that `rich` prints."""
-    title, below = escape(table.title), escape(caption(table))
+    title, below = escape(table.title), escape("\n".join([caption(table), *layers_text(table)]))
     shown = RichTable(title=title, caption=below, box=box.HORIZONTALS, padding=0)
     # Long names are broken into lines, numbers are not.
     shown.add_column("row", overflow="fold")
@@ -58,7 +59,8 @@ def as_markdown(tables: Sequence[Table]) -> str:
         lines.append(_pipes(["---"] + ["---:"] * (len(head) - 1)))
         lines += [_pipes([row.name, *row_cells(row), *_extra_cells(row)]) for row in table.rows]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, *LEGEND]) + "\n"
+        parts += ["\n".join(f"- {line}" for line in layers_text(table))]
+    return "\n\n".join(filter(None, [*parts, *LEGEND])) + "\n"
 
 
 def as_latex(tables: Sequence[Table]) -> str:
@@ -166,6 +168,15 @@ def _by_rows(texts: Mapping[str, str]) -> str:
     return "; ".join(f"{' and '.join(names)}: {text}" for text, names in groups.items())
 
 
+def layers_text(table: Table) -> list[str]:
+    """Lines that say which layers of a speech encoder a row's runs read, for rows that do."""
+    return [
+        f"{row.name}: {line}"
+        for row in table.rows
+        for line in layer_lines(row.layers, row.runs_done)
+    ]
+
+
 def gaps_text(table: Table) -> str:
     """What the mark at a UA says, with the folds and classes of each row that has one."""
     groups: dict[tuple[str, ...], list[str]] = {}
@@ -247,6 +258,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
         "runs_planned": row.runs_planned,
         "changed": list(row.changes),
         "gaps": list(row.measured.gaps) if row.measured else [],
+        "layers": {kind: dict(numbers) for kind, numbers in row.layers.items()},
     }
 
 
