@@ -32,6 +32,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = {
     "speech_layers": (*_AUDIO, "transformers"),
     "pieces": _ENCODED_TEXT,
     "text_embedding": _ENCODED_TEXT,
+    "text_mean": _ENCODED_TEXT,
     "sentence_embedding": _ENCODED_TEXT,
 }
 """What computes each kind of features. What else a kind depends on is named by content: the word
@@ -54,6 +55,9 @@ NETWORK: Final = ("numpy", "torch")
 
 FINE_TUNED: Final = (*NETWORK, "transformers")
 """What trains a network with a text encoder inside."""
+
+ADAPTED: Final = (*FINE_TUNED, "peft")
+"""What trains a network with adapters in an encoder."""
 
 CLASSICAL: Final = ("numpy", "scikit-learn", "scipy")
 """What fits a system that is no network."""

@@ -289,6 +289,11 @@ class ModelSpec:
         return None
 
     @property
+    def fine_tuning(self) -> FineTuning:
+        """What is trained of an encoder that is part of the network; False if none is."""
+        return False
+
+    @property
     def frames(self) -> FramesSpec | None:
         """The frames that this configuration must have, whatever the study says; None: any."""
         return None
@@ -315,6 +320,16 @@ class RunSpec:
     training: TrainingSpec = TrainingSpec()
     recipe: int = field(default=6)
     classes: tuple[str, ...] = FOUR
+
+    @property
+    def can_be_packed(self) -> bool:
+        """True if runs of this specification can be trained as one vectorised pack.
+
+        A warm-up would need a learning rate for each run, and batches by seconds differ in number.
+        """
+        training = self.training
+        plain = not training.warmup_steps and training.batch_seconds is None
+        return plain and self.model.can_be_packed
 
     def as_dict(self) -> dict[str, Any]:
         """All values as nested dicts, as stored in a report and logged to MLflow."""

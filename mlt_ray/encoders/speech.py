@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
 from mlt_ray.encoders.catalogue import RESEMBLYZER_WEIGHTS
@@ -34,6 +35,9 @@ class SpeechEncoder(nn.Module):
 
     Dropout of the blocks are `nn.Dropout` modules. Functional dropout, layer drop and masks of time
     are left out.
+
+    With `recomputes`, a backward pass computes the inside of each block once more instead of
+    keeping it (gradient checkpointing): slower, less memory, the same numbers.
     """
 
     width: int
@@ -46,6 +50,7 @@ class SpeechEncoder(nn.Module):
         self.blocks = blocks
         self.norm = norm
         self.first = 0  # the layer that the first of `blocks` reads
+        self.recomputes = False
 
     @abstractmethod
     def start(self, samples: Samples, pad_to_30s: bool = False) -> Tensor:
@@ -80,7 +85,10 @@ class SpeechEncoder(nn.Module):
         context = self.context(states, mask)
         found = [states]
         for number in range(first, last):
-            states = self.block(number, states, context)
+            if self.recomputes and torch.is_grad_enabled():
+                states = checkpoint(self.block, number, states, context, use_reentrant=False)
+            else:
+                states = self.block(number, states, context)
             if number + 1 == self.num_layers and self.norm is not None:
                 states = self.norm(states)
             found.append(states)
@@ -90,6 +98,12 @@ class SpeechEncoder(nn.Module):
         """Forget all that comes before layer `first`: from now on it reads that layer's states."""
         self.blocks = self.blocks[first - self.first :]
         self.first = first
+
+    def drop_blocks(self, last: int) -> None:
+        """Forget all that comes behind layer `last`."""
+        self.blocks = self.blocks[: last - self.first]
+        if last < self.num_layers:
+            self.norm = None
 
 
 def open_encoder(

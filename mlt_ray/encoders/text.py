@@ -61,6 +61,16 @@ def sentence_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]
     return _vectors(folder, texts, mean_direction)
 
 
+def mean_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """Yield (1, E) float32 for each text: the mean of the last hidden states, CLS and SEP too."""
+    return _vectors(folder, texts, mean_state)
+
+
+def mean_state(outputs: Tensor, mask: Tensor) -> Tensor:
+    """(B, L, E) outputs, (B, L) mask → (B, E): the mean where the mask is 1."""
+    return (outputs * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
 def mean_direction(outputs: Tensor, mask: Tensor) -> Tensor:
     """(B, L, E) outputs, (B, L) mask → (B, E): the mean where the mask is 1, scaled to norm 1."""
     return F.normalize((outputs * mask[..., None]).sum(dim=1), dim=1)

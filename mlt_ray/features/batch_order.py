@@ -23,12 +23,15 @@ def training_batches(
     batch_size: int,
     bucket_batches: int,
     rng: np.random.Generator,
+    most_steps: int | None = None,
 ) -> list[np.ndarray]:
     """One epoch: each of `indices` once, in batches of utterances of similar length.
 
     `num_steps` is the length of each utterance of the corpus, in steps. The utterances are
     shuffled and cut into buckets of `bucket_batches` batches, or of half of all batches if that is
-    less. Each bucket is sorted by length and cut into batches. One batch may be smaller.
+    less. Each bucket is sorted by length and cut into batches. One batch may be smaller. With
+    `most_steps`, a batch has as many utterances as together have at most so many steps, padding
+    included, and one at least; `batch_size` then decides the size of buckets alone.
 
     Two utterances can share a batch if less than a batch of their bucket lies between them. This
     is possible for any two, except for the very shortest with the very longest.
@@ -41,8 +44,20 @@ def training_batches(
     for start in range(0, len(shuffled), size):
         bucket = shuffled[start : start + size]
         bucket = bucket[np.argsort(num_steps[bucket], kind="stable")]
-        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+        if most_steps is None:
+            batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
+        else:
+            batches += _cut(bucket, num_steps[bucket], most_steps)
     return sorted(batches, key=lambda batch: -num_steps[batch].max())
+
+
+def _cut(bucket: np.ndarray, lengths: np.ndarray, most_steps: int) -> list[np.ndarray]:
+    """A bucket that is sorted by length in batches of at most `most_steps` padded steps."""
+    starts = [0]
+    for place, length in enumerate(lengths):
+        if place > starts[-1] and (place - starts[-1] + 1) * length > most_steps:
+            starts.append(place)
+    return np.split(bucket, starts[1:])
 
 
 def step_order(num_batches: int, epoch: int) -> np.ndarray:

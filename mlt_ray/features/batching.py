@@ -28,7 +28,7 @@ from mlt_ray.features.fitted import (
 )
 from mlt_ray.features.frames import average_frames
 from mlt_ray.features.standardising import speakers_of
-from mlt_ray.spec import ClassWeights, FeatureSpec, FramesSpec, Run
+from mlt_ray.spec import ClassWeights, FeatureSpec, Run
 from mlt_ray.storage.store import Store
 
 KEPT_BYTES = 512 * 2**20
@@ -61,12 +61,15 @@ class FoldData:
         speech_encoder: Path | None = None,
         frame_layers: int = 1,
         normalises: bool = True,
+        frames_per_s: float | None = None,
     ) -> None:
         self.corpus = corpus
         self._encoder = encoder
         self._speech_encoder = speech_encoder
         self._frame_layers = frame_layers
         self._normalises = normalises
+        frames_per_s = frames_per_s or 1000 / spec.frames.hop_ms
+        self._steps_per_s = frames_per_s / spec.frames_per_step
         self._spec = spec
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
@@ -99,6 +102,8 @@ class FoldData:
         features, model = run.spec.features, run.spec.model
         extras = load_extras(corpus, fold, model.extras, store, features)
         encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
+        heard = features.frames.encoder
+        shape = encoder_shape(encoder_folder(store, heard)) if heard is not None else None
         reads_states = model.frames is not None and model.speech_encoder is not None
         return cls(
             corpus,
@@ -109,8 +114,9 @@ class FoldData:
             encoder,
             run.spec.training.class_weights,
             encoder_folder(store, model.speech_encoder) if reads_states else None,
-            num_frame_layers(features.frames, store),
+            (shape.num_layers + 1) if shape and features.frames.layer == "weighted" else 1,
             model.normalises_frames,
+            shape.states_per_s if shape else None,
         )
 
     @property
@@ -153,11 +159,16 @@ class FoldData:
         return self._extras[name].batch(self.parts[part]).numpy()
 
     def training_batches(
-        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
+        self,
+        batch_size: int,
+        bucket_batches: int,
+        rng: np.random.Generator,
+        batch_seconds: float | None = None,
     ) -> list[np.ndarray]:
         """One epoch of the training part; see `batch_order.training_batches`."""
+        most = None if batch_seconds is None else int(batch_seconds * self._steps_per_s)
         train = self.parts["train"]
-        return training_batches(train, self.num_steps, batch_size, bucket_batches, rng)
+        return training_batches(train, self.num_steps, batch_size, bucket_batches, rng, most)
 
     def evaluation_order(self, part: str) -> list[np.ndarray]:
         """Every index of a part once, in batches, the longest utterances first."""
@@ -242,10 +253,3 @@ class FoldData:
         for n, (_, symbols) in enumerate(pairs):
             phonemes[n, : len(symbols)] = [self._phoneme_ids.get(s, UNKNOWN_ID) for s in symbols]
         return Text(np.asarray(words, np.int64), phonemes)
-
-
-def num_frame_layers(spec: FramesSpec, store: Store) -> int:
-    """How many layers of a speech encoder stand side by side in a frame; 1 without an encoder."""
-    if spec.encoder is None or spec.layer != "weighted":
-        return 1
-    return encoder_shape(encoder_folder(store, spec.encoder)).num_layers + 1

@@ -17,7 +17,14 @@ from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.encoders.embedding import Embedding, embed_files, layer_index
 from mlt_ray.encoders.folder import encoder_folder
-from mlt_ray.encoders.text import cls_vectors, padded, padding_id, sentence_vectors, word_pieces
+from mlt_ray.encoders.text import (
+    cls_vectors,
+    mean_vectors,
+    padded,
+    padding_id,
+    sentence_vectors,
+    word_pieces,
+)
 from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, check_finite, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
@@ -110,6 +117,13 @@ INPUTS: dict[str, InputKind] = {
     "text_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, store, _: cls_vectors(
+            _encoder(extra, store), _texts(utterances)
+        ),
+        use=lambda arrays, *_: Vectors(joined(arrays)),
+    ),
+    "text_mean": InputKind(
+        key=_text_key,
+        compute=lambda utterances, extra, store, _: mean_vectors(
             _encoder(extra, store), _texts(utterances)
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),

@@ -19,7 +19,7 @@ from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.features.pronunciation import Phonemizer
 from mlt_ray.features.standardising import check_speakers
 from mlt_ray.features.vectors import WordVectors, load_vectors
-from mlt_ray.libraries import ALWAYS, CLASSICAL, FINE_TUNED, NETWORK, computing, installed
+from mlt_ray.libraries import ADAPTED, ALWAYS, CLASSICAL, FINE_TUNED, NETWORK, computing, installed
 from mlt_ray.models.registry import is_network
 from mlt_ray.spec import FeatureSpec, FoldSpec, TrainingSpec, digest_of
 from mlt_ray.storage.store import Store
@@ -149,8 +149,8 @@ def name_training(row: Row) -> TrainingSpec:
     if not is_network(row.model):
         # It has no use for the settings of training.
         return TrainingSpec(libraries=installed(CLASSICAL))
-    fine_tunes = any(extra.name == "pieces" for extra in row.model.extras)
-    return replace(row.training, libraries=installed(FINE_TUNED if fine_tunes else NETWORK))
+    what = {False: NETWORK, "lora": ADAPTED}.get(row.model.fine_tuning, FINE_TUNED)
+    return replace(row.training, libraries=installed(what))
 
 
 def _named_encoders(row: Row, pretrained: Pretrained) -> Row:

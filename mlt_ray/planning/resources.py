@@ -87,7 +87,7 @@ class Resources:
 
     def pack_size(self, spec: RunSpec) -> int:
         """How many runs of a specification are trained side by side."""
-        return self.max_pack_size if spec.model.can_be_packed else 1
+        return self.max_pack_size if spec.can_be_packed else 1
 
 
 def ray_address(asked: str | None) -> str:

@@ -20,14 +20,26 @@ class Adam:
 
     It calls the same fused step. Torch's class would import torch's compiler, which takes a second
     in every worker, and keep the step count of each weight in a tensor of its own.
+
+    `pretrained` are those of the weights that ``encoder_learning_rate`` is for.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], spec: TrainingSpec) -> None:
+    def __init__(
+        self,
+        weights: Iterable[nn.Parameter],
+        spec: TrainingSpec,
+        pretrained: Iterable[nn.Parameter] = (),
+    ) -> None:
         self._spec = spec
         self.weights = list(weights)
+        own, slow = spec.learning_rate, spec.encoder_learning_rate or spec.learning_rate
+        of_encoder = {id(weight) for weight in pretrained}
+        self._rates = [slow if id(w) in of_encoder else own for w in self.weights]
         self.means = [torch.zeros_like(w) for w in self.weights]
         self.squares = [torch.zeros_like(w) for w in self.weights]
         self._steps = torch.zeros(len(self.weights), device=self.weights[0].device)
+        # Counted here too, for a warm-up: a GPU would have to be waited for.
+        self._taken = 0 if spec.warmup_steps else None
 
     @property
     def steps(self) -> int:
@@ -46,14 +58,25 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """Take one step with every weight that has a gradient."""
-        everything = zip(self.weights, self.means, self.squares, self._steps.unbind(), strict=True)
-        given = [(w, w.grad, *state) for w, *state in everything if w.grad is not None]
-        weights, gradients, means, squares, steps = map(list, zip(*given, strict=True))
+        counts = self._steps.unbind()
+        moments = zip(self.weights, self.means, self.squares, counts, self._rates, strict=True)
+        given = [(w, w.grad, *state) for w, *state in moments if w.grad is not None]
         if len(given) == len(self.weights):
             self._steps.add_(1)
         else:
-            torch._foreach_add_(steps, 1)
-        fused_step(weights, gradients, means, squares, steps, self._spec)
+            torch._foreach_add_([count for *_, count, _ in given], 1)
+        share = self._warm_up()
+        for rate in dict.fromkeys(self._rates):
+            of_rate = [values for *values, own in given if own == rate]
+            if of_rate:
+                fused_step(*map(list, zip(*of_rate, strict=True)), self._spec, share * rate)
+
+    def _warm_up(self) -> float:
+        """The share of a learning rate for the step that begins: n / N for the n-th of N steps."""
+        if self._taken is None:
+            return 1.0
+        self._taken += 1
+        return min(1.0, self._taken / self._spec.warmup_steps)
 
     def state(self) -> dict[str, Any]:
         """The state that a resumed run needs, for `torch.save`."""
@@ -65,6 +88,8 @@ class Adam:
         for name, own in self.state().items():
             for tensor, saved in zip(own, state[name], strict=True):
                 tensor.copy_(saved)
+        if self._taken is not None:
+            self._taken = int(self._steps.max())
 
 
 def fused_step(
@@ -74,6 +99,7 @@ def fused_step(
     squares: list[Tensor],
     steps: list[Tensor],
     spec: TrainingSpec,
+    learning_rate: float,
 ) -> None:
     """Torch's fused step of Adam, in place. `steps` already count this step."""
     torch._fused_adam_(
@@ -83,7 +109,7 @@ def fused_step(
         squares,
         [],
         steps,
-        lr=spec.learning_rate,
+        lr=learning_rate,
         beta1=BETAS[0],
         beta2=BETAS[1],
         weight_decay=spec.weight_decay,

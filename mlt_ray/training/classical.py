@@ -18,12 +18,20 @@ import numpy as np
 import torch
 
 from mlt_ray.corpus.words import tokenize
+from mlt_ray.encoders.embedding import layer_index
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
+from mlt_ray.metrics import score
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions
-from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical, Classifier, decision_values
+from mlt_ray.training.classifiers import (
+    WEIGHTS_FILE,
+    Classical,
+    Classifier,
+    decision_values,
+    of_layer,
+)
 from mlt_ray.training.finish import FinishedRun, environment, finished_run, milliseconds
 
 TEMPERATURES: Final = (0.01, 100.0)
@@ -57,6 +65,14 @@ def _word_regression(spec: ClassicalSpec) -> list[Any]:
     return [weighing, *_logistic_regression(spec)]
 
 
+def _speech_regression(spec: ClassicalSpec) -> list[Any]:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    fit = LogisticRegression(C=spec.speech_c, class_weight="balanced", max_iter=MAX_ITERATIONS)
+    return [StandardScaler(), fit]
+
+
 def _vectors(name: str) -> Callable[[FoldData, str, Run], np.ndarray]:
     return lambda data, part, run: data.extra(name, part).astype(np.float64)
 
@@ -69,14 +85,19 @@ def _documents(data: FoldData, part: str, run: Run) -> list[str]:
 
 
 class ClassifierKind(NamedTuple):
-    """A kind of classifier: the steps of its pipeline, and how it reads its inputs of a part."""
+    """A kind of classifier: the steps of its pipeline, and how it reads its inputs of a part.
+
+    `has_layers`: the inputs are (N, S, D), those of S layers, of which a classifier reads one.
+    """
 
     steps: Callable[[ClassicalSpec], list[Any]]
     read: Callable[[FoldData, str, Run], Any]
+    has_layers: bool = False
 
 
 CLASSIFIER_KINDS: Final[Mapping[str, ClassifierKind]] = {
     "egemaps": ClassifierKind(_support_vector_machine, _vectors("egemaps")),
+    "speech": ClassifierKind(_speech_regression, _vectors("speech_layers"), has_layers=True),
     "tfidf": ClassifierKind(_word_regression, _documents),
     "embedding": ClassifierKind(_logistic_regression, _vectors("sentence_embedding")),
 }
@@ -139,6 +160,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
         weights=fitted.to_bytes(),
         inputs={},  # the pipelines hold what they fitted
         weights_file=WEIGHTS_FILE,
+        details=fitted.details(),
     )
 
 
@@ -147,26 +169,50 @@ def fit_classifiers(run: Run, data: FoldData) -> Classical:
 
     `RunFailed` if an input is not finite.
     """
-    from sklearn.pipeline import make_pipeline
-
     spec = run.spec.model
     if not isinstance(spec, ClassicalSpec):
         raise TypeError(f"expected a ClassicalSpec, got {type(spec).__name__}")
-    labels, dev_labels = data.labels("train"), data.labels("dev")
-    classifiers = []
-    for kind in spec.inputs:
-        pipeline = make_pipeline(*CLASSIFIER_KINDS[kind].steps(spec))
-        pipeline.fit(_read(kind, run, data, "train"), labels)
-        values = decision_values(pipeline, _read(kind, run, data, "dev"))
-        temperature = best_temperature(values, dev_labels)
-        classifiers.append(Classifier(kind=kind, pipeline=pipeline, temperature=temperature))
+    classifiers = [_fit(kind, run, data, spec) for kind in spec.inputs]
     alike = (1 / len(classifiers),) * len(classifiers)
     fitted = Classical(classifiers=tuple(classifiers), weights=alike)
     if spec.fusion == "mean" or len(classifiers) == 1:
         return fitted
     found = [c.probabilities(_read(c.kind, run, data, "dev")) for c in classifiers]
-    first = best_weight(found[0], found[1], dev_labels)
+    first = best_weight(found[0], found[1], data.labels("dev"))
     return dataclasses.replace(fitted, weights=(first, 1 - first))
+
+
+def _fit(kind: str, run: Run, data: FoldData, spec: ClassicalSpec) -> Classifier:
+    """The classifier of one kind, fitted on train; dev chooses its temperature and layer."""
+    train, dev = (_read(kind, run, data, part) for part in ("train", "dev"))
+    labels, dev_labels = data.labels("train"), data.labels("dev")
+    layers: Sequence[int | None] = [None]
+    if CLASSIFIER_KINDS[kind].has_layers:
+        num_layers = train.shape[1]
+        layers = range(num_layers)
+        if spec.speech_layer != "best":
+            layers = [layer_index(spec.speech_layer, num_layers)]
+    fits = []
+    for layer in layers:
+        pipeline = make_pipeline_of(kind, spec).fit(of_layer(train, layer), labels)
+        values = decision_values(pipeline, of_layer(dev, layer))
+        ua = score(dev_labels, values.argmax(axis=1), values.shape[1]).ua
+        fits.append((layer, pipeline, values, ua))
+    layer, pipeline, values, _ = max(fits, key=lambda fit: fit[-1])  # of equals the first
+    return Classifier(
+        kind=kind,
+        pipeline=pipeline,
+        temperature=best_temperature(values, dev_labels),
+        layer=layer,
+        dev_ua_of_layers=tuple(fit[-1] for fit in fits) if len(fits) > 1 else (),
+    )
+
+
+def make_pipeline_of(kind: str, spec: ClassicalSpec) -> Any:
+    """The pipeline of one kind, not fitted."""
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(*CLASSIFIER_KINDS[kind].steps(spec))
 
 
 def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictions:
@@ -183,7 +229,8 @@ def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictio
 def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
     inputs = CLASSIFIER_KINDS[kind].read(data, part, run)
     if isinstance(inputs, np.ndarray) and not np.isfinite(inputs).all():
-        bad = int(np.flatnonzero(~np.isfinite(inputs).all(axis=1))[0])
+        finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+        bad = int(np.flatnonzero(~finite)[0])
         name = data.corpus.utterances[data.parts[part][bad]].id
         raise RunFailed(f"{kind} of utterance {name} is not finite")
     return inputs

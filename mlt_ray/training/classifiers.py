@@ -9,7 +9,7 @@ Shapes: N utterances, K classes in the order of the corpus, all of which the tra
 """
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,20 +33,28 @@ _FITTED: Final = (
 class Classifier:
     """A fitted pipeline of scikit-learn, and the temperature of its probabilities.
 
-    `kind` names the inputs that it reads, as in `ClassicalSpec.inputs`.
+    `kind` names the inputs that it reads, as in `ClassicalSpec.inputs`. Where these have layers, it
+    reads one `layer`; `dev_ua_of_layers` is what each gave, if dev has chosen it.
     """
 
     kind: str
     pipeline: Any
     temperature: float
+    layer: int | None = None
+    dev_ua_of_layers: tuple[float, ...] = ()
 
     def probabilities(self, inputs: Any) -> np.ndarray:
         """(N, K) of N inputs of this kind."""
         from scipy.special import softmax
 
-        values = decision_values(self.pipeline, inputs)
+        values = decision_values(self.pipeline, of_layer(inputs, self.layer))
         found: np.ndarray = softmax(values / self.temperature, axis=1)
         return found
+
+
+def of_layer(inputs: Any, layer: int | None) -> Any:
+    """(N, D) of one layer of (N, S, D) inputs; the inputs themselves if they have no layers."""
+    return inputs if layer is None else inputs[:, layer]
 
 
 def decision_values(pipeline: Any, inputs: Any) -> np.ndarray:
@@ -83,6 +91,16 @@ class Classical:
         sizes = [np.size(getattr(s, name)) for s in steps for name in _FITTED if hasattr(s, name)]
         return sum(sizes) + len(self.classifiers) + len(self.weights) - 1
 
+    def details(self) -> dict[str, Any]:
+        """The layer that a classifier reads, and dev UA of all layers if dev has chosen it."""
+        found: dict[str, Any] = {}
+        for c in self.classifiers:
+            if c.layer is not None:
+                found["layer"] = c.layer
+            if c.dev_ua_of_layers:
+                found["dev_ua_of_layers"] = list(c.dev_ua_of_layers)
+        return found
+
     def to_bytes(self) -> bytes:
         """The content of a file that `from_bytes` reads; it holds data and no code.
 
@@ -91,7 +109,13 @@ class Classical:
         from skops import io
 
         classifiers = [
-            {"kind": c.kind, "pipeline": c.pipeline, "temperature": c.temperature}
+            {
+                "kind": c.kind,
+                "pipeline": c.pipeline,
+                "temperature": c.temperature,
+                "layer": c.layer,
+                "dev_ua_of_layers": list(c.dev_ua_of_layers),
+            }
             for c in self.classifiers
         ]
         values = {"classifiers": classifiers, "weights": list(self.weights)}
@@ -105,6 +129,10 @@ class Classical:
 
         values = io.loads(content)
         return cls(
-            classifiers=tuple(Classifier(**c) for c in values["classifiers"]),
+            classifiers=tuple(_classifier(**c) for c in values["classifiers"]),
             weights=tuple(values["weights"]),
         )
+
+
+def _classifier(dev_ua_of_layers: Sequence[float] = (), **values: Any) -> Classifier:
+    return Classifier(**values, dev_ua_of_layers=tuple(dev_ua_of_layers))

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -40,12 +41,13 @@ def finished_run(
     weights: bytes,
     inputs: dict[str, Any],
     weights_file: str = "weights.pt",
+    details: Mapping[str, Any] = MappingProxyType({}),
 ) -> FinishedRun:
     """The result of a run that ends now, with its report and scores.
 
     `predictions` are those for dev and test, by part. `inputs` are the values that the fold fitted
     on its training part. `environment` says where it was computed; the versions of the libraries
-    that the run's specification names are added.
+    that the run's specification names are added. `details` are those of `RunReport`.
     """
     spec = run.spec.as_dict()
     report = RunReport(
@@ -62,6 +64,7 @@ def finished_run(
         ended_ms=milliseconds(),
         computed_s=computed_s,
         environment={**versions_of(spec), **environment},
+        details=dict(details),
     )
     return FinishedRun(
         report=report,

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -58,7 +59,7 @@ class Learner:
         self.model: System = build_model(run.spec.model, self.sizes).to(device)
         self.loss = group.across_processes(Loss(self.model))
         trained = (p for p in self.model.parameters() if p.requires_grad)
-        self.optimiser = Adam(trained, run.spec.training)
+        self.optimiser = Adam(trained, run.spec.training, self.model.pretrained())
         self.progress = RunProgress()
         self._losses: list[Tensor] = []
         self._seen = 0
@@ -77,8 +78,11 @@ class Learner:
 
     @property
     def num_batches(self) -> int:
-        """The number of batches, and so of steps, in an epoch."""
-        return math.ceil(len(self.data.parts["train"]) / self.run.spec.training.batch_size)
+        """The number of batches, and so of steps, in the coming epoch."""
+        training = self.run.spec.training
+        if training.batch_seconds is not None:
+            return len(self._batches())
+        return math.ceil(len(self.data.parts["train"]) / training.batch_size)
 
     def order(self, num_batches: int | None = None) -> list[np.ndarray | None]:
         """The batches of the coming epoch, each as the indices of its utterances in the corpus.
@@ -86,11 +90,17 @@ class Learner:
         `num_batches` is the largest number of batches of any run in the pack, by default this run's
         own. The list is as long as that: None stands at a step where this run has no batch.
         """
-        training = self.run.spec.training
-        rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
-        batches = self.data.training_batches(training.batch_size, training.bucket_batches, rng)
+        batches = self._batches()
         places = step_order(num_batches or len(batches), self.epoch)
         return [batches[place] if place < len(batches) else None for place in places]
+
+    def _batches(self) -> list[np.ndarray]:
+        """The batches of the coming epoch, those with the longest utterances first."""
+        training = self.run.spec.training
+        rng = np.random.default_rng(seed_of(self.run, "order", self.epoch))
+        return self.data.training_batches(
+            training.batch_size, training.bucket_batches, rng, training.batch_seconds
+        )
 
     def step(self, indices: np.ndarray) -> None:
         """Take one step of the optimiser on the next batch of `order`."""
@@ -156,7 +166,7 @@ class Learner:
         self.progress.curve.append(entry)
         if getattr(entry, chosen) > best:
             self.progress.best_epoch = number
-            self.progress.best_weights = copy.deepcopy(self.model.state_dict())
+            self.progress.best_weights = copy.deepcopy(kept_state(self.model))
         return entry
 
     @torch.no_grad()
@@ -186,12 +196,12 @@ class Learner:
 
     def use_best_weights(self) -> None:
         """Give the model the weights of the best epoch."""
-        self.model.load_state_dict(self.progress.best_weights)
+        load_kept_state(self.model, self.progress.best_weights)
 
     def state(self) -> dict[str, Any]:
         """The state that a resumed run needs, for `torch.save`."""
         return {
-            "model": self.model.state_dict(),
+            "model": kept_state(self.model),
             "optimiser": self.optimiser.state(),
             "best_weights": self.progress.best_weights,
             "best_epoch": self.progress.best_epoch,
@@ -203,7 +213,7 @@ class Learner:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned; its tensors may be on another device."""
         best = {name: weight.to(self.device) for name, weight in state["best_weights"].items()}
-        self.model.load_state_dict(state["model"])
+        load_kept_state(self.model, state["model"])
         self.optimiser.load_state(state["optimiser"])
         self.progress = RunProgress(
             curve=[Epoch(**e) for e in state["curve"]],
@@ -212,6 +222,25 @@ class Learner:
             started_ms=state["started_ms"],
             computed_s=state["computed_s"],
         )
+
+
+def kept_state(model: System) -> dict[str, Tensor]:
+    """The model's weights and buffers, without frozen weights that an encoder's folder has."""
+    left_out = _frozen_names(model)
+    return {name: value for name, value in model.state_dict().items() if name not in left_out}
+
+
+def load_kept_state(model: System, state: Mapping[str, Tensor]) -> None:
+    """Give the model what `kept_state` gave; its other weights stay."""
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    if unexpected or set(missing) != _frozen_names(model):
+        raise ValueError(f"expected the kept weights of {type(model).__name__}, got others")
+
+
+def _frozen_names(model: System) -> set[str]:
+    frozen = {id(weight) for weight in model.pretrained() if not weight.requires_grad}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name for name, weight in named if id(weight) in frozen}
 
 
 def seed_of(run: Run, *what: object) -> int:

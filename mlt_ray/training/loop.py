@@ -143,7 +143,7 @@ def trainer_for(
     the highway row at the paper's sizes, and 28 without.
     """
     first = learners[0]
-    may_pack = first.run.spec.model.can_be_packed and first.group.size == 1
+    may_pack = first.run.spec.can_be_packed and first.group.size == 1
     if not may_pack or (len(learners) == 1 and recorder is None):
         return OneByOne(learners)
     if isinstance(former, PackTrainer):
@@ -169,6 +169,7 @@ def finish(learner: Learner) -> FinishedRun:
         environment=environment(learner.device),
         weights=weights.getvalue(),
         inputs=learner.data.fitted.as_dict(),
+        details=learner.model.details(),
     )
 
 

@@ -15,6 +15,7 @@ from mlt_ray.encoders.folder import EncoderMissing, Encoders, encoder_folder, fi
 from mlt_ray.encoders.text import cls_vectors, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.models.bert.network import load_encoder
+from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.storage.store import Store
 from tests.tiny_encoder import change_config, write_encoder
 from tests.tiny_speech_encoder import write_speech_encoder
@@ -86,7 +87,7 @@ def test_a_local_encoder_is_found_and_loaded_without_a_network(
     assert encoder.name == "tiny"
     assert [len(ids) for ids in word_pieces(encoder.folder, ["so", ""])] == [4, 2]
     assert [v.shape for v in cls_vectors(encoder.folder, ["so", ""])] == [(1, 12), (1, 12)]
-    load_encoder(encoder.folder)
+    load_encoder(encoder.folder, BertSpec())
 
 
 def test_the_digest_follows_content_and_nothing_else(folder: Path, tmp_path: Path) -> None:

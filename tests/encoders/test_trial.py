@@ -30,6 +30,7 @@ from mlt_ray.encoders.text import cls_vectors
 from mlt_ray.encoders.trial import try_encoder
 from mlt_ray.errors import UserError
 from mlt_ray.models.bert.network import load_encoder
+from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.storage.store import Store
 from tests.encoders.noise import noise
 from tests.tiny_encoder import change_config, write_encoder
@@ -339,7 +340,7 @@ def test_a_network_that_is_trained_further_is_not_built_without_its_weights(
     folder = write(tmp_path / "tiny", "bert")
     rewrite(folder, without("embeddings.LayerNorm"))
     with pytest.raises(UserError, match="got none for 2 of its 39 weights"):
-        load_encoder(folder)
+        load_encoder(folder, BertSpec())
 
 
 def resemblyzer_weights() -> dict[str, Tensor]:

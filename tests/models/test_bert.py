@@ -135,7 +135,7 @@ def test_dropout_in_training_does_not_depend_on_padding_and_neighbours(
 @pytest.mark.parametrize("kind", FAMILY)
 def test_every_kind_of_encoder_drops_out_by_key_alone(tmp_path: Path, kind: str) -> None:
     folder = write_encoder(tmp_path / kind, kind)
-    model = load_encoder(folder).train()
+    model = load_encoder(folder, BertSpec()).train()
     assert not any(isinstance(m, nn.Dropout) for m in model.modules())
     sites = [m for m in model.modules() if isinstance(m, Dropout)]
     ids = padded(list(word_pieces(folder, TEXTS)), model.config.pad_token_id)
@@ -173,7 +173,7 @@ def test_an_encoder_in_half_precision_is_computed_in_full(tmp_path: Path) -> Non
     folder = write_encoder(tmp_path / "tiny")
     AutoModel.from_pretrained(folder).half().save_pretrained(folder)
     change_config(folder, dtype="float16")
-    assert {p.dtype for p in load_encoder(folder).parameters()} == {torch.float32}
+    assert {p.dtype for p in load_encoder(folder, BertSpec()).parameters()} == {torch.float32}
     (vector,) = cls_vectors(folder, ["so"])
     assert vector.dtype == np.float32
 

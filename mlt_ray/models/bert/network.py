@@ -1,43 +1,58 @@
-"""Bert alone (Table 3), and the pre-trained CLS vector that the multi-granularity model shares.
+"""Bert alone (Table 3), and the pre-trained vector that the multi-granularity model shares.
 
-Shapes: B utterances, L word pieces, E values of a CLS vector.
+Shapes: B utterances, L word pieces, E values of a vector.
 """
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.encoders.pretrained import load_model
+from mlt_ray.errors import UserError
 from mlt_ray.models.bert.values import BertSpec, EncoderSpec
 from mlt_ray.models.dropout import Dropout
+from mlt_ray.models.fine_tuning import choose_trained, keyed_attention, use_keyed_dropout
 from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
 
+LORA_MODULES: Final[Mapping[str, tuple[str, ...]]] = {
+    "deberta": ("in_proj",),
+    "deberta-v2": ("query_proj", "value_proj"),
+    "distilbert": ("q_lin", "v_lin"),
+    "mpnet": ("q", "v"),
+}
+"""Linear layers of attention that adapters are set on, where they are not ``query``, ``value``."""
 
-class ClsVector(nn.Module):
-    """The pre-trained encoder's CLS vector of an utterance's text, of `dim` values."""
+
+class TextVector(nn.Module):
+    """The pre-trained encoder's vector of an utterance's text, of `dim` values."""
 
     def __init__(self, spec: EncoderSpec, sizes: InputSizes) -> None:
         super().__init__()
         self.encoder = None
+        self.name = spec.extras[0].name
+        self.is_mean = spec.pool == "mean"
         if not spec.fine_tune:
-            self.dim = sizes.extras["text_embedding"]
+            self.dim = sizes.extras[self.name]
             return
         if sizes.encoder is None:
             raise ValueError("an encoder that is fine-tuned needs its folder in InputSizes.encoder")
-        self.encoder = load_encoder(sizes.encoder)
+        self.encoder = load_encoder(sizes.encoder, spec)
         self.dim = self.encoder.config.hidden_size
 
     def forward(self, batch: Batch) -> Tensor:
-        """→ (B, E): the encoder's last output at CLS."""
+        """→ (B, E): the encoder's last state at CLS, or the mean of all."""
         if self.encoder is None:
-            return batch.extras["text_embedding"]
-        pieces = batch.extras["pieces"]
+            return batch.extras[self.name]
+        pieces = batch.extras[self.name]
         mask = (pieces != self.encoder.config.pad_token_id).long()
-        vector: Tensor = self.encoder(input_ids=pieces, attention_mask=mask).last_hidden_state[:, 0]
-        return vector
+        states: Tensor = self.encoder(input_ids=pieces, attention_mask=mask).last_hidden_state
+        if not self.is_mean:
+            return states[:, 0]
+        return (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
 
 
 @builds(BertSpec)
@@ -46,7 +61,7 @@ class Bert(System):
 
     def __init__(self, spec: BertSpec, sizes: InputSizes) -> None:
         super().__init__()
-        self.text = ClsVector(spec, sizes)
+        self.text = TextVector(spec, sizes)
         self.dropout = Dropout(spec.dropout)
         self.classifier = nn.Linear(self.text.dim, sizes.num_classes)
 
@@ -54,40 +69,37 @@ class Bert(System):
         """→ (B, K) logits of K classes."""
         return self.classifier(self.dropout(self.text(batch)))
 
+    def pretrained(self) -> Iterable[nn.Parameter]:
+        """The weights of the encoder, where it is part of the network."""
+        return self.text.parameters()
 
-def load_encoder(folder: Path) -> Any:
+
+def load_encoder(folder: Path, spec: EncoderSpec) -> Any:
     """The pre-trained module in `folder`, in float32, with our dropout in place of torch's.
 
-    With torch's dropout, a resumed run would drop other values than one that was never interrupted.
-    The pooler, which reads CLS for BERT's next-sentence task, is left out.
+    `spec` says what of it is trained. The pooler, which reads CLS for BERT's next-sentence task, is
+    left out.
     """
     encoder = load_model(folder, keyed_attention)
     if hasattr(encoder, "pooler"):
         encoder.pooler = None
-    for module in list(encoder.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.Dropout):
-                setattr(module, name, Dropout(child.p))
+    try:
+        choose_trained(
+            encoder,
+            spec.fine_tune,
+            blocks=blocks_of(encoder),
+            last_n=spec.last_n,
+            lora_rank=spec.lora_rank,
+            lora_modules=LORA_MODULES.get(encoder.config.model_type, ("query", "value")),
+        )
+    except ValueError as error:
+        raise UserError(f"model.{error}") from error
+    use_keyed_dropout(encoder)
     return encoder
 
 
-def keyed_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    **_: Any,
-) -> tuple[Tensor, Tensor]:
-    """Scaled dot-product attention as transformers calls it, with the module's keyed dropout.
-
-    (B, heads, L, D) queries, keys and values, and an additive (B, 1, L, L) mask or None →
-    (B, L, heads, D) and the (B, heads, L, L) weights. The attention of transformers itself would
-    apply torch's dropout.
-    """
-    scores = query @ key.transpose(-2, -1) * scaling
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = module.dropout(scores.softmax(dim=-1))
-    return (weights @ value).transpose(1, 2).contiguous(), weights
+def blocks_of(encoder: nn.Module) -> list[nn.Module]:
+    """The blocks of a text encoder, from the lowest up; none if they share their weights."""
+    lists = (m for m in encoder.modules() if isinstance(m, nn.ModuleList))
+    number = encoder.config.num_hidden_layers
+    return next((list(blocks) for blocks in lists if len(blocks) == number), [])

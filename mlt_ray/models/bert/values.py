@@ -1,9 +1,10 @@
 """Configuration of Bert alone, and the base of all configurations that read a text encoder."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from mlt_ray.parsing import SHARE, require
-from mlt_ray.spec import ExtraInput, ModelSpec
+from mlt_ray.parsing import SHARE, at_least, require
+from mlt_ray.spec import ExtraInput, FineTuning, ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,15 +12,25 @@ class EncoderSpec(ModelSpec):
     """Base of the configurations that read a pre-trained text encoder.
 
     `encoder` is ``minilm`` (packaged), a folder or a name on the Hugging Face hub; planning
-    replaces it by ``name@digest``. With `fine_tune` (the paper's way, *assumed* from section 3.2.2
-    and its reference 12) the encoder is part of the network and trained with it. Without, its CLS
-    vectors are computed once and are an input.
+    replaces it by ``name@digest``. Of its last states, `pool` takes that at CLS (section 3.2.2) or
+    the ``mean``.
+
+    With `fine_tune` the encoder is part of the network and trained with it: all of it (True or
+    ``all``, the paper's way, *assumed* from section 3.2.2 and its reference 12), its `last_n`
+    blocks, or adapters of rank `lora_rank` (``lora``). Without, its vectors are computed once and
+    are an input.
     """
 
     encoder: str | None = "minilm"
-    fine_tune: bool = True
+    fine_tune: FineTuning = True
+    last_n: int = 2
+    lora_rank: int = 8
+    pool: Literal["cls", "mean"] = "cls"
 
     def __post_init__(self) -> None:
+        if self.fine_tune == "all":
+            object.__setattr__(self, "fine_tune", True)
+        require(self, at_least(1), "last_n", "lora_rank")
         if not self.encoder:
             got = "an empty text" if self.encoder == "" else self.encoder
             raise ValueError(f"encoder: expected minilm, a folder or a name, got {got}")
@@ -30,11 +41,17 @@ class EncoderSpec(ModelSpec):
         return self.encoder
 
     @property
+    def fine_tuning(self) -> FineTuning:
+        """What is trained of the text encoder."""
+        return self.fine_tune if self.encoder is not None else False
+
+    @property
     def extras(self) -> tuple[ExtraInput, ...]:
         """Word pieces for an encoder that is fine-tuned, else its CLS vectors."""
         if self.encoder is None:
             return ()
-        return (ExtraInput("pieces" if self.fine_tune else "text_embedding", self.encoder),)
+        frozen = {"cls": "text_embedding", "mean": "text_mean"}[self.pool]
+        return (ExtraInput("pieces" if self.fine_tune else frozen, self.encoder),)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,13 @@ class ClassicalSpec(ModelSpec):
 
     `mlt_ray.training.classical` fits it.
 
-    `audio`: a support vector machine with a radial kernel and penalty `audio_c`. ``egemaps`` are
-    its inputs: the 88 functionals of the extended Geneva minimalistic acoustic parameter set
-    (Eyben et al., 2016), standardised. *Assumed*: kernel and penalty, scikit-learn's defaults.
+    `audio`: ``egemaps`` is a support vector machine with a radial kernel and penalty `audio_c`. Its
+    inputs are the 88 functionals of the extended Geneva minimalistic acoustic parameter set (Eyben
+    et al., 2016), standardised. *Assumed*: kernel and penalty, scikit-learn's defaults. ``speech``
+    is a logistic regression with inverse penalty `speech_c` (*assumed*). Its inputs are mean and
+    deviation over time of one layer of the pre-trained `speech_encoder`, standardised:
+    `speech_layer` is ``best``, the layer with the highest dev UA of those fits (of equally good
+    ones the lowest), ``last``, or a number.
 
     `text`: a logistic regression with inverse penalty `text_c`. Its inputs are ``tfidf``, the
     TF-IDF weights of sequences of up to `ngrams` words, or ``embedding``, the mean of the vectors
@@ -29,20 +33,28 @@ class ClassicalSpec(ModelSpec):
     """
 
     system: str = "classical"
-    audio: Literal["egemaps"] | None = None
+    audio: Literal["egemaps", "speech"] | None = None
     text: Literal["tfidf", "embedding"] | None = None
     audio_c: float = 1.0
     text_c: float = 4.0
     ngrams: int = 2
     encoder: str = "minilm"
     fusion: Literal["mean", "weighted"] = "mean"
+    speech_encoder: str | None = None
+    speech_layer: Literal["best", "last"] | int = "best"
+    speech_c: float = 0.01
 
     def __post_init__(self) -> None:
         if not self.inputs:
             raise ValueError("audio: expected audio, text or both, got neither; set text: tfidf")
         if not self.encoder:
             raise ValueError("encoder: expected minilm, a folder or a name, got an empty text")
-        require(self, ABOVE_0, "audio_c", "text_c")
+        if (self.audio == "speech") != bool(self.speech_encoder):
+            got = self.speech_encoder or "none"
+            raise ValueError(
+                f"speech_encoder: expected one with audio: speech, and none without, got {got}"
+            )
+        require(self, ABOVE_0, "audio_c", "text_c", "speech_c")
         require(self, at_least(1), "ngrams")
 
     @property
@@ -52,7 +64,7 @@ class ClassicalSpec(ModelSpec):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """One name for each classifier, audio first: ``egemaps``, ``tfidf`` or ``embedding``."""
+        """One name for each classifier, audio first: ``egemaps``, ``speech``, ``tfidf``, …"""
         return tuple(name for name in (self.audio, self.text) if name is not None)
 
     @property
@@ -70,6 +82,7 @@ class ClassicalSpec(ModelSpec):
         """A vector an utterance for each classifier, except TF-IDF, which reads the words."""
         needed = {
             "egemaps": ExtraInput("egemaps"),
+            "speech": ExtraInput("speech_layers", self.speech_encoder or "", "weighted"),
             "embedding": ExtraInput("sentence_embedding", self.encoder),
         }
         return tuple(needed[name] for name in self.inputs if name in needed)

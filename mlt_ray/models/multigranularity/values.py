@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from mlt_ray.models.bert.values import EncoderSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.parsing import SHARE, at_least, require
-from mlt_ray.spec import ExtraInput
+from mlt_ray.spec import ExtraInput, Layer
 
 SPEECH_LAYERS = "speech_layers"
 """The input that holds the layers of the speech encoder."""
@@ -18,7 +18,8 @@ class MultigranularitySpec(EncoderSpec):
     `encoder` reads the text; None leaves it out. `speech_encoder`, the paper's outlook (section 5),
     reads the recording: ``resemblyzer``, a folder or a name on the Hugging Face hub, such as
     ``facebook/wav2vec2-base``; planning replaces it by ``name@digest``. Its vector is the mean and
-    the deviation over time of its last states, computed once and standardised. It is never
+    the deviation over time of a layer's states, computed once and standardised. `speech_layer` is
+    ``last``, a number, or ``weighted``: the mean of all layers with learned weights. It is never
     fine-tuned (*assumed*): `fine_tune` is about the text encoder. At least one of the two must be
     given.
 
@@ -32,6 +33,7 @@ class MultigranularitySpec(EncoderSpec):
     projection: int = 128
     dropout: float = 0.1
     speech_encoder: str | None = None
+    speech_layer: Layer = "last"
 
     def __post_init__(self) -> None:
         if self.encoder is not None:
@@ -53,9 +55,9 @@ class MultigranularitySpec(EncoderSpec):
     @property
     def extras(self) -> tuple[ExtraInput, ...]:
         """What the encoders and the multilevel transformer read."""
-        speech = (
-            () if self.speech_encoder is None else (ExtraInput(SPEECH_LAYERS, self.speech_encoder),)
-        )
+        speech: tuple[ExtraInput, ...] = ()
+        if self.speech_encoder is not None:
+            speech = (ExtraInput(SPEECH_LAYERS, self.speech_encoder, self.speech_layer),)
         return (*super().extras, *speech, *self.multilevel.extras)
 
     @property

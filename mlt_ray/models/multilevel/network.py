@@ -3,6 +3,8 @@
 Shapes: B utterances, T steps, F values a frame, W words, P phonemes a word, D = `width`.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ from mlt_ray.models.layers import (
     WordEmbedding,
     masked_max,
 )
+from mlt_ray.models.mixture import LayerMixture
 from mlt_ray.models.multilevel.synthesis import SpeechSynthesis
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import builds
@@ -78,21 +81,28 @@ class TextEncoder(nn.Module):
 
 
 class SpeechInput(nn.Module):
-    """A learnt dummy mel vector before the frames, the mel pre-net and positions (3.1.2)."""
+    """A learnt dummy mel vector before the frames, the mel pre-net and positions (3.1.2).
+
+    Frames with all layers of a speech encoder side by side are mixed first.
+    """
 
     def __init__(self, spec: MultilevelSpec, sizes: InputSizes) -> None:
         super().__init__()
+        self.mixture = LayerMixture(sizes.frame_layers) if sizes.frame_layers > 1 else None
+        frame_dim = sizes.frame_dim // sizes.frame_layers
         self.dummy = None
         if spec.deep_fusion_layers:
-            self.dummy = nn.Parameter(torch.randn(sizes.frame_dim) * 0.02)
+            self.dummy = nn.Parameter(torch.randn(frame_dim) * 0.02)
         self.prenet = MelPrenet(
-            sizes.frame_dim, spec.mel_prenet_width, spec.width, spec.mel_prenet_dropout
+            frame_dim, spec.mel_prenet_width, spec.width, spec.mel_prenet_dropout
         )
         self.positions = ScaledPositions(spec.dropout)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """→ (B, 1 + T, D) and its mask; (B, T, D) without a dummy vector."""
         frames, mask = batch.frames, batch.frame_mask
+        if self.mixture is not None:
+            frames = self.mixture(frames.unflatten(2, (len(self.mixture.scores), -1)))
         if self.dummy is not None:
             frames, mask = prepend(self.dummy, frames, mask)
         return self.positions(self.prenet(frames)), mask
@@ -124,6 +134,11 @@ class Multilevel(System):
         self.synthesis = None
         if spec.tts_weight:
             self.synthesis = SpeechSynthesis(spec.width, sizes.frame_dim, spec.tts_stop_weight)
+
+    def details(self) -> dict[str, Any]:
+        """The weights of a speech encoder's layers, where the frames are all of them."""
+        mixture = None if self.speech is None else self.speech.mixture
+        return {} if mixture is None else {"frame_layer_weights": mixture.details()}
 
     def encode(self, batch: Batch) -> Tensor:
         """→ (B, D): deep fusion's output at the dummy vector; without it, the maximum over time."""

@@ -37,7 +37,8 @@ class PackAdam:
         torch._foreach_add_([counts[n] for n in runs], 1)
         steps = [counts[n] for n in runs for _ in self.weights]
         weights, grads, means, squares = ([t for n in runs for t in x[n]] for x in given)
-        fused_step(weights, grads, means, squares, steps, self._spec)
+        rate = self._spec.learning_rate
+        fused_step(weights, grads, means, squares, steps, self._spec, rate)
 
 
 def by_run(tensors: Sequence[Tensor]) -> list[list[Tensor]]:

@@ -1,0 +1,87 @@
+"""Pre-trained encoders as part of a network: which weights are trained, and with our dropout.
+
+Shapes: B texts or recordings, L positions, D values of a head.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from torch import Tensor, nn
+
+from mlt_ray.models.dropout import Dropout
+from mlt_ray.spec import FineTuning
+
+LORA_SCALE: Final = 2.0
+"""Factor of an adapter's output (alpha / rank), *assumed*."""
+
+
+def choose_trained(
+    encoder: nn.Module,
+    how: FineTuning,
+    *,
+    blocks: Sequence[nn.Module],
+    last_n: int,
+    lora_rank: int,
+    lora_modules: Sequence[str],
+) -> None:
+    """Set which weights of an encoder are trained.
+
+    All (``all`` or True), those of the last `last_n` of its `blocks`, or adapters of rank
+    `lora_rank` (LoRA: Hu et al., 2022) on the linear layers that `lora_modules` names. Adapters
+    draw their first factor from torch's global generator; the second is 0, so that the encoder
+    computes at first what it did without. `ValueError` where an encoder cannot be trained so.
+    """
+    if how == "last_n":
+        if last_n > len(blocks):
+            raise ValueError(f"last_n: expected at most the {len(blocks)} blocks, got {last_n}")
+        encoder.requires_grad_(False)
+        for block in blocks[-last_n:]:
+            block.requires_grad_(True)
+    if how == "lora":
+        if not lora_modules:
+            raise ValueError("fine_tune: expected last_n or all for this encoder, got lora")
+        # Not at the top: it takes seconds to import.
+        from peft import LoraConfig, inject_adapter_in_model
+
+        config = LoraConfig(
+            r=lora_rank,
+            lora_alpha=int(LORA_SCALE * lora_rank),
+            lora_dropout=0.0,
+            target_modules=list(lora_modules),
+        )
+        inject_adapter_in_model(config, encoder)
+
+
+def use_keyed_dropout(encoder: nn.Module) -> None:
+    """Put our dropout in place of torch's.
+
+    With torch's, a resumed run would drop other values than one that was never interrupted.
+    """
+    for module in list(encoder.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Dropout):
+                setattr(module, name, Dropout(child.p))
+
+
+def keyed_attention(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float,
+    **_: Any,
+) -> tuple[Tensor, Tensor]:
+    """Scaled dot-product attention as transformers calls it, with the module's keyed dropout.
+
+    (B, heads, L, D) queries, keys and values, and an additive (B, 1, L, L) mask or None →
+    (B, L, heads, D) and the (B, heads, L, L) weights. The attention of transformers itself would
+    apply torch's dropout. A module whose dropout is a rate and no layer drops no weights here.
+    """
+    scores = query @ key.transpose(-2, -1) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    weights = scores.softmax(dim=-1)
+    if isinstance(module.dropout, nn.Module):
+        weights = module.dropout(weights)
+    return (weights @ value).transpose(1, 2).contiguous(), weights

@@ -1,0 +1,60 @@
+"""The blocks of a speech encoder that are trained. Shapes: B utterances, T states of H values."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mlt_ray.encoders.embedding import layer_index
+from mlt_ray.encoders.speech import encoder_shape, open_encoder
+from mlt_ray.errors import UserError
+from mlt_ray.models.fine_tuning import choose_trained, keyed_attention, use_keyed_dropout
+from mlt_ray.models.speech.values import SpeechSpec
+
+
+class Tail(nn.Module):
+    """What follows the frozen part of a speech encoder (`SpeechSpec.frames`).
+
+    It gives the layers from `first_layer` on, S = `num_layers` of them, of `width` values each; or
+    one alone. Blocks behind that one are left out.
+    """
+
+    def __init__(self, spec: SpeechSpec, folder: Path) -> None:
+        super().__init__()
+        shape = encoder_shape(folder)
+        number, self.width = shape.num_layers, shape.width
+        self.first_layer = number - spec.last_n if spec.fine_tune == "last_n" else 0
+        if self.first_layer < 0:
+            raise UserError(
+                f"model.last_n: expected at most the {number} blocks of {spec.speech_encoder}, got "
+                f"{spec.last_n}; lower it"
+            )
+        is_one = spec.speech_layer != "weighted"
+        self.last_layer = layer_index(spec.speech_layer, number + 1) if is_one else number
+        if self.last_layer <= self.first_layer:
+            raise UserError(
+                f"model.speech_layer: expected a layer behind {self.first_layer}, the last that is "
+                f"frozen, got {spec.speech_layer}; raise last_n or set another layer"
+            )
+        self.num_layers = 1 if is_one else number - self.first_layer + 1
+        self.encoder = open_encoder(
+            folder, torch.device("cpu"), first=self.first_layer, attention=keyed_attention
+        )
+        self.encoder.drop_blocks(self.last_layer)
+        try:
+            choose_trained(
+                self.encoder,
+                "all" if spec.fine_tune == "last_n" else spec.fine_tune,
+                blocks=list(self.encoder.blocks),
+                last_n=spec.last_n,
+                lora_rank=spec.lora_rank,
+                lora_modules=self.encoder.lora_modules,
+            )
+        except ValueError as error:
+            raise UserError(f"model.{error}") from error
+        use_keyed_dropout(self.encoder)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, H) states of `first_layer`, (B, T) mask → (B, S, T, H)."""
+        layers = self.encoder(states, mask, self.first_layer, self.last_layer)
+        return torch.stack(layers[-self.num_layers :], dim=1)
