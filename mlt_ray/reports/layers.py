@@ -40,9 +40,7 @@ def layer_lines(numbers: LayerNumbers, num_runs: int) -> list[str]:
         weights = numbers[key]
         largest = max(weights, key=weights.__getitem__)
         listed = _listed(weights, 2)
-        lines.append(
-            f"{WEIGHTS[key]}, mean of {num_runs} runs: {listed}; largest: layer {largest}"
-        )
+        lines.append(f"{WEIGHTS[key]}, mean of {num_runs} runs: {listed}; largest: layer {largest}")
     if "chosen" in numbers:
         chosen = ", ".join(f"{layer} in {n}" for layer, n in numbers["chosen"].items())
         listed = _listed(numbers["dev_ua"], 3)

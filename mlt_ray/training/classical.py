@@ -1,8 +1,9 @@
 """Fits classical systems: on train by scikit-learn, calibrated on dev, test read once.
 
-Dev chooses the temperature of each classifier's probabilities and the weights of a weighted fusion,
-as it chooses the epoch of a network. So the dev loss is slightly too good; dev WA is not, except
-that of a weighted fusion, which WA chooses whatever ``training.select_by`` is.
+Dev chooses the temperature of each classifier's probabilities, the best layer of a speech encoder
+and the weights of a weighted fusion, as it chooses the epoch of a network. So the dev loss is
+slightly too good; dev WA and UA are not, except with such a layer, which UA chooses, or with such
+weights, which WA chooses, whatever ``training.select_by`` is.
 
 Nothing is drawn at random: the same fold gives the same numbers with every seed.
 
@@ -77,6 +78,10 @@ def _vectors(name: str) -> Callable[[FoldData, str, Run], np.ndarray]:
     return lambda data, part, run: data.extra(name, part).astype(np.float64)
 
 
+def _layers(data: FoldData, part: str, run: Run) -> np.ndarray:
+    return data.extra("speech_layers", part)
+
+
 def _documents(data: FoldData, part: str, run: Run) -> list[str]:
     texts = (data.corpus.utterances[i].text for i in data.parts[part])
     features = run.spec.features
@@ -97,7 +102,7 @@ class ClassifierKind(NamedTuple):
 
 CLASSIFIER_KINDS: Final[Mapping[str, ClassifierKind]] = {
     "egemaps": ClassifierKind(_support_vector_machine, _vectors("egemaps")),
-    "speech": ClassifierKind(_speech_regression, _vectors("speech_layers"), has_layers=True),
+    "speech": ClassifierKind(_speech_regression, _layers, has_layers=True),
     "tfidf": ClassifierKind(_word_regression, _documents),
     "embedding": ClassifierKind(_logistic_regression, _vectors("sentence_embedding")),
 }

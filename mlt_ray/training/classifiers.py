@@ -53,8 +53,8 @@ class Classifier:
 
 
 def of_layer(inputs: Any, layer: int | None) -> Any:
-    """(N, D) of one layer of (N, S, D) inputs; the inputs themselves if they have no layers."""
-    return inputs if layer is None else inputs[:, layer]
+    """(N, D) float64 of one layer of (N, S, D) inputs; the inputs themselves if it is None."""
+    return inputs if layer is None else inputs[:, layer].astype(np.float64)
 
 
 def decision_values(pipeline: Any, inputs: Any) -> np.ndarray:

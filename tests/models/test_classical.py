@@ -28,6 +28,12 @@ from mlt_ray.spec import ExtraInput
             (ExtraInput("egemaps"), ExtraInput("sentence_embedding", "minilm")),
             "minilm",
         ),
+        (
+            ClassicalSpec(audio="speech", text="tfidf", speech_encoder="ear", speech_layer=3),
+            ("speech", "tfidf"),
+            (ExtraInput("speech_layers", "ear", "weighted"),),
+            None,
+        ),
     ],
 )
 def test_a_row_needs_what_its_classifiers_read_and_nothing_else(
@@ -48,7 +54,20 @@ def test_a_study_can_leave_a_modality_out() -> None:
     ("values", "message"),
     [
         ({}, "model.audio: expected audio, text or both, got neither; set text: tfidf"),
-        ({"audio": "mfcc"}, "model.audio: expected one of egemaps, got 'mfcc'"),
+        ({"audio": "mfcc"}, "model.audio: expected one of egemaps, speech, got 'mfcc'"),
+        ({"audio": "speech"}, "model.speech_encoder: expected one with audio: speech, and none wi"),
+        (
+            {"audio": "egemaps", "speech_encoder": "ear"},
+            "model.speech_encoder: expected one with audio: speech, and none without, got ear",
+        ),
+        (
+            {"audio": "speech", "speech_encoder": "ear", "speech_layer": "weighted"},
+            "model.speech_layer: expected best or last or int, got 'weighted'",
+        ),
+        (
+            {"audio": "speech", "speech_encoder": "ear", "speech_c": 0},
+            "model.speech_c: expected a number above 0, got 0",
+        ),
         ({"text": "words"}, "model.text: expected one of tfidf, embedding, got 'words'"),
         ({"text": "tfidf", "text_c": 0}, "model.text_c: expected a number above 0, got 0"),
         ({"audio": "egemaps", "audio_c": -1}, "model.audio_c: expected a number above 0, got -1"),

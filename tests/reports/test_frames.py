@@ -34,6 +34,7 @@ RUNS = NAME | {
     "num_test": "int64",
     "num_parameters": "int64",
     "computed_s": "float64",
+    "details": "object",
 }
 CURVES = NAME | {
     "epoch": "int64",

@@ -240,6 +240,7 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_planned": 15,
                         "changed": [],
                         "gaps": [],
+                        "layers": {},
                     },
                     {
                         "name": "only published",
@@ -249,6 +250,7 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_planned": 15,
                         "changed": [],
                         "gaps": [],
+                        "layers": {},
                     },
                     {
                         "name": "only measured",
@@ -258,6 +260,7 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_planned": 15,
                         "changed": [],
                         "gaps": [],
+                        "layers": {},
                     },
                 ],
                 "notes": [],

@@ -14,7 +14,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import balanced_accuracy_score, log_loss
 from sklearn.svm import SVC
 from skops import io as skops_io
 from skops.io.exceptions import UntrustedTypesFoundException
@@ -23,12 +23,13 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.words import tokenize
 from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
-from mlt_ray.features.extras import Vectors, joined
+from mlt_ray.features.extras import Vectors, chosen_layers, joined
 from mlt_ray.labels import FOUR
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec
 from mlt_ray.storage.report import PARTS, Epoch
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.files import study_names
 from mlt_ray.studies.study import load_study
 from mlt_ray.training import classical
 from mlt_ray.training.classical import best_temperature, best_weight, fit_classifiers
@@ -36,13 +37,20 @@ from mlt_ray.training.classifiers import WEIGHTS_FILE, Classical
 from mlt_ray.training.finish import FinishedRun
 from mlt_ray.training.fit import fit_runs
 
-AUDIO_DIM, TEXT_DIM = 7, 11
+AUDIO_DIM, TEXT_DIM, SPEECH_DIM = 7, 11, 13
+LAYER_NOISE = (9.0, 0.5, 5.0)
+"""How far a vector lies from its class's point, in each layer of the speech encoder."""
+
 AUDIO = ClassicalSpec(audio="egemaps", audio_c=1.5)
 WORDS = ClassicalSpec(text="tfidf", text_c=3)
 EMBEDDING = ClassicalSpec(text="embedding", text_c=5)
 BOTH = ClassicalSpec(audio="egemaps", text="embedding", audio_c=1.5, text_c=5)
+SPEECH = ClassicalSpec(audio="speech", speech_encoder="tiny@1", speech_c=0.05)
 SPECS = {
     "egemaps": AUDIO,
+    "speech": SPEECH,
+    "one layer": replace(SPEECH, speech_layer=-3),
+    "speech and embedding": replace(SPEECH, text="embedding", fusion="weighted"),
     "tfidf": WORDS,
     "embedding": EMBEDDING,
     "both": BOTH,
@@ -50,19 +58,30 @@ SPECS = {
     "egemaps and tfidf": ClassicalSpec(audio="egemaps", text="tfidf"),
 }
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-CLASSICAL_ROWS = [
-    row.model for row in load_study("beyond").rows if isinstance(row.model, ClassicalSpec)
-]
+CLASSICAL_ROWS = list(
+    dict.fromkeys(
+        row.model
+        for study in study_names()
+        for row in load_study(study).rows
+        if isinstance(row.model, ClassicalSpec)
+    )
+)
 
 MakeData = Callable[..., FoldData]
 
 
-def vectors(raw: Any, dim: int, seed: int) -> list[np.ndarray]:
+def vectors(raw: Any, dim: int, seed: int, noise: float = 0.8) -> list[np.ndarray]:
     """For each utterance, a (1, dim) vector: its class's point with noise."""
     rng = np.random.default_rng(seed)
     points = rng.normal(size=(len(FOUR), dim))
-    found = [points[FOUR.index(u.emotion)] + 0.8 * rng.normal(size=dim) for u in raw.utterances]
+    found = [points[FOUR.index(u.emotion)] + noise * rng.normal(size=dim) for u in raw.utterances]
     return [v[None].astype(np.float32) for v in found]
+
+
+def layers(raw: Any) -> list[np.ndarray]:
+    """For each utterance, a (3, SPEECH_DIM) array of layers, the middle one with least noise."""
+    each = [vectors(raw, SPEECH_DIM, 3 + n, noise) for n, noise in enumerate(LAYER_NOISE)]
+    return [np.concatenate(found) for found in zip(*each, strict=True)]
 
 
 @pytest.fixture
@@ -74,10 +93,13 @@ def data(raw: Any, tmp_path: Path) -> MakeData:
             # eGeMAPS mixes hertz and decibels, and embeddings have length 1.
             "egemaps": [v * 10.0 ** np.arange(-3, 4) for v in vectors(raw, AUDIO_DIM, 1)],
             "sentence_embedding": [v / np.linalg.norm(v) for v in vectors(raw, TEXT_DIM, 2)],
+            "speech_layers": layers(raw),
         }
         change(arrays)
         fold = make_folds(raw.corpus, FoldSpec())[run.fold - 1]
+        all_layers = chosen_layers(arrays.pop("speech_layers"), "weighted")
         extras = {name: Vectors(joined(values)) for name, values in arrays.items()}
+        extras["speech_layers"] = Vectors(all_layers)
         cache = raw.write(tmp_path / "store")
         return FoldData(raw.corpus, fold, run.spec.features, cache, extras)
 
@@ -103,6 +125,7 @@ def inputs_of(data: FoldData, part: str) -> dict[str, Any]:
     """The inputs of classifiers by kind."""
     return {
         "egemaps": data.extra("egemaps", part).astype(np.float64),
+        "speech": data.extra("speech_layers", part),
         "embedding": data.extra("sentence_embedding", part).astype(np.float64),
         "tfidf": [" ".join(tokens) for tokens in documents(data, part)],
     }
@@ -223,6 +246,75 @@ def test_the_embedding_is_classified_as_scikit_learn_does(data: MakeData) -> Non
         np.testing.assert_array_equal(
             result.predictions[part].probabilities.argmax(axis=1), linear.predict(given)
         )
+
+
+def regression_on(fold: FoldData, layer: int) -> Any:
+    """scikit-learn's own regression on a layer of the training part, with weights worked out."""
+    given, labels = (
+        fold.extra("speech_layers", "train")[:, layer].astype(float),
+        fold.labels("train"),
+    )
+    counts = np.bincount(labels, minlength=4)
+    weights = dict(enumerate(len(labels) / (4 * counts)))
+    mean, deviation = given.mean(axis=0), given.std(axis=0)
+    linear = LogisticRegression(C=0.05, class_weight=weights, max_iter=1000)
+    linear.fit((given - mean) / deviation, labels)
+
+    def probabilities(part: str) -> np.ndarray:
+        values = fold.extra("speech_layers", part)[:, layer].astype(float)
+        found: np.ndarray = linear.predict_proba((values - mean) / deviation)
+        return found
+
+    return probabilities
+
+
+def test_the_layer_that_dev_chooses_is_classified_as_scikit_learn_does(data: MakeData) -> None:
+    run = run_of(SPEECH)
+    fold = data(run)
+    result = finish(run, fold)
+    own = [regression_on(fold, layer) for layer in range(3)]
+    labels = fold.labels("dev")
+    scores = [balanced_accuracy_score(labels, o("dev").argmax(axis=1)) for o in own]
+    assert result.report.details == {"layer": 1, "dev_ua_of_layers": pytest.approx(scores)}
+    assert scores[1] > max(scores[0], scores[2])
+    (classifier,) = Classical.from_bytes(result.weights).classifiers
+    assert list(classifier.dev_ua_of_layers) == result.report.details["dev_ua_of_layers"]
+    for part in PARTS:
+        # At temperature 1 the probabilities are the regression's own.
+        given = fold.extra("speech_layers", part)
+        found = replace(classifier, temperature=1.0).probabilities(given)
+        np.testing.assert_allclose(found, own[1](part), atol=1e-6)
+        np.testing.assert_array_equal(
+            result.predictions[part].probabilities.argmax(axis=1), own[1](part).argmax(axis=1)
+        )
+
+
+@pytest.mark.parametrize(("asked", "number"), [(0, 0), (-2, 1), (2, 2), ("last", 2)])
+def test_a_layer_that_the_study_names_is_read_alone(
+    asked: Any, number: int, data: MakeData
+) -> None:
+    run = run_of(replace(SPEECH, speech_layer=asked))
+    fold = data(run)
+    result = finish(run, fold)
+    assert result.report.details == {"layer": number}
+    expected = regression_on(fold, number)("test")
+    found = result.predictions["test"].probabilities
+    np.testing.assert_array_equal(found.argmax(axis=1), expected.argmax(axis=1))
+
+
+def test_of_layers_that_dev_likes_alike_the_lowest_is_read(data: MakeData) -> None:
+    def same(arrays: dict[str, list[np.ndarray]]) -> None:
+        arrays["speech_layers"] = [np.repeat(v[1:2], 3, axis=0) for v in arrays["speech_layers"]]
+
+    run = run_of(SPEECH)
+    details = finish(run, data(run, same)).report.details
+    assert details["layer"] == 0
+    assert len(set(details["dev_ua_of_layers"])) == 1
+
+
+def test_a_system_without_layers_has_no_details(data: MakeData) -> None:
+    run = run_of(BOTH)
+    assert finish(run, data(run)).report.details == {}
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 7.0])
@@ -411,7 +503,7 @@ def test_a_run_with_a_value_that_is_not_finite_fails_alone(data: MakeData, raw: 
 
 def test_parameters_are_the_fitted_numbers_that_a_prediction_reads(data: MakeData) -> None:
     counts = {}
-    for name in ("egemaps", "tfidf", "embedding", "both", "weighted"):
+    for name in ("egemaps", "speech", "tfidf", "embedding", "both", "weighted"):
         run = run_of(SPECS[name])
         counts[name] = finish(run, data(run)).report.num_parameters
     fitted = Classical.from_bytes(finish(run_of(AUDIO), data(run_of(AUDIO))).weights)
@@ -420,6 +512,7 @@ def test_parameters_are_the_fitted_numbers_that_a_prediction_reads(data: MakeDat
     expected = 2 * AUDIO_DIM + support * (AUDIO_DIM + 3) + 6
     assert counts["egemaps"] == expected + 1
     assert counts["embedding"] == 4 * (TEXT_DIM + 1) + 1
+    assert counts["speech"] == 2 * SPEECH_DIM + 4 * (SPEECH_DIM + 1) + 1
     words = data(run_of(WORDS))
     grams = {g for t in documents(words, "train") for g in (*t, *pairwise(t))}
     assert counts["tfidf"] == len(grams) * (1 + 4) + 4 + 1
