@@ -21,7 +21,7 @@ class LayerMixture(nn.Module):
 
     def forward(self, layers: Tensor) -> Tensor:
         """(…, S, C) → (…, C)."""
-        return (self.weights[:, None] * layers).sum(dim=-2)
+        return self.weights @ layers
 
     def details(self, first_layer: int = 0) -> dict[str, float]:
         """The weights by the number of their layer, for a report."""
