@@ -77,7 +77,7 @@ def batch(make_batch: MakeBatch) -> Batch:
 
 class TestFrozen(SystemChecks):
     network = Speech
-    specs = {
+    specs: ClassVar = {
         "pooled": POOLED,
         "pooled, a layer": replace(POOLED, speech_layer="last", hidden_width=HIDDEN),
         "states": STATES,
@@ -99,7 +99,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestFineTuned(SystemChecks):
     network = Speech
-    specs = {
+    specs: ClassVar = {
         "all": TUNED,
         "the last block": replace(TUNED, fine_tune="last_n", last_n=1, speech_layer="last"),
         "all, states": replace(TUNED, head="states", hidden_width=HIDDEN),
