@@ -31,6 +31,10 @@ which it has only in training; here, speech encoders are never trained.
 """
 
 
+LEFT_OUT: Final = ("decoder.", "model.decoder.", "proj_out.")
+"""How the names of weights begin that stand in a folder of Whisper and are not its encoder's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Package:
     """An encoder that pip can install.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mlt_ray.encoders.catalogue import CONFIG, UNREAD
+from mlt_ray.encoders.catalogue import CONFIG, LEFT_OUT, UNREAD
 from mlt_ray.errors import UserError
 
 ATTENTION = "mlt_ray"
@@ -77,6 +77,8 @@ def _faults(model: Any, found: dict[str, Any]) -> str:
     missing = sorted(n for n in found["missing_keys"] if not n.startswith(UNREAD))
     shapes = {n: s for n, *s in found["mismatched_keys"] if not n.startswith(UNREAD)}
     unknown = sorted(found["unexpected_keys"])
+    if model.config.model_type == "whisper":
+        unknown = [name for name in unknown if not name.startswith(LEFT_OUT)]
     if not missing:
         names = ((n, n.removeprefix(f"{model.base_model_prefix}.")) for n in unknown)
         unknown = [n for n, own in names if own.split(".")[0] in parts]

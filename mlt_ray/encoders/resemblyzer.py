@@ -1,7 +1,6 @@
 """Resemblyzer's speaker encoder: its mel spectrogram and its LSTM. Shapes: N samples, T states."""
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,9 +37,12 @@ class Resemblyzer(SpeechEncoder):
 
     def __init__(self, folder: Path) -> None:
         stored = torch.load(folder / RESEMBLYZER_WEIGHTS, map_location="cpu", weights_only=True)
-        layers = [_lstm_layer(stored["model_state"], number) for number in range(_LSTM_LAYERS)]
-        super().__init__(nn.ModuleList(layers[1:]))
-        self.lowest: nn.Module = layers[0]
+        lstm = nn.LSTM(_MEL_BINS, _LSTM_WIDTH, _LSTM_LAYERS)
+        of_lstm = {n: w for n, w in stored["model_state"].items() if n.startswith("lstm.")}
+        lstm.load_state_dict({name.removeprefix("lstm."): w for name, w in of_lstm.items()})
+        lowest, *blocks = _layers_of(lstm)
+        super().__init__(nn.ModuleList(blocks))
+        self.lowest: nn.Module = lowest
 
     @torch.no_grad()
     def start(self, samples: Samples, pad_to_30s: bool = False) -> Tensor:
@@ -62,13 +64,16 @@ class Resemblyzer(SpeechEncoder):
         self.lowest = nn.Identity()
 
 
-def _lstm_layer(weights: Mapping[str, Tensor], number: int) -> nn.LSTM:
-    """One layer of the stored LSTM, by its number from 0."""
-    layer = nn.LSTM(_LSTM_WIDTH if number else _MEL_BINS, _LSTM_WIDTH, batch_first=True)
-    end = f"_l{number}"
-    own = {n.removesuffix(end) + "_l0": w for n, w in weights.items() if n.endswith(end)}
-    layer.load_state_dict({n.removeprefix("lstm."): w for n, w in own.items()})
-    return layer
+def _layers_of(lstm: nn.LSTM) -> list[nn.LSTM]:
+    """Each layer of an LSTM as one of its own, from the lowest up."""
+    found = []
+    for number in range(lstm.num_layers):
+        layer = nn.LSTM(lstm.hidden_size if number else lstm.input_size, lstm.hidden_size)
+        layer.batch_first = True
+        for name, weight in layer.named_parameters():
+            weight.data = getattr(lstm, name.replace("_l0", f"_l{number}")).data
+        found.append(layer)
+    return found
 
 
 def resemblyzer_mel(samples: Samples) -> Tensor:

@@ -15,7 +15,8 @@ class Wav2Vec2(SpeechEncoder):
 
     Samples are scaled as the folder's preprocessor says. Those of the base models normalise their
     first convolution over the whole recording, and data2vec's positions look far: another reason
-    to compute all of this for one recording at a time.
+    to compute all of this for one recording at a time. Dropout of attention weights, which is
+    functional, is left out.
     """
 
     lora_modules = ("q_proj", "v_proj")
@@ -34,6 +35,8 @@ class Wav2Vec2(SpeechEncoder):
         self.width, self.num_layers = config.hidden_size, config.num_hidden_layers
         self.states_per_s = prepare.sampling_rate / math.prod(config.conv_stride)
         self.shortest = receptive_field(config)
+        for block in self.blocks:
+            block.attention.dropout = 0.0
 
     @torch.no_grad()
     def start(self, samples: Samples, pad_to_30s: bool = False) -> Tensor:

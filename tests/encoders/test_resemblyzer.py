@@ -10,9 +10,10 @@ import soundfile
 import torch
 
 from mlt_ray.encoders.catalogue import SPEECH
+from mlt_ray.encoders.embedding import Embedding, embed_files
 from mlt_ray.encoders.folder import Encoder, find_encoder
 from mlt_ray.encoders.resemblyzer import louder, resemblyzer_mel
-from mlt_ray.encoders.speech import open_encoder, speech_vectors
+from mlt_ray.encoders.speech import encoder_shape, layer_states, open_encoder
 from tests.encoders.noise import noise
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "resemblyzer_0_1_4.npz"
@@ -43,11 +44,12 @@ def test_mel_frames_are_resemblyzer_s_own(name: str) -> None:
 def test_states_and_vector_are_resemblyzer_s_own(name: str, tmp_path: Path) -> None:
     stored = np.load(REFERENCE)
     samples = stored[f"{name}_samples"]
-    states = open_encoder(resemblyzer().folder, CPU)(samples.astype(np.float32) / 32768)
+    encoder = open_encoder(resemblyzer().folder, CPU)
+    [[*_, states]] = layer_states(encoder, [samples.astype(np.float32) / 32768])
     assert states.shape == (74, 256)
     path = tmp_path / "voice.wav"
     soundfile.write(path, samples, 16_000)
-    [[vector]] = speech_vectors(resemblyzer().folder, [path])
+    [[*_, vector]] = embed_files(resemblyzer().folder, [path], Embedding())
     np.testing.assert_allclose(vector, stored[f"{name}_vector"], rtol=0, atol=1e-4)
     # Its speaker embedding is the last state through one more layer, of length 1.
     stored_weights = resemblyzer().folder / "pretrained.pt"
@@ -62,8 +64,8 @@ def test_states_and_vector_are_resemblyzer_s_own(name: str, tmp_path: Path) -> N
     ("length", "num_states"), [(0, 1), (1, 1), (159, 1), (160, 2), (34 * 16_000, 3401)]
 )
 def test_resemblyzer_accepts_any_length(length: int, num_states: int) -> None:
-    states = open_encoder(resemblyzer().folder, CPU)(noise(length))
-    assert states.shape == (num_states, 256)
+    [states] = layer_states(open_encoder(resemblyzer().folder, CPU), [noise(length)])
+    assert states.shape == (3, num_states, 256)
     assert bool(states.isfinite().all())
 
 
@@ -85,3 +87,13 @@ def test_only_quiet_recordings_are_made_louder() -> None:
     volume_dbfs = 20 * np.log10(np.sqrt(np.mean(raised.astype(np.float64) ** 2)))
     assert volume_dbfs == pytest.approx(-30, abs=1e-3)
     assert raised.dtype == np.float32
+
+
+@needs_resemblyzer
+def test_padding_does_not_change_a_state_and_every_lstm_layer_has_one() -> None:
+    encoder = open_encoder(resemblyzer().folder, CPU)
+    samples = [noise(4003), noise(1601, seed=1)]
+    together = layer_states(encoder, samples)
+    for alone, found in zip(samples, together, strict=True):
+        np.testing.assert_allclose(layer_states(encoder, [alone])[0], found, rtol=0, atol=1e-6)
+    assert encoder_shape(resemblyzer().folder) == (2, 256, 100.0)
