@@ -124,6 +124,14 @@ Pack = Annotated[
         "15 on a GPU.",
     ),
 ]
+GradientCheckpointing = Annotated[
+    bool | None,
+    typer.Option(
+        "--gradient-checkpointing/--no-gradient-checkpointing",
+        rich_help_panel=MACHINES,
+        help="Fine-tune encoders in less memory, and more time; default: no.",
+    ),
+]
 CudaGraphs = Annotated[
     bool | None,
     typer.Option(
@@ -157,6 +165,7 @@ class Training:
     gpus_per_worker: GpusPerWorker = None
     pack: Pack = None
     cuda_graphs: CudaGraphs = None
+    gradient_checkpointing: GradientCheckpointing = None
     out: Out = None
 
 
@@ -209,6 +218,7 @@ def places_of(training: Training) -> "Places":
         gpus_per_worker=training.gpus_per_worker,
         pack=training.pack,
         cuda_graphs=training.cuda_graphs,
+        gradient_checkpointing=training.gradient_checkpointing,
     )
     return Places(
         corpus=training.corpus,

@@ -3,11 +3,11 @@
 Shapes: N samples, T states of H values, S layers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from mlt_ray.encoders.speech import SpeechEncoder, layer_states, open_encoder, p
 from mlt_ray.errors import UserError
 from mlt_ray.machine import torch_threads, usable_cpus
 from mlt_ray.spec import Layer
+
+Embedder = Callable[[Path, Sequence[Path], "Embedding"], Iterator[NDArray[Any]]]
+"""`embed_files`, or what computes the same elsewhere."""
 
 BLOCK: Final = 64
 """Recordings that are read before their arrays are yielded."""
@@ -64,7 +67,7 @@ def layer_index(layer: Layer, num_layers: int) -> int:
 
 def embed(
     encoder: SpeechEncoder, recordings: Sequence[Samples], embedding: Embedding
-) -> list[NDArray[np.generic]]:
+) -> list[NDArray[Any]]:
     """The array that is kept of each recording, in order.
 
     A CPU computes one recording a thread: batches by length would be no faster there. A GPU
@@ -75,7 +78,7 @@ def embed(
             return list(
                 pool.map(lambda samples: _embed(encoder, [samples], embedding)[0], recordings)
             )
-    found: dict[int, NDArray[np.generic]] = {}
+    found: dict[int, NDArray[Any]] = {}
     for batch in batches(recordings):
         found |= zip(batch, _embed(encoder, [recordings[n] for n in batch], embedding), strict=True)
     return [found[n] for n in range(len(recordings))]
@@ -83,7 +86,7 @@ def embed(
 
 def _embed(
     encoder: SpeechEncoder, recordings: Sequence[Samples], embedding: Embedding
-) -> list[NDArray[np.generic]]:
+) -> list[NDArray[Any]]:
     return [embedding.of(s) for s in layer_states(encoder, recordings, embedding.pad_to_30s)]
 
 
@@ -99,12 +102,17 @@ def batches(recordings: Sequence[Samples]) -> Iterator[list[int]]:
 
 def embed_files(
     folder: Path, paths: Sequence[Path], embedding: Embedding
-) -> Iterator[NDArray[np.generic]]:
+) -> Iterator[NDArray[Any]]:
     """The array that is kept of each recording, in order, by the encoder in `folder`.
 
     A GPU computes them if there is one. Raises `UserError` for a recording that cannot be read.
     """
     encoder = open_encoder(folder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for start in range(0, len(paths), BLOCK):
-        block = list(each_recording(paths[start : start + BLOCK], lambda samples: samples))
+    for block in blocks(paths):
         yield from embed(encoder, block, embedding)
+
+
+def blocks(paths: Sequence[Path]) -> Iterator[list[Samples]]:
+    """The samples of recordings, `BLOCK` by `BLOCK`; `UserError` for one that cannot be read."""
+    for start in range(0, len(paths), BLOCK):
+        yield list(each_recording(paths[start : start + BLOCK], lambda samples: samples))

@@ -99,6 +99,10 @@ class Encoders:
         folder = self.store.root / "encoders" / encoder.digest if self.store else None
         return folder is not None and folder.is_dir()
 
+    def folder(self, identity: str) -> Path:
+        """The folder of an encoder that `identify` found."""
+        return next(e.folder for e in self._by_name.values() if e.identity == identity)
+
     def copy(self, identity: str, store: Store) -> None:
         """Copy an encoder that `identify` found into the store, unless it is there."""
         found = {encoder.identity: encoder for encoder in self._by_name.values()}

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from mlt_ray.features.vectors import WordVectors
 from mlt_ray.libraries import BY_SPEECH_ENCODERS, IN_OTHER_LANGUAGES, of_kind
 from mlt_ray.spec import FeatureSpec, FramesSpec, digest_of
 from mlt_ray.storage.store import Store
+
+if TYPE_CHECKING:
+    from mlt_ray.encoders.embedding import Embedder
 
 
 @dataclass(frozen=True)
@@ -92,13 +95,15 @@ def extract(
     vectors: WordVectors,
     phonemizer: Phonemizer,
     progress: FeatureProgress = lambda what, done, total: None,
+    embed: "Embedder | None" = None,
 ) -> int:
     """Fill the cache for `corpus`; returns how many recordings and texts were computed.
 
-    Raises `UserError` for an audio file that cannot be read.
+    `embed` computes the states of a speech encoder (None: in this process). Raises `UserError` for
+    an audio file that cannot be read.
     """
     cache = FeatureCache.open(store, spec)
-    computed = _extract_frames(corpus.utterances, spec, store, cache, progress)
+    computed = _extract_frames(corpus.utterances, spec, store, cache, progress, embed)
     computed += _extract_tokens(corpus.utterances, spec.language, phonemizer, cache, progress)
     _extract_vectors(corpus.utterances, vectors, cache)
     return computed
@@ -110,6 +115,7 @@ def _extract_frames(
     store: Store,
     cache: FeatureCache,
     progress: FeatureProgress,
+    embed: "Embedder | None",
 ) -> int:
     spec = features.frames
     audio = {u.audio_sha256: u.audio for u in utterances}
@@ -124,7 +130,7 @@ def _extract_frames(
         from mlt_ray.encoders.embedding import Embedding, embed_files
 
         embedding = Embedding(layer=spec.layer, pad_to_30s=features.pad_to_30s)
-        return embed_files(encoder_folder(store, spec.encoder), paths, embedding)
+        return (embed or embed_files)(encoder_folder(store, spec.encoder), paths, embedding)
 
     def add(arrays: Mapping[str, np.ndarray]) -> None:
         cache.frames.add(arrays)

@@ -7,7 +7,7 @@ batches of one fold from these arrays.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.encoders.embedding import Embedding, embed_files, layer_index
+from mlt_ray.encoders.embedding import Embedder, Embedding, embed_files, layer_index
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.encoders.text import (
     cls_vectors,
@@ -48,18 +48,26 @@ Arrays = Sequence[np.ndarray]
 """The arrays of one extra input, in the order of the corpus."""
 
 
+class Sources(NamedTuple):
+    """What arrays are computed from besides utterances; `embed` computes those of an encoder."""
+
+    store: Store
+    spec: FeatureSpec
+    embed: Embedder
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputKind:
     """How one kind of extra input is computed, cached and used.
 
     `key` gives an utterance's key in the cache: a digest of what its array is computed from.
     `compute` yields the arrays (rows, …) of utterances, in their order. `use` turns all arrays of
-    a corpus into the input of a fold, and may standardise them. Both also get the extra input, the
-    store and the specification of the features.
+    a corpus into the input of a fold, and may standardise them. Both also get the extra input, and
+    the store and the specification of the features.
     """
 
     key: Callable[[Utterance], str]
-    compute: Callable[[Sequence[Utterance], ExtraInput, Store, FeatureSpec], Iterator[np.ndarray]]
+    compute: Callable[[Sequence[Utterance], ExtraInput, Sources], Iterator[np.ndarray]]
     use: Callable[[Arrays, Standardise, ExtraInput, Store, FeatureSpec], FoldInput]
 
 
@@ -86,8 +94,8 @@ def _encoder(extra: ExtraInput, store: Store) -> Path:
 INPUTS: dict[str, InputKind] = {
     "alignment": InputKind(
         key=alignment_key,
-        compute=lambda utterances, _, store, spec: token_times(
-            utterances, FeatureCache.open(store, spec)
+        compute=lambda utterances, _, sources: token_times(
+            utterances, FeatureCache.open(sources.store, sources.spec)
         ),
         use=lambda arrays, _, extra, store, spec: WordSpans(arrays, spec),
     ),
@@ -98,8 +106,10 @@ INPUTS: dict[str, InputKind] = {
     ),
     "speech_layers": InputKind(
         key=_audio_key,
-        compute=lambda utterances, extra, store, spec: embed_files(
-            _encoder(extra, store), _audio(utterances), Embedding(pad_to_30s=spec.pad_to_30s)
+        compute=lambda utterances, extra, sources: sources.embed(
+            _encoder(extra, sources.store),
+            _audio(utterances),
+            Embedding(pad_to_30s=sources.spec.pad_to_30s),
         ),
         use=lambda arrays, standardise, extra, *_: Vectors(
             standardise(chosen_layers(arrays, extra.layer))
@@ -107,8 +117,8 @@ INPUTS: dict[str, InputKind] = {
     ),
     "pieces": InputKind(
         key=_text_key,
-        compute=lambda utterances, extra, store, _: word_pieces(
-            _encoder(extra, store), _texts(utterances)
+        compute=lambda utterances, extra, sources: word_pieces(
+            _encoder(extra, sources.store), _texts(utterances)
         ),
         use=lambda arrays, _, extra, store, spec: Pieces(
             arrays, padding_id(_encoder(extra, store))
@@ -116,22 +126,22 @@ INPUTS: dict[str, InputKind] = {
     ),
     "text_embedding": InputKind(
         key=_text_key,
-        compute=lambda utterances, extra, store, _: cls_vectors(
-            _encoder(extra, store), _texts(utterances)
+        compute=lambda utterances, extra, sources: cls_vectors(
+            _encoder(extra, sources.store), _texts(utterances)
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "text_mean": InputKind(
         key=_text_key,
-        compute=lambda utterances, extra, store, _: mean_vectors(
-            _encoder(extra, store), _texts(utterances)
+        compute=lambda utterances, extra, sources: mean_vectors(
+            _encoder(extra, sources.store), _texts(utterances)
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "sentence_embedding": InputKind(
         key=_text_key,
-        compute=lambda utterances, extra, store, _: sentence_vectors(
-            _encoder(extra, store), _texts(utterances)
+        compute=lambda utterances, extra, sources: sentence_vectors(
+            _encoder(extra, sources.store), _texts(utterances)
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
@@ -152,6 +162,7 @@ def extract_extra(
     store: Store,
     spec: FeatureSpec,
     progress: FeatureProgress,
+    embed: Embedder = embed_files,
 ) -> int:
     """Compute the arrays of one extra input that the cache lacks; returns how many they were."""
     kind, cache = INPUTS[extra.name], open_cache(extra, store, spec)
@@ -159,7 +170,7 @@ def extract_extra(
     keys = cache.missing(by_key)
 
     def compute() -> Iterator[np.ndarray]:
-        return kind.compute([by_key[k] for k in keys], extra, store, spec)
+        return kind.compute([by_key[k] for k in keys], extra, Sources(store, spec, embed))
 
     def name_of(key: str) -> str:
         return _named(by_key[key], extra)

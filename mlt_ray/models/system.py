@@ -70,6 +70,9 @@ class System(nn.Module):
         """What a run's report says of the trained network besides its scores, as plain values."""
         return {}
 
+    def save_memory(self) -> None:
+        """From now on compute what a gradient needs once more instead of keeping it, if it can."""
+
     def pretrained(self) -> Iterable[nn.Parameter]:
         """Weights of a pre-trained encoder, which ``training.encoder_learning_rate`` is for."""
         return ()

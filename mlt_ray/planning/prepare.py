@@ -1,6 +1,7 @@
 """Puts what workers read into the store: the corpus, encoders and features; and models' files."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
@@ -11,6 +12,9 @@ from mlt_ray.planning.contents import Pretrained
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row
 
+if TYPE_CHECKING:
+    from mlt_ray.encoders.embedding import Embedder
+
 
 def fill_cache(
     corpus: Corpus,
@@ -18,11 +22,13 @@ def fill_cache(
     store: Store,
     pretrained: Pretrained,
     progress: FeatureProgress,
+    embed: "Embedder | None" = None,
 ) -> int:
     """Put what rows read into the store: their utterances of the corpus, encoders and features.
 
     A copy of each model's file goes beside them, for people. The contents of the rows are named
-    (`planning.contents`). Returns how many features of recordings and texts had to be computed; 0
+    (`planning.contents`). `embed` computes the states of speech encoders (None: in this process).
+    Returns how many features of recordings and texts had to be computed; 0
     if all were cached.
     """
     selections = {row.labels: select(corpus, row.labels) for row in rows}
@@ -50,14 +56,19 @@ def fill_cache(
             pretrained.vectors,
             pretrained.phonemizer_of(spec.language),
             progress,
+            embed,
         )
         for labels, spec in features
     )
     extras = {(row.labels, e): row.features for row in rows for e in row.model.extras}
     if extras:
         # Not at the top: it imports torch.
+        from mlt_ray.encoders.embedding import embed_files
         from mlt_ray.features.extras import extract_extra
 
         for (labels, extra), spec in extras.items():
-            computed += extract_extra(selections[labels], extra, store, spec, progress)
+            corpus_of_rows = selections[labels]
+            computed += extract_extra(
+                corpus_of_rows, extra, store, spec, progress, embed or embed_files
+            )
     return computed

@@ -43,6 +43,8 @@ class Resources:
     pack: runs that are trained as one vectorised pack; None lets the plan decide, 1 packs nothing.
     cuda_graphs: whether a GPU records the steps of a pack, or of a run alone, and replays them;
         None for yes where there is a GPU.
+    gradient_checkpointing: whether an encoder that is fine-tuned computes the inside of its blocks
+        once more for the gradient, instead of keeping it: slower, less memory, the same numbers.
     checkpoint_interval_s: least seconds between two checkpoints of a run, which is what the death
         of a machine can cost it; 0 for one after every epoch, None for the default of
         `mlt_ray.training.checkpoint`.
@@ -56,6 +58,7 @@ class Resources:
     cpus_per_worker: float = 1
     pack: int | None = None
     cuda_graphs: bool | None = None
+    gradient_checkpointing: bool = False
     checkpoint_interval_s: float | None = None
 
     def __post_init__(self) -> None:

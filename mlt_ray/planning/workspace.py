@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlt_ray.corpus.labelling import absent_text, check_labels, select
 from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
@@ -23,10 +24,14 @@ from mlt_ray.planning.resources import (
     gpus_here,
     ray_address,
 )
+from mlt_ray.planning.states import StatesLeft, states_left
 from mlt_ray.planning.vocabulary import Vocabulary
 from mlt_ray.spec import NO_TF32, TrainingSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
+
+if TYPE_CHECKING:
+    from mlt_ray.encoders.embedding import Embedder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +159,19 @@ class Workspace:
             notes += [unread_text(corpus, language), words.note]
         return tuple(dict.fromkeys(filter(None, notes)))
 
-    def fill_cache(self, rows: Sequence[Row], progress: FeatureProgress) -> int:
+    def fill_cache(
+        self,
+        rows: Sequence[Row],
+        progress: FeatureProgress,
+        embed: "Embedder | None" = None,
+    ) -> int:
         """`planning.prepare.fill_cache` with this corpus and these pre-trained files."""
         self.places.check_precision(row.training for row in rows)
-        return fill_cache(self.corpus, rows, self.store, self.pretrained, progress)
+        return fill_cache(self.corpus, rows, self.store, self.pretrained, progress, embed)
+
+    def states_left(self, rows: Sequence[Row]) -> tuple[StatesLeft, ...]:
+        """`planning.states.states_left` with this corpus and these pre-trained files."""
+        return states_left(self.corpus, rows, self.store, self.pretrained)
 
 
 def _named(rows: Iterable[Row]) -> str:

@@ -49,6 +49,7 @@ def train_runs(
             stop=lambda run: is_lost(run) or is_stopping(board, run),
             group=group,
             uses_cuda_graphs=job.resources.cuda_graphs is not False,
+            recomputes=job.resources.gradient_checkpointing,
             checkpoint_interval_s=job.resources.checkpoint_interval_s,
             check=check,
         )

@@ -34,6 +34,7 @@ def train_from_store(
     stop: Callable[[Run], bool],
     group: Group = ALONE,
     uses_cuda_graphs: bool = True,
+    recomputes: bool = False,
     checkpoint_interval_s: float | None = None,
     check: Callable[[Run], None] = lambda run: None,
 ) -> Sequence[FinishedRun | RunFailed | RunStopped | StoreUnreachable]:
@@ -63,6 +64,7 @@ def train_from_store(
             stop=stop,
             group=group,
             recorder=cuda_graphs() if records else None,
+            recomputes=recomputes,
         )
     if not group.leads:
         return fitted

@@ -48,6 +48,7 @@ def train(
     stop: Callable[[Run], bool] = never,
     group: Group = ALONE,
     recorder: Recorder | None = None,
+    recomputes: bool = False,
 ) -> list[FinishedRun | RunFailed | RunStopped]:
     """Train a pack; `data[i]` is the fold of `runs[i]`. The result keeps the order of `runs`.
 
@@ -58,7 +59,8 @@ def train(
     bits on a CPU, with or without interruption.
 
     With a `recorder`, steps of systems that can be packed are recorded and replayed, those of a run
-    alone too (`mlt_ray.training.packs.replay`).
+    alone too (`mlt_ray.training.packs.replay`). `recomputes`: an encoder that is fine-tuned uses
+    less memory and more time (`mlt_ray.models.system.System.save_memory`).
 
     The processes of a `group` train one run together. Each calls this function with the same run
     and checkpoint, and gets the run's result. Only the leading process calls `stop` and writes the
@@ -73,6 +75,9 @@ def train(
     ended: dict[str, RunFailed | RunStopped] = {}
     with deterministic(), products(runs[0].spec.training.precision):
         learners = [Learner(r, d, device, group) for r, d in zip(runs, data, strict=True)]
+        if recomputes:
+            for learner in learners:
+                learner.model.save_memory()
         check_precision(runs[0].spec.training.precision, learners[0].model, device)
         for learner, checkpoint in zip(learners, checkpoints, strict=True):
             if checkpoint is not None:

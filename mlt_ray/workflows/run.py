@@ -1,7 +1,8 @@
 """A study from its rows to results in the store: corpus, plan, features, runs, tracking."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from mlt_ray.planning.observer import InBackground, Observer
 from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.source import Queue
+from mlt_ray.planning.states import StatesLeft
 from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.spec import RunSpec
 from mlt_ray.storage.record import StudyRecord
@@ -30,6 +32,7 @@ from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
 
 if TYPE_CHECKING:
+    from mlt_ray.encoders.embedding import Embedder
     from mlt_ray.planning.estimate import Estimate
     from mlt_ray.tracking.tracker import Tracker
 
@@ -137,11 +140,36 @@ def corpus_line(corpus: Corpus, labels: Labels) -> str:
 
 
 def fill_cache(workspace: Workspace, rows: Sequence[Row], console: Console) -> None:
-    """Compute the features of rows that are not in the store, and say how many that were."""
-    with Bars(console) as bars:
-        workspace.fill_cache(rows, bars.show)
+    """Compute the features of rows that are not in the store, and say how many that were.
+
+    On a cluster its workers compute the states of speech encoders.
+    """
+    left = workspace.states_left(rows)
+    tell_states(left, console)
+    with Bars(console) as bars, _embedder(workspace, bool(left)) as embed:
+        workspace.fill_cache(rows, bars.show, embed)
     computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
     console.print(f"features: {computed or 'cached'}", highlight=False)
+
+
+def tell_states(left: Iterable[StatesLeft], console: Console) -> None:
+    """Say what speech encoders compute, and how much of it is stored, before they do."""
+    for states in left:
+        console.print(f"states: {states}", highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _embedder(workspace: Workspace, is_needed: bool) -> "Iterator[Embedder | None]":
+    """What computes the states of speech encoders: None for this process."""
+    places = workspace.places
+    if places.is_local or not is_needed:
+        yield None
+        return
+    from mlt_ray.scheduling.connection import connection
+    from mlt_ray.scheduling.embedding import cluster_embedder
+
+    with connection(places.address, places.resources) as resources:
+        yield cluster_embedder(workspace.store, resources)
 
 
 def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
@@ -254,15 +282,20 @@ def show_plan(request: Request, console: Console) -> None:
 
     places = replace(request.places, store=request.places.store.looking())
     workspace = open_workspace(places, request.asked_labels, console)
+    has_encoders = True
     try:
         studies = [workspace.name_contents(s, request.asked_rows) for s in request.studies]
     except EncoderMissing as missing:
+        has_encoders = False
         console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
         studies = [workspace.name_contents(s, asked=()) for s in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), places.store)
     tell_folds(backlog, workspace.corpus, console)
     tell_versions(backlog, workspace.store, console)
-    tell_texts(_rows_left(studies, backlog, workspace), workspace, console)
+    rows = _rows_left(studies, backlog, workspace)
+    tell_texts(rows, workspace, console)
+    if has_encoders:
+        tell_states(workspace.states_left(rows), console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
     table = Table(box=None, padding=(0, 2))

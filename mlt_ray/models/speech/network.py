@@ -75,6 +75,11 @@ class Speech(System):
         first_layer = 0 if self.tail is None else self.tail.first_layer
         return {} if self.mixture is None else {"layer_weights": self.mixture.details(first_layer)}
 
+    def save_memory(self) -> None:
+        """The encoder's blocks compute their inside once more."""
+        if self.tail is not None:
+            self.tail.encoder.recomputes = True
+
     def pretrained(self) -> Iterable[nn.Parameter]:
         """The weights of the encoder that are trained."""
         return () if self.tail is None else self.tail.parameters()
