@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -88,6 +89,77 @@ class TestMultigranularity(SystemChecks):
         assert isinstance(spec, MultigranularitySpec)
         is_tuned = spec.encoder is not None and spec.fine_tune
         return sorted([0.1, *FINE_RATES, *(DROPOUT_RATES if is_tuned else [])])
+
+
+WEIGHTED = {
+    name: replace(SPECS[name], speech_layer="weighted") for name in ("frozen and speech", "speech")
+}
+
+
+class TestWeightedLayers(TestMultigranularity):
+    """With three layers of the speech encoder, and as many side by side in each frame."""
+
+    specs = WEIGHTED
+    lengths = ((1, 1), (2, 101), (401, 3))
+
+    @pytest.fixture
+    def sizes(self, sizes: InputSizes) -> InputSizes:
+        return layered_sizes(sizes)
+
+    @pytest.fixture
+    def make_batch(self, make_batch: MakeBatch) -> MakeBatch:
+        return layered(make_batch)
+
+
+def layered_sizes(sizes: InputSizes) -> InputSizes:
+    return replace(sizes, frame_dim=3 * sizes.frame_dim, frame_layers=3, num_speech_layers=3)
+
+
+def layered(make_batch: MakeBatch) -> MakeBatch:
+    """Batches with three layers of the encoder, pooled and in frames."""
+
+    def make(num_frames: Sequence[int], num_words: Sequence[int], seed: int = 0) -> Batch:
+        each = [make_batch(num_frames, num_words, seed + 7 * n) for n in range(3)]
+        pooled = torch.stack([b.extras["speech_layers"] * (n + 1) for n, b in enumerate(each)], 1)
+        return replace(
+            each[0],
+            frames=torch.cat([b.frames for b in each], dim=2),
+            extras={**each[0].extras, "speech_layers": pooled},
+        )
+
+    return make
+
+
+def test_layers_are_mixed_where_they_are_read_and_told_apart(
+    sizes: InputSizes, make_batch: MakeBatch
+) -> None:
+    """All other weights are those of the model that reads one layer."""
+    spec = SPECS["speech"]
+    one = build(spec, sizes)
+    mixing = build(replace(spec, speech_layer="weighted"), layered_sizes(sizes))
+    own = mixing.state_dict()
+    assert set(own) - set(one.state_dict()) == {
+        "mixture.scores",
+        "multilevel.speech.mixture.scores",
+    }
+    assert all(torch.equal(own[name], value) for name, value in one.state_dict().items())
+    own["mixture.scores"].copy_(torch.tensor([0.5, -1.0, 2.0]))
+    own["multilevel.speech.mixture.scores"].copy_(torch.tensor([1.0, 0.0, -3.0]))
+    shares, frame_shares = (np.exp(s) / np.exp(s).sum() for s in ([0.5, -1, 2], [1, 0, -3]))
+    batch = layered(make_batch)(FRAMES, WORDS)
+    pooled = np.average(batch.extras["speech_layers"], axis=1, weights=shares)
+    frames = np.average(batch.frames.unflatten(2, (3, -1)).numpy(), axis=2, weights=frame_shares)
+    mean = replace(
+        batch,
+        frames=torch.from_numpy(frames).float(),
+        extras={**batch.extras, "speech_layers": torch.from_numpy(pooled).float()},
+    )
+    torch.testing.assert_close(logits(mixing, batch), logits(one, mean), **TOLERANCE)
+    details = mixing.details()
+    assert list(details) == ["layer_weights", "frame_layer_weights"]
+    assert list(details["layer_weights"].values()) == pytest.approx(shares, abs=1e-5)
+    assert list(details["frame_layer_weights"].values()) == pytest.approx(frame_shares, abs=1e-5)
+    assert one.details() == {}
 
 
 def read(values: dict[str, Any]) -> set[str]:
@@ -216,3 +288,5 @@ def test_the_configuration_says_what_it_reads() -> None:
     assert MultigranularitySpec(encoder="tiny@1").extras == (ExtraInput("pieces", "tiny@1"),)
     frozen = MultigranularitySpec(encoder="tiny@1", fine_tune=False)
     assert frozen.extras == (ExtraInput("text_embedding", "tiny@1"),)
+    weighted = MultigranularitySpec(encoder=None, speech_encoder="heard@1", speech_layer="weighted")
+    assert weighted.extras == (ExtraInput("speech_layers", "heard@1", "weighted"),)

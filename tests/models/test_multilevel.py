@@ -1,17 +1,19 @@
 """The multilevel transformer in every combination of its options."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
-from mlt_ray.batch import InputSizes
+from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.multilevel.network import Multilevel
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
 from mlt_ray.spec import ModelSpec
-from tests.models.checks import FRAMES, WORDS, MakeBatch, SystemChecks, build, logits
+from tests.models.checks import FRAMES, TOLERANCE, WORDS, MakeBatch, SystemChecks, build, logits
 
 SMALL = MultilevelSpec(
     width=14,
@@ -29,6 +31,7 @@ OPTIONS = [*product(("both", "text"), TEXTS, (0, 2)), *product(("audio",), TEXTS
 SPECS = {
     f"{i}-{t}-{n}": replace(SMALL, inputs=i, text=t, deep_fusion_layers=n) for i, t, n in OPTIONS
 }
+MIXED = {name: SPECS[name] for name in ("both-highway-2", "audio-highway-0")}
 every_option = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 
 
@@ -48,6 +51,71 @@ class TestMultilevel(SystemChecks):
         if spec.inputs != "text":
             rates += [0.2, 0.2, 0.1, *(cross_layer if spec.inputs == "both" else layer)]
         return sorted(rates)
+
+
+LAYERED = 3
+"""Layers of a speech encoder that stand side by side in a frame."""
+
+
+def layered(make_batch: MakeBatch) -> MakeBatch:
+    """Batches with further layers beside their frames."""
+
+    def make(num_frames: Sequence[int], num_words: Sequence[int], seed: int = 0) -> Batch:
+        each = [make_batch(num_frames, num_words, seed + 7 * n) for n in range(LAYERED)]
+        return replace(each[0], frames=torch.cat([one.frames for one in each], dim=2))
+
+    return make
+
+
+def layered_sizes(sizes: InputSizes) -> InputSizes:
+    return replace(sizes, frame_dim=LAYERED * sizes.frame_dim, frame_layers=LAYERED)
+
+
+class TestFramesOfLayers(SystemChecks):
+    network = Multilevel
+    specs = MIXED
+    lengths = ((1, 1), (2, 101), (401, 3))
+
+    @pytest.fixture
+    def sizes(self, sizes: InputSizes) -> InputSizes:
+        return layered_sizes(sizes)
+
+    @pytest.fixture
+    def make_batch(self, make_batch: MakeBatch) -> MakeBatch:
+        return layered(make_batch)
+
+    by_heart = TestMultilevel.by_heart
+    dropout_rates = TestMultilevel.dropout_rates
+
+
+@pytest.mark.parametrize("spec", MIXED.values(), ids=MIXED)
+def test_layers_of_a_frame_are_mixed_before_anything_else(
+    spec: MultilevelSpec, sizes: InputSizes, make_batch: MakeBatch
+) -> None:
+    """The dummy vector and all weights are those of a model that reads one layer."""
+    one, mixing = build(spec, sizes), build(spec, layered_sizes(sizes))
+    same, own = one.state_dict(), mixing.state_dict()
+    assert set(own) - set(same) == {"speech.mixture.scores"}
+    assert all(torch.equal(own[name], value) for name, value in same.items())
+    assert isinstance(mixing, Multilevel)
+    assert mixing.speech is not None
+    assert mixing.speech.mixture is not None
+    with torch.no_grad():
+        mixing.speech.mixture.scores.copy_(torch.tensor([0.5, -1.0, 2.0]))
+    batch = layered(make_batch)(FRAMES, WORDS)
+    shares = np.exp([0.5, -1, 2]) / np.exp([0.5, -1, 2]).sum()
+    mean = sum(s * part for s, part in zip(shares, batch.frames.split(11, dim=2), strict=True))
+    assert isinstance(mean, torch.Tensor)
+    expected = logits(one, replace(batch, frames=mean))
+    torch.testing.assert_close(logits(mixing, batch), expected, **TOLERANCE)
+    told = mixing.details()["frame_layer_weights"]
+    assert list(told.values()) == pytest.approx(shares, abs=1e-5)
+    assert one.details() == {}
+
+
+def test_a_model_that_reads_alone_mixes_no_frames(sizes: InputSizes) -> None:
+    model = build(replace(SMALL, inputs="text"), layered_sizes(sizes))
+    assert model.details() == {}
 
 
 @every_option

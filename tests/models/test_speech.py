@@ -30,6 +30,17 @@ WIDTH, NUM_LAYERS, HIDDEN = 7, 3, 11
 POOLED = SpeechSpec()
 STATES = SpeechSpec(head="states", hidden_width=HIDDEN, dropout=0.2)
 TUNED = SpeechSpec(fine_tune="all")
+FROZEN = {
+    "pooled": POOLED,
+    "pooled, a layer": replace(POOLED, speech_layer="last", hidden_width=HIDDEN),
+    "states": STATES,
+    "states of a layer": replace(STATES, speech_layer=1),
+}
+FINE_TUNED = {
+    "all": TUNED,
+    "the last block": replace(TUNED, fine_tune="last_n", last_n=1, speech_layer="last"),
+    "all, states": replace(TUNED, head="states", hidden_width=HIDDEN),
+}
 
 CPU = torch.device("cpu")
 
@@ -77,12 +88,7 @@ def batch(make_batch: MakeBatch) -> Batch:
 
 class TestFrozen(SystemChecks):
     network = Speech
-    specs: ClassVar = {
-        "pooled": POOLED,
-        "pooled, a layer": replace(POOLED, speech_layer="last", hidden_width=HIDDEN),
-        "states": STATES,
-        "states of a layer": replace(STATES, speech_layer=1),
-    }
+    specs = FROZEN
 
     def by_heart(self, spec: ModelSpec) -> tuple[float, int]:
         return 1e-1, 300
@@ -99,11 +105,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 class TestFineTuned(SystemChecks):
     network = Speech
-    specs: ClassVar = {
-        "all": TUNED,
-        "the last block": replace(TUNED, fine_tune="last_n", last_n=1, speech_layer="last"),
-        "all, states": replace(TUNED, head="states", hidden_width=HIDDEN),
-    }
+    specs = FINE_TUNED
     lengths = ((1, 1), (2, 1), (401, 1))
 
     @pytest.fixture

@@ -110,10 +110,10 @@ class DeviceBatches:
         given = [w for w in weights if w is not None]
         self._weights = torch.cat([torch.zeros(1), *given]).to(device) if given else None
         extras = [d.extras(members_of(d)) for d in folds.values()]
-        self._extras = {
-            name: F.pad(torch.cat([e[name] for e in extras]), (0, 0, 1, 0)).to(device)
-            for name in extras[0]
-        }
+        self._extras = {}
+        for name, one in extras[0].items():
+            empty = one.new_zeros(1, *one.shape[1:])
+            self._extras[name] = torch.cat([empty, *(e[name] for e in extras)]).to(device)
         sizes = [(len(f), *t.phonemes.shape) for f, t in zip(frames, texts, strict=True)]
         self._sizes = np.asarray([(1, 1, 1), *sizes])
 

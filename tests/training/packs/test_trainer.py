@@ -18,6 +18,7 @@ from mlt_ray.models.dropout import _axis_up_to, _channel_codes_up_to, site_keys
 from mlt_ray.models.layers import sinusoid
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.models.registry import build_model
+from mlt_ray.models.speech.values import SpeechSpec
 from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.spec import ClassWeights, FoldSpec, ModelSpec
 from mlt_ray.training.adam import clip
@@ -53,6 +54,15 @@ VARIANTS = {
     ),
     "speech synthesis": replace(MODEL, tts_weight=0.3),
     "multigranularity": MultigranularitySpec(fine_tune=False, multilevel=MODEL, projection=7),
+    "pooled layers": SpeechSpec(hidden_width=7),
+    "states": SpeechSpec(head="states", hidden_width=7),
+    "pooled layers beside frames": MultigranularitySpec(
+        encoder=None,
+        speech_encoder="heard@1",
+        speech_layer="weighted",
+        multilevel=MODEL,
+        projection=7,
+    ),
 }
 
 
@@ -75,16 +85,36 @@ class Vectors(FoldInput):
         return torch.stack([torch.sin(torch.arange(1.0, 14) * (1 + int(i))) for i in indices])
 
 
+class Layers(FoldInput):
+    """Three layers of an utterance's recording, as a frozen encoder would give them."""
+
+    dim = 22
+
+    def batch(self, indices: Any) -> Tensor:
+        values = torch.arange(1.0, 67).reshape(3, 22)
+        return torch.stack([torch.sin(values * (1 + int(i))) for i in indices])
+
+
 @pytest.fixture
 def data_with_vectors(raw: Any, tmp_path: Path) -> MakeData:
+    """Folds with vectors and layers. Frames are five layers of one value where states are read."""
     corpus, cache = raw.corpus, raw.write(tmp_path)
     folds = make_folds(corpus, FoldSpec())
 
     def make(run: Any) -> FoldData:
-        extras = {"text_embedding": Vectors()}
+        extras = {"text_embedding": Vectors(), "speech_layers": Layers()}
         weighing = run.spec.training.class_weights
         fold = folds[run.fold - 1]
-        return FoldData(corpus, fold, run.spec.features, cache, extras, weighing=weighing)
+        layers = 5 if run.spec.model.speech_encoder else 1
+        return FoldData(
+            corpus,
+            fold,
+            run.spec.features,
+            cache,
+            extras,
+            weighing=weighing,
+            frame_layers=layers,
+        )
 
     return make
 
