@@ -9,15 +9,22 @@ from mlt_ray.corpus.texts import same_words_key
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.spec import FoldSpec
 
+BY_SPEAKER: Final = (
+    "each speaker's features standardised by that speaker's own recordings, without labels"
+)
+
 MOST_GAPS: Final = 6
 """So many classes that parts lack are named in a line; the others are counted."""
 
 
-def describe(spec: FoldSpec) -> str:
+def describe(spec: FoldSpec, standardise: str = "train") -> str:
     """The folds of a specification that planning has filled in: ``5 folds by session, 3/1/1``.
 
-    Also what parts may share, as far as that makes scores easier.
+    Also what parts may share, as far as that makes scores easier, and over what features are
+    standardised (`mlt_ray.spec.FeatureSpec`) if not over train.
     """
+    if standardise == "speaker":
+        return f"{describe(spec)}, {BY_SPEAKER}"
     count = "1 fold" if spec.num_folds == 1 else f"{spec.num_folds} folds"
     text = f"{count} {_WAYS[spec.by]}"
     share = "" if spec.dev == "next" else f"a random {spec.dev:.0%} of what is not test"

@@ -147,7 +147,7 @@ def _row(row: RowRecord, done: "DataFrame") -> TableRow:
         measured=aggregate(done, planned) if len(done) else None,
         runs_done=len(done),
         runs_planned=planned,
-        folds=describe(_folds(row)),
+        folds=describe(_folds(row), row.spec.get("features", {}).get("standardise", "train")),
         classes=_classes(row),
         changes=row.changes,
         layers=layer_numbers(done["details"].to_list()),

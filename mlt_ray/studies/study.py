@@ -186,16 +186,34 @@ def parse_row(
     for key, value in set_by_planning.items():
         if value != DEFAULT:
             raise UserError(f"{where}.{key}: expected no value, since planning sets it; remove it")
+    model = parse_model(merged["model"], f"{where}.model", systems)
+    _check_states(model, features, f"{where}.features")
     return Row(
         name=values["name"],
         published=_published(values.get("published"), f"{where}.published"),
         labels=parse_labels(labels, f"{where}.labels"),
         folds=folds,
         features=features,
-        model=parse_model(merged["model"], f"{where}.model", systems),
+        model=model,
         training=parse(TrainingSpec, merged["training"], f"{where}.training"),
         changes=tuple(overrides),
     )
+
+
+def _check_states(model: ModelSpec, features: FeatureSpec, where: str) -> None:
+    """`UserError` if what reads the raw states of an encoder would not get them as they are."""
+    if model.normalises_frames:
+        return
+    if features.frames_per_step != 1:
+        raise UserError(
+            f"{where}.frames_per_step: expected 1 where an encoder is fine-tuned, which reads "
+            f"every state, got {features.frames_per_step}; set it to 1"
+        )
+    if features.pad_to_30s:
+        raise UserError(
+            f"{where}.pad_to_30s: expected false where an encoder is fine-tuned, which hears the "
+            "recording alone, got true; remove it"
+        )
 
 
 def _published(values: Any, where: str) -> Published | None:

@@ -237,12 +237,12 @@ def _train(
 def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
     """Say how the rows that are asked for are divided, and what makes their scores less."""
     rows = (row for plan in backlog.plans for row in plan.asked_rows)
-    found = dict.fromkeys((row.labels, row.spec.folds) for row in rows)
-    ways = [(select(corpus, labels), folds) for labels, folds in found]
-    for counted, spec in ways:
+    found = dict.fromkeys((r.labels, r.spec.folds, r.spec.features.standardise) for r in rows)
+    ways = [(select(corpus, labels), folds, by) for labels, folds, by in found]
+    for counted, spec, by in ways:
         sizes = sizes_text(make_folds(counted, spec))
-        console.print(f"folds: {describe(spec)}; {sizes}", highlight=False, soft_wrap=True)
-    for line in fold_notes(ways):
+        console.print(f"folds: {describe(spec, by)}; {sizes}", highlight=False, soft_wrap=True)
+    for line in fold_notes(dict.fromkeys((counted, spec) for counted, spec, _ in ways)):
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 

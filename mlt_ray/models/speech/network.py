@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
@@ -55,7 +56,9 @@ class Speech(System):
     def _states(self, batch: Batch, mask: Tensor) -> Tensor:
         """→ (B, S, T, H) states of the layers that the head reads."""
         if self.tail is not None:
-            return self.tail(batch.frames, mask)
+            # As s3prl can: layers differ in scale by orders of magnitude.
+            states: Tensor = self.tail(batch.frames, mask)
+            return F.layer_norm(states, states.shape[-1:])
         layers = len(self.mixture.scores) if self.mixture is not None else 1
         return batch.frames.unflatten(2, (layers, -1)).transpose(1, 2)
 

@@ -22,7 +22,8 @@ class SpeechSpec(ModelSpec):
     `fine_tune`: the encoder is frozen (False), or part of the network: all blocks are trained
     (``all``), the last `last_n`, or adapters of rank `lora_rank` in all blocks (``lora``). What
     comes before the first block that is trained never is: it is computed once for each recording.
-    Then ``weighted`` mixes the layers from there on, and a number must be one of them.
+    Then ``weighted`` mixes the layers from there on, and a number must be one of them. Each state
+    is scaled to mean 0 and deviation 1 before the head reads it, as frozen ones are over train.
 
     *Assumed*: `dropout` before the last layer.
     """
