@@ -146,11 +146,12 @@ def _open(folder: Path, attention: Attention | None) -> SpeechEncoder:
 
 
 class EncoderShape(NamedTuple):
-    """The sizes of a `SpeechEncoder`."""
+    """The sizes of a `SpeechEncoder`, and whether it is one that was trained on 30 seconds."""
 
     num_layers: int
     width: int
     states_per_s: float
+    pads_to_30s: bool = False
 
 
 def encoder_shape(folder: Path) -> EncoderShape:
@@ -164,7 +165,7 @@ def encoder_shape(folder: Path) -> EncoderShape:
     config, prepare = load_config(folder), load_feature_extractor(folder)
     if config.model_type == "whisper":
         rate = prepare.sampling_rate / (2 * prepare.hop_length)
-        return EncoderShape(config.encoder_layers, config.d_model, rate)
+        return EncoderShape(config.encoder_layers, config.d_model, rate, pads_to_30s=True)
     rate = prepare.sampling_rate / math.prod(config.conv_stride)
     return EncoderShape(config.num_hidden_layers, config.hidden_size, rate)
 

@@ -86,16 +86,6 @@ def test_layers_are_computed_once_for_all_rows(
     assert told.count("speech_layers") == 2  # begun and done
 
 
-def test_a_layer_that_the_encoder_lacks_is_refused(
-    corpus: Corpus, store: Store, tmp_path: Path
-) -> None:
-    heard = write_speech_encoder(tmp_path / "heard")
-    model = {"system": "speech", "speech_encoder": str(heard), "speech_layer": 3}
-    run = filled(study(model=model), corpus, store, heard)
-    with pytest.raises(UserError, match=r"expected a number from -3 to 2 .* got 3"):
-        fold_data(run, store)
-
-
 @pytest.mark.parametrize(("layer", "place"), [("last", 2), (1, 1)])
 def test_states_of_one_layer_are_frames(
     layer: Any, place: int, corpus: Corpus, heard: Path, store: Store
@@ -187,7 +177,8 @@ def test_what_will_be_stored_is_told_before(corpus: Corpus, store: Store, tmp_pa
     stored = FeatureCache.open(store, named.rows[0].features).frames
     rows = sum(stored.rows(u.audio_sha256) for u in corpus.utterances)
     assert as_frames.num_states == pytest.approx(rows, rel=0.05)
-    assert as_frames.num_bytes == 2 * as_frames.num_states * NUM_LAYERS * WIDTH
+    sums = 2 * 8 * len(corpus)
+    assert as_frames.num_bytes == (2 * as_frames.num_states + sums) * NUM_LAYERS * WIDTH
     assert str(as_frames).startswith(f"all 3 layers of heard as frames: {len(corpus)} recordings")
     assert states_left(corpus, named.rows, store, pretrained) == ()
 
@@ -205,6 +196,49 @@ def test_a_disk_without_room_for_the_states_is_told_before(
         states_left(corpus, named.rows, store, pretrained)
 
 
+def test_recordings_are_counted_once_for_each_cache(
+    corpus: Corpus, store: Store, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard", "whisper")
+    pretrained = pretrained_of(heard)
+    rows = {
+        "weighted": {},
+        "last": {"model": {"speech_layer": "last"}},
+        "two classes": {"labels": ["angry", "sad"]},
+        "other features": {"features": {"max_words": 3}},
+        "padded": {"features": {"pad_to_30s": True}},
+    }
+    base = {"model": {"system": "speech", "speech_encoder": str(heard)}, "folds": {"by": "speaker"}}
+    values = {"base": base, "rows": [{"name": name, **row} for name, row in rows.items()]}
+    named = name_contents(parse_study("study", values), corpus, pretrained).rows
+    left = states_left(corpus, named, store, pretrained)
+    assert [each.num_recordings for each in left] == [len(corpus)] * 2
+    # What counts in some rows alone is filled, and the others find the rest missing.
+    (two,) = (row for row in named if row.name == "two classes")
+    filled = fill_cache(corpus, [two], store, pretrained, lambda *_: None)
+    few = sum(u.emotion in ("angry", "sad") for u in corpus.utterances)
+    assert filled > few
+    left = states_left(corpus, named, store, pretrained)
+    assert [each.num_recordings for each in left] == [len(corpus) - few, len(corpus)]
+    assert [row.name for row in named if not states_left(corpus, [row], store, pretrained)] == [
+        "two classes"
+    ]
+
+
+def test_rows_of_other_features_each_find_theirs(
+    corpus: Corpus, store: Store, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard", "whisper")
+    pretrained = pretrained_of(heard)
+    base = {"model": {"system": "speech", "speech_encoder": str(heard)}, "folds": {"by": "speaker"}}
+    rows = [{"name": str(padded), "features": {"pad_to_30s": padded}} for padded in (True, False)]
+    study = parse_study("study", {"base": base, "rows": rows})
+    named = name_contents(study, corpus, pretrained)
+    fill_cache(corpus, named.rows, store, pretrained, lambda *_: None)
+    for row in make_plan(named, corpus).rows:
+        assert fold_data(row.runs[0], store).sizes.num_speech_layers == NUM_LAYERS
+
+
 @pytest.mark.parametrize(
     ("features", "line"),
     [
@@ -217,6 +251,13 @@ def test_a_trained_encoder_refuses_states_that_are_not_its_own(
 ) -> None:
     with pytest.raises(UserError, match=line):
         study(features=features, model={"system": "speech", "fine_tune": "all"})
+
+
+@pytest.mark.parametrize("model", [{"fine_tune": "lora"}, {"head": "states", "hidden_width": 7}])
+def test_a_model_with_states_of_its_own_refuses_other_frames(model: dict[str, Any]) -> None:
+    frames = {"kind": "encoder", "encoder": "resemblyzer"}
+    with pytest.raises(UserError, match=r"frames\.kind: expected none .* got encoder"):
+        study(features={"frames": frames}, model={"system": "speech", **model})
 
 
 @pytest.mark.parametrize(
