@@ -12,6 +12,7 @@ from mlt_ray import libraries
 from mlt_ray.errors import UserError
 from mlt_ray.features.extras import INPUTS
 from mlt_ray.libraries import (
+    ADAPTED,
     ALWAYS,
     CLASSICAL,
     FEATURES,
@@ -64,12 +65,12 @@ def test_every_library_that_computes_is_named() -> None:
     }
     tables = (FEATURES, IN_OTHER_LANGUAGES)
     named = {name for table in tables for names in table.values() for name in names}
-    named |= {*NETWORK, *FINE_TUNED, *CLASSICAL, *NAMED_BY_CONTENT, *DECIDE_NOTHING}
+    named |= {*NETWORK, *FINE_TUNED, *ADAPTED, *CLASSICAL, *NAMED_BY_CONTENT, *DECIDE_NOTHING}
     assert {DISTRIBUTION.get(name, name) for name in used} - named == set()
 
 
 def test_every_kind_of_features_is_there() -> None:
-    assert set(FEATURES) == set(INPUTS) | set(ALWAYS)
+    assert set(FEATURES) == set(INPUTS) | set(ALWAYS) | {"encoder_frames"}
     assert set(IN_OTHER_LANGUAGES) < set(FEATURES)
 
 

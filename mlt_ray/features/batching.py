@@ -24,10 +24,10 @@ from mlt_ray.features.fitted import (
     fit_inputs,
     mean_and_deviation,
     normalised,
+    speakers_of,
     symbol_ids,
 )
 from mlt_ray.features.frames import average_frames
-from mlt_ray.features.standardising import speakers_of
 from mlt_ray.spec import ClassWeights, FeatureSpec, Run
 from mlt_ray.storage.store import Store
 

@@ -29,8 +29,8 @@ from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, check_finite, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
 from mlt_ray.features.extract import FeatureCache, cache_digest, text_sha256
+from mlt_ray.features.fitted import Standardise, standardising
 from mlt_ray.features.prosody import prosody_vectors
-from mlt_ray.features.standardising import Standardise, standardising
 from mlt_ray.spec import ExtraInput, FeatureSpec, Layer
 from mlt_ray.storage.store import Store
 

@@ -1,20 +1,36 @@
-"""Normalisation and vocabularies of a fold, fitted on its training part alone."""
+"""Normalisation and vocabularies of a fold, fitted on its training part alone.
 
-from collections.abc import Iterable, Sequence
+A study may have values normalised speaker by speaker instead, over all recordings of each.
+
+Shapes: N utterances of a corpus, in its order; F values a frame.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from mlt_ray.corpus.utterance import Utterance
+from mlt_ray.corpus.folds import Fold
+from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache
 
 PAD_ID, UNKNOWN_ID = 0, 1
 """The first two ids of every vocabulary: padding, and a symbol that training does not have."""
 
 SMALLEST_DEVIATION = 1e-3
-"""Lower limit of a deviation. A mel filter that contains no line of the spectrum gives a constant
-value, and division by its deviation of 0 would give NaN."""
+"""Lower limit of a frame's deviation. A mel filter that contains no line of the spectrum gives a
+constant value, and division by its deviation of 0 would give NaN."""
+
+SMALLEST_OF_VECTORS: Final = 1e-6
+"""Lower limit of the deviation of a value that an utterance has once."""
+
+LEAST_RECORDINGS: Final = 5
+"""Recordings that a speaker must have, to be standardised by them (*assumed*)."""
+
+Standardise = Callable[[np.ndarray], np.ndarray]
+"""A function of the values (N, …) of all utterances, each standardised by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +93,46 @@ def mean_and_deviation(
 def normalised(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """(T, F) float32 with the (F,) mean and deviation taken out."""
     return (frames.astype(np.float32) - mean.astype(np.float32)) / deviation.astype(np.float32)
+
+
+def standardising(corpus: Corpus, fold: Fold, by: Literal["train", "speaker"]) -> Standardise:
+    """Standardise over the training part of a fold, or over all recordings of each speaker."""
+    groups = [(np.arange(len(corpus)), np.asarray(fold.train))]
+    if by == "speaker":
+        groups = [(own, own) for own in map(np.asarray, speakers_of(corpus).values())]
+
+    def standardise(values: np.ndarray) -> np.ndarray:
+        found = np.empty_like(values)
+        for places, over in groups:
+            deviation = np.maximum(values[over].std(axis=0), SMALLEST_OF_VECTORS)
+            found[places] = (values[places] - values[over].mean(axis=0)) / deviation
+        return found
+
+    return standardise
+
+
+def speakers_of(corpus: Corpus) -> Mapping[str, Sequence[int]]:
+    """The places of each speaker's utterances."""
+    places: dict[str, list[int]] = {}
+    for place, utterance in enumerate(corpus.utterances):
+        places.setdefault(utterance.speaker, []).append(place)
+    return places
+
+
+def check_speakers(corpus: Corpus) -> None:
+    """`UserError` if the corpus names no speakers, or one of them has too few recordings."""
+    for speaker, places in speakers_of(corpus).items():
+        if not speaker:
+            raise UserError(
+                f"features.standardise: speaker expects that corpus {corpus.name} names the "
+                f"speaker of every recording, got none for {corpus.utterances[places[0]].id}; set "
+                "it to train"
+            )
+        if len(places) < LEAST_RECORDINGS:
+            raise UserError(
+                f"features.standardise: speaker expects at least {LEAST_RECORDINGS} recordings of "
+                f"every speaker, got {len(places)} of {speaker}; set it to train"
+            )
 
 
 def symbol_ids(symbols: Iterable[str]) -> dict[str, int]:

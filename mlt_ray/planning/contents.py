@@ -17,7 +17,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extract import frames_kind
 from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.features.pronunciation import Phonemizer
-from mlt_ray.features.standardising import check_speakers
+from mlt_ray.features.fitted import check_speakers
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.libraries import ADAPTED, ALWAYS, CLASSICAL, FINE_TUNED, NETWORK, computing, installed
 from mlt_ray.models.registry import is_network
@@ -104,7 +104,7 @@ def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool)
     folds, changes = _named_folds(row, corpus, is_asked), pretrained.changes(row)
     if is_asked:
         if row.features.standardise == "speaker":
-            check_speakers(select(corpus, row.labels), "features.standardise")
+            check_speakers(select(corpus, row.labels))
         row = _named_encoders(row, pretrained)
     return replace(
         row,

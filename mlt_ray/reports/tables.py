@@ -39,7 +39,9 @@ LEGEND = (
 def as_terminal(table: Table) -> RichTable:
     """A table that `rich` prints."""
     title, below = escape(table.title), escape("\n".join([caption(table), *layers_text(table)]))
-    shown = RichTable(title=title, caption=below, box=box.HORIZONTALS, padding=0)
+    shown = RichTable(
+        title=title, caption=below, caption_justify="left", box=box.HORIZONTALS, padding=0
+    )
     # Long names are broken into lines, numbers are not.
     shown.add_column("row", overflow="fold")
     for heading in HEADINGS:

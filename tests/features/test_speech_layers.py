@@ -1,65 +1,37 @@
 """What runs read of a speech encoder: pooled layers, and states as frames."""
 
-import functools
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from mlt_ray.corpus.audio import read_audio
-from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import encoder_folder, find_encoder
 from mlt_ray.encoders.speech import layer_states, open_encoder, pooled
 from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import open_cache
-from mlt_ray.labels import FOUR
-from mlt_ray.planning.contents import Pretrained, name_contents
-from mlt_ray.planning.plan import make_plan
+from mlt_ray.planning.contents import name_contents
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.planning.states import states_left
-from mlt_ray.spec import ExtraInput, FeatureSpec, Run
+from mlt_ray.spec import ExtraInput, FeatureSpec
 from mlt_ray.storage.store import Store
-from mlt_ray.studies.study import Study, parse_study
 from mlt_ray.training.from_store import fold_data
+from tests.noise_corpus import filled, noise_corpus, pretrained_of, study
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
 
 CPU = torch.device("cpu")
 NUM_LAYERS = 3  # with layer 0
-NUM_SPEAKERS, OF_EACH = 5, 5
 
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Corpus:
-    """Recordings of noise of many lengths; every speaker has every class."""
-    utterances = []
-    for n in range(NUM_SPEAKERS * OF_EACH):
-        path = tmp_path / f"{n}.wav"
-        noise = np.random.default_rng(n).normal(size=900 + 211 * n) * 0.1
-        soundfile.write(path, noise, 16_000)
-        utterances.append(
-            Utterance(
-                id=f"u{n}",
-                audio=path,
-                text="so",
-                emotion=FOUR[n % len(FOUR)],
-                speaker=f"speaker{n // OF_EACH}",
-                duration_s=len(noise) / 16_000,
-                audio_sha256=sha256(path.read_bytes()).hexdigest(),
-            )
-        )
-    return Corpus(name="noise", classes=(), utterances=tuple(utterances))
-
-
-@functools.cache
-def pretrained_of(heard: Path) -> Pretrained:
-    return Pretrained.load(None, speech_encoder=str(heard))
+    return noise_corpus(tmp_path)
 
 
 @pytest.fixture(params=["wav2vec2", "hubert", "wavlm", "whisper"])
@@ -70,19 +42,6 @@ def heard(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-def study(**row: Any) -> Study:
-    values = {"base": {"folds": {"by": "speaker"}}, "rows": [{"name": "row", **row}]}
-    return parse_study("study", values)
-
-
-def filled(study: Study, corpus: Corpus, store: Store, heard: Path) -> Run:
-    """The first run of the study's row, whose features the store then has."""
-    pretrained = pretrained_of(heard)
-    named = name_contents(study, corpus, pretrained)
-    fill_cache(corpus, named.rows, store, pretrained, lambda *_: None)
-    return make_plan(named, corpus).rows[0].runs[0]
 
 
 def all_states(corpus: Corpus, heard: Path) -> list[torch.Tensor]:

@@ -76,7 +76,17 @@ def test_what_a_run_asks_for_is_checked_where_this_machine_computes(
         ("table1", set()),
         ("demo", {"audio only"}),
         ("table3", {"Bert"}),
-        ("beyond", {"eGeMAPS + SVM", "embedding + log. regression", "late fusion of both"}),
+        (
+            "beyond",
+            {
+                "eGeMAPS + SVM",
+                "embedding + log. regression",
+                "late fusion of both",
+                "speech encoder",
+                "speech encoder + log. regression",
+                "speech encoder, fine-tuned",
+            },
+        ),
     ],
 )
 def test_rows_of_audio_or_of_a_text_encoder_alone_read_no_words(

@@ -31,7 +31,7 @@ def corners(name: str) -> list[Row]:
 def test_both_ends_of_every_shipped_space_are_built_and_stepped(name: str, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     for row in corners(name):
-        batch, sizes = synthetic(row, tmp_path)
+        batch, sizes = synthetic(row, tmp_path, tmp_path)
         model = build_model(row.model, sizes).train()
         optimiser = torch.optim.Adam(model.parameters(), lr=row.training.learning_rate)
         before = {n: p.detach().clone() for n, p in model.named_parameters()}

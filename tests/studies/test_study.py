@@ -11,6 +11,8 @@ import torch
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.documents import shipped_folder
+from mlt_ray.encoders.embedding import Embedding, embed
+from mlt_ray.encoders.speech import open_encoder
 from mlt_ray.errors import UserError
 from mlt_ray.features.extras import INPUTS
 from mlt_ray.features.frames import compute_frames
@@ -19,12 +21,15 @@ from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import SYSTEMS, build_model, is_network
+from mlt_ray.models.speech.values import SpeechSpec
 from mlt_ray.spec import FoldSpec
 from mlt_ray.studies.files import find_study, space_names, study_names
 from mlt_ray.studies.overrides import merge
 from mlt_ray.studies.study import Published, Row, load_study, parse_study
 from tests.tiny_encoder import WIDTH as ENCODER_WIDTH
 from tests.tiny_encoder import write_encoder
+from tests.tiny_speech_encoder import WIDTH as SPEECH_WIDTH
+from tests.tiny_speech_encoder import write_speech_encoder
 
 SHIPPED = [(name, row) for name in study_names() for row in load_study(name).rows]
 ROWS = [(name, row.name) for name, row in SHIPPED]
@@ -37,12 +42,22 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
 
 
-def synthetic(row: Row, encoder: Path) -> tuple[Batch, InputSizes]:
-    """Three utterances whose sizes are all different, with what the row's model needs."""
+@pytest.fixture(scope="module")
+def speech_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_speech_encoder(tmp_path_factory.mktemp("encoders") / "ear")
+
+
+def synthetic(row: Row, encoder: Path, speech_encoder: Path) -> tuple[Batch, InputSizes]:
+    """Three utterances whose sizes are all different, with what the row's model needs.
+
+    The encoders are tiny ones; that of speech has three layers, layer 0 included.
+    """
     generator = torch.Generator().manual_seed(0)
-    num_bins = row.features.frames.num_bins
+    read = row.model.frames or row.features.frames
+    frame_layers = 3 if read.kind == "encoder" and read.layer == "weighted" else 1
+    frame_dim = read.num_bins if read.encoder is None else SPEECH_WIDTH * frame_layers
     num_frames, num_words = torch.tensor([11, 29, 2]), torch.tensor([5, 1, 7])
-    frames = torch.randn(3, 29, num_bins, generator=generator)
+    frames = torch.randn(3, 29, frame_dim, generator=generator)
     words = torch.randint(1, 17, (3, 7), generator=generator)
     words[:, 0] = 2  # a word without a vector
     phonemes = torch.randint(1, 13, (3, 7, 3), generator=generator)
@@ -51,17 +66,22 @@ def synthetic(row: Row, encoder: Path) -> tuple[Batch, InputSizes]:
         "alignment": torch.stack([first, first + 2], dim=-1),
         "pieces": torch.randint(1, 58, (3, 5), generator=generator),
         "prosody": torch.randn(3, 35, generator=generator),
-        "speech_layers": torch.randn(3, 512, generator=generator),
+        "speech_layers": torch.randn(3, 3, 2 * SPEECH_WIDTH, generator=generator),
         "text_embedding": torch.randn(3, ENCODER_WIDTH, generator=generator),
     }
     extras = {extra.name: known[extra.name] for extra in row.model.extras}
+    if any(extra == ("speech_layers", extra.encoder, "last") for extra in row.model.extras):
+        extras["speech_layers"] = extras["speech_layers"][:, -1]
     sizes = InputSizes(
-        frame_dim=num_bins,
+        frame_dim=frame_dim,
         num_phonemes=13,
         num_learned_words=4,
         word_vectors=torch.randn(13, 50, generator=generator),
         extras={name: extra.shape[-1] for name, extra in extras.items()},
         encoder=encoder,
+        frame_layers=frame_layers,
+        num_speech_layers=3,
+        speech_encoder=speech_encoder,
     )
     batch = Batch(
         utterances=torch.arange(3),
@@ -92,12 +112,12 @@ def test_the_shipped_studies_are_found() -> None:
 
 @pytest.mark.parametrize(("study", "name"), NETWORKS)
 def test_every_network_of_every_shipped_study_is_built_and_stepped(
-    study: str, name: str, encoder: Path
+    study: str, name: str, encoder: Path, speech_encoder: Path
 ) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     row = row_of(study, name)
-    batch, sizes = synthetic(row, encoder)
+    batch, sizes = synthetic(row, encoder, speech_encoder)
     model = build_model(row.model, sizes).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=row.training.learning_rate)
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -110,11 +130,32 @@ def test_every_network_of_every_shipped_study_is_built_and_stepped(
     assert all(bool(p.isfinite().all()) for p in model.parameters())
 
 
-@pytest.mark.parametrize(("study", "name"), ROWS)
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [(study, row.name) for study, row in SHIPPED if row.features.frames.encoder is None],
+)
 def test_every_row_of_every_shipped_study_can_have_its_frames(study: str, name: str) -> None:
     spec = row_of(study, name).features.frames
     frames = compute_frames(np.zeros(1601, np.float32), 16_000, spec)
     assert frames.shape[1] == spec.num_bins
+
+
+@pytest.mark.parametrize(
+    ("study", "name"),
+    [
+        (study, row.name)
+        for study, row in SHIPPED
+        if (row.model.frames or row.features.frames).encoder is not None
+    ],
+)
+def test_every_row_on_an_encoder_s_states_can_have_them(
+    study: str, name: str, speech_encoder: Path
+) -> None:
+    row = row_of(study, name)
+    read = row.model.frames or row.features.frames
+    encoder = open_encoder(speech_encoder, torch.device("cpu"))
+    [frames] = embed(encoder, [np.zeros(1601, np.float32)], Embedding(layer=read.layer))
+    assert frames.shape[1] == SPEECH_WIDTH * (3 if read.layer == "weighted" else 1)
 
 
 @pytest.mark.parametrize(("study", "name"), ROWS)
@@ -173,7 +214,36 @@ def test_classical_systems_are_those_that_the_study_names() -> None:
         "TF-IDF + log. regression": ClassicalSpec(text="tfidf", ngrams=2, text_c=4.0),
         "embedding + log. regression": ClassicalSpec(text="embedding", text_c=4.0),
         "late fusion of both": ClassicalSpec(audio="egemaps", text="embedding", fusion="mean"),
+        "speech encoder + log. regression": ClassicalSpec(
+            audio="speech", speech_encoder="resemblyzer", speech_layer="best", speech_c=0.01
+        ),
     }
+
+
+def test_emobox_has_its_scores_of_iemocap_in_the_order_of_its_encoders() -> None:
+    rows = load_study("emobox").rows
+    scores = {row.model.speech_encoder: row.published for row in rows}
+    assert scores == {
+        "facebook/wav2vec2-base": Published(wa=(0.577, None), ua=(0.583, None)),
+        "facebook/hubert-large-ll60k": Published(wa=(0.667, None), ua=(0.674, None)),
+        "microsoft/wavlm-large": Published(wa=(0.691, None), ua=(0.695, None)),
+        "openai/whisper-large-v3": Published(wa=(0.729, None), ua=(0.735, None)),
+    }
+    assert {row.folds for row in rows} == {FoldSpec(by="given", dev=0.2)}
+    assert [row.features.pad_to_30s for row in rows] == [False, False, False, True]
+    for row in rows:
+        assert isinstance(row.model, SpeechSpec)
+        assert (row.model.head, row.model.speech_layer) == ("states", "last")
+        assert (row.model.hidden_width, row.model.dropout) == (128, 0)
+        assert (row.training.learning_rate, row.training.batch_size) == (1e-4, 32)
+        assert row.training.patience == row.training.max_epochs == 100
+
+
+def test_open_reads_no_text_and_counts_every_emotion() -> None:
+    for row in load_study("open").rows:
+        assert not row.model.reads_words
+        assert row.model.text_encoder is None
+        assert (row.labels.name, row.folds.by) == ("all", "speaker")
 
 
 def test_yoon_s_encoder_without_attention_is_otherwise_that_of_table_1() -> None:

@@ -49,6 +49,32 @@ def test_a_run_is_optimised_as_by_torch_to_the_bit(spec: TrainingSpec) -> None:
     assert all(weight.grad is None for weight in ours)
 
 
+@pytest.mark.parametrize("warmup_steps", [0, 4])
+def test_an_encoder_has_a_rate_of_its_own_and_rates_rise_over_the_first_steps(
+    warmup_steps: int,
+) -> None:
+    ours, theirs = weights_of(1), weights_of(1)
+    spec = replace(SPEC, encoder_learning_rate=0.002, warmup_steps=warmup_steps)
+    optimiser = Adam(ours, spec, pretrained=ours[:2])
+    groups = [{"params": theirs[:2], "lr": 0.002}, {"params": theirs[2:], "lr": 0.03}]
+    expected = torch.optim.Adam(groups, fused=True)
+    rise = torch.optim.lr_scheduler.LambdaLR(
+        expected, lambda taken: min(1.0, (taken + 1) / max(1, warmup_steps))
+    )
+    for number in range(NUM_STEPS):
+        if number == 2:  # a process ends in the middle of it
+            left = optimiser.state()
+            optimiser = Adam(ours, spec, pretrained=ours[:2])
+            optimiser.load_state(left)
+        for one, other, gradient in zip(ours, theirs, weights_of(10 + number), strict=True):
+            one.grad, other.grad = gradient.detach().clone(), gradient.detach().clone()
+        optimiser.step()
+        expected.step()
+        rise.step()
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
 def test_a_step_loads_no_compiler() -> None:
     code = (
         "import sys, torch; from mlt_ray.spec import TrainingSpec\n"
