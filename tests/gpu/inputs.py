@@ -2,7 +2,8 @@
 
 Frames are random values of four levels, stored as two bits each. Each class has a band with more
 of the highest level, so that a network can learn it. Lengths are distributed like IEMOCAP's. The
-inputs are made and loaded without a corpus, audio, word vectors or encoders.
+inputs are made and loaded without a corpus, audio, word vectors or encoders. States of a speech
+encoder are columns of the log-mel frames.
 
 A folder holds ``inputs.json`` (tables, words, specifications) and ``features.npz``.
 """
@@ -20,6 +21,7 @@ import numpy as np
 
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.encoders.catalogue import RESEMBLYZER_WEIGHTS
 from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
@@ -32,6 +34,7 @@ from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.multigranularity.values import MultigranularitySpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import is_network, parse_model
+from mlt_ray.models.speech.values import SpeechSpec
 from mlt_ray.models.xu.values import XuSpec
 from mlt_ray.models.yoon.values import YoonSpec
 from mlt_ray.parsing import parse
@@ -78,7 +81,10 @@ CUE: Final = 0.2
 """Share of the values in the class's band that are set to the highest level."""
 
 SMALL: Final = "small"
-"""Name of the small encoder that replaces the encoder of any row."""
+"""Name of the small text encoder that replaces that of any row."""
+
+SMALL_EAR: Final = "small-ear"
+"""Name of the small speech encoder that replaces that of any row."""
 
 BERTS: Final[Mapping[str, Mapping[str, int]]] = {
     SMALL: {
@@ -96,6 +102,7 @@ BERTS: Final[Mapping[str, Mapping[str, int]]] = {
 
 WIDTHS: Final[Mapping[str, int]] = {
     SMALL: 32,
+    SMALL_EAR: 24,
     "minilm": 384,
     "bert-base-uncased": 768,
     "resemblyzer": 512,
@@ -104,6 +111,12 @@ WIDTHS: Final[Mapping[str, int]] = {
 
 MADE_UP: Final = "made up"
 """What a specification has in place of the names that planning fills in."""
+
+EARS: Final[Mapping[str, int]] = {SMALL_EAR: 12, "resemblyzer": 256}
+"""Values of a state of each speech encoder."""
+
+EAR_LAYERS: Final = 3
+"""Layers of each of them, layer 0 included."""
 
 PROSODY_WIDTH: Final = 35
 PIECES_A_WORD: Final = 1.3
@@ -141,6 +154,8 @@ class Inputs:
         if key not in self._folds:
             if spec.model.text_encoder is not None:
                 write_bert(self.store, spec.model.text_encoder)
+            if spec.features.frames.encoder is not None:
+                write_ear(self.store, spec.features.frames.encoder)
             corpus = self.corpora[spec.corpus]
             fold = make_folds(corpus, spec.folds)[run.fold - 1]
             self._folds[key] = FoldData.of_run(run, corpus, fold, self.store)
@@ -175,11 +190,13 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
     specs = [*rows.values(), *small_rows.values()]
     caches: dict[str, dict[str, np.ndarray]] = {}
     arrays: dict[str, np.ndarray] = {}
-    for frames in dict.fromkeys(spec.features.frames for spec in specs):
-        name = f"frames-{_cache('frames', frames)}"
-        levels = {u.audio_sha256: _levels(u, frames, rng) for u in corpus.utterances}
-        caches[name] = levels
-        arrays[name] = _packed(np.concatenate(list(levels.values())))
+    kinds = dict.fromkeys(spec.features.frames for spec in specs)
+    for frames in kinds:
+        if frames.encoder is None:
+            name = f"frames-{_cache('frames', frames)}"
+            levels = {u.audio_sha256: _levels(u, frames, rng) for u in corpus.utterances}
+            caches[name] = levels
+            arrays[name] = _packed(np.concatenate(list(levels.values())))
     extras: dict[ExtraInput, Corpus] = {}
     for spec in specs:  # those of the whole corpus come first, which has all of the brief one
         for extra in spec.model.extras:
@@ -200,6 +217,9 @@ def prepare(folder: Path, utterances: int = UTTERANCES) -> None:
         "rows": {name: spec.as_dict() for name, spec in rows.items()},
         "small_rows": {name: spec.as_dict() for name, spec in small_rows.items()},
         "caches": {n: {k: len(a) for k, a in c.items()} for n, c in caches.items()},
+        "states": {
+            _cache("encoder_frames", frames): _width(frames) for frames in kinds if frames.encoder
+        },
     }
     # Written last: a folder with this file is complete.
     write_json(folder / "inputs.json", values)
@@ -262,11 +282,14 @@ def changed(run: Run, section: str, **values: Any) -> Run:
 
 def small(spec: RunSpec, brief: Corpus) -> RunSpec:
     """The specification with narrow layers, small encoders and few steps, on the small corpus."""
+    model, frames = _small_model(spec.model), spec.features.frames
+    if frames.encoder is not None:
+        frames = model.frames or replace(frames, encoder=f"{SMALL_EAR}@{SMALL_EAR}")
     return replace(
         spec,
         corpus=brief.fingerprint,
-        features=replace(spec.features, frames_per_step=SMALL_FRAMES_PER_STEP),
-        model=_small_model(spec.model),
+        features=replace(spec.features, frames=frames, frames_per_step=SMALL_FRAMES_PER_STEP),
+        model=model,
         training=replace(spec.training, **SMALL_TRAINING),
     )
 
@@ -287,7 +310,7 @@ def _small_model(spec: ModelSpec) -> ModelSpec:
         case MultigranularitySpec():
             multilevel = _small_model(spec.multilevel)
             encoder = spec.encoder and f"{SMALL}@{SMALL}"
-            speech = spec.speech_encoder and f"{SMALL}@{SMALL}"
+            speech = spec.speech_encoder and f"{SMALL_EAR}@{SMALL_EAR}"
             return replace(
                 spec,
                 multilevel=multilevel,
@@ -297,6 +320,8 @@ def _small_model(spec: ModelSpec) -> ModelSpec:
             )
         case BertSpec():
             return replace(spec, encoder=f"{SMALL}@{SMALL}")
+        case SpeechSpec():
+            return replace(spec, speech_encoder=f"{SMALL_EAR}@{SMALL_EAR}")
         case YoonSpec():
             return replace(spec, width=24)
         case XuSpec():
@@ -314,11 +339,19 @@ def networks(fingerprint: str) -> tuple[dict[str, RunSpec], dict[str, list[str]]
         for row in load_study(study).rows:
             if not is_network(row.model):
                 continue
+            model, frames = _with_encoders(row.model), row.features.frames
+            if frames.encoder is not None:
+                frames = replace(frames, encoder=f"{frames.encoder}@{frames.encoder}")
             specs[row.name] = RunSpec(
                 corpus=fingerprint,
                 folds=replace(row.folds, members=MADE_UP),
-                features=replace(row.features, vectors=MADE_UP, phonemizer=MADE_UP),
-                model=_with_encoders(row.model),
+                features=replace(
+                    row.features,
+                    frames=model.frames or frames,
+                    vectors=MADE_UP,
+                    phonemizer=MADE_UP,
+                ),
+                model=model,
                 training=row.training,
             )
             tables.setdefault(study, []).append(row.name)
@@ -400,6 +433,12 @@ def _levels(utterance: Utterance, spec: FramesSpec, rng: np.random.Generator) ->
     return levels
 
 
+def _width(frames: FramesSpec) -> int:
+    """Values of a frame of an encoder's states."""
+    layers = EAR_LAYERS if frames.layer == "weighted" else 1
+    return layers * EARS[(frames.encoder or "").partition("@")[0]]
+
+
 def _packed(levels: np.ndarray) -> np.ndarray:
     """(2, ⌈N / 8⌉) uint8: the two bits of N values."""
     return np.stack([np.packbits(levels & 1), np.packbits(levels >> 1)])
@@ -429,9 +468,9 @@ def _extra(extra: ExtraInput, utterance: Utterance, rng: np.random.Generator) ->
         ids[0], ids[-1] = 1, 2
         return ids
     width = PROSODY_WIDTH if extra.name == "prosody" else WIDTHS[extra.encoder.partition("@")[0]]
-    vector = rng.normal(0, 1, (1, width))
-    vector[0, FOUR.index(utterance.emotion)] += 0.5
-    return vector.astype(np.float16)
+    vectors = rng.normal(0, 1, (EAR_LAYERS if extra.name == "speech_layers" else 1, width))
+    vectors[:, FOUR.index(utterance.emotion)] += 0.5
+    return vectors.astype(np.float16)
 
 
 def _unpack(values: Any, arrays: Any, corpus: Corpus, store: Store) -> None:
@@ -446,13 +485,23 @@ def _unpack(values: Any, arrays: Any, corpus: Corpus, store: Store) -> None:
         kind, _, digest = name.rpartition("-")
         Cache(store.features(kind, digest)).add(rows)
         if kind == "frames":
-            moments = Cache(store.features("moments", digest))
-            moments.add({key: _moments(frames) for key, frames in rows.items()})
+            _unpack_moments(digest, rows, store)
+        if (kind, digest) == ("frames", _cache("frames", FramesSpec())):
+            for states, width in values["states"].items():
+                columns = np.linspace(0, FramesSpec().num_bins - 1, width).astype(int)
+                picked = {key: frames[:, columns] for key, frames in rows.items()}
+                Cache(store.features("frames", states)).add(picked)
+                _unpack_moments(states, picked, store)
     _unpack_texts(values["words"], corpus.utterances, store)
     known = dict(zip(values["vectors"], arrays["vectors"].astype(np.float32)[:, None], strict=True))
     none = np.empty((0, VECTOR_DIM), np.float32)
     vectors = Cache(store.features("vectors", _cache("vectors", MADE_UP)))
     vectors.add({word: known.get(word, none) for word in values["words"]})
+
+
+def _unpack_moments(digest: str, frames: Mapping[str, np.ndarray], store: Store) -> None:
+    moments = {key: _moments(array) for key, array in frames.items()}
+    Cache(store.features("moments", digest)).add(moments)
 
 
 def _unpack_texts(
@@ -488,4 +537,32 @@ def write_bert(store: Store, identity: str) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent))
     model.save_pretrained(temporary)
+    temporary.rename(folder)
+
+
+def write_ear(store: Store, identity: str) -> None:
+    """Write a speech encoder with random weights into the store, unless it is there.
+
+    The small one is a wav2vec 2.0, the other has Resemblyzer's LSTM.
+    """
+    folder = encoder_folder(store, identity)
+    if folder.exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+    if identity.partition("@")[0] == SMALL_EAR:
+        from transformers.utils import logging
+
+        from tests.tiny_speech_encoder import write_speech_encoder
+
+        logging.disable_progress_bar()
+        write_speech_encoder(temporary)
+    else:
+        import torch
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            lstm = torch.nn.LSTM(40, EARS["resemblyzer"], EAR_LAYERS)
+        weights = {f"lstm.{name}": weight for name, weight in lstm.state_dict().items()}
+        torch.save({"model_state": weights}, temporary / RESEMBLYZER_WEIGHTS)
     temporary.rename(folder)

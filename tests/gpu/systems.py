@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlt_ray.encoders.speech import open_encoder
+from mlt_ray.encoders.speech import layer_states, open_encoder
 from mlt_ray.encoders.text import cls_vectors
 from mlt_ray.errors import RunStopped
 from mlt_ray.spec import Precision, Run
@@ -36,7 +36,7 @@ WAITS_ON_CPU: Final[Mapping[str, int]] = {"li": 1, "bert": 1, "multigranularity"
 """The same on a CPU, where nothing is copied, but torch's ``one_hot`` checks its values."""
 
 PAPER_SIZES: Final = f"{ROW} at the paper's sizes"
-QUICK: Final = (ROW, "H. Li et al.", "Multi-granularity model")
+QUICK: Final = (ROW, "H. Li et al.", "Multi-granularity model", "speech encoder, fine-tuned")
 """Rows of a quick try."""
 
 
@@ -208,16 +208,20 @@ def text_encoder(setting: Setting) -> Outcome:
 
 
 def speech_encoder(setting: Setting) -> Outcome:
-    """States of a small wav2vec 2.0 with random weights equal those of a CPU."""
+    """States of all layers of a small wav2vec 2.0 with random weights equal those of a CPU.
+
+    A GPU computes both recordings together, a CPU one after the other.
+    """
     from tests.tiny_speech_encoder import write_speech_encoder
 
-    samples = np.random.default_rng(5).uniform(-0.5, 0.5, 8000).astype(np.float32)
+    rng = np.random.default_rng(5)
+    both = [rng.uniform(-0.5, 0.5, size).astype(np.float32) for size in (8000, 5003)]
     with tempfile.TemporaryDirectory() as folder:
         encoder = write_speech_encoder(Path(folder))
-        here, there = (
-            open_encoder(encoder, device)(samples).cpu().numpy() for device in (setting.device, CPU)
-        )
-    return _close(here, there)
+        here = layer_states(open_encoder(encoder, setting.device), both)
+        alone = open_encoder(encoder, CPU)
+        there = [found for samples in both for found in layer_states(alone, [samples])]
+    return _close(*(torch.cat(states, dim=1).cpu().numpy() for states in (here, there)))
 
 
 def _close(here: np.ndarray, there: np.ndarray) -> Outcome:
