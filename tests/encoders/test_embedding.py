@@ -83,6 +83,7 @@ def test_batches_hold_each_recording_once_and_no_more_seconds_than_a_gpu_takes(
     for batch in found:
         longest = max(len(samples[n]) for n in batch)
         assert len(batch) == 1 or len(batch) * longest <= 8_000
+    assert {len(batch) for batch in batches(samples, pad_to_30s=True)} == {1}
     # Longest first, so that memory that is too small is noticed at once.
     assert lengths[found[0][0]] == max(lengths)
 
