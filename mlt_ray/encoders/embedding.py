@@ -41,15 +41,23 @@ class Embedding:
     layer: Layer | None = None
     pad_to_30s: bool = False
 
+    def last_of(self, num_blocks: int) -> int:
+        """The last layer that is read, of an encoder of so many blocks."""
+        if self.layer is None or self.layer == "weighted":
+            return num_blocks
+        return layer_index(self.layer, num_blocks + 1)
+
     def of(self, states: Tensor) -> NDArray[np.float32] | NDArray[np.float16]:
-        """The array that is kept; values beyond float16's range become infinite."""
+        """The array that is kept of the states of layers up to `last_of`.
+
+        Values beyond float16's range become infinite.
+        """
         if self.layer is None:
             layers: NDArray[np.float32] = pooled(states).cpu().numpy()
             return layers
+        chosen = states[-1]
         if self.layer == "weighted":
             chosen = states.transpose(0, 1).flatten(1)
-        else:
-            chosen = states[layer_index(self.layer, len(states))]
         frames: NDArray[np.float16] = chosen.half().cpu().numpy()
         return frames
 
@@ -90,7 +98,9 @@ def embed(
 def _embed(
     encoder: SpeechEncoder, recordings: Sequence[Samples], embedding: Embedding
 ) -> list[NDArray[Any]]:
-    return [embedding.of(s) for s in layer_states(encoder, recordings, embedding.pad_to_30s)]
+    last = embedding.last_of(encoder.num_layers)
+    states = layer_states(encoder, recordings, embedding.pad_to_30s, last)
+    return [embedding.of(s) for s in states]
 
 
 def batches(recordings: Sequence[Samples], pad_to_30s: bool = False) -> Iterator[list[int]]:

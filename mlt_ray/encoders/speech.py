@@ -172,14 +172,20 @@ def encoder_shape(folder: Path) -> EncoderShape:
 
 @torch.no_grad()
 def layer_states(
-    encoder: SpeechEncoder, recordings: Sequence[Samples], pad_to_30s: bool = False
+    encoder: SpeechEncoder,
+    recordings: Sequence[Samples],
+    pad_to_30s: bool = False,
+    last: int | None = None,
 ) -> list[Tensor]:
-    """(S, T, H) states of all layers of each recording; the blocks compute them together."""
+    """(S, T, H) states of all layers of each recording, up to layer `last` (None: L).
+
+    The blocks compute them together.
+    """
     starts = [encoder.start(samples, pad_to_30s) for samples in recordings]
     lengths = torch.tensor([len(states) for states in starts], device=starts[0].device)
     states = pad_sequence(starts, batch_first=True)
     mask = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
-    layers = torch.stack(encoder(states, mask), dim=1)
+    layers = torch.stack(encoder(states, mask, last=last), dim=1)
     return [
         found[:, : encoder.num_states(len(samples)) or len(start)]
         for found, start, samples in zip(layers, starts, recordings, strict=True)

@@ -146,7 +146,8 @@ def _extract_frames(
         cache.frames.add(arrays)
         cache.moments.add({k: _moments(frames) for k, frames in arrays.items()})
 
-    name = f"{spec.kind.replace('_', '-')} frames"
+    layer = "" if spec.encoder is None else f" (layer {spec.layer})"
+    name = f"{spec.kind.replace('_', '-')} frames{layer}"
     return compute_missing(name, keys, compute, add, progress, name_of=lambda k: str(audio[k]))
 
 

@@ -97,26 +97,24 @@ def _states(
     identity: str, layer: Layer | None, seconds: Sequence[float], pretrained: Pretrained
 ) -> StatesLeft:
     """What is stored of recordings that last so long: frames of a layer, or (None) all, pooled."""
+    from mlt_ray.encoders.embedding import layer_index
     from mlt_ray.encoders.speech import encoder_shape
 
     shape = encoder_shape(pretrained.speech_encoders.folder(identity))
     number = shape.num_layers + 1
-    is_one = layer not in (None, "weighted")
-    width = shape.width * (1 if is_one else number)
+    layers, width = f"all {number} layers", shape.width * number
+    if layer not in (None, "weighted"):
+        layers, width = f"layer {layer_index(layer, number)}", shape.width
     num_states = round(sum(seconds) * shape.states_per_s)
     num_bytes = 2 * _POOLED_BYTES * len(seconds) * width
     if layer is not None:
         num_bytes = _VALUE_BYTES * num_states * width + 2 * _SUM_BYTES * len(seconds) * width
     return StatesLeft(
         encoder=identity,
-        layers=_named(layer) if is_one else f"all {number} layers",
+        layers=layers,
         num_recordings=len(seconds),
         minutes=sum(seconds) / 60,
         num_bytes=num_bytes,
         num_states=None if layer is None else num_states,
         width=width,
     )
-
-
-def _named(layer: Layer | None) -> str:
-    return "the last layer" if layer == "last" else f"layer {layer}"

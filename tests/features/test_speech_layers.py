@@ -17,10 +17,13 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import open_cache
 from mlt_ray.planning.contents import name_contents
+from mlt_ray.planning.estimate import estimate
+from mlt_ray.planning.plan import make_plan
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.planning.states import states_left
 from mlt_ray.spec import ExtraInput, FeatureSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.study import parse_study
 from mlt_ray.training.from_store import fold_data
 from tests.noise_corpus import filled, noise_corpus, pretrained_of, study
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
@@ -129,6 +132,41 @@ def test_a_trained_encoder_reads_the_states_as_they_are(
     assert data.sizes.speech_encoder == encoder_folder(store, identity)
 
 
+def test_states_of_a_frozen_encoder_bring_no_encoder_to_train(
+    corpus: Corpus, store: Store, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    model = {"system": "speech", "speech_encoder": str(heard), "head": "states", "hidden_width": 7}
+    data = fold_data(filled(study(model=model), corpus, store, heard), store)
+    assert data.sizes.speech_encoder is None
+    assert data.sizes.frame_layers == NUM_LAYERS
+    train = np.concatenate([data.frames(n) for n in data.parts["train"]])
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=2e-3)
+
+
+def test_words_are_found_among_the_states(corpus: Corpus, store: Store, tmp_path: Path) -> None:
+    """The one word of a text lasts as long as its recording, at 16,000 / 60 states a second."""
+    heard = write_speech_encoder(tmp_path / "heard")
+    frames = {"kind": "encoder", "encoder": str(heard), "layer": 1}
+    row = study(features={"frames": frames, "frames_per_step": 2}, model={"system": "li"})
+    data = fold_data(filled(row, corpus, store, heard), store)
+    spans = data.batch(range(len(corpus))).extras["alignment"]
+    ends = [round(u.duration_s * 16_000 / 60 / 2) for u in corpus.utterances]
+    assert spans[:, 0].tolist() == [[0, end] for end in ends]
+    np.testing.assert_allclose(data.num_steps, ends, atol=1)
+
+
+@pytest.mark.parametrize("fine_tune", [False, "all"])
+def test_how_long_a_run_on_states_takes_is_known_after_the_first(
+    corpus: Corpus, store: Store, tmp_path: Path, fine_tune: bool | str
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    model = {"system": "speech", "speech_encoder": str(heard), "fine_tune": fine_tune}
+    model |= {"head": "states", "hidden_width": 7}
+    named = name_contents(study(model=model), corpus, pretrained_of(heard))
+    assert estimate(make_plan(named, corpus).rows[0], corpus, store) is None
+
+
 def test_whisper_padded_to_30_s_has_caches_of_its_own(
     corpus: Corpus, store: Store, tmp_path: Path
 ) -> None:
@@ -232,8 +270,8 @@ def test_rows_of_other_features_each_find_theirs(
     pretrained = pretrained_of(heard)
     base = {"model": {"system": "speech", "speech_encoder": str(heard)}, "folds": {"by": "speaker"}}
     rows = [{"name": str(padded), "features": {"pad_to_30s": padded}} for padded in (True, False)]
-    study = parse_study("study", {"base": base, "rows": rows})
-    named = name_contents(study, corpus, pretrained)
+    padded_or_not = parse_study("study", {"base": base, "rows": rows})
+    named = name_contents(padded_or_not, corpus, pretrained)
     fill_cache(corpus, named.rows, store, pretrained, lambda *_: None)
     for row in make_plan(named, corpus).rows:
         assert fold_data(row.runs[0], store).sizes.num_speech_layers == NUM_LAYERS
