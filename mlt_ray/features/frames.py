@@ -131,6 +131,9 @@ def spectrogram(waveform: NDArray[np.float32], sample_rate_hz: int, spec: Frames
     return np.log(np.maximum(power, _SMALLEST_POWER)).astype(np.float32)
 
 
+_SAME_SUMS: Final = 8
+"""Frames a step up to which `_sums` and ``np.add.reduceat`` give the same bits; it is faster."""
+
 FRAME_KINDS: Mapping[str, Callable[[NDArray[np.float32], int, FramesSpec], Frames]] = {
     "log_mel": log_mel,
     "mfcc": mfcc,
@@ -144,5 +147,15 @@ def average_frames(frames: np.ndarray, frames_per_step: int) -> np.ndarray:
         return frames
     starts = np.arange(0, len(frames), frames_per_step)
     counts = np.diff(np.append(starts, len(frames)))
-    sums = np.add.reduceat(frames, starts, axis=0)
+    if frames_per_step > _SAME_SUMS:
+        sums = np.add.reduceat(frames, starts, axis=0)
+    else:
+        whole = len(frames) // frames_per_step * frames_per_step
+        steps = frames[:whole].reshape(-1, frames_per_step, frames.shape[1])
+        sums = np.concatenate([_sums(steps), _sums(frames[None, whole:])])[: len(starts)]
     return (sums / counts[:, None]).astype(np.float32)
+
+
+def _sums(steps: np.ndarray) -> np.ndarray:
+    """(N, K, F) → (N, F) sums over K frames, in the order in which ``np.add.reduceat`` adds."""
+    return steps[:, :1].sum(axis=1) + steps[:, 1:].sum(axis=1)

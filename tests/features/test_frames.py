@@ -218,3 +218,16 @@ def test_averaged_frames_are_means_of_consecutive_ones(num_frames: int, step: in
     found = average_frames(frames, step)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [*range(2, 11), 17])
+@pytest.mark.parametrize("width", [1, 7, 257])
+def test_averaged_frames_are_added_in_numpy_s_order(step: int, width: int) -> None:
+    """Runs that were stored have read these bits."""
+    rng = np.random.default_rng(step)
+    for length in (1, step - 1, step, 3 * step, 97):
+        frames = rng.normal(size=(length, width)).astype(np.float32)
+        starts = np.arange(0, length, step)
+        counts = np.minimum(step, length - starts)[:, None]
+        expected = np.add.reduceat(frames, starts, axis=0) / counts
+        np.testing.assert_array_equal(average_frames(frames, step), expected.astype(np.float32))
