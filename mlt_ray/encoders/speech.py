@@ -47,7 +47,7 @@ class SpeechEncoder(nn.Module):
 
     def __init__(self, blocks: nn.ModuleList, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.blocks = blocks
+        self.blocks: Any = blocks  # transformers' own, with attributes that torch knows nothing of
         self.norm = norm
         self.first = 0  # the layer that the first of `blocks` reads
         self.recomputes = False
