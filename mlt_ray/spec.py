@@ -133,6 +133,8 @@ class FramesSpec:
             raise ValueError("encoder: expected resemblyzer, a folder or a name, got none")
         if self.kind != "encoder" and self.encoder is not None:
             raise ValueError(f"encoder: expected it with kind: encoder, got kind: {self.kind}")
+        if self.kind != "encoder" and self.layer != "weighted":
+            raise ValueError(f"layer: expected it with kind: encoder, got kind: {self.kind}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,7 +107,9 @@ def changes(value: Any) -> Iterator[Any]:
             new = [0.5]  # rates of dropout must be below 1
         else:
             new = [(old or 1) * 2]  # so that widths stay multiples of the number of heads
-        more = {"kind": "encoder"} if field.name == "encoder" else {}  # no other kind has one
+        more = {"kind": "encoder"} if field.name == "encoder" else {}  # no other kind has one,
+        if field.name == "layer":
+            more = {"kind": "encoder", "encoder": "x"}  # or layers
         for changed in new:
             yield replace(value, **{field.name: changed, **more})
 

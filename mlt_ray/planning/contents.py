@@ -102,21 +102,20 @@ def name_contents(
 
 def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool) -> Row:
     folds, changes = _named_folds(row, corpus, is_asked), pretrained.changes(row)
-    row = replace(
-        row, features=replace(row.features, frames=row.model.frames or row.features.frames)
-    )
     if is_asked:
         if row.features.standardise == "speaker":
             check_speakers(select(corpus, row.labels))
         row = _named_encoders(row, pretrained)
-        check_layers(row, pretrained.speech_encoders)
-    return replace(
+    row = replace(
         row,
         folds=folds,
         features=name_features(row, pretrained),
         changes=(*row.changes, *changes),
         training=name_training(row),
     )
+    if is_asked:
+        check_layers(row, pretrained.speech_encoders)
+    return row
 
 
 def _named_folds(row: Row, corpus: Corpus, is_needed: bool) -> FoldSpec:
@@ -136,11 +135,12 @@ def members_digest(folds: Sequence[Fold]) -> str:
 
 def name_features(row: Row, pretrained: Pretrained) -> FeatureSpec:
     """A row's features with what computes them."""
-    frames = frames_kind(row.features.frames)
-    always = (frames if kind == "frames" else kind for kind in ALWAYS)
+    frames = row.model.frames or row.features.frames
+    always = (frames_kind(frames) if kind == "frames" else kind for kind in ALWAYS)
     kinds = (*always, *(extra.name for extra in row.model.extras))
     return replace(
         row.features,
+        frames=frames,
         vectors=f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}",
         phonemizer=pretrained.phonemizer_of(row.features.language).engine,
         libraries=installed(computing(kinds, row.features.is_english)),
@@ -164,7 +164,7 @@ def _named_encoders(row: Row, pretrained: Pretrained) -> Row:
         changes["encoder"] = pretrained.encoders.identify(model.text_encoder)
     if model.speech_encoder is not None:
         changes["speech_encoder"] = pretrained.speech_encoders.identify(model.speech_encoder)
-    if frames.encoder is not None:
+    if frames.encoder is not None and model.frames is None:
         frames = replace(frames, encoder=pretrained.speech_encoders.identify(frames.encoder))
     features = replace(row.features, frames=frames)
     return replace(row, model=replace(model, **changes), features=features)

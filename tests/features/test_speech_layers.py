@@ -303,6 +303,7 @@ def test_a_model_with_states_of_its_own_refuses_other_frames(model: dict[str, An
     [
         ({"kind": "encoder"}, "frames.encoder: expected resemblyzer, a folder or a name, got none"),
         ({"encoder": "x"}, "frames.encoder: expected it with kind: encoder, got kind: log_mel"),
+        ({"layer": 1}, "frames.layer: expected it with kind: encoder, got kind: log_mel"),
         ({"kind": "encoder", "encoder": "x", "layer": "first"}, "frames.layer: expected last or"),
     ],
 )
