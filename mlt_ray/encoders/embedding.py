@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, each_recording
-from mlt_ray.encoders.speech import SpeechEncoder, layer_states, open_encoder, pooled
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import SpeechEncoder, layer_states, pooled
 from mlt_ray.errors import UserError
 from mlt_ray.machine import torch_threads, usable_cpus
 from mlt_ray.spec import Layer
