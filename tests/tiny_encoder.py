@@ -7,6 +7,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
+from mlt_ray.encoders.text import OFFSET
+
 WIDTH, POSITIONS = 12, 23
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 DROPOUT_RATES = [0.1] * (1 + 2 * 3)
@@ -15,7 +17,7 @@ DROPOUT_RATES = [0.1] * (1 + 2 * 3)
 
 def write_encoder(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
     """An encoder of `kind` with a tokenizer that cuts words into letters; returns `folder`."""
-    padding = 1 if kind == "roberta" else 0
+    padding = 1 if kind in OFFSET else 0
     write_tokenizer(folder, padding)
     values = {
         "vocab_size": 4 + 2 * len(LETTERS),
@@ -25,7 +27,7 @@ def write_encoder(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
         "num_attention_heads": 3,
         "intermediate_size": 17,
         "hidden_dim": 17,
-        "max_position_embeddings": POSITIONS + (2 if kind == "roberta" else 0),
+        "max_position_embeddings": POSITIONS + (2 if kind in OFFSET else 0),
         "pad_token_id": padding,
         "initializer_range": 0.5,
     }

@@ -3,7 +3,17 @@
 from dataclasses import dataclass
 from typing import Final
 
-FAMILY: Final = ("bert", "roberta", "electra", "distilbert")
+FAMILY: Final = (
+    "bert",
+    "roberta",
+    "electra",
+    "distilbert",
+    "camembert",
+    "deberta",
+    "deberta-v2",
+    "mpnet",
+    "xlm-roberta",
+)
 """Supported text encoders (model_type): CLS is their first output, and our dropout fits them."""
 
 SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whisper")

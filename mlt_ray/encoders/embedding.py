@@ -41,15 +41,23 @@ class Embedding:
     layer: Layer | None = None
     pad_to_30s: bool = False
 
+    def last_of(self, num_blocks: int) -> int:
+        """The last layer that is read, of an encoder of so many blocks."""
+        if self.layer is None or self.layer == "weighted":
+            return num_blocks
+        return layer_index(self.layer, num_blocks + 1)
+
     def of(self, states: Tensor) -> NDArray[np.float32] | NDArray[np.float16]:
-        """The array that is kept; values beyond float16's range become infinite."""
+        """The array that is kept of the states of layers up to `last_of`.
+
+        Values beyond float16's range become infinite.
+        """
         if self.layer is None:
             layers: NDArray[np.float32] = pooled(states).cpu().numpy()
             return layers
+        chosen = states[-1]
         if self.layer == "weighted":
             chosen = states.transpose(0, 1).flatten(1)
-        else:
-            chosen = states[layer_index(self.layer, len(states))]
         frames: NDArray[np.float16] = chosen.half().cpu().numpy()
         return frames
 
@@ -66,20 +74,23 @@ def layer_index(layer: Layer, num_layers: int) -> int:
 
 
 def embed(
-    encoder: SpeechEncoder, recordings: Sequence[Samples], embedding: Embedding
+    encoder: SpeechEncoder,
+    recordings: Sequence[Samples],
+    embedding: Embedding,
+    num_threads: int | None = None,
 ) -> list[NDArray[Any]]:
     """The array that is kept of each recording, in order.
 
-    A CPU computes one recording a thread: batches by length would be no faster there. A GPU
-    computes batches of similar length.
+    A CPU computes one recording a thread, in `num_threads` threads (None: one for each usable CPU):
+    batches by length would be no faster there. A GPU computes batches of similar length.
     """
     if next(encoder.parameters()).device.type == "cpu":
-        with torch_threads(1), ThreadPoolExecutor(usable_cpus()) as pool:
+        with torch_threads(1), ThreadPoolExecutor(num_threads or usable_cpus()) as pool:
             return list(
                 pool.map(lambda samples: _embed(encoder, [samples], embedding)[0], recordings)
             )
     found: dict[int, NDArray[Any]] = {}
-    for batch in batches(recordings):
+    for batch in batches(recordings, embedding.pad_to_30s):
         found |= zip(batch, _embed(encoder, [recordings[n] for n in batch], embedding), strict=True)
     return [found[n] for n in range(len(recordings))]
 
@@ -87,15 +98,17 @@ def embed(
 def _embed(
     encoder: SpeechEncoder, recordings: Sequence[Samples], embedding: Embedding
 ) -> list[NDArray[Any]]:
-    return [embedding.of(s) for s in layer_states(encoder, recordings, embedding.pad_to_30s)]
+    last = embedding.last_of(encoder.num_layers)
+    states = layer_states(encoder, recordings, embedding.pad_to_30s, last)
+    return [embedding.of(s) for s in states]
 
 
-def batches(recordings: Sequence[Samples]) -> Iterator[list[int]]:
+def batches(recordings: Sequence[Samples], pad_to_30s: bool = False) -> Iterator[list[int]]:
     """Places of recordings of similar length, the longest first, of at most `BATCH_S` together."""
     order = sorted(range(len(recordings)), key=lambda n: -len(recordings[n]))
     while order:
-        longest = max(1, len(recordings[order[0]]))
-        size = max(1, int(BATCH_S * SAMPLE_RATE_HZ / longest))
+        longest_s = 30 if pad_to_30s else len(recordings[order[0]]) / SAMPLE_RATE_HZ
+        size = max(1, int(BATCH_S / max(longest_s, 1 / SAMPLE_RATE_HZ)))
         yield order[:size]
         order = order[size:]
 

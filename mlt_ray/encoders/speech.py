@@ -47,7 +47,7 @@ class SpeechEncoder(nn.Module):
 
     def __init__(self, blocks: nn.ModuleList, norm: nn.Module | None = None) -> None:
         super().__init__()
-        self.blocks = blocks
+        self.blocks: Any = blocks  # transformers' own, with attributes that torch knows nothing of
         self.norm = norm
         self.first = 0  # the layer that the first of `blocks` reads
         self.recomputes = False
@@ -146,11 +146,12 @@ def _open(folder: Path, attention: Attention | None) -> SpeechEncoder:
 
 
 class EncoderShape(NamedTuple):
-    """The sizes of a `SpeechEncoder`."""
+    """The sizes of a `SpeechEncoder`, and whether it is one that was trained on 30 seconds."""
 
     num_layers: int
     width: int
     states_per_s: float
+    pads_to_30s: bool = False
 
 
 def encoder_shape(folder: Path) -> EncoderShape:
@@ -164,21 +165,27 @@ def encoder_shape(folder: Path) -> EncoderShape:
     config, prepare = load_config(folder), load_feature_extractor(folder)
     if config.model_type == "whisper":
         rate = prepare.sampling_rate / (2 * prepare.hop_length)
-        return EncoderShape(config.encoder_layers, config.d_model, rate)
+        return EncoderShape(config.encoder_layers, config.d_model, rate, pads_to_30s=True)
     rate = prepare.sampling_rate / math.prod(config.conv_stride)
     return EncoderShape(config.num_hidden_layers, config.hidden_size, rate)
 
 
 @torch.no_grad()
 def layer_states(
-    encoder: SpeechEncoder, recordings: Sequence[Samples], pad_to_30s: bool = False
+    encoder: SpeechEncoder,
+    recordings: Sequence[Samples],
+    pad_to_30s: bool = False,
+    last: int | None = None,
 ) -> list[Tensor]:
-    """(S, T, H) states of all layers of each recording; the blocks compute them together."""
+    """(S, T, H) states of all layers of each recording, up to layer `last` (None: L).
+
+    The blocks compute them together.
+    """
     starts = [encoder.start(samples, pad_to_30s) for samples in recordings]
     lengths = torch.tensor([len(states) for states in starts], device=starts[0].device)
     states = pad_sequence(starts, batch_first=True)
     mask = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
-    layers = torch.stack(encoder(states, mask), dim=1)
+    layers = torch.stack(encoder(states, mask, last=last), dim=1)
     return [
         found[:, : encoder.num_states(len(samples)) or len(start)]
         for found, start, samples in zip(layers, starts, recordings, strict=True)

@@ -21,6 +21,10 @@ BLOCK, BATCH = 256, 32
 """Number of texts that are sorted by length together, and that are encoded together."""
 
 
+OFFSET = ("roberta", "camembert", "mpnet", "xlm-roberta")
+"""Families whose first position has the number behind the id of padding."""
+
+
 def padding_id(folder: Path) -> int:
     """Id that pads short texts; no word piece has it."""
     padding: int = load_config(folder).pad_token_id
@@ -38,9 +42,9 @@ def word_pieces(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
 
 
 def num_positions(config: Any) -> int:
-    """Longest text in word pieces; RoBERTa's positions begin after the id of padding."""
+    """Longest text in word pieces; positions of RoBERTa's kin begin after the id of padding."""
     positions: int = config.max_position_embeddings
-    return positions - (config.pad_token_id + 1 if config.model_type == "roberta" else 0)
+    return positions - (config.pad_token_id + 1 if config.model_type in OFFSET else 0)
 
 
 def cls_vectors(

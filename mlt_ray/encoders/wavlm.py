@@ -23,7 +23,7 @@ class WavLM(Wav2Vec2):
         # Of transformers' own call of torch: a mask of bools beside a bias of floats.
         warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
         attention = self.blocks[0].attention
-        self.distances = copy.deepcopy(attention).requires_grad_(False)
+        self.distances: Any = copy.deepcopy(attention).requires_grad_(False)
         for name in ("q_proj", "k_proj", "v_proj", "out_proj", "gru_rel_pos_linear"):
             delattr(self.distances, name)
         del self.distances.gru_rel_pos_const

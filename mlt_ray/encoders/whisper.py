@@ -27,6 +27,7 @@ class Whisper(SpeechEncoder):
     """
 
     lora_modules = ("q_proj", "v_proj")
+    positions: Tensor
 
     def __init__(self, model: Any, prepare: Any) -> None:
         super().__init__(model.layers, model.layer_norm)

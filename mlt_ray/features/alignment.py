@@ -22,12 +22,13 @@ class WordSpans:
 
     Times are rounded to the nearest step, so that consecutive words share no step. A word has at
     least one step. Where the frames of an utterance are cut off, a span may lie behind their end.
+    Frames start `hop_ms` after one another.
     """
 
     dim = 2
 
-    def __init__(self, times: Sequence[np.ndarray], spec: FeatureSpec) -> None:
-        step_s = spec.frames.hop_ms * spec.frames_per_step / 1000
+    def __init__(self, times: Sequence[np.ndarray], spec: FeatureSpec, hop_ms: float) -> None:
+        step_s = hop_ms * spec.frames_per_step / 1000
         self._spans = [spans_in_steps(t[: spec.max_words], step_s) for t in times]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:

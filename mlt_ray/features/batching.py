@@ -16,7 +16,7 @@ from mlt_ray.encoders.folder import encoder_folder
 from mlt_ray.encoders.speech import encoder_shape
 from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
 from mlt_ray.features.class_weights import balanced_weights
-from mlt_ray.features.extract import FeatureCache
+from mlt_ray.features.extract import FeatureCache, hop_ms_of
 from mlt_ray.features.extras import FoldInput, load_extras
 from mlt_ray.features.fitted import (
     UNKNOWN_ID,
@@ -47,6 +47,8 @@ class FoldData:
 
     `parts` maps train, dev and test to indices of the corpus's utterances. `num_steps` is the
     length of every utterance of the corpus. Batches have weights where `weighing` is ``balanced``.
+    Frames are raw unless it `normalises` them, and start `hop_ms` after one another (None: as
+    `spec` says). The encoders' folders and `frame_layers` are for `InputSizes`.
     """
 
     def __init__(
@@ -61,15 +63,14 @@ class FoldData:
         speech_encoder: Path | None = None,
         frame_layers: int = 1,
         normalises: bool = True,
-        frames_per_s: float | None = None,
+        hop_ms: float | None = None,
     ) -> None:
         self.corpus = corpus
         self._encoder = encoder
         self._speech_encoder = speech_encoder
         self._frame_layers = frame_layers
         self._normalises = normalises
-        frames_per_s = frames_per_s or 1000 / spec.frames.hop_ms
-        self._steps_per_s = frames_per_s / spec.frames_per_step
+        self._step_ms = (hop_ms or spec.frames.hop_ms) * spec.frames_per_step
         self._spec = spec
         self._extras = extras
         self.parts = {"train": fold.train, "dev": fold.dev, "test": fold.test}
@@ -80,7 +81,7 @@ class FoldData:
         training = (corpus.utterances[i] for i in fold.train)
         self.fitted: FittedInputs = fit_inputs(training, cache, spec.max_words)
         self._of_speakers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        if spec.standardise == "speaker":
+        if normalises and spec.standardise == "speaker":
             self._of_speakers = {
                 speaker: mean_and_deviation([corpus.utterances[i] for i in places], cache)
                 for speaker, places in speakers_of(corpus).items()
@@ -102,9 +103,12 @@ class FoldData:
         features, model = run.spec.features, run.spec.model
         extras = load_extras(corpus, fold, model.extras, store, features)
         encoder = encoder_folder(store, model.text_encoder) if model.text_encoder else None
-        heard = features.frames.encoder
-        shape = encoder_shape(encoder_folder(store, heard)) if heard is not None else None
-        reads_states = model.frames is not None and model.speech_encoder is not None
+        frame_layers, heard = 1, features.frames.encoder
+        if heard is not None and features.frames.layer == "weighted":
+            frame_layers += encoder_shape(encoder_folder(store, heard)).num_layers
+        trained = None
+        if model.speech_encoder is not None and not model.normalises_frames:
+            trained = encoder_folder(store, model.speech_encoder)
         return cls(
             corpus,
             fold,
@@ -113,10 +117,10 @@ class FoldData:
             extras,
             encoder,
             run.spec.training.class_weights,
-            encoder_folder(store, model.speech_encoder) if reads_states else None,
-            (shape.num_layers + 1) if shape and features.frames.layer == "weighted" else 1,
-            model.normalises_frames,
-            shape.states_per_s if shape else None,
+            speech_encoder=trained,
+            frame_layers=frame_layers,
+            normalises=model.normalises_frames,
+            hop_ms=hop_ms_of(features.frames, store),
         )
 
     @property
@@ -166,7 +170,7 @@ class FoldData:
         batch_seconds: float | None = None,
     ) -> list[np.ndarray]:
         """One epoch of the training part; see `batch_order.training_batches`."""
-        most = None if batch_seconds is None else int(batch_seconds * self._steps_per_s)
+        most = None if batch_seconds is None else int(1000 * batch_seconds / self._step_ms)
         train = self.parts["train"]
         return training_batches(train, self.num_steps, batch_size, bucket_batches, rng, most)
 

@@ -56,6 +56,16 @@ class FeatureCache:
         return [(w, p) for w, p in json.loads(bytes(self.tokens[text_sha256(text)]))]
 
 
+def hop_ms_of(frames: FramesSpec, store: Store) -> float:
+    """Milliseconds from one frame to the next; the `store` has the encoder of an encoder's."""
+    if frames.encoder is None:
+        return frames.hop_ms
+    # Not at the top: it imports torch.
+    from mlt_ray.encoders.speech import encoder_shape
+
+    return 1000 / encoder_shape(encoder_folder(store, frames.encoder)).states_per_s
+
+
 def frames_kind(spec: FramesSpec) -> str:
     """The kind of `mlt_ray.libraries.FEATURES` that frames are."""
     return "encoder_frames" if spec.kind == "encoder" else "frames"
@@ -136,7 +146,8 @@ def _extract_frames(
         cache.frames.add(arrays)
         cache.moments.add({k: _moments(frames) for k, frames in arrays.items()})
 
-    name = f"{spec.kind.replace('_', '-')} frames"
+    layer = "" if spec.encoder is None else f" (layer {spec.layer})"
+    name = f"{spec.kind.replace('_', '-')} frames{layer}"
     return compute_missing(name, keys, compute, add, progress, name_of=lambda k: str(audio[k]))
 
 

@@ -28,7 +28,7 @@ from mlt_ray.encoders.text import (
 from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, check_finite, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.extract import FeatureCache, cache_digest, text_sha256
+from mlt_ray.features.extract import FeatureCache, cache_digest, hop_ms_of, text_sha256
 from mlt_ray.features.fitted import Standardise, standardising
 from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.spec import ExtraInput, FeatureSpec, Layer
@@ -97,7 +97,9 @@ INPUTS: dict[str, InputKind] = {
         compute=lambda utterances, _, sources: token_times(
             utterances, FeatureCache.open(sources.store, sources.spec)
         ),
-        use=lambda arrays, _, extra, store, spec: WordSpans(arrays, spec),
+        use=lambda arrays, _, extra, store, spec: WordSpans(
+            arrays, spec, hop_ms_of(spec.frames, store)
+        ),
     ),
     "prosody": InputKind(
         key=_audio_key,

@@ -97,11 +97,11 @@ def normalised(frames: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> n
 
 def standardising(corpus: Corpus, fold: Fold, by: Literal["train", "speaker"]) -> Standardise:
     """Standardise over the training part of a fold, or over all recordings of each speaker."""
-    groups = [(np.arange(len(corpus)), np.asarray(fold.train))]
-    if by == "speaker":
-        groups = [(own, own) for own in map(np.asarray, speakers_of(corpus).values())]
 
     def standardise(values: np.ndarray) -> np.ndarray:
+        groups = [(np.arange(len(values)), np.asarray(fold.train))]
+        if by == "speaker":
+            groups = [(own, own) for own in map(np.asarray, speakers_of(corpus).values())]
         found = np.empty_like(values)
         for places, over in groups:
             deviation = np.maximum(values[over].std(axis=0), SMALLEST_OF_VECTORS)
@@ -124,9 +124,8 @@ def check_speakers(corpus: Corpus) -> None:
     for speaker, places in speakers_of(corpus).items():
         if not speaker:
             raise UserError(
-                f"features.standardise: speaker expects that corpus {corpus.name} names the "
-                f"speaker of every recording, got none for {corpus.utterances[places[0]].id}; set "
-                "it to train"
+                "features.standardise: speaker expects the speaker of every recording, got none "
+                f"for {corpus.utterances[places[0]].id}; set it to train"
             )
         if len(places) < LEAST_RECORDINGS:
             raise UserError(

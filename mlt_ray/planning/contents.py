@@ -15,12 +15,13 @@ from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import Encoders
 from mlt_ray.errors import UserError
 from mlt_ray.features.extract import frames_kind
+from mlt_ray.features.fitted import check_speakers
 from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.features.pronunciation import Phonemizer
-from mlt_ray.features.fitted import check_speakers
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.libraries import ADAPTED, ALWAYS, CLASSICAL, FINE_TUNED, NETWORK, computing, installed
 from mlt_ray.models.registry import is_network
+from mlt_ray.planning.layers import check_layers
 from mlt_ray.spec import FeatureSpec, FoldSpec, TrainingSpec, digest_of
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
@@ -64,19 +65,18 @@ class Pretrained:
     def changes(self, row: Row) -> tuple[str, ...]:
         """The options of the call that replace something which a row names."""
         model = row.model
+        heard = (model.speech_encoder, (model.frames or row.features.frames).encoder)
         given = {
             "--glove": self.glove.name if self.glove else None,
             "--encoder": _other(self.encoders.instead, model.text_encoder),
-            "--speech-encoder": _other(
-                self.speech_encoders.instead, model.speech_encoder or row.features.frames.encoder
-            ),
+            "--speech-encoder": _other(self.speech_encoders.instead, *heard),
         }
         return tuple(f"{option} {name}" for option, name in given.items() if name)
 
 
-def _other(instead: str | None, named: str | None) -> str | None:
+def _other(instead: str | None, *named: str | None) -> str | None:
     """The name of the encoder that replaces a named one; None if none does."""
-    if instead is None or named is None or instead == named:
+    if instead is None or set(named) <= {None, instead}:
         return None
     return Path(instead).name
 
@@ -102,10 +102,14 @@ def name_contents(
 
 def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool) -> Row:
     folds, changes = _named_folds(row, corpus, is_asked), pretrained.changes(row)
+    row = replace(
+        row, features=replace(row.features, frames=row.model.frames or row.features.frames)
+    )
     if is_asked:
         if row.features.standardise == "speaker":
             check_speakers(select(corpus, row.labels))
         row = _named_encoders(row, pretrained)
+        check_layers(row, pretrained.speech_encoders)
     return replace(
         row,
         folds=folds,
@@ -132,12 +136,11 @@ def members_digest(folds: Sequence[Fold]) -> str:
 
 def name_features(row: Row, pretrained: Pretrained) -> FeatureSpec:
     """A row's features with what computes them."""
-    frames = row.model.frames or row.features.frames
-    always = (frames_kind(frames) if kind == "frames" else kind for kind in ALWAYS)
+    frames = frames_kind(row.features.frames)
+    always = (frames if kind == "frames" else kind for kind in ALWAYS)
     kinds = (*always, *(extra.name for extra in row.model.extras))
     return replace(
         row.features,
-        frames=frames,
         vectors=f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}",
         phonemizer=pretrained.phonemizer_of(row.features.language).engine,
         libraries=installed(computing(kinds, row.features.is_english)),
@@ -161,7 +164,7 @@ def _named_encoders(row: Row, pretrained: Pretrained) -> Row:
         changes["encoder"] = pretrained.encoders.identify(model.text_encoder)
     if model.speech_encoder is not None:
         changes["speech_encoder"] = pretrained.speech_encoders.identify(model.speech_encoder)
-    if frames.encoder is not None and model.frames is None:
+    if frames.encoder is not None:
         frames = replace(frames, encoder=pretrained.speech_encoders.identify(frames.encoder))
     features = replace(row.features, frames=frames)
     return replace(row, model=replace(model, **changes), features=features)

@@ -43,13 +43,15 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
 
     Without a finished run, a few steps are timed on this machine's CPU, on made-up utterances of
     the corpus's mean length; evaluating dev adds a few per cent, and starting workers some
-    seconds. None if that cannot be done: the system is no network, or reads extra inputs.
+    seconds. None if that cannot be done: the system is no network, or reads extra inputs or an
+    encoder's states.
     """
     times = [report.computed_s for report in store.reports(run.digest for run in row.runs)]
     if times:
         return Estimate(seconds=statistics.fmean(times), is_measured=True)
     spec = row.spec
-    if spec.model.extras or not is_network(spec.model):
+    hears = spec.features.frames.encoder is not None
+    if spec.model.extras or hears or not is_network(spec.model):
         return None
     training = spec.training
     selected = select(corpus, row.labels)

@@ -34,10 +34,11 @@ def try_model(row: Row, num_classes: int) -> None:
     """`UserError` if the row's model cannot be built, or breaks what it must keep to.
 
     It must give K = `num_classes` finite logits an utterance, the same ones again, with more
-    padding and alone, and a gradient. A model that reads further inputs (`extras`) is not tried.
+    padding and alone, and a gradient. A model that reads further inputs (`extras`) or an encoder's
+    states is not tried.
     """
     model = row.model
-    if model.extras:
+    if model.extras or (model.frames or row.features.frames).encoder is not None:
         return
     frame_dim = row.features.frames.num_bins
     with torch.random.fork_rng(devices=[]), explained(model.source):

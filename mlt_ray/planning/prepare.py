@@ -28,8 +28,7 @@ def fill_cache(
 
     A copy of each model's file goes beside them, for people. The contents of the rows are named
     (`planning.contents`). `embed` computes the states of speech encoders (None: in this process).
-    Returns how many features of recordings and texts had to be computed; 0
-    if all were cached.
+    Returns how many features of recordings and texts had to be computed; 0 if all were cached.
     """
     selections = {row.labels: select(corpus, row.labels) for row in rows}
     for selected in selections.values():
@@ -60,15 +59,14 @@ def fill_cache(
         )
         for labels, spec in features
     )
-    extras = {(row.labels, e): row.features for row in rows for e in row.model.extras}
+    extras = dict.fromkeys((r.labels, r.features, e) for r in rows for e in r.model.extras)
     if extras:
         # Not at the top: it imports torch.
         from mlt_ray.encoders.embedding import embed_files
         from mlt_ray.features.extras import extract_extra
 
-        for (labels, extra), spec in extras.items():
-            corpus_of_rows = selections[labels]
+        for labels, spec, extra in extras:
             computed += extract_extra(
-                corpus_of_rows, extra, store, spec, progress, embed or embed_files
+                selections[labels], extra, store, spec, progress, embed or embed_files
             )
     return computed

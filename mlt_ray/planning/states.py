@@ -3,21 +3,23 @@
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
+from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import FeatureCache
-from mlt_ray.labels import Labels
 from mlt_ray.planning.contents import Pretrained
-from mlt_ray.spec import ExtraInput, FeatureSpec
+from mlt_ray.spec import Layer
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row
 
 _MB: Final = 1e6
 _VALUE_BYTES: Final = 2  # float16
-_POOLED_BYTES: Final = 4  # float32
+_SUM_BYTES: Final = 8  # float64: sums and sums of squares of a recording's values
+_POOLED_BYTES: Final = 4  # float32: means and deviations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,7 @@ def states_left(
 
     `UserError` if the disk of the store has less room than that takes.
     """
-    asked = {
-        (row.labels, row.features, extra)
-        for row in rows
-        for extra in (None, *(e for e in row.model.extras if e.name == "speech_layers"))
-    }
-    found = dict.fromkeys(_each(corpus, sorted(asked, key=str), store, pretrained))
+    found = tuple(_each(corpus, rows, store, pretrained))
     needed = sum(left.num_bytes for left in found)
     place = next(p for p in (store.root, *store.root.parents) if p.exists())
     if found and (free := shutil.disk_usage(place).free) < needed:
@@ -65,53 +62,59 @@ def states_left(
             f"{store}: expected {needed / _MB:,.0f} MB of free disk for states of encoders, got "
             f"{free / _MB:,.0f} MB; name another --store, or set features.frames.layer to a number"
         )
-    return tuple(found)
+    return found
 
 
 def _each(
-    corpus: Corpus,
-    asked: Sequence[tuple[Labels, FeatureSpec, ExtraInput | None]],
-    store: Store,
-    pretrained: Pretrained,
+    corpus: Corpus, rows: Sequence[Row], store: Store, pretrained: Pretrained
 ) -> Iterator[StatesLeft]:
-    # Not at the top: they import torch.
-    from mlt_ray.encoders.speech import encoder_shape
+    # Not at the top: it imports torch.
     from mlt_ray.features.extras import open_cache
 
-    for labels, features, extra in asked:
-        identity = features.frames.encoder if extra is None else extra.encoder
-        if identity is None:
-            continue
-        cache = (
-            FeatureCache.open(store, features).frames
-            if extra is None
-            else open_cache(extra, store, features)
-        )
-        utterances = {u.audio_sha256: u for u in select(corpus, labels).utterances}
-        left = [utterances[key] for key in cache.missing(utterances)]
-        if not left:
-            continue
-        shape = encoder_shape(pretrained.speech_encoders.folder(identity))
-        seconds = sum(u.duration_s for u in left)
-        number = shape.num_layers + 1
-        if extra is not None:
-            yield StatesLeft(
-                encoder=identity,
-                layers=f"all {number} layers",
-                num_recordings=len(left),
-                minutes=seconds / 60,
-                num_bytes=_POOLED_BYTES * len(left) * number * 2 * shape.width,
-            )
-            continue
-        is_one = features.frames.layer != "weighted"
-        width = shape.width * (1 if is_one else number)
-        num_states = round(seconds * shape.states_per_s)
-        yield StatesLeft(
-            encoder=identity,
-            layers=f"layer {features.frames.layer}" if is_one else f"all {number} layers",
-            num_recordings=len(left),
-            minutes=seconds / 60,
-            num_bytes=_VALUE_BYTES * num_states * width,
-            num_states=num_states,
-            width=width,
-        )
+    left: dict[Path, dict[str, float]] = {}
+    read: dict[Path, tuple[str, Layer | None]] = {}
+    for row in rows:
+        features, counted = row.features, select(corpus, row.labels).utterances
+        caches: list[tuple[Cache, str, Layer | None]] = [
+            (open_cache(extra, store, features), extra.encoder, None)
+            for extra in row.model.extras
+            if extra.name == "speech_layers"
+        ]
+        if features.frames.encoder is not None:
+            frames = FeatureCache.open(store, features).frames
+            caches.append((frames, features.frames.encoder, features.frames.layer))
+        for cache, identity, layer in caches:
+            seconds = {u.audio_sha256: u.duration_s for u in counted}
+            lacking = {key: seconds[key] for key in cache.missing(seconds)}
+            left[cache.folder] = {**left.get(cache.folder, {}), **lacking}
+            read[cache.folder] = identity, layer
+    for folder, (identity, layer) in read.items():
+        if left[folder]:
+            yield _states(identity, layer, list(left[folder].values()), pretrained)
+
+
+def _states(
+    identity: str, layer: Layer | None, seconds: Sequence[float], pretrained: Pretrained
+) -> StatesLeft:
+    """What is stored of recordings that last so long: frames of a layer, or (None) all, pooled."""
+    from mlt_ray.encoders.embedding import layer_index
+    from mlt_ray.encoders.speech import encoder_shape
+
+    shape = encoder_shape(pretrained.speech_encoders.folder(identity))
+    number = shape.num_layers + 1
+    layers, width = f"all {number} layers", shape.width * number
+    if layer not in (None, "weighted"):
+        layers, width = f"layer {layer_index(layer, number)}", shape.width
+    num_states = round(sum(seconds) * shape.states_per_s)
+    num_bytes = 2 * _POOLED_BYTES * len(seconds) * width
+    if layer is not None:
+        num_bytes = _VALUE_BYTES * num_states * width + 2 * _SUM_BYTES * len(seconds) * width
+    return StatesLeft(
+        encoder=identity,
+        layers=layers,
+        num_recordings=len(seconds),
+        minutes=sum(seconds) / 60,
+        num_bytes=num_bytes,
+        num_states=None if layer is None else num_states,
+        width=width,
+    )

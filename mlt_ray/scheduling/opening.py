@@ -15,7 +15,10 @@ from mlt_ray.storage.store import Store
 
 
 def open_store(job: Job) -> Store:
-    """The driver's store. In an outage this worker waits, unless all runs of the job shall stop."""
+    """The driver's store. In an outage this worker waits, unless all runs of the job shall stop.
+
+    A job without runs waits in any case.
+    """
     board = ray.get_actor(job.board)
     place: Place = ray.get(board.place.remote())
     os.environ.update(place.environment)
@@ -26,7 +29,7 @@ def open_store(job: Job) -> Store:
         board.hear.remote(worker, is_silent, line)
 
     outage.tell = tell
-    outage.goes_on = lambda: not all(is_stopping(board, run) for run in job.runs)
+    outage.goes_on = lambda: not job.runs or not all(is_stopping(board, r) for r in job.runs)
     return Store(place.location, patient=True)
 
 

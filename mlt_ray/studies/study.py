@@ -201,7 +201,12 @@ def parse_row(
 
 
 def _check_states(model: ModelSpec, features: FeatureSpec, where: str) -> None:
-    """`UserError` if what reads the raw states of an encoder would not get them as they are."""
+    """`UserError` if what reads an encoder's states would not get them as it must."""
+    if model.frames is not None and features.frames.kind != "log_mel":
+        raise UserError(
+            f"{where}.frames.kind: expected none where the model reads states of its own "
+            f"speech_encoder, got {features.frames.kind}; remove it"
+        )
     if model.normalises_frames:
         return
     if features.frames_per_step != 1:

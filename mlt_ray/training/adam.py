@@ -59,17 +59,18 @@ class Adam:
     def step(self) -> None:
         """Take one step with every weight that has a gradient."""
         counts = self._steps.unbind()
-        moments = zip(self.weights, self.means, self.squares, counts, self._rates, strict=True)
-        given = [(w, w.grad, *state) for w, *state in moments if w.grad is not None]
+        state = zip(self.weights, self.means, self.squares, counts, self._rates, strict=True)
+        given = [(w, w.grad, m, s, count, r) for w, m, s, count, r in state if w.grad is not None]
         if len(given) == len(self.weights):
             self._steps.add_(1)
         else:
             torch._foreach_add_([count for *_, count, _ in given], 1)
         share = self._warm_up()
         for rate in dict.fromkeys(self._rates):
-            of_rate = [values for *values, own in given if own == rate]
+            of_rate = [(w, g, m, s, count) for w, g, m, s, count, own in given if own == rate]
             if of_rate:
-                fused_step(*map(list, zip(*of_rate, strict=True)), self._spec, share * rate)
+                weights, gradients, means, squares, steps = map(list, zip(*of_rate, strict=True))
+                fused_step(weights, gradients, means, squares, steps, self._spec, share * rate)
 
     def _warm_up(self) -> float:
         """The share of a learning rate for the step that begins: n / N for the n-th of N steps."""

@@ -139,14 +139,17 @@ def corpus_line(corpus: Corpus, labels: Labels) -> str:
     return line
 
 
-def fill_cache(workspace: Workspace, rows: Sequence[Row], console: Console) -> None:
+def fill_cache(
+    workspace: Workspace, rows: Sequence[Row], console: Console, *, here: bool = False
+) -> None:
     """Compute the features of rows that are not in the store, and say how many that were.
 
-    On a cluster its workers compute the states of speech encoders.
+    On a cluster its workers compute the states of speech encoders, unless all of it shall be
+    computed `here`, in this process.
     """
     left = workspace.states_left(rows)
     tell_states(left, console)
-    with Bars(console) as bars, _embedder(workspace, bool(left)) as embed:
+    with Bars(console) as bars, _embedder(workspace, not here and bool(left)) as embed:
         workspace.fill_cache(rows, bars.show, embed)
     computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
     console.print(f"features: {computed or 'cached'}", highlight=False)
@@ -159,10 +162,10 @@ def tell_states(left: Iterable[StatesLeft], console: Console) -> None:
 
 
 @contextmanager
-def _embedder(workspace: Workspace, is_needed: bool) -> "Iterator[Embedder | None]":
+def _embedder(workspace: Workspace, is_wanted: bool) -> "Iterator[Embedder | None]":
     """What computes the states of speech encoders: None for this process."""
     places = workspace.places
-    if places.is_local or not is_needed:
+    if places.is_local or not is_wanted:
         yield None
         return
     from mlt_ray.scheduling.connection import connection

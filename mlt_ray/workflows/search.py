@@ -114,14 +114,23 @@ def _explore(
         is_search=True,
     )
     prepared: set[object] = set()
+    is_connected = False
+
+    def prepare(row: Row) -> None:
+        """Put what a row reads into the store.
+
+        While runs are trained that is computed here: Tune, which waits for the row, would wait
+        without end for workers of the cluster, since those that have ended their run wait for Tune.
+        """
+        read = (row.features, row.model.extras, row.model.source)
+        if read not in prepared:
+            fill_cache(workspace, [row], console, here=is_connected)
+            prepared.add(read)
 
     def configure(values: Mapping[str, Any]) -> RunSpec:
         """The specification of proposed values, with the features that it reads in the store."""
         row = _row(space, values, workspace)
-        read = (row.features, row.model.extras, row.model.source)
-        if read not in prepared:
-            fill_cache(workspace, [row], console)
-            prepared.add(read)
+        prepare(row)
         return spec_of(row, workspace.corpus)
 
     def note(configuration: "Configuration") -> None:
@@ -175,10 +184,14 @@ def _explore(
         tracker = open_tracker([record], places)
         complete = search.exhausted
         if not complete:
+            if not places.is_local:
+                # By the cluster's workers, for most spaces all that their rows read.
+                prepare(_named(space, space.first_row, workspace))
             with (
                 SearchDisplay(search, console) as display,
                 connection(places.address, places.resources) as resources,
             ):
+                is_connected = True
                 observers: list[Observer] = [tracker, display]
                 complete = execute(search, names, store, resources, observers, timeout_s)
     return search, complete

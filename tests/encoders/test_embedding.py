@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from mlt_ray.encoders import embedding
 from mlt_ray.encoders.embedding import Embedding, batches, embed, embed_files, layer_index
 from mlt_ray.encoders.speech import layer_states, open_encoder, pooled
+from mlt_ray.encoders.wav2vec2 import Wav2Vec2
 from mlt_ray.errors import UserError
 from tests.encoders.noise import noise
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
@@ -83,6 +85,7 @@ def test_batches_hold_each_recording_once_and_no_more_seconds_than_a_gpu_takes(
     for batch in found:
         longest = max(len(samples[n]) for n in batch)
         assert len(batch) == 1 or len(batch) * longest <= 8_000
+    assert {len(batch) for batch in batches(samples, pad_to_30s=True)} == {1}
     # Longest first, so that memory that is too small is noticed at once.
     assert lengths[found[0][0]] == max(lengths)
 
@@ -126,3 +129,23 @@ def test_recordings_are_read_block_by_block(
     found = list(embed_files(folder, paths, Embedding()))
     assert len(found) == len(paths)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_blocks_behind_the_layer_are_not_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [path] = write(tmp_path / "audio")[:1]
+    folder = write_speech_encoder(tmp_path / "tiny")
+    asked: list[int] = []
+    real = Wav2Vec2.block
+
+    def block(self: Wav2Vec2, number: int, *given: Any) -> Any:
+        asked.append(number)
+        return real(self, number, *given)
+
+    monkeypatch.setattr(Wav2Vec2, "block", block)
+    expectations: dict[Any, list[int]] = {0: [], 1: [0], -2: [0], "last": [0, 1], None: [0, 1]}
+    for layer, expected in expectations.items():
+        list(embed_files(folder, [path], Embedding(layer=layer)))
+        assert asked == expected
+        asked.clear()

@@ -17,10 +17,13 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import open_cache
 from mlt_ray.planning.contents import name_contents
+from mlt_ray.planning.estimate import estimate
+from mlt_ray.planning.plan import make_plan
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.planning.states import states_left
 from mlt_ray.spec import ExtraInput, FeatureSpec
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.study import parse_study
 from mlt_ray.training.from_store import fold_data
 from tests.noise_corpus import filled, noise_corpus, pretrained_of, study
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
@@ -86,16 +89,6 @@ def test_layers_are_computed_once_for_all_rows(
     assert told.count("speech_layers") == 2  # begun and done
 
 
-def test_a_layer_that_the_encoder_lacks_is_refused(
-    corpus: Corpus, store: Store, tmp_path: Path
-) -> None:
-    heard = write_speech_encoder(tmp_path / "heard")
-    model = {"system": "speech", "speech_encoder": str(heard), "speech_layer": 3}
-    run = filled(study(model=model), corpus, store, heard)
-    with pytest.raises(UserError, match=r"expected a number from -3 to 2 .* got 3"):
-        fold_data(run, store)
-
-
 @pytest.mark.parametrize(("layer", "place"), [("last", 2), (1, 1)])
 def test_states_of_one_layer_are_frames(
     layer: Any, place: int, corpus: Corpus, heard: Path, store: Store
@@ -137,6 +130,41 @@ def test_a_trained_encoder_reads_the_states_as_they_are(
         np.testing.assert_allclose(data.frames(n), found[1], rtol=2e-3, atol=2e-3)
     identity = find_encoder(str(heard), SPEECH).identity
     assert data.sizes.speech_encoder == encoder_folder(store, identity)
+
+
+def test_states_of_a_frozen_encoder_bring_no_encoder_to_train(
+    corpus: Corpus, store: Store, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    model = {"system": "speech", "speech_encoder": str(heard), "head": "states", "hidden_width": 7}
+    data = fold_data(filled(study(model=model), corpus, store, heard), store)
+    assert data.sizes.speech_encoder is None
+    assert data.sizes.frame_layers == NUM_LAYERS
+    train = np.concatenate([data.frames(n) for n in data.parts["train"]])
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=2e-3)
+
+
+def test_words_are_found_among_the_states(corpus: Corpus, store: Store, tmp_path: Path) -> None:
+    """The one word of a text lasts as long as its recording, at 16,000 / 60 states a second."""
+    heard = write_speech_encoder(tmp_path / "heard")
+    frames = {"kind": "encoder", "encoder": str(heard), "layer": 1}
+    row = study(features={"frames": frames, "frames_per_step": 2}, model={"system": "li"})
+    data = fold_data(filled(row, corpus, store, heard), store)
+    spans = data.batch(range(len(corpus))).extras["alignment"]
+    ends = [round(u.duration_s * 16_000 / 60 / 2) for u in corpus.utterances]
+    assert spans[:, 0].tolist() == [[0, end] for end in ends]
+    np.testing.assert_allclose(data.num_steps, ends, atol=1)
+
+
+@pytest.mark.parametrize("fine_tune", [False, "all"])
+def test_how_long_a_run_on_states_takes_is_known_after_the_first(
+    corpus: Corpus, store: Store, tmp_path: Path, fine_tune: bool | str
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard")
+    model = {"system": "speech", "speech_encoder": str(heard), "fine_tune": fine_tune}
+    model |= {"head": "states", "hidden_width": 7}
+    named = name_contents(study(model=model), corpus, pretrained_of(heard))
+    assert estimate(make_plan(named, corpus).rows[0], corpus, store) is None
 
 
 def test_whisper_padded_to_30_s_has_caches_of_its_own(
@@ -187,7 +215,8 @@ def test_what_will_be_stored_is_told_before(corpus: Corpus, store: Store, tmp_pa
     stored = FeatureCache.open(store, named.rows[0].features).frames
     rows = sum(stored.rows(u.audio_sha256) for u in corpus.utterances)
     assert as_frames.num_states == pytest.approx(rows, rel=0.05)
-    assert as_frames.num_bytes == 2 * as_frames.num_states * NUM_LAYERS * WIDTH
+    sums = 2 * 8 * len(corpus)
+    assert as_frames.num_bytes == (2 * as_frames.num_states + sums) * NUM_LAYERS * WIDTH
     assert str(as_frames).startswith(f"all 3 layers of heard as frames: {len(corpus)} recordings")
     assert states_left(corpus, named.rows, store, pretrained) == ()
 
@@ -205,6 +234,49 @@ def test_a_disk_without_room_for_the_states_is_told_before(
         states_left(corpus, named.rows, store, pretrained)
 
 
+def test_recordings_are_counted_once_for_each_cache(
+    corpus: Corpus, store: Store, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard", "whisper")
+    pretrained = pretrained_of(heard)
+    rows = {
+        "weighted": {},
+        "last": {"model": {"speech_layer": "last"}},
+        "two classes": {"labels": ["angry", "sad"]},
+        "other features": {"features": {"max_words": 3}},
+        "padded": {"features": {"pad_to_30s": True}},
+    }
+    base = {"model": {"system": "speech", "speech_encoder": str(heard)}, "folds": {"by": "speaker"}}
+    values = {"base": base, "rows": [{"name": name, **row} for name, row in rows.items()]}
+    named = name_contents(parse_study("study", values), corpus, pretrained).rows
+    left = states_left(corpus, named, store, pretrained)
+    assert [each.num_recordings for each in left] == [len(corpus)] * 2
+    # What counts in some rows alone is filled, and the others find the rest missing.
+    (two,) = (row for row in named if row.name == "two classes")
+    filled = fill_cache(corpus, [two], store, pretrained, lambda *_: None)
+    few = sum(u.emotion in ("angry", "sad") for u in corpus.utterances)
+    assert filled > few
+    left = states_left(corpus, named, store, pretrained)
+    assert [each.num_recordings for each in left] == [len(corpus) - few, len(corpus)]
+    assert [row.name for row in named if not states_left(corpus, [row], store, pretrained)] == [
+        "two classes"
+    ]
+
+
+def test_rows_of_other_features_each_find_theirs(
+    corpus: Corpus, store: Store, tmp_path: Path
+) -> None:
+    heard = write_speech_encoder(tmp_path / "heard", "whisper")
+    pretrained = pretrained_of(heard)
+    base = {"model": {"system": "speech", "speech_encoder": str(heard)}, "folds": {"by": "speaker"}}
+    rows = [{"name": str(padded), "features": {"pad_to_30s": padded}} for padded in (True, False)]
+    padded_or_not = parse_study("study", {"base": base, "rows": rows})
+    named = name_contents(padded_or_not, corpus, pretrained)
+    fill_cache(corpus, named.rows, store, pretrained, lambda *_: None)
+    for row in make_plan(named, corpus).rows:
+        assert fold_data(row.runs[0], store).sizes.num_speech_layers == NUM_LAYERS
+
+
 @pytest.mark.parametrize(
     ("features", "line"),
     [
@@ -217,6 +289,13 @@ def test_a_trained_encoder_refuses_states_that_are_not_its_own(
 ) -> None:
     with pytest.raises(UserError, match=line):
         study(features=features, model={"system": "speech", "fine_tune": "all"})
+
+
+@pytest.mark.parametrize("model", [{"fine_tune": "lora"}, {"head": "states", "hidden_width": 7}])
+def test_a_model_with_states_of_its_own_refuses_other_frames(model: dict[str, Any]) -> None:
+    frames = {"kind": "encoder", "encoder": "resemblyzer"}
+    with pytest.raises(UserError, match=r"frames\.kind: expected none .* got encoder"):
+        study(features={"frames": frames}, model={"system": "speech", **model})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.features.standardising import check_speakers, speakers_of, standardising
+from mlt_ray.features.fitted import check_speakers, speakers_of, standardising
 from mlt_ray.labels import FOUR
 
 SPEAKERS = ("a", "b", "a", "c", "b", "c", "a", "b", "c", "a", "b")
@@ -75,10 +75,19 @@ def test_a_speaker_with_few_recordings_is_named() -> None:
         "b": 4,
         "c": 3,
     }
-    line = (
-        "row: speaker expects at least 5 recordings of every speaker, got 4 of a; set it to train"
-    )
     with pytest.raises(UserError) as raised:
-        check_speakers(corpus(), "row")
-    assert str(raised.value) == line
-    check_speakers(corpus(("a",) * 5 + ("b",) * 6), "row")
+        check_speakers(corpus())
+    assert str(raised.value) == (
+        "features.standardise: speaker expects at least 5 recordings of every speaker, got 4 of a; "
+        "set it to train"
+    )
+    check_speakers(corpus(("a",) * 5 + ("b",) * 6))
+
+
+def test_a_corpus_without_speakers_is_refused() -> None:
+    with pytest.raises(UserError) as raised:
+        check_speakers(corpus(("a",) * 5 + ("",) * 7))
+    assert str(raised.value) == (
+        "features.standardise: speaker expects the speaker of every recording, got none for u5; "
+        "set it to train"
+    )

@@ -38,6 +38,16 @@ WAYS: dict[str, dict[str, Any]] = {
     "last_n": {"fine_tune": "last_n", "last_n": 1},
     "lora": {"fine_tune": "lora", "lora_rank": 3},
 }
+every_pair = pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        *((kind, "last_n") for kind in KINDS),
+        *((kind, "lora") for kind in ("wav2vec2", "wavlm", "whisper")),
+        *((kind, "all") for kind in ("hubert", "wavlm")),
+    ],
+)
+"""Every family in one way, and every way in families that differ in it."""
+
 TRAINING = {
     "learning_rate": 3e-3,
     "encoder_learning_rate": 1e-3,
@@ -86,8 +96,7 @@ def weights_in(found: FinishedRun) -> dict[str, Tensor]:
     return weights
 
 
-@pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
+@every_pair
 def test_a_run_that_is_interrupted_goes_on_as_if_it_never_stopped(
     kind: str, how: str, prepared: Callable[..., tuple[Run, FoldData]], tmp_path: Path
 ) -> None:
@@ -105,8 +114,7 @@ def test_a_run_that_is_interrupted_goes_on_as_if_it_never_stopped(
         assert torch.equal(weight, weights_in(resumed)[name])
 
 
-@pytest.mark.parametrize("how", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
+@every_pair
 def test_what_is_not_trained_stays_and_is_not_kept(
     kind: str, how: str, prepared: Callable[..., tuple[Run, FoldData]]
 ) -> None:

@@ -98,7 +98,7 @@ def load_encoder(folder: Path, spec: EncoderSpec) -> Any:
     return encoder
 
 
-def blocks_of(encoder: nn.Module) -> list[nn.Module]:
+def blocks_of(encoder: Any) -> list[nn.Module]:
     """The blocks of a text encoder, from the lowest up; none if they share their weights."""
     lists = (m for m in encoder.modules() if isinstance(m, nn.ModuleList))
     number = encoder.config.num_hidden_layers

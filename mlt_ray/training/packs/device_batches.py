@@ -166,11 +166,18 @@ def members_of(data: FoldData) -> list[int]:
 def batches_for(
     folds: Mapping[int, FoldData], num_learned_words: int, device: torch.device
 ) -> DeviceBatches | HostBatches:
-    """`DeviceBatches` if all frames fit, else `HostBatches`.
+    """`DeviceBatches` if all frames and extra inputs fit, else `HostBatches`.
 
     They fit into a quarter of a GPU's free memory, or into `KEPT_BYTES` on a CPU.
     """
     room = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else KEPT_BYTES
-    values = sum(int(d.num_steps[members_of(d)].sum()) * len(d.fitted.mean) for d in folds.values())
+    values = sum(map(_num_values, folds.values()))
     kind = DeviceBatches if 4 * values <= room else HostBatches
     return kind(folds, num_learned_words, device)
+
+
+def _num_values(data: FoldData) -> int:
+    """Values of a fold's frames and extra inputs, if all of these are as large as the first."""
+    members = members_of(data)
+    an_utterance = sum(extra.numel() for extra in data.extras(members[:1]).values())
+    return int(data.num_steps[members].sum()) * len(data.fitted.mean) + len(members) * an_utterance

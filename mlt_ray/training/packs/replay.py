@@ -71,11 +71,15 @@ class ReplayedStep:
 def cuda_graphs() -> Recorder:
     """A recorder of CUDA graphs. They share memory, since only one is replayed at a time."""
     pool = torch.cuda.graph_pool_handle()
+    # Memory that graphs share is gone with the last of them, and torch then refuses its handle. A
+    # pack drops all its graphs where half of its runs have ended, so the first is kept.
+    first: list[torch.cuda.CUDAGraph] = []
 
     def record(step: Callable[[], None]) -> Recording:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
             step()
+        first.append(graph) if not first else None
         return graph.replay
 
     return record

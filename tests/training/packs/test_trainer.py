@@ -282,6 +282,17 @@ def test_frames_stay_on_the_host_where_a_device_has_no_room(
         assert type(batches_for(folds, 99, CPU)) is kind
 
 
+def test_extra_inputs_count_among_what_a_device_must_hold(
+    data_with_vectors: MakeData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folds = {1: data_with_vectors(run_of(fold=1))}
+    num_steps = folds[1].num_steps
+    num_bytes = 4 * (int(num_steps.sum()) * 5 + len(num_steps) * (13 + 3 * 22))
+    for room, kind in ((num_bytes, DeviceBatches), (num_bytes - 1, HostBatches)):
+        monkeypatch.setattr(resident, "KEPT_BYTES", room)
+        assert type(batches_for(folds, 99, CPU)) is kind
+
+
 def test_a_pack_whose_frames_stay_on_the_host_gives_the_same_numbers(
     data: MakeData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
