@@ -6,6 +6,7 @@ Shapes: N samples, T states of H values, S layers.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, each_recording
-from mlt_ray.encoders.speech import SpeechEncoder, layer_states, open_encoder, pooled
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import SpeechEncoder, layer_states, pooled
 from mlt_ray.errors import UserError
 from mlt_ray.machine import torch_threads, usable_cpus
 from mlt_ray.spec import Layer
@@ -26,7 +28,7 @@ Embedder = Callable[[Path, Sequence[Path], "Embedding"], Iterator[NDArray[Any]]]
 BLOCK: Final = 64
 """Recordings that are read before their arrays are yielded."""
 
-BATCH_S: Final = 120.0
+BATCH_S: Final = 60.0
 """Seconds of audio, padding included, that a GPU computes together."""
 
 
@@ -81,17 +83,18 @@ def embed(
 ) -> list[NDArray[Any]]:
     """The array that is kept of each recording, in order.
 
-    A CPU computes one recording a thread, in `num_threads` threads (None: one for each usable CPU):
-    batches by length would be no faster there. A GPU computes batches of similar length.
+    `num_threads` threads compute (None: one for each usable CPU). On a CPU each takes one recording
+    at a time: batches by length would be no faster there. On a GPU it takes a batch of similar
+    length, and while one waits for the GPU, others prepare what it reads.
     """
-    if next(encoder.parameters()).device.type == "cpu":
-        with torch_threads(1), ThreadPoolExecutor(num_threads or usable_cpus()) as pool:
-            return list(
-                pool.map(lambda samples: _embed(encoder, [samples], embedding)[0], recordings)
-            )
-    found: dict[int, NDArray[Any]] = {}
-    for batch in batches(recordings, embedding.pad_to_30s):
-        found |= zip(batch, _embed(encoder, [recordings[n] for n in batch], embedding), strict=True)
+    groups = [[n] for n in range(len(recordings))]
+    if next(encoder.parameters()).device.type != "cpu":
+        groups = list(batches(recordings, embedding.pad_to_30s))
+    with torch_threads(1), ThreadPoolExecutor(num_threads or usable_cpus()) as pool:
+        arrays = pool.map(
+            lambda group: _embed(encoder, [recordings[n] for n in group], embedding), groups
+        )
+        found = dict(zip(chain(*groups), chain(*arrays), strict=True))
     return [found[n] for n in range(len(recordings))]
 
 

@@ -7,11 +7,9 @@ many, with masks. So a recording's states depend on no other recording and on no
 Shapes: N samples at 16 kHz, B recordings, T states of H values, L blocks, S = L + 1 layers.
 """
 
-import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +17,6 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
-from mlt_ray.encoders.catalogue import RESEMBLYZER_WEIGHTS
-
-Attention = Callable[..., Any]
-"""An attention function as `mlt_ray.encoders.pretrained.load_model` takes it."""
 
 
 class SpeechEncoder(nn.Module):
@@ -104,70 +98,6 @@ class SpeechEncoder(nn.Module):
         self.blocks = self.blocks[: last - self.first]
         if last < self.num_layers:
             self.norm = None
-
-
-def open_encoder(
-    folder: Path,
-    device: torch.device,
-    *,
-    first: int | None = None,
-    attention: Attention | None = None,
-) -> SpeechEncoder:
-    """The encoder in `folder` on `device`, in evaluation mode.
-
-    With `first`, only what follows layer `first` is kept, and `start` cannot be called. `attention`
-    replaces transformers' own.
-    """
-    encoder = _open(folder, attention)
-    if first is not None:
-        encoder.keep_blocks(first)
-    return encoder.to(device).eval()
-
-
-def _open(folder: Path, attention: Attention | None) -> SpeechEncoder:
-    if (folder / RESEMBLYZER_WEIGHTS).exists():
-        from mlt_ray.encoders.resemblyzer import Resemblyzer
-
-        return Resemblyzer(folder)
-    from mlt_ray.encoders.pretrained import load_feature_extractor, load_model
-
-    model, prepare = load_model(folder, attention), load_feature_extractor(folder)
-    if model.config.model_type == "whisper":
-        from mlt_ray.encoders.whisper import Whisper
-
-        return Whisper(model, prepare)
-    if model.config.model_type == "wavlm":
-        from mlt_ray.encoders.wavlm import WavLM
-
-        return WavLM(model, prepare)
-    from mlt_ray.encoders.wav2vec2 import Wav2Vec2
-
-    return Wav2Vec2(model, prepare)
-
-
-class EncoderShape(NamedTuple):
-    """The sizes of a `SpeechEncoder`, and whether it is one that was trained on 30 seconds."""
-
-    num_layers: int
-    width: int
-    states_per_s: float
-    pads_to_30s: bool = False
-
-
-def encoder_shape(folder: Path) -> EncoderShape:
-    """The sizes of the encoder in `folder`, by its configuration, without its weights."""
-    if (folder / RESEMBLYZER_WEIGHTS).exists():
-        from mlt_ray.encoders.resemblyzer import Resemblyzer
-
-        return EncoderShape(Resemblyzer.num_layers, Resemblyzer.width, Resemblyzer.states_per_s)
-    from mlt_ray.encoders.pretrained import load_config, load_feature_extractor
-
-    config, prepare = load_config(folder), load_feature_extractor(folder)
-    if config.model_type == "whisper":
-        rate = prepare.sampling_rate / (2 * prepare.hop_length)
-        return EncoderShape(config.encoder_layers, config.d_model, rate, pads_to_30s=True)
-    rate = prepare.sampling_rate / math.prod(config.conv_stride)
-    return EncoderShape(config.num_hidden_layers, config.hidden_size, rate)
 
 
 @torch.no_grad()

@@ -8,8 +8,9 @@ import torch
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 from mlt_ray.encoders.catalogue import CONFIG, SPEECH, TEXT, Modality
+from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.encoders.pretrained import load_config, load_tokenizer
-from mlt_ray.encoders.speech import layer_states, open_encoder
+from mlt_ray.encoders.speech import layer_states
 from mlt_ray.encoders.text import cls_vectors, word_pieces
 from mlt_ray.errors import UserError
 from mlt_ray.machine import torch_threads, usable_cpus

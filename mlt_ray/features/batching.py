@@ -13,7 +13,7 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.folder import encoder_folder
-from mlt_ray.encoders.speech import encoder_shape
+from mlt_ray.encoders.opening import encoder_shape
 from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
 from mlt_ray.features.class_weights import balanced_weights
 from mlt_ray.features.extract import FeatureCache, hop_ms_of

@@ -61,7 +61,7 @@ def hop_ms_of(frames: FramesSpec, store: Store) -> float:
     if frames.encoder is None:
         return frames.hop_ms
     # Not at the top: it imports torch.
-    from mlt_ray.encoders.speech import encoder_shape
+    from mlt_ray.encoders.opening import encoder_shape
 
     return 1000 / encoder_shape(encoder_folder(store, frames.encoder)).states_per_s
 

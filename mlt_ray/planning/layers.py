@@ -18,7 +18,7 @@ def check_layers(row: Row, encoders: Encoders) -> None:
             continue
         # Not at the top: they import torch.
         from mlt_ray.encoders.embedding import layer_index
-        from mlt_ray.encoders.speech import encoder_shape
+        from mlt_ray.encoders.opening import encoder_shape
 
         shape = encoder_shape(encoders.folder(identity))
         name = identity.partition("@")[0]

@@ -98,7 +98,7 @@ def _states(
 ) -> StatesLeft:
     """What is stored of recordings that last so long: frames of a layer, or (None) all, pooled."""
     from mlt_ray.encoders.embedding import layer_index
-    from mlt_ray.encoders.speech import encoder_shape
+    from mlt_ray.encoders.opening import encoder_shape
 
     shape = encoder_shape(pretrained.speech_encoders.folder(identity))
     number = shape.num_layers + 1

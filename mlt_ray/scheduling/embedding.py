@@ -14,7 +14,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from mlt_ray.corpus.audio import Samples
 from mlt_ray.encoders.embedding import Embedder, Embedding, blocks, embed
-from mlt_ray.encoders.speech import SpeechEncoder, open_encoder
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import SpeechEncoder
 from mlt_ray.errors import UserError
 from mlt_ray.planning.resources import Node, Resources, check_fits, share_of_trial
 from mlt_ray.scheduling.board import BoardClient

@@ -11,7 +11,8 @@ import torch
 
 from mlt_ray.encoders import embedding
 from mlt_ray.encoders.embedding import Embedding, batches, embed, embed_files, layer_index
-from mlt_ray.encoders.speech import layer_states, open_encoder, pooled
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import layer_states, pooled
 from mlt_ray.encoders.wav2vec2 import Wav2Vec2
 from mlt_ray.errors import UserError
 from tests.encoders.noise import noise

@@ -255,7 +255,7 @@ def test_the_hub_is_asked_for_the_files_of_a_speech_encoder(
 
 def test_a_model_of_another_family_is_refused(folder: Path) -> None:
     change_config(folder, model_type="gpt2")
-    with pytest.raises(UserError, match=r"model_type bert, roberta, electra, distilbert, got gpt2"):
+    with pytest.raises(UserError, match=r"model_type bert, roberta, .*, got gpt2"):
         find_encoder(str(folder))
 
 

@@ -24,7 +24,8 @@ from mlt_ray.encoders.catalogue import (
     Package,
 )
 from mlt_ray.encoders.folder import Encoders, find_encoder
-from mlt_ray.encoders.speech import layer_states, open_encoder
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import layer_states
 from mlt_ray.encoders.text import cls_vectors
 from mlt_ray.encoders.trial import try_encoder
 from mlt_ray.errors import UserError

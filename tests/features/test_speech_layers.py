@@ -12,7 +12,8 @@ from mlt_ray.corpus.audio import read_audio
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.encoders.catalogue import SPEECH
 from mlt_ray.encoders.folder import encoder_folder, find_encoder
-from mlt_ray.encoders.speech import layer_states, open_encoder, pooled
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import layer_states, pooled
 from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.extras import open_cache

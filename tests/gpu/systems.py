@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlt_ray.encoders.speech import layer_states, open_encoder
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import layer_states
 from mlt_ray.encoders.text import cls_vectors
 from mlt_ray.errors import RunStopped
 from mlt_ray.spec import Precision, Run

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlt_ray.batch import Batch, InputSizes
-from mlt_ray.encoders.speech import layer_states, open_encoder
+from mlt_ray.encoders.opening import open_encoder
+from mlt_ray.encoders.speech import layer_states
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import build_model
 from mlt_ray.models.speech.network import Speech, pooled

@@ -12,7 +12,7 @@ import torch
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.documents import shipped_folder
 from mlt_ray.encoders.embedding import Embedding, embed
-from mlt_ray.encoders.speech import open_encoder
+from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.errors import UserError
 from mlt_ray.features.extras import INPUTS
 from mlt_ray.features.frames import compute_frames

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mlt_ray.encoders.embedding import layer_index
-from mlt_ray.encoders.speech import encoder_shape, open_encoder
+from mlt_ray.encoders.opening import encoder_shape, open_encoder
 from mlt_ray.errors import UserError
 from mlt_ray.models.fine_tuning import choose_trained, keyed_attention, use_keyed_dropout
 from mlt_ray.models.speech.values import SpeechSpec
