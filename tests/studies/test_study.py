@@ -246,6 +246,17 @@ def test_open_reads_no_text_and_counts_every_emotion() -> None:
         assert (row.labels.name, row.folds.by) == ("all", "speaker")
 
 
+def test_rows_by_speaker_say_so_and_differ_from_their_twins_by_that_alone() -> None:
+    rows = {row.name: row for row in load_study("open").rows}
+    by_speaker = {name for name, row in rows.items() if row.features.standardise == "speaker"}
+    assert by_speaker == {name for name in rows if name.endswith(", by speaker")}
+    assert len(by_speaker) == 4
+    for name in by_speaker:
+        twin = rows[name.removesuffix(", by speaker")]
+        features = replace(twin.features, standardise="speaker")
+        assert rows[name] == replace(twin, name=name, features=features)
+
+
 def test_yoon_s_encoder_without_attention_is_otherwise_that_of_table_1() -> None:
     without, attending = (
         row_of("beyond", "S. Yoon et al. (MDRE)"),
