@@ -8,7 +8,6 @@ tests.test_digests``.
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -61,9 +60,6 @@ def digests() -> dict[str, str]:
 
 
 def _digest(row: Row) -> str:
-    row = replace(
-        row, features=replace(row.features, frames=row.model.frames or row.features.frames)
-    )
     spec = RunSpec(
         corpus=FINGERPRINT,
         folds=row.folds,

@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 
 from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.readers.read import read_corpus
+from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.labels import NAMED
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import build_model
@@ -23,7 +25,7 @@ from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import FeatureSpec, Run, RunSpec, TrainingSpec
 from mlt_ray.storage.files import write_json
 from mlt_ray.storage.store import Store
-from tests.benchmarks import packs, training
+from tests.benchmarks import embedding, packs, training
 from tests.benchmarks.figures import Column, peak_memory_mib, print_table, write_figures
 from tests.benchmarks.inputs import Inputs, fold_of, thinned, write_manifest
 from tests.benchmarks.packs import (
@@ -35,9 +37,12 @@ from tests.benchmarks.packs import (
 )
 from tests.benchmarks.plain_loop import PlainMultilevel, collate, samples_of, train_plainly
 from tests.benchmarks.rows import measure
+from tests.tiny_speech_encoder import write_speech_encoder
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("rows", "training", "step", "scale", "overhead", "extraction", "traffic")
+SCRIPTS = (
+    *("rows", "training", "step", "scale", "overhead", "extraction", "embedding", "traffic"),
+)
 CPU = torch.device("cpu")
 MODEL = MultilevelSpec(
     width=6,
@@ -217,6 +222,21 @@ def test_the_plain_loop_trains_all_its_epochs(run: Run, place: Place) -> None:
     figures = train_plainly(run, data, CPU)
     assert figures["steps"] == EPOCHS * math.ceil(TRAINED / BATCH)
     assert 0 <= figures["test_wa"] <= 1
+
+
+def test_every_way_of_embedding_gives_the_same_arrays(tmp_path: Path) -> None:
+    encoder = open_encoder(write_speech_encoder(tmp_path / "tiny"), CPU)
+    paths = embedding.write_noises(tmp_path, 7)
+    expected = list(embedding.by_threads(encoder, paths, 1))
+    assert len(expected) == 7
+    for found in (embedding.by_threads(encoder, paths, 2), embedding.in_batches(encoder, paths)):
+        np.testing.assert_allclose(list(found), expected, rtol=0, atol=1e-4)
+
+
+def test_minutes_for_iemocap_follow_from_the_rate() -> None:
+    figures = embedding.figures_of("way", wall_s=4.0, audio_s=200.0, one_s=10.0)
+    assert (figures["audio_s_per_s"], figures["ratio"]) == (50.0, 2.5)
+    assert figures["iemocap_min"] == pytest.approx(5531 * 4.55 / 50 / 60)
 
 
 def test_the_plot_is_written(tmp_path: Path) -> None:

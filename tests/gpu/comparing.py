@@ -43,10 +43,14 @@ class Noted(Learner):
         self.noted.append(total / num_utterances)
 
 
-def steps(run: Run, data: FoldData, device: torch.device, count: int) -> tuple[Tensor, Learner]:
+def steps(
+    run: Run, data: FoldData, device: torch.device, count: int, recomputes: bool = False
+) -> tuple[Tensor, Learner]:
     """Train `count` steps; returns their (count,) losses, on the CPU, and the learner."""
     with deterministic(), products(run.spec.training.precision):
         learner = Noted(run, data, device)
+        if recomputes:
+            learner.model.save_memory()
         for indices in islice(cycle(learner.order()), count):
             learner.step(indices)
         return torch.stack(learner.noted).cpu(), learner

@@ -500,7 +500,7 @@ def _unpack(values: Any, arrays: Any, corpus: Corpus, store: Store) -> None:
 
 
 def _unpack_moments(digest: str, frames: Mapping[str, np.ndarray], store: Store) -> None:
-    moments = {key: _moments(array) for key, array in frames.items()}
+    moments = {key: moments_of(array) for key, array in frames.items()}
     Cache(store.features("moments", digest)).add(moments)
 
 
@@ -514,7 +514,7 @@ def _unpack_texts(
     Cache(store.features("tokens", _cache("tokens", MADE_UP))).add(tokens)
 
 
-def _moments(frames: np.ndarray) -> np.ndarray:
+def moments_of(frames: np.ndarray) -> np.ndarray:
     """(2, F) float64: sums and sums of squares, as `mlt_ray.features.extract` keeps them."""
     wide = frames.astype(np.float64)
     return np.stack([wide.sum(axis=0), np.square(wide).sum(axis=0)])

@@ -129,23 +129,29 @@ def speed(
     """Steps per second, time of evaluating dev, memory and launches of runs trained together."""
     setting.forget()
     rounded = [changed(run, "training", precision=precision) for run in runs]
-    figures = _epochs(setting, rounded, is_recorded, repeats(setting))
+    figures = epochs(setting, rounded, is_recorded, repeats(setting))
     return {"way": way, **figures}
 
 
-def _epochs(
+def epochs(
     setting: Setting,
     runs: Sequence[Run],
     is_recorded: bool,
     count: int,
     utterances: int | None = None,
+    recomputes: bool = False,
 ) -> dict[str, Any]:
-    """Figures of `count` epochs of at most `utterances` utterances, after epochs to warm up."""
+    """Figures of `count` epochs of at most `utterances` utterances, after epochs to warm up.
+
+    `recomputes`: as `mlt_ray.training.loop.train` takes it.
+    """
     data = [_at_most(setting.inputs.fold(run), utterances) for run in runs]
     recorder = setting.recorder() if is_recorded else None
     training = runs[0].spec.training
     with deterministic(), products(training.precision):
         start_s, beside = setting.timed(lambda: started(setting, runs, data, recorder))
+        for learner in beside.learners if recomputes else ():
+            learner.model.save_memory()
         first_s, _ = setting.timed(beside.train_epoch)
         figures: dict[str, Any] = {
             "runs": len(runs),
@@ -227,7 +233,7 @@ def row(setting: Setting, name: str, runs: Sequence[Run]) -> dict[str, Any]:
     packs = runs[0].spec.model.can_be_packed
     chosen = runs[: (2 if setting.quick else SEEDS_OF_ROW * FOLDS) if packs else 1]
     utterances = STEPS_OF_ROW * runs[0].spec.training.batch_size
-    figures = _epochs(setting, chosen, packs, 1, utterances)
+    figures = epochs(setting, chosen, packs, 1, utterances)
     return {"row": name, "runs_of_row": SEEDS_OF_ROW * FOLDS, **figures}
 
 

@@ -70,6 +70,12 @@ STAGES: Final = (
         about="packs from CUDA graphs give what runs give alone",
     ),
     Stage(
+        name="encoders",
+        function="tests.gpu.encoders:run",
+        limit_s=90,
+        about="speech encoders: as on a CPU, frozen and trained; how fast both are",
+    ),
+    Stage(
         name="recorded",
         function="tests.gpu.speeds:run_recorded",
         limit_s=110,

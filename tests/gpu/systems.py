@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlt_ray.encoders.opening import open_encoder
-from mlt_ray.encoders.speech import layer_states
 from mlt_ray.encoders.text import cls_vectors
 from mlt_ray.errors import RunStopped
 from mlt_ray.spec import Precision, Run
@@ -62,14 +60,16 @@ def run(setting: Setting, findings: Findings) -> None:
         for name in names:
             if aspect == RESUMED and name not in rows_to_resume():
                 continue
-            findings.check(f"{name}: {aspect}", lambda c=check, n=name: c(setting, n))
-    for name, check in ENCODERS.items():
-        findings.check(name, lambda c=check: c(setting))
+            findings.check(
+                f"{name}: {aspect}", lambda c=check, n=name: c(setting, run_of(setting, n))
+            )
+    findings.check("text encoder as on a CPU", lambda: text_encoder(setting))
     for precision in LESS_PRECISION:
         for name in names:
             if setting.is_gpu or on_any_cpu(precision, run_of(setting, name)):
                 findings.check(
-                    f"{name}: {precision}", lambda n=name, p=precision: less_precise(setting, n, p)
+                    f"{name}: {precision}",
+                    lambda n=name, p=precision: less_precise(setting, run_of(setting, n), p),
                 )
 
 
@@ -86,17 +86,15 @@ def run_of(setting: Setting, name: str) -> Run:
 
 
 @functools.cache
-def ten_steps(setting: Setting, name: str) -> tuple[Tensor, dict[str, Tensor]]:
+def ten_steps(setting: Setting, run: Run) -> tuple[Tensor, dict[str, Tensor]]:
     """Losses and weights of ten steps on the device, which several checks compare with others."""
-    run = run_of(setting, name)
     losses, learner = steps(run, setting.inputs.fold(run), setting.device, STEPS)
     return losses, learner.model.state_dict()
 
 
-def as_on_a_cpu(setting: Setting, name: str) -> Outcome:
+def as_on_a_cpu(setting: Setting, run: Run) -> Outcome:
     """The losses of ten steps equal those of a CPU; dropout is the same on any device."""
-    run = run_of(setting, name)
-    here, _ = ten_steps(setting, name)
+    here, _ = ten_steps(setting, run)
     there, _ = steps(run, setting.inputs.fold(run), CPU, STEPS)
     difference = relative(here, there)
     return Outcome(
@@ -110,12 +108,11 @@ def as_on_a_cpu(setting: Setting, name: str) -> Outcome:
     )
 
 
-def same_bits_twice(setting: Setting, name: str) -> Outcome:
+def same_bits_twice(setting: Setting, run: Run) -> Outcome:
     """Ten steps, taken twice, give the same losses and weights."""
-    run = run_of(setting, name)
     data = setting.inputs.fold(run)
     (one, first), (other, second) = (
-        ten_steps(setting, name),
+        ten_steps(setting, run),
         steps(run, data, setting.device, STEPS),
     )
     losses = torch.equal(one, other)
@@ -125,9 +122,8 @@ def same_bits_twice(setting: Setting, name: str) -> Outcome:
     )
 
 
-def nothing_waits(setting: Setting, name: str) -> Outcome:
+def nothing_waits(setting: Setting, run: Run) -> Outcome:
     """The third step makes the host wait for the device no more often than `WAITS` allows."""
-    run = run_of(setting, name)
     with deterministic():
         learner = Noted(run, setting.inputs.fold(run), setting.device)
         order = learner.order()
@@ -142,9 +138,8 @@ def nothing_waits(setting: Setting, name: str) -> Outcome:
     )
 
 
-def resumed(setting: Setting, name: str) -> Outcome:
+def resumed(setting: Setting, run: Run) -> Outcome:
     """A run that stops after an epoch and goes on gives the bits of one that never stopped."""
-    run = run_of(setting, name)
     return resumed_equals_uninterrupted(setting, [run])
 
 
@@ -178,12 +173,11 @@ def resumed_equals_uninterrupted(setting: Setting, runs: list[Run]) -> Outcome:
     return Outcome(ok=figures["same_bits"] and figures["stopped"] == len(runs), figures=figures)
 
 
-def less_precise(setting: Setting, name: str, precision: Precision) -> Outcome:
+def less_precise(setting: Setting, run: Run, precision: Precision) -> Outcome:
     """The losses of ten steps are close to those in float32."""
-    run = run_of(setting, name)
     data = setting.inputs.fold(run)
     rounded = changed(run, "training", precision=precision)
-    exact, _ = ten_steps(setting, name)
+    exact, _ = ten_steps(setting, run)
     less, _ = steps(rounded, data, setting.device, STEPS)
     difference, tolerance = relative(less, exact), LESS_PRECISION[precision]
     # Torch may not use TF32 for narrow layers.
@@ -205,27 +199,11 @@ def text_encoder(setting: Setting) -> Outcome:
         here = np.concatenate(list(cls_vectors(encoder, texts)))
         with patch("torch.cuda.is_available", return_value=False):
             there = np.concatenate(list(cls_vectors(encoder, texts)))
-    return _close(here, there)
+    return close(here, there)
 
 
-def speech_encoder(setting: Setting) -> Outcome:
-    """States of all layers of a small wav2vec 2.0 with random weights equal those of a CPU.
-
-    A GPU computes both recordings together, a CPU one after the other.
-    """
-    from tests.tiny_speech_encoder import write_speech_encoder
-
-    rng = np.random.default_rng(5)
-    both = [rng.uniform(-0.5, 0.5, size).astype(np.float32) for size in (8000, 5003)]
-    with tempfile.TemporaryDirectory() as folder:
-        encoder = write_speech_encoder(Path(folder))
-        here = layer_states(open_encoder(encoder, setting.device), both)
-        alone = open_encoder(encoder, CPU)
-        there = [found for samples in both for found in layer_states(alone, [samples])]
-    return _close(*(torch.cat(states, dim=1).cpu().numpy() for states in (here, there)))
-
-
-def _close(here: np.ndarray, there: np.ndarray) -> Outcome:
+def close(here: np.ndarray, there: np.ndarray) -> Outcome:
+    """Values of an encoder equal those of a CPU."""
     difference = float(np.abs(here - there).max() / np.abs(there).max())
     return Outcome(
         ok=difference <= ENCODED, figures={"largest_difference": difference}, tolerance=ENCODED
@@ -233,13 +211,9 @@ def _close(here: np.ndarray, there: np.ndarray) -> Outcome:
 
 
 RESUMED: Final = "resumed equals uninterrupted"
-CHECKS: Final[Mapping[str, Callable[[Setting, str], Outcome]]] = {
+CHECKS: Final[Mapping[str, Callable[[Setting, Run], Outcome]]] = {
     "as on a CPU": as_on_a_cpu,
     "no step waits": nothing_waits,
     "the same bits twice": same_bits_twice,
     RESUMED: resumed,
-}
-ENCODERS: Final[Mapping[str, Callable[[Setting], Outcome]]] = {
-    "text encoder as on a CPU": text_encoder,
-    "speech encoder as on a CPU": speech_encoder,
 }
