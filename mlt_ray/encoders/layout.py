@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlt_ray.encoders.catalogue import CONFIG, INDEX, WEIGHTS, Modality
+from mlt_ray.encoders.catalogue import CONFIG, INDEX, SENTENCEPIECE, WEIGHTS, Modality
 from mlt_ray.errors import UserError
 
 _POINTER = b"version https://git-lfs"
@@ -20,6 +20,13 @@ def encoder_files(folder: Path, modality: Modality) -> tuple[str, ...]:
     """
     weights = [n for n in WEIGHTS if (folder / n).is_file()][:1]
     input_files = [n for n in modality.input_files if (folder / n).is_file()]
+    unread = [n for n in SENTENCEPIECE if (folder / n).is_file()]
+    if unread and not input_files:
+        raise UserError(
+            f"{folder}: expected {modality.input_files[0]}, got {unread[0]} alone; write it by "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) where transformers and "
+            f"sentencepiece are installed, or {modality.remedy}"
+        )
     if not (weights and input_files and (folder / CONFIG).is_file()):
         raise UserError(
             f"{folder}: expected an encoder ({modality.layout}), got a folder without; "

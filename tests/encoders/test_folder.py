@@ -201,9 +201,22 @@ def test_a_speech_encoder_that_lacks_a_file_is_refused(tmp_path: Path, lacking: 
     folder = write_speech_encoder(tmp_path / "heard")
     assert find_encoder(str(folder), SPEECH).name == "heard"
     (folder / lacking).unlink()
-    expected = r"heard: expected an encoder \(config.*preprocessor_config\.json\).*--speech-encoder"
+    files = r"config\.json.* preprocessor_config\.json or processor_config\.json"
+    expected = rf"heard: expected an encoder \({files}\).*--speech-encoder"
     with pytest.raises(UserError, match=expected):
         find_encoder(str(folder), SPEECH)
+
+
+@pytest.mark.parametrize("name", ["spm.model", "sentencepiece.bpe.model"])
+def test_a_tokenizer_of_sentencepiece_alone_is_refused_with_what_rewrites_it(
+    folder: Path, name: str
+) -> None:
+    (folder / name).write_bytes(b"pieces")
+    assert name not in find_encoder(str(folder)).files
+    (folder / "tokenizer.json").unlink()
+    expected = rf"tiny: expected tokenizer\.json, got {name} alone; .*save_pretrained.*--encoder"
+    with pytest.raises(UserError, match=expected):
+        find_encoder(str(folder))
 
 
 def test_a_packaged_encoder_of_the_other_modality_is_refused_with_its_option() -> None:

@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoFeatureExtractor, AutoModel, WhisperModel
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModel,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2Processor,
+    WhisperModel,
+)
 
 from mlt_ray.corpus.audio import Samples
 from mlt_ray.encoders.catalogue import SPEECH, SPEECH_FAMILY
@@ -224,6 +230,21 @@ def test_every_kind_of_encoder_is_found_in_its_folder(kind: str, tmp_path: Path)
     encoder = find_encoder(str(write_speech_encoder(tmp_path / kind, kind, norm="layer")), SPEECH)
     assert encoder.files == ("config.json", "model.safetensors", "preprocessor_config.json")
     assert encoder.name == kind
+
+
+def test_the_preprocessor_of_a_recogniser_is_read(tmp_path: Path) -> None:
+    """Whose folder, saved by transformers 5, has it in the processor's file."""
+    folder = write_speech_encoder(tmp_path / "tiny", norm="layer", do_normalize=False)
+    [expected] = layer_states(open_encoder(folder, CPU), [noise(1601)])
+    prepare = AutoFeatureExtractor.from_pretrained(folder)
+    (folder / "preprocessor_config.json").unlink()
+    vocabulary = tmp_path / "letters.json"
+    vocabulary.write_text('{"<pad>": 0, "<unk>": 1, "|": 2, "a": 3}')
+    Wav2Vec2Processor(prepare, Wav2Vec2CTCTokenizer(vocabulary)).save_pretrained(folder)
+    encoder = find_encoder(str(folder), SPEECH)
+    assert encoder.files == ("config.json", "model.safetensors", "processor_config.json")
+    [found] = layer_states(open_encoder(folder, CPU), [noise(1601)])
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_pooling_is_the_mean_and_the_deviation_over_time() -> None:

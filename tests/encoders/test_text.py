@@ -13,7 +13,13 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.encoders import text as pieces
 from mlt_ray.encoders.catalogue import FAMILY
 from mlt_ray.encoders.folder import Encoders, encoder_folder, find_encoder
-from mlt_ray.encoders.text import cls_vectors, padding_id, sentence_vectors, word_pieces
+from mlt_ray.encoders.text import (
+    cls_vectors,
+    mean_vectors,
+    padding_id,
+    sentence_vectors,
+    word_pieces,
+)
 from mlt_ray.features.extras import extract_extra, load_extras, open_cache
 from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec
 from mlt_ray.storage.store import Store
@@ -50,7 +56,7 @@ def test_pieces_begin_with_cls_and_never_exceed_the_positions(tmp_path: Path, ki
             assert ids.tolist() == tokenizer(text)["input_ids"]
 
 
-@pytest.mark.parametrize("pooled", ["cls", "mean"])
+@pytest.mark.parametrize("pooled", ["cls", "mean", "direction"])
 @pytest.mark.parametrize("kind", FAMILY)
 def test_vectors_are_what_transformers_gives_each_text_alone(
     tmp_path: Path, kind: str, pooled: str, monkeypatch: pytest.MonkeyPatch
@@ -63,17 +69,17 @@ def test_vectors_are_what_transformers_gives_each_text_alone(
         AutoModel.from_pretrained(folder).eval(),
         AutoTokenizer.from_pretrained(folder),
     )
-    found = list({"cls": cls_vectors, "mean": sentence_vectors}[pooled](folder, TEXTS))
+    vectors = {"cls": cls_vectors, "mean": mean_vectors, "direction": sentence_vectors}
+    found = list(vectors[pooled](folder, TEXTS))
     assert len(found) == len(TEXTS)
     for text, vector in zip(TEXTS, found, strict=True):
         inputs = tokenizer(text, truncation=True, max_length=POSITIONS, return_tensors="pt")
         inputs.pop("token_type_ids", None)
         with torch.no_grad():
             outputs = model(**inputs).last_hidden_state.numpy()
-        expected = outputs[:, 0]
-        if pooled == "mean":
-            mean = outputs.mean(axis=1)
-            expected = mean / np.linalg.norm(mean)
+        expected = outputs[:, 0] if pooled == "cls" else outputs.mean(axis=1)
+        if pooled == "direction":
+            expected = expected / np.linalg.norm(expected)
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
@@ -86,7 +92,7 @@ def test_the_packaged_encoder_gives_what_sentence_transformers_does() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["pieces", "text_embedding", "sentence_embedding"])
+@pytest.mark.parametrize("name", ["pieces", "text_embedding", "text_mean", "sentence_embedding"])
 def test_a_text_is_computed_once(name: str, raw: Any, tmp_path: Path, identity: str) -> None:
     twice = replace(raw.utterances[0], id="s1_again", audio_sha256="f" * 64)
     raw.utterances.append(twice)
