@@ -43,6 +43,9 @@ KINDS: Final = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whisper")
 LENGTHS: Final = (8000, 5003, 16_001, 401)
 """Samples of the recordings that are embedded together."""
 
+TINY_RATE_HZ: Final = 3000
+"""With so many samples a second, most tiny encoders have 50 states a second, as others have."""
+
 TAILS: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "wav2vec2, all blocks": ("wav2vec2", {"fine_tune": "all"}),
     "wavlm, last block": ("wavlm", {"fine_tune": "last_n", "last_n": 1}),
@@ -150,7 +153,7 @@ def embedding_speed(setting: Setting, name: str) -> dict[str, Any]:
     run = measured_run(setting)
     encoder = _open(setting, name)
     corpus = setting.inputs.corpora[run.spec.corpus]
-    sounds = list(_sounds(corpus).values())
+    sounds = list(_sounds(corpus, _rate_hz(name)).values())
     _embedded(encoder, sounds[:3], POOLED)
     seconds, _ = setting.timed(lambda: _embedded(encoder, sounds, POOLED))
     audio_s = sum(map(len, sounds)) / SAMPLE_RATE_HZ
@@ -185,7 +188,7 @@ def _tail(setting: Setting, run: Run, name: str, values: Mapping[str, Any]) -> R
     assert frames is not None
     run = changed(run, "features", frames=frames, frames_per_step=1)
     cache = FeatureCache.open(setting.inputs.store, run.spec.features)
-    sounds = _sounds(setting.inputs.corpora[run.spec.corpus])
+    sounds = _sounds(setting.inputs.corpora[run.spec.corpus], _rate_hz(name))
     if missing := cache.frames.missing(sounds):
         embedding = Embedding(layer=frames.layer)
         states = _embedded(_open(setting, name), [sounds[key] for key in missing], embedding)
@@ -204,12 +207,17 @@ def _embedded(
 
 
 @functools.lru_cache(maxsize=2)
-def _sounds(corpus: Corpus) -> dict[str, Samples]:
-    """Noise as long as each utterance, by the utterance's key."""
+def _sounds(corpus: Corpus, rate_hz: int) -> dict[str, Samples]:
+    """Noise for each utterance, by the utterance's key; `rate_hz` samples for each second."""
     return {
-        u.audio_sha256: noise(round(u.duration_s * SAMPLE_RATE_HZ), seed=n)
+        u.audio_sha256: noise(round(u.duration_s * rate_hz), seed=n)
         for n, u in enumerate(corpus.utterances)
     }
+
+
+def _rate_hz(name: str) -> int:
+    """Samples for each second of an utterance: few where an encoder has many states a second."""
+    return TINY_RATE_HZ if name in KINDS else SAMPLE_RATE_HZ
 
 
 def _open(setting: Setting, name: str) -> SpeechEncoder:
