@@ -260,7 +260,11 @@ def _json_row(row: TableRow) -> dict[str, Any]:
         "runs_planned": row.runs_planned,
         "changed": list(row.changes),
         "gaps": list(row.measured.gaps) if row.measured else [],
-        "layers": {kind: dict(numbers) for kind, numbers in row.layers.items()},
+        **(
+            {"layers": {k: dict(numbers) for k, numbers in row.layers.items()}}
+            if row.layers
+            else {}
+        ),
     }
 
 

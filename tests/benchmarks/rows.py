@@ -59,10 +59,14 @@ class WatchedFold:
         return getattr(self._data, name)
 
     def training_batches(
-        self, batch_size: int, bucket_batches: int, rng: np.random.Generator
+        self,
+        batch_size: int,
+        bucket_batches: int,
+        rng: np.random.Generator,
+        batch_seconds: float | None = None,
     ) -> list[np.ndarray]:
         self.training_began, self.cpu_began = time.perf_counter(), time.process_time()
-        batches = self._data.training_batches(batch_size, bucket_batches, rng)
+        batches = self._data.training_batches(batch_size, bucket_batches, rng, batch_seconds)
         self.steps += len(batches)
         return batches
 

@@ -240,7 +240,6 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_planned": 15,
                         "changed": [],
                         "gaps": [],
-                        "layers": {},
                     },
                     {
                         "name": "only published",
@@ -250,7 +249,6 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_planned": 15,
                         "changed": [],
                         "gaps": [],
-                        "layers": {},
                     },
                     {
                         "name": "only measured",
@@ -260,7 +258,6 @@ def test_json_has_exactly_this_structure() -> None:
                         "runs_planned": 15,
                         "changed": [],
                         "gaps": [],
-                        "layers": {},
                     },
                 ],
                 "notes": [],
