@@ -13,8 +13,8 @@ import json
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from mlt_ray.storage.files import replacing, write_json
 
 SEGMENT = 256
 """Arrays that are computed before they are stored: what an interruption can cost at most."""
+
+SEGMENT_BYTES: Final = 2**28
+"""Bytes of arrays that are stored even where they are fewer: all layers of a large encoder's states
+take 20 MB a recording."""
 
 FeatureProgress = Callable[[str, int, int], None]
 """Called with what is computed, how many arrays are stored, and how many there will be."""
@@ -123,13 +127,16 @@ def compute_missing(
         return 0
     arrays = compute()
     progress(what, 0, len(keys))
-    for start in range(0, len(keys), segment):
-        chunk = keys[start : start + segment]
-        found = dict(zip(chunk, islice(arrays, len(chunk)), strict=True))
-        for key, array in found.items():
-            check_finite(array, f"{what} of {name_of(key)}")
-        add(found)
-        progress(what, start + len(chunk), len(keys))
+    found: dict[str, np.ndarray] = {}
+    num_bytes = 0
+    for done, (key, array) in enumerate(zip(keys, arrays, strict=True), start=1):
+        check_finite(array, f"{what} of {name_of(key)}")
+        found[key] = array
+        num_bytes += array.nbytes
+        if len(found) == segment or num_bytes >= SEGMENT_BYTES or done == len(keys):
+            add(found)
+            progress(what, done, len(keys))
+            found, num_bytes = {}, 0
     return len(keys)
 
 

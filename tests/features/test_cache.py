@@ -164,6 +164,19 @@ def test_what_is_missing_is_stored_in_segments_and_the_last_may_be_shorter() -> 
     assert told == [("letters", done, 7) for done in (0, 3, 6, 7)]
 
 
+def test_large_arrays_are_stored_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlt_ray.features.cache.SEGMENT_BYTES", 5 * 24)
+    arrays = {
+        letter: np.ones((rows, 3))
+        for letter, rows in zip("abcdef", (2, 2, 3, 7, 1, 1), strict=True)
+    }
+    added: list[Mapping[str, np.ndarray]] = []
+    compute_missing(
+        "letters", list(arrays), lambda: iter(arrays.values()), added.append, lambda *_: None
+    )
+    assert [list(segment) for segment in added] == [["a", "b", "c"], ["d"], ["e", "f"]]
+
+
 def test_where_nothing_is_missing_nothing_is_loaded_and_nothing_told() -> None:
     def fail(*_: object) -> Iterator[np.ndarray]:
         raise AssertionError("called")
