@@ -31,6 +31,9 @@ BLOCK: Final = 64
 BATCH_S: Final = 60.0
 """Seconds of audio, padding included, that a GPU computes together."""
 
+GPU_BATCHES: Final = 4
+"""Batches that a GPU's memory holds at once (*assumed*): one is computed, others are prepared."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
@@ -89,9 +92,11 @@ def embed(
     """
     import_torchaudio()
     groups = [[n] for n in range(len(recordings))]
+    at_once = num_threads or usable_cpus()
     if next(encoder.parameters()).device.type != "cpu":
         groups = list(batches(recordings, embedding.pad_to_30s))
-    with torch_threads(1), ThreadPoolExecutor(num_threads or usable_cpus()) as pool:
+        at_once = min(at_once, GPU_BATCHES)
+    with torch_threads(1), ThreadPoolExecutor(at_once) as pool:
         arrays = pool.map(
             lambda group: _embed(encoder, [recordings[n] for n in group], embedding), groups
         )
