@@ -14,6 +14,9 @@ from mlt_ray.spec import FineTuning
 LORA_SCALE: Final = 2.0
 """Factor of an adapter's output (alpha / rank), *assumed*."""
 
+SHARED_TABLES: Final = {"pos_dropout"}
+"""Names of dropouts on values that all texts share: DeBERTa's table of relative positions."""
+
 
 def choose_trained(
     encoder: nn.Module,
@@ -53,14 +56,15 @@ def choose_trained(
 
 
 def use_keyed_dropout(encoder: nn.Module) -> None:
-    """Put our dropout in place of torch's.
+    """Put our dropout in place of torch's; where all texts share the values, none.
 
-    With torch's, a resumed run would drop other values than one that was never interrupted.
+    With torch's, a resumed run would drop other values than one that was never interrupted. Ours
+    drops the values of each text by its own key, and a table that all share has none.
     """
     for module in list(encoder.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.Dropout):
-                setattr(module, name, Dropout(child.p))
+                setattr(module, name, nn.Identity() if name in SHARED_TABLES else Dropout(child.p))
 
 
 def keyed_attention(
