@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
+from mlt_ray.errors import UserError
 from mlt_ray.models.dropout import Dropout
-from mlt_ray.spec import FineTuning
 
 LORA_SCALE: Final = 2.0
 """Factor of an adapter's output (alpha / rank), *assumed*."""
@@ -18,41 +18,36 @@ SHARED_TABLES: Final = {"pos_dropout"}
 """Names of dropouts on values that all texts share: DeBERTa's table of relative positions."""
 
 
-def choose_trained(
-    encoder: nn.Module,
-    how: FineTuning,
-    *,
-    blocks: Sequence[nn.Module],
-    last_n: int,
-    lora_rank: int,
-    lora_modules: Sequence[str],
-) -> None:
-    """Set which weights of an encoder are trained.
-
-    All (``all`` or True), those of the last `last_n` of its `blocks`, or adapters of rank
-    `lora_rank` (LoRA: Hu et al., 2022) on the linear layers that `lora_modules` names. Adapters
-    draw their first factor from torch's global generator; the second is 0, so that the encoder
-    computes at first what it did without. `ValueError` where an encoder cannot be trained so.
-    """
-    if how == "last_n":
-        if last_n > len(blocks):
-            raise ValueError(f"last_n: expected at most the {len(blocks)} blocks, got {last_n}")
-        encoder.requires_grad_(False)
-        for block in blocks[-last_n:]:
-            block.requires_grad_(True)
-    if how == "lora":
-        if not lora_modules:
-            raise ValueError("fine_tune: expected last_n or all for this encoder, got lora")
-        # Not at the top: it takes seconds to import.
-        from peft import LoraConfig, inject_adapter_in_model
-
-        config = LoraConfig(
-            r=lora_rank,
-            lora_alpha=int(LORA_SCALE * lora_rank),
-            lora_dropout=0.0,
-            target_modules=list(lora_modules),
+def train_last(encoder: nn.Module, blocks: Sequence[nn.Module], last_n: int) -> None:
+    """Freeze all of an encoder but the last `last_n` of its `blocks`; `UserError` if fewer."""
+    if last_n > len(blocks):
+        raise UserError(
+            f"model.last_n: expected at most the {len(blocks)} blocks of the encoder, got {last_n}"
         )
-        inject_adapter_in_model(config, encoder)
+    encoder.requires_grad_(False)
+    for block in blocks[-last_n:]:
+        block.requires_grad_(True)
+
+
+def train_adapters(encoder: nn.Module, modules: Sequence[str], rank: int) -> None:
+    """Freeze an encoder and add adapters of `rank` to its linear layers named `modules`.
+
+    LoRA (Hu et al., 2022), by peft. Adapters draw their first factor from torch's global generator;
+    the second is 0, so that the encoder computes at first what it did without. `UserError` if there
+    are no such layers.
+    """
+    if not modules:
+        raise UserError("model.fine_tune: expected last_n or all for this encoder, got lora")
+    # Not at the top: it takes seconds to import.
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=int(LORA_SCALE * rank),
+        lora_dropout=0.0,
+        target_modules=list(modules),
+    )
+    inject_adapter_in_model(config, encoder)
 
 
 def use_keyed_dropout(encoder: nn.Module) -> None:

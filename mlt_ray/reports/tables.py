@@ -252,7 +252,7 @@ def _json_row(row: TableRow) -> dict[str, Any]:
             measured[f"{name}_mean"] = found.mean
             measured[f"{name}_std"] = found.std_repeats
     published = {k: list(v) for k, v in row.published.items()} if row.published else None
-    return {
+    shown: dict[str, Any] = {
         "name": row.name,
         "published": published,
         "measured": measured,
@@ -260,12 +260,10 @@ def _json_row(row: TableRow) -> dict[str, Any]:
         "runs_planned": row.runs_planned,
         "changed": list(row.changes),
         "gaps": list(row.measured.gaps) if row.measured else [],
-        **(
-            {"layers": {k: dict(numbers) for k, numbers in row.layers.items()}}
-            if row.layers
-            else {}
-        ),
     }
+    if row.layers:
+        shown["layers"] = {k: dict(numbers) for k, numbers in row.layers.items()}
+    return shown
 
 
 def _pipes(values: Sequence[str]) -> str:

@@ -11,10 +11,15 @@ from torch import Tensor, nn
 
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.encoders.pretrained import load_model
-from mlt_ray.errors import UserError
+from mlt_ray.encoders.text import mean_state
 from mlt_ray.models.bert.values import BertSpec, EncoderSpec
 from mlt_ray.models.dropout import Dropout
-from mlt_ray.models.fine_tuning import choose_trained, keyed_attention, use_keyed_dropout
+from mlt_ray.models.fine_tuning import (
+    keyed_attention,
+    train_adapters,
+    train_last,
+    use_keyed_dropout,
+)
 from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
 
@@ -52,7 +57,7 @@ class TextVector(nn.Module):
         states: Tensor = self.encoder(input_ids=pieces, attention_mask=mask).last_hidden_state
         if not self.is_mean:
             return states[:, 0]
-        return (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        return mean_state(states, mask)
 
 
 @builds(BertSpec)
@@ -83,23 +88,17 @@ def load_encoder(folder: Path, spec: EncoderSpec) -> Any:
     encoder = load_model(folder, keyed_attention)
     if hasattr(encoder, "pooler"):
         encoder.pooler = None
-    try:
-        choose_trained(
-            encoder,
-            spec.fine_tune,
-            blocks=blocks_of(encoder),
-            last_n=spec.last_n,
-            lora_rank=spec.lora_rank,
-            lora_modules=LORA_MODULES.get(encoder.config.model_type, ("query", "value")),
-        )
-    except ValueError as error:
-        raise UserError(f"model.{error}") from error
+    if spec.fine_tune == "last_n":
+        train_last(encoder, blocks_of(encoder), spec.last_n)
+    if spec.fine_tune == "lora":
+        modules = LORA_MODULES.get(encoder.config.model_type, ("query", "value"))
+        train_adapters(encoder, modules, spec.lora_rank)
     use_keyed_dropout(encoder)
     return encoder
 
 
 def blocks_of(encoder: Any) -> list[nn.Module]:
-    """The blocks of a text encoder, from the lowest up; none if they share their weights."""
+    """The blocks of a text encoder, from the lowest up."""
     lists = (m for m in encoder.modules() if isinstance(m, nn.ModuleList))
     number = encoder.config.num_hidden_layers
     return next((list(blocks) for blocks in lists if len(blocks) == number), [])

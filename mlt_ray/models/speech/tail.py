@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mlt_ray.encoders.embedding import layer_index
 from mlt_ray.encoders.opening import encoder_shape, open_encoder
 from mlt_ray.errors import UserError
-from mlt_ray.models.fine_tuning import choose_trained, keyed_attention, use_keyed_dropout
+from mlt_ray.models.fine_tuning import keyed_attention, train_adapters, use_keyed_dropout
 from mlt_ray.models.speech.values import SpeechSpec
 
 
@@ -41,17 +41,8 @@ class Tail(nn.Module):
             folder, torch.device("cpu"), first=self.first_layer, attention=keyed_attention
         )
         self.encoder.drop_blocks(self.last_layer)
-        try:
-            choose_trained(
-                self.encoder,
-                "all" if spec.fine_tune == "last_n" else spec.fine_tune,
-                blocks=list(self.encoder.blocks),
-                last_n=spec.last_n,
-                lora_rank=spec.lora_rank,
-                lora_modules=self.encoder.lora_modules,
-            )
-        except ValueError as error:
-            raise UserError(f"model.{error}") from error
+        if spec.fine_tune == "lora":
+            train_adapters(self.encoder, self.encoder.lora_modules, spec.lora_rank)
         use_keyed_dropout(self.encoder)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:

@@ -79,7 +79,8 @@ def cuda_graphs() -> Recorder:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
             step()
-        first.append(graph) if not first else None
+        if not first:
+            first.append(graph)
         return graph.replay
 
     return record
