@@ -49,18 +49,20 @@ def _open(folder: Path, attention: Attention | None) -> SpeechEncoder:
 
 
 class EncoderShape(NamedTuple):
-    """The sizes of a `SpeechEncoder`, and whether it is one that was trained on 30 seconds."""
+    """The sizes of a `SpeechEncoder`, whether LoRA can train it, and pads to 30 seconds fit it."""
 
     num_layers: int
     width: int
     states_per_s: float
+    takes_adapters: bool = True
     pads_to_30s: bool = False
 
 
 def encoder_shape(folder: Path) -> EncoderShape:
     """The sizes of the encoder in `folder`, by its configuration, without its weights."""
     if (folder / RESEMBLYZER_WEIGHTS).exists():
-        return EncoderShape(Resemblyzer.num_layers, Resemblyzer.width, Resemblyzer.states_per_s)
+        kind = Resemblyzer
+        return EncoderShape(kind.num_layers, kind.width, kind.states_per_s, bool(kind.lora_modules))
     config, prepare = load_config(folder), load_feature_extractor(folder)
     if config.model_type == "whisper":
         rate = prepare.sampling_rate / (2 * prepare.hop_length)

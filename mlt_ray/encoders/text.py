@@ -47,6 +47,12 @@ def num_positions(config: Any) -> int:
     return positions - (config.pad_token_id + 1 if config.model_type in OFFSET else 0)
 
 
+def num_blocks(folder: Path) -> int:
+    """Number of an encoder's blocks."""
+    blocks: int = load_config(folder).num_hidden_layers
+    return blocks
+
+
 def cls_vectors(
     folder: Path, texts: Sequence[str], device: torch.device | None = None
 ) -> Iterator[np.ndarray]:

@@ -114,7 +114,7 @@ def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool)
         training=name_training(row),
     )
     if is_asked:
-        check_layers(row, pretrained.speech_encoders)
+        check_layers(row, pretrained.encoders, pretrained.speech_encoders)
     return row
 
 

@@ -53,11 +53,45 @@ def test_a_layer_of_frames_that_the_encoder_lacks(raw: Any, heard: Path) -> None
     assert said.startswith("row mine: features.frames.layer: expected a number from -3 to 2 for an")
 
 
-def test_more_blocks_to_be_trained_than_the_encoder_has(raw: Any, heard: Path) -> None:
-    model = {"system": "speech", "fine_tune": "last_n", "last_n": 3}
-    assert told(raw, heard, model=model) == (
-        "row mine: model.last_n: expected at most the 2 blocks of heard, got 3; lower it"
-    )
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (
+            {"system": "speech", "fine_tune": "last_n", "last_n": 3},
+            "last_n: expected at most the 2 blocks of heard, got 3; lower it",
+        ),
+        (
+            {"system": "bert", "fine_tune": "last_n", "last_n": 7},
+            "last_n: expected at most the 6 blocks of minilm, got 7; lower it",
+        ),
+        (
+            {"system": "multigranularity", "fine_tune": "last_n", "last_n": 7},
+            "last_n: expected at most the 6 blocks of minilm, got 7; lower it",
+        ),
+        (
+            {"system": "speech", "fine_tune": "last_n", "last_n": 1, "speech_layer": 1},
+            "speech_layer: expected a layer behind 1, the last that is frozen, got 1; raise last_n "
+            "or set another layer",
+        ),
+        (
+            {"system": "speech", "fine_tune": "lora", "speech_layer": -3},
+            "speech_layer: expected a layer behind 0, the last that is frozen, got -3; raise "
+            "last_n or set another layer",
+        ),
+    ],
+)
+def test_blocks_to_be_trained_that_are_not_there(
+    raw: Any, heard: Path, model: dict[str, Any], line: str
+) -> None:
+    assert told(raw, heard, model=model) == f"row mine: model.{line}"
+
+
+def test_adapters_for_an_encoder_without_a_place_for_them(raw: Any) -> None:
+    model = {"system": "speech", "speech_encoder": "resemblyzer", "fine_tune": "lora"}
+    study = parse_study("mine", {"rows": [{"name": "mine", "model": model}]})
+    line = r"row mine: model\.fine_tune: expected last_n or all for resemblyzer, got lora"
+    with pytest.raises(UserError, match=line):
+        name_contents(study, raw.corpus, pretrained_of(None))
 
 
 @pytest.mark.parametrize(
