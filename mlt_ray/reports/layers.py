@@ -40,7 +40,8 @@ def layer_lines(numbers: LayerNumbers, num_runs: int) -> list[str]:
         weights = numbers[key]
         largest = max(weights, key=weights.__getitem__)
         listed = _listed(weights, 2)
-        lines.append(f"{WEIGHTS[key]}, mean of {num_runs} runs: {listed}; largest: layer {largest}")
+        of = f"mean of {num_runs} runs" if num_runs > 1 else "one run"
+        lines.append(f"{WEIGHTS[key]}, {of}: {listed}; largest: layer {largest}")
     if "chosen" in numbers:
         chosen = ", ".join(f"{layer} in {n}" for layer, n in numbers["chosen"].items())
         listed = _listed(numbers["dev_ua"], 3)

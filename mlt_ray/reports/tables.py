@@ -161,13 +161,24 @@ def caption(table: Table) -> str:
 
 
 def _by_rows(texts: Mapping[str, str]) -> str:
-    """The text of every row; said once if it is the same for all, else with the rows' names."""
+    """The text of every row; said once if it is the same for all, else with the rows' names.
+
+    The names of the largest group are left out where there are more than two.
+    """
     groups: dict[str, list[str]] = {}
     for name, text in texts.items():
         groups.setdefault(text, []).append(name)
     if len(groups) == 1:
         return next(iter(groups))
-    return "; ".join(f"{' and '.join(names)}: {text}" for text, names in groups.items())
+    largest = max(groups, key=lambda text: len(groups[text]))
+    if len(groups[largest]) > 2:
+        del groups[largest]
+        return "; ".join([*_of_rows(groups), f"the others: {largest}"])
+    return "; ".join(_of_rows(groups))
+
+
+def _of_rows(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{' and '.join(names)}: {text}" for text, names in groups.items()]
 
 
 def layers_text(table: Table) -> list[str]:
@@ -208,7 +219,12 @@ def changes_text(table: Table) -> str:
         own = tuple(o for o in row.changes if o not in common)
         groups.setdefault(own, []).append(row.name)
     parts = [", ".join(common)] if common else []
-    parts += [f"{' and '.join(names)}: {', '.join(own)}" for own, names in groups.items() if own]
+    for own, names in groups.items():
+        others = [row.name for row in measured if row.name not in names]
+        said = (
+            f"all but {' and '.join(others)}" if len(others) < len(names) else " and ".join(names)
+        )
+        parts += [f"{said}: {', '.join(own)}"] if own else []
     return f" Changed from the study: {'; '.join(parts)}." if parts else ""
 
 

@@ -32,6 +32,7 @@ from mlt_ray.reports.tables import (
     as_markdown,
     as_terminal,
     caption,
+    caption,
     row_cells,
     write_tables,
 )
@@ -482,3 +483,15 @@ def test_the_remedy_for_a_study_that_was_never_run_is_a_command_that_runs_it(
     given, command = given.format(folder=tmp_path), command.format(folder=tmp_path)
     error = never_run(given, Store(tmp_path / "store"))
     assert f"; run {command} --corpus CORPUS first, or name another --store" in str(error)
+
+
+def test_what_most_rows_have_in_common_is_said_without_their_names() -> None:
+    names = ["a", "b", "c", "d", "e"]
+    rows = [replace(BOTH, name=name) for name in names]
+    rows[1] = replace(rows[1], folds="5 folds by speaker, 3/1/1")
+    for n in (0, 1, 3):
+        rows[n] = replace(rows[n], changes=("--encoder mine",))
+    rows[4] = replace(rows[4], changes=("training.max_epochs=4",))
+    text = caption(replace(TABLE, rows=tuple(rows)))
+    assert "b: 5 folds by speaker, 3/1/1; the others: 5 folds by session, 3/1/1." in text
+    assert "all but c and e: --encoder mine; e: training.max_epochs=4." in text
