@@ -32,7 +32,6 @@ from mlt_ray.reports.tables import (
     as_markdown,
     as_terminal,
     caption,
-    caption,
     row_cells,
     write_tables,
 )
