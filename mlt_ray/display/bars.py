@@ -1,6 +1,7 @@
 """Progress bars and durations for a terminal."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -14,14 +15,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+LINE_INTERVAL_S = 10.0
+"""Seconds between two lines, at least, if the output is no terminal."""
+
 
 class Bars:
     """Named progress bars, each shown from its first `show` on; a context manager.
 
-    `totals` holds the total of each bar by name.
+    Where the output is no terminal, lines say meanwhile how far each is. `totals` holds the total
+    of each bar by name.
     """
 
     def __init__(self, console: Console) -> None:
+        self._console = console
+        self._line_at = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,6 +52,14 @@ class Bars:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)
+        now = time.monotonic()
+        if (
+            not self._console.is_terminal
+            and 0 < done < total
+            and now - self._line_at > LINE_INTERVAL_S
+        ):
+            self._line_at = now
+            self._console.print(f"{what}: {done}/{total}", highlight=False, markup=False)
 
 
 @contextlib.contextmanager

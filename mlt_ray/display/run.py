@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mlt_ray.display.bars import duration
+from mlt_ray.display.bars import LINE_INTERVAL_S, duration
 from mlt_ray.planning.backlog import Backlog
 from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import Run
@@ -24,9 +24,6 @@ MARKS = {
 }
 URGENT = ("running", "failed", "waiting", "done")
 """States in the order in which their rows are shown, if not all rows fit into the terminal."""
-
-LINE_INTERVAL_S = 10.0
-"""Seconds between two lines, at least, if the output is no terminal."""
 
 MOST_MARKS = 50
 """Rows of up to so many runs show a mark for each run, longer ones a count for each state."""

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mlt_ray.display.bars import duration
-from mlt_ray.display.run import LINE_INTERVAL_S, MARKS
+from mlt_ray.display.bars import LINE_INTERVAL_S, duration
+from mlt_ray.display.run import MARKS
 from mlt_ray.reports.search import STYLES
 from mlt_ray.search.configuration import Configuration
 from mlt_ray.search.cross_validation import CrossValidationSearch

@@ -6,7 +6,6 @@ Shapes: N samples, T states of H values, S layers.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,8 +82,8 @@ def embed(
     recordings: Sequence[Samples],
     embedding: Embedding,
     num_threads: int | None = None,
-) -> list[NDArray[Any]]:
-    """The array that is kept of each recording, in order.
+) -> Iterator[NDArray[Any]]:
+    """Yield the array that is kept of each recording, in order, as soon as it is there.
 
     `num_threads` threads compute (None: one for each usable CPU). On a CPU each takes one recording
     at a time: batches by length would be no faster there. On a GPU it takes a batch of similar
@@ -96,12 +95,22 @@ def embed(
     if next(encoder.parameters()).device.type != "cpu":
         groups = list(batches(recordings, embedding.pad_to_30s))
         at_once = min(at_once, GPU_BATCHES)
-    with torch_threads(1), ThreadPoolExecutor(at_once) as pool:
-        arrays = pool.map(
-            lambda group: _embed(encoder, [recordings[n] for n in group], embedding), groups
-        )
-        found = dict(zip(chain(*groups), chain(*arrays), strict=True))
-    return [found[n] for n in range(len(recordings))]
+    found: dict[int, NDArray[Any]] = {}
+    next_one = 0
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        with torch_threads(1):
+            arrays = pool.map(
+                lambda group: _embed(encoder, [recordings[n] for n in group], embedding), groups
+            )
+            for group, arrays_of_group in zip(groups, arrays, strict=True):
+                found |= zip(group, arrays_of_group, strict=True)
+                while next_one in found:
+                    yield found.pop(next_one)
+                    next_one += 1
+    finally:
+        # After Ctrl-C only what is under way is waited for.
+        pool.shutdown(cancel_futures=True)
 
 
 def _embed(

@@ -11,6 +11,7 @@ not removed: another process may still be copying it.
 
 import json
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,14 +23,18 @@ from mlt_ray.errors import UserError
 from mlt_ray.storage.files import replacing, write_json
 
 SEGMENT = 256
-"""Arrays that are computed before they are stored: what an interruption can cost at most."""
+"""Arrays that are computed before they are stored."""
+
+SEGMENT_S: Final = 30.0
+"""Seconds after which arrays are stored even where they are fewer: what a crash can cost at most,
+and the array under way."""
 
 SEGMENT_BYTES: Final = 2**28
 """Bytes of arrays that are stored even where they are fewer: all layers of a large encoder's states
 take 20 MB a recording."""
 
 FeatureProgress = Callable[[str, int, int], None]
-"""Called with what is computed, how many arrays are stored, and how many there will be."""
+"""Called with what is computed, how many arrays there are now, and how many there will be."""
 
 
 class Cache:
@@ -119,24 +124,31 @@ def compute_missing(
     """Compute the arrays of `keys`, and store them segment by segment; returns how many.
 
     `compute` is called once, and only if there are keys, since it may load a model. It yields the
-    arrays in the order of the keys. `add` stores the arrays of one segment. `progress` is called
-    at the start and after every segment. Raises `UserError` for an array that is not finite, with
-    what `name_of` says of its key.
+    arrays in the order of the keys. `add` stores the arrays of one segment; those of one that
+    Ctrl-C or an error of the input cuts short, too. `progress` is called at the start and after
+    every array. Raises `UserError` for an array that is not finite, with what `name_of` says of
+    its key.
     """
     if not keys:
         return 0
     arrays = compute()
     progress(what, 0, len(keys))
     found: dict[str, np.ndarray] = {}
-    num_bytes = 0
-    for done, (key, array) in enumerate(zip(keys, arrays, strict=True), start=1):
-        check_finite(array, f"{what} of {name_of(key)}")
-        found[key] = array
-        num_bytes += array.nbytes
-        if len(found) == segment or num_bytes >= SEGMENT_BYTES or done == len(keys):
-            add(found)
+    num_bytes, began = 0, time.monotonic()
+    try:
+        for done, (key, array) in enumerate(zip(keys, arrays, strict=True), start=1):
+            check_finite(array, f"{what} of {name_of(key)}")
+            found[key] = array
+            num_bytes += array.nbytes
+            is_full = len(found) == segment or num_bytes >= SEGMENT_BYTES
+            if is_full or done == len(keys) or time.monotonic() - began >= SEGMENT_S:
+                complete, found = found, {}
+                add(complete)
+                num_bytes, began = 0, time.monotonic()
             progress(what, done, len(keys))
-            found, num_bytes = {}, 0
+    except (KeyboardInterrupt, UserError):
+        add(found)
+        raise
     return len(keys)
 
 

@@ -146,9 +146,16 @@ def _extract_frames(
         cache.frames.add(arrays)
         cache.moments.add({k: _moments(frames) for k, frames in arrays.items()})
 
-    layer = "" if spec.encoder is None else f" (layer {spec.layer})"
-    name = f"{spec.kind.replace('_', '-')} frames{layer}"
+    name = f"{spec.kind.replace('_', '-')} frames"
+    if spec.encoder is not None:
+        name = f"frames of {heard_by(spec.encoder, features)}, layer {spec.layer}"
     return compute_missing(name, keys, compute, add, progress, name_of=lambda k: str(audio[k]))
+
+
+def heard_by(encoder: str, features: FeatureSpec) -> str:
+    """The name of a speech encoder, and how it hears if that is not the usual way."""
+    padded = " padded to 30 s" if features.pad_to_30s else ""
+    return f"{encoder.partition('@')[0]}{padded}"
 
 
 def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:

@@ -28,7 +28,7 @@ from mlt_ray.encoders.text import (
 from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, check_finite, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.extract import FeatureCache, cache_digest, hop_ms_of, text_sha256
+from mlt_ray.features.extract import FeatureCache, cache_digest, heard_by, hop_ms_of, text_sha256
 from mlt_ray.features.fitted import Standardise, standardising
 from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.spec import ExtraInput, FeatureSpec, Layer
@@ -177,7 +177,10 @@ def extract_extra(
     def name_of(key: str) -> str:
         return _named(by_key[key], extra)
 
-    return compute_missing(extra.name, keys, compute, cache.add, progress, name_of=name_of)
+    what = extra.name
+    if what == "speech_layers":
+        what += f" of {heard_by(extra.encoder, spec)}"
+    return compute_missing(what, keys, compute, cache.add, progress, name_of=name_of)
 
 
 def _named(utterance: Utterance, extra: ExtraInput) -> str:

@@ -27,11 +27,12 @@ class StatesLeft:
     """Recordings whose states an encoder computes, and what is stored of them.
 
     Without `num_states` these are means and deviations of all layers, else frames of `width`
-    values, about so many.
+    values, about so many. `is_padded`: each recording is heard with silence up to 30 s.
     """
 
     encoder: str
     layers: str
+    is_padded: bool
     num_recordings: int
     minutes: float
     num_bytes: int
@@ -42,6 +43,8 @@ class StatesLeft:
         what = f"{self.layers} of {self.encoder.partition('@')[0]}"
         size = f"{self.num_bytes / _MB:,.0f} MB" if self.num_bytes >= _MB else "under 1 MB"
         of = f"{self.num_recordings:,} recordings, {self.minutes:,.0f} minutes"
+        if self.is_padded:
+            of += f", heard as {self.num_recordings / 2:,.0f} with silence up to 30 s"
         if self.num_states is None:
             return f"{what}: mean and deviation of {of}, {size}"
         return f"{what} as frames: {of}, {self.num_states:,} of {self.width:,} values, {size}"
@@ -72,7 +75,7 @@ def _each(
     from mlt_ray.features.extras import open_cache
 
     left: dict[Path, dict[str, float]] = {}
-    read: dict[Path, tuple[str, Layer | None]] = {}
+    read: dict[Path, tuple[str, Layer | None, bool]] = {}
     for row in rows:
         features, counted = row.features, select(corpus, row.labels).utterances
         caches: list[tuple[Cache, str, Layer | None]] = [
@@ -87,14 +90,18 @@ def _each(
             seconds = {u.audio_sha256: u.duration_s for u in counted}
             lacking = {key: seconds[key] for key in cache.missing(seconds)}
             left[cache.folder] = {**left.get(cache.folder, {}), **lacking}
-            read[cache.folder] = identity, layer
-    for folder, (identity, layer) in read.items():
+            read[cache.folder] = identity, layer, features.pad_to_30s
+    for folder, (identity, layer, is_padded) in read.items():
         if left[folder]:
-            yield _states(identity, layer, list(left[folder].values()), pretrained)
+            yield _states(identity, layer, is_padded, list(left[folder].values()), pretrained)
 
 
 def _states(
-    identity: str, layer: Layer | None, seconds: Sequence[float], pretrained: Pretrained
+    identity: str,
+    layer: Layer | None,
+    is_padded: bool,
+    seconds: Sequence[float],
+    pretrained: Pretrained,
 ) -> StatesLeft:
     """What is stored of recordings that last so long: frames of a layer, or (None) all, pooled."""
     from mlt_ray.encoders.embedding import layer_index
@@ -112,6 +119,7 @@ def _states(
     return StatesLeft(
         encoder=identity,
         layers=layers,
+        is_padded=is_padded,
         num_recordings=len(seconds),
         minutes=sum(seconds) / 60,
         num_bytes=num_bytes,

@@ -97,7 +97,7 @@ def embed_block(
     """What a worker does with a block: the arrays of recordings, by an encoder of the store."""
     num_threads = max(1, int(job.resources.cpus_per_run))
     torch.set_num_threads(num_threads)
-    return embed(_encoder(job, digest), recordings, embedding, num_threads)
+    return list(embed(_encoder(job, digest), recordings, embedding, num_threads))
 
 
 @functools.lru_cache(maxsize=1)

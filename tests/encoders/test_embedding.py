@@ -94,7 +94,7 @@ def test_batches_hold_each_recording_once_and_no_more_seconds_than_a_gpu_takes(
 def test_batches_give_what_recordings_give_alone(tmp_path: Path) -> None:
     encoder = open_encoder(write_speech_encoder(tmp_path, "wavlm"), CPU)
     samples = [noise(length, seed=n) for n, length in enumerate(LENGTHS)]
-    alone = embed(encoder, samples, Embedding())
+    alone = list(embed(encoder, samples, Embedding()))
     for batch in batches(samples):
         together = embedding._embed(encoder, [samples[n] for n in batch], Embedding())
         for n, array in zip(batch, together, strict=True):

@@ -1,11 +1,13 @@
 """The cache returns what was written, and leaves out segments that cannot be read."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mlt_ray.errors import UserError
 from mlt_ray.features.cache import Cache, compute_missing
 
 
@@ -161,7 +163,7 @@ def test_what_is_missing_is_stored_in_segments_and_the_last_may_be_shorter() -> 
     assert [list(segment) for segment in added] == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
     for key, array in expected.items():
         assert next(segment[key] for segment in added if key in segment) is array
-    assert told == [("letters", done, 7) for done in (0, 3, 6, 7)]
+    assert told == [("letters", done, 7) for done in range(8)]
 
 
 def test_large_arrays_are_stored_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,16 +186,33 @@ def test_where_nothing_is_missing_nothing_is_loaded_and_nothing_told() -> None:
     assert compute_missing("letters", [], fail, fail, fail) == 0  # type: ignore[arg-type]
 
 
-def test_an_interruption_costs_no_segment_that_was_complete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("f cannot be read")])
+def test_what_was_computed_before_an_interruption_is_stored(
+    tmp_path: Path, error: BaseException
+) -> None:
     def interrupted() -> Iterator[np.ndarray]:
         yield from np.ones((5, 2, 3))
-        raise KeyboardInterrupt
+        raise error
 
     cache = Cache(tmp_path)
     keys = list("abcdefg")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(error)):
         compute_missing("letters", keys, interrupted, cache.add, lambda *_: None, segment=2)
-    assert Cache(tmp_path).missing(keys) == ["e", "f", "g"]
+    assert Cache(tmp_path).missing(keys) == ["f", "g"]
+
+
+def test_what_takes_long_is_stored_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlt_ray.features.cache.SEGMENT_S", 0.2)
+    pauses_s = {"a": 0.0, "b": 0.25, "c": 0.0, "d": 0.0}
+
+    def slow() -> Iterator[np.ndarray]:
+        for pause_s in pauses_s.values():
+            time.sleep(pause_s)
+            yield np.ones((1, 3))
+
+    added: list[Mapping[str, np.ndarray]] = []
+    compute_missing("letters", list(pauses_s), slow, added.append, lambda *_: None)
+    assert [list(segment) for segment in added] == [["a", "b"], ["c", "d"]]
 
 
 def test_too_few_arrays_are_an_error(tmp_path: Path) -> None:

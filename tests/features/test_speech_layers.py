@@ -82,12 +82,15 @@ def test_layers_are_computed_once_for_all_rows(
 ) -> None:
     heard = write_speech_encoder(tmp_path / "heard")
     pretrained = pretrained_of(heard)
-    told: list[str] = []
+    told: list[tuple[str, int]] = []
     for layer in ("weighted", "last", 1):
         model = {"system": "speech", "speech_encoder": str(heard), "speech_layer": layer}
         named = name_contents(study(model=model), corpus, pretrained)
-        fill_cache(corpus, named.rows, store, pretrained, lambda what, *_: told.append(what))
-    assert told.count("speech_layers") == 2  # begun and done
+        fill_cache(
+            corpus, named.rows, store, pretrained, lambda what, done, _: told.append((what, done))
+        )
+    counted = [done for what, done in told if what == "speech_layers of heard"]
+    assert counted == list(range(len(corpus) + 1))
 
 
 @pytest.mark.parametrize(("layer", "place"), [("last", 2), (1, 1)])

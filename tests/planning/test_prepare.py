@@ -75,9 +75,9 @@ def test_a_worker_reads_speech_vectors_from_the_store(
 
     # Computed once for both rows, and only where a row reads it.
     assert fill_cache(raw.corpus, [study.rows[2]], store, pretrained, progress) == 40
-    assert told == ["pieces", "pieces"]
+    assert told == ["pieces"] * 41
     assert fill_cache(raw.corpus, [speech], store, pretrained, progress) == 40
-    assert set(told[2:]) == {"speech_layers"}
+    assert set(told[41:]) == {"speech_layers of heard"}
     assert fill_cache(raw.corpus, [speech], store, pretrained, progress) == 0
     assert fill_cache(raw.corpus, [both], store, pretrained, progress) == 40  # its text vectors
     identity = find_encoder(str(heard), SPEECH).identity
