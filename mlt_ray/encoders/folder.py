@@ -127,8 +127,7 @@ def find_encoder(name: str, modality: Modality = TEXT) -> Encoder:
     for other in (TEXT, SPEECH):
         if name == other.packaged.name:
             raise UserError(
-                f"{modality.noun} {name}: it is a packaged {other.noun}; give it with "
-                f"{other.option} {name}"
+                f"{modality.noun} {name}: it is one for {other.option}; {modality.remedy}"
             )
     if Path(name).is_dir():
         return _open_folder(Path(name).resolve().name, Path(name), modality)

@@ -5,6 +5,7 @@ Libraries that compute numbers are named by version.
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,38 @@ class Pretrained:
     def changes(self, row: Row) -> tuple[str, ...]:
         """The options of the call that replace something which a row names."""
         model = row.model
-        heard = (model.speech_encoder, (model.frames or row.features.frames).encoder)
         given = {
             "--glove": self.glove.name if self.glove else None,
             "--encoder": _other(self.encoders.instead, model.text_encoder),
-            "--speech-encoder": _other(self.speech_encoders.instead, *heard),
+            "--speech-encoder": _other(self.speech_encoders.instead, *_heard(row)),
         }
         return tuple(f"{option} {name}" for option, name in given.items() if name)
+
+
+def _heard(row: Row) -> tuple[str | None, str | None]:
+    """The speech encoders that a row names: its model's, and that of its frames."""
+    return row.model.speech_encoder, (row.model.frames or row.features.frames).encoder
+
+
+def _check_different(before: Sequence[Row], named: Sequence[Row]) -> None:
+    """`UserError` if the options of the call make the same of two rows that the file has apart.
+
+    They would be the same runs, with the name and published scores of another encoder.
+    """
+    found: dict[tuple[Any, ...], Row] = {}
+    for row, now in zip(before, named, strict=True):
+        other = found.setdefault(_decisive(now), row)
+        if _decisive(other) != _decisive(row):
+            options = now.changes[len(row.changes) :]
+            raise UserError(
+                f"{', '.join(options)}: rows {other.name} and {row.name} would be the same; name "
+                "one of them with --rows"
+            )
+
+
+def _decisive(row: Row) -> tuple[Any, ...]:
+    """What a row's runs depend on."""
+    return row.model, row.features, row.training, row.folds, row.labels
 
 
 def _other(instead: str | None, *named: str | None) -> str | None:
@@ -89,22 +115,27 @@ def name_contents(
     Rows that are not `asked` for (None: all are) keep what cannot be named: an encoder's name,
     since the encoder may not be at hand, and folds into which the corpus cannot be split. Raises
     `UserError` where the corpus cannot be split as a row that is asked for says, or an encoder of
-    it cannot be found.
+    it cannot be found, or an option makes the same of two rows.
     """
-    return replace(
-        study,
-        rows=tuple(
-            _named_row(row, corpus, pretrained, asked is None or row.name in asked)
-            for row in study.rows
-        ),
-    )
+    is_asked = [asked is None or row.name in asked for row in study.rows]
+    rows = [
+        _named_row(row, corpus, pretrained, is_one)
+        for row, is_one in zip(study.rows, is_asked, strict=True)
+    ]
+    _check_different(list(compress(study.rows, is_asked)), list(compress(rows, is_asked)))
+    return replace(study, rows=tuple(rows))
 
 
 def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool) -> Row:
     folds, changes = _named_folds(row, corpus, is_asked), pretrained.changes(row)
     if is_asked:
         if row.features.standardise == "speaker":
-            check_speakers(select(corpus, row.labels))
+            try:
+                check_speakers(select(corpus, row.labels))
+            except UserError as error:
+                raise UserError(
+                    f"row {row.name}: {error}, or name the other rows with --rows"
+                ) from error
         row = _named_encoders(row, pretrained)
     row = replace(
         row,

@@ -17,6 +17,10 @@ WEIGHTS: Final = {"layer_weights": "layer weights", "frame_layer_weights": "fram
 """Keys of `RunReport.details` that hold weights by layer, and what a table calls them."""
 
 
+NEARLY_EQUAL: Final = 1.1
+"""A largest weight below so many times the mean one is not called the largest."""
+
+
 def layer_numbers(details: Sequence[Mapping[str, Any]]) -> LayerNumbers:
     """What the `RunReport.details` of a row's runs say of layers; empty if they say nothing."""
     found = {}
@@ -40,8 +44,10 @@ def layer_lines(numbers: LayerNumbers, num_runs: int) -> list[str]:
         weights = numbers[key]
         largest = max(weights, key=weights.__getitem__)
         listed = _listed(weights, 2)
+        is_equal = weights[largest] * len(weights) < NEARLY_EQUAL
+        said = "nearly equal" if is_equal else f"largest: layer {largest}"
         of = f"mean of {num_runs} runs" if num_runs > 1 else "one run"
-        lines.append(f"{WEIGHTS[key]}, {of}: {listed}; largest: layer {largest}")
+        lines.append(f"{WEIGHTS[key]}, {of}: {listed}; {said}")
     if "chosen" in numbers:
         chosen = ", ".join(f"{layer} in {n}" for layer, n in numbers["chosen"].items())
         listed = _listed(numbers["dev_ua"], 3)

@@ -127,8 +127,8 @@ def test_a_speaker_with_few_recordings_is_told(raw: Any, heard: Path) -> None:
     raw.utterances[:4] = []
     said = told(raw, heard, features=features, model=model)
     assert said == (
-        "features.standardise: speaker expects at least 5 recordings of every speaker, got 3 of "
-        "speaker of s1; set it to train"
+        "row mine: features.standardise: speaker expects at least 5 recordings of every speaker, "
+        "got 3 of speaker of s1; set it to train, or name the other rows with --rows"
     )
 
 
@@ -161,3 +161,29 @@ def test_an_option_replaces_speech_encoders_of_models_and_of_frames(raw: Any, he
     assert named.rows[3].features.frames.encoder is None
     planned = make_plan(named, raw.corpus).rows
     assert len({row.runs[0].digest for row in planned}) == 4
+
+
+def test_an_option_does_not_make_the_same_of_two_rows(raw: Any, heard: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": name, "model": {"system": "speech", "speech_encoder": name}}
+        for name in ("one", "two")
+    ]
+    rows.append({"name": "padded", "model": {"system": "speech", "speech_encoder": "three"}})
+    rows[2]["training"] = {"batch_size": 3}
+    study = parse_study("mine", {"rows": rows})
+    pretrained = pretrained_of(None, heard)
+    with pytest.raises(UserError) as raised:
+        name_contents(study, raw.corpus, pretrained)
+    assert str(raised.value) == (
+        "--speech-encoder heard: rows one and two would be the same; name one of them with --rows"
+    )
+    assert name_contents(study, raw.corpus, pretrained, asked={"two", "padded"}).rows[1].changes
+
+
+def test_rows_that_the_file_has_twice_stay(raw: Any, heard: Path) -> None:
+    rows = [
+        {"name": name, "model": {"system": "speech", "speech_encoder": "any"}}
+        for name in ("one", "again")
+    ]
+    study = parse_study("mine", {"rows": rows})
+    assert len(name_contents(study, raw.corpus, pretrained_of(None, heard)).rows) == 2

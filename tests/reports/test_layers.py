@@ -36,6 +36,13 @@ def test_weights_are_means_over_the_runs_in_the_order_of_layers() -> None:
     ]
 
 
+def test_weights_that_are_nearly_equal_have_no_largest() -> None:
+    numbers = layer_numbers([{"layer_weights": {"0": 0.32, "1": 0.36, "2": 0.32}}])
+    assert layer_lines(numbers, 1) == [
+        "layer weights, one run: 0: 0.32, 1: 0.36, 2: 0.32; nearly equal"
+    ]
+
+
 def test_layers_that_dev_chose_are_counted() -> None:
     numbers = layer_numbers(CHOSEN)
     assert numbers == {
