@@ -49,7 +49,7 @@ def main() -> NoReturn:
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print(
-                "\nmlt-ray: interrupted; finished runs are kept, the same command goes on "
+                "\nmlt-ray: interrupted; what was computed is kept, the same command goes on "
                 "from here",
                 file=sys.stderr,
             )
