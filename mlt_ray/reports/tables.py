@@ -168,8 +168,8 @@ def _by_rows(texts: Mapping[str, str]) -> str:
     groups: dict[str, list[str]] = {}
     for name, text in texts.items():
         groups.setdefault(text, []).append(name)
-    if len(groups) == 1:
-        return next(iter(groups))
+    if len(groups) < 2:
+        return next(iter(groups), "")
     largest = max(groups, key=lambda text: len(groups[text]))
     if len(groups[largest]) > 2:
         del groups[largest]

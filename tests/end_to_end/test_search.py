@@ -163,7 +163,7 @@ def test_a_database_that_fails_in_the_middle_ends_the_search_in_one_line(corpus,
 def test_a_search_that_another_process_has_taken_over_ends_in_one_line(corpus, tmp_path):
     """As after a while in which this one did not answer."""
     space, store = tmp_path / "mini.yaml", tmp_path / "store"
-    long = SPACE.replace(", compare: COMPARED", "").replace("trials: 4", "trials: 3")
+    long = SPACE.replace(", compare: COMPARED", ", pruner: none").replace("trials: 4", "trials: 3")
     space.write_text(long.replace("max_epochs: 2", "max_epochs: 60, patience: 60"))
     process = start_mlt_ray("search", space, "--corpus", corpus, "--store", store)
     try:
