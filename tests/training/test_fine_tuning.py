@@ -1,6 +1,7 @@
 """A speech encoder as part of a network: what is trained, kept and resumed."""
 
 import io
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -212,10 +213,12 @@ def work(rank: int, size: int, run: Run, store: Path, folder: Path) -> None:
     )
     try:
         found = trained(run, fold_data(run, Store(store)), group=Group.joined())
+        (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))
         dist.barrier()
+        # Without Python's clean-up, in which a thread of torch's now and then aborts the process.
+        os._exit(0)
     finally:
         dist.destroy_process_group()
-    (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))
 
 
 @pytest.mark.slow

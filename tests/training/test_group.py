@@ -4,6 +4,7 @@
 difference was a hundred times as large.
 """
 
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -105,10 +106,12 @@ def work(rank: int, job: Job) -> None:
         outcome = compute(job, Group.joined())
         # Gloo's thread may still hold a tensor of the last broadcast, and aborts a process whose
         # interpreter has ended before it lets go: it does while this one waits for the others.
+        (job.folder / f"{rank}.pickle").write_bytes(pickle.dumps(outcome))
         dist.barrier()
+        # Without Python's clean-up, in which a thread of torch's now and then aborts the process.
+        os._exit(0)
     finally:
         dist.destroy_process_group()
-    (job.folder / f"{rank}.pickle").write_bytes(pickle.dumps(outcome))
 
 
 def together(job: Job) -> list[tuple[Any, list[int]]]:
