@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,18 @@ def submitted(tmp_path: Path) -> dict[str, str]:
     }
 
 
+ENDED_S = 10.0
+"""Seconds that processes which were told to end may take to be gone."""
+
+
+def of_session(leader: int) -> list[int]:
+    """Ids of the processes of a session."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "-s", str(leader)], capture_output=True, text=True, check=False
+    )
+    return [int(pid) for pid in listed.stdout.split()]
+
+
 def test_all_nodes_join_one_cluster_with_a_token_and_no_process_is_left(
     submitted: dict[str, str], tmp_path: Path
 ) -> None:
@@ -87,13 +100,9 @@ def test_all_nodes_join_one_cluster_with_a_token_and_no_process_is_left(
     try:
         output, _ = process.communicate(timeout=240)
     finally:
-        listed = subprocess.run(
-            ["ps", "-o", "pid=", "-s", str(process.pid)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        left = [int(pid) for pid in listed.stdout.split()]
+        until = time.monotonic() + ENDED_S
+        while (left := of_session(process.pid)) and time.monotonic() < until:
+            time.sleep(0.1)
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(f"/tmp/ray-{job}", ignore_errors=True)
