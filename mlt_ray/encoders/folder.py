@@ -116,6 +116,11 @@ def encoder_folder(store: Store, identity: str) -> Path:
     return store.encoder(identity.rpartition("@")[2])
 
 
+def encoder_name(identity: str) -> str:
+    """The name in ``name@digest``."""
+    return identity.partition("@")[0]
+
+
 def find_encoder(name: str, modality: Modality = TEXT) -> Encoder:
     """The encoder of a package, of a local folder, or of that name on the Hugging Face hub.
 

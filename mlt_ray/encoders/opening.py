@@ -49,7 +49,10 @@ def _open(folder: Path, attention: Attention | None) -> SpeechEncoder:
 
 
 class EncoderShape(NamedTuple):
-    """The sizes of a `SpeechEncoder`, whether LoRA can train it, and pads to 30 seconds fit it."""
+    """The sizes of a `SpeechEncoder`, and what it can do.
+
+    `takes_adapters`: LoRA can train it. `pads_to_30s`: it was trained on 30 seconds.
+    """
 
     num_layers: int
     width: int
@@ -61,8 +64,12 @@ class EncoderShape(NamedTuple):
 def encoder_shape(folder: Path) -> EncoderShape:
     """The sizes of the encoder in `folder`, by its configuration, without its weights."""
     if (folder / RESEMBLYZER_WEIGHTS).exists():
-        kind = Resemblyzer
-        return EncoderShape(kind.num_layers, kind.width, kind.states_per_s, bool(kind.lora_modules))
+        return EncoderShape(
+            Resemblyzer.num_layers,
+            Resemblyzer.width,
+            Resemblyzer.states_per_s,
+            takes_adapters=bool(Resemblyzer.lora_modules),
+        )
     config, prepare = load_config(folder), load_feature_extractor(folder)
     if config.model_type == "whisper":
         rate = prepare.sampling_rate / (2 * prepare.hop_length)

@@ -142,6 +142,7 @@ def compute_missing(
             num_bytes += array.nbytes
             is_full = len(found) == segment or num_bytes >= SEGMENT_BYTES
             if is_full or done == len(keys) or time.monotonic() - began >= SEGMENT_S:
+                # Taken out before: what cannot be stored is not stored once more below.
                 complete, found = found, {}
                 add(complete)
                 num_bytes, began = 0, time.monotonic()

@@ -12,7 +12,7 @@ import numpy as np
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.corpus.words import tokenize
-from mlt_ray.encoders.folder import encoder_folder
+from mlt_ray.encoders.folder import encoder_folder, encoder_name
 from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.pronunciation import Phonemizer
@@ -155,7 +155,7 @@ def _extract_frames(
 def heard_by(encoder: str, features: FeatureSpec) -> str:
     """The name of a speech encoder, and how it hears if that is not the usual way."""
     padded = " padded to 30 s" if features.pad_to_30s else ""
-    return f"{encoder.partition('@')[0]}{padded}"
+    return f"{encoder_name(encoder)}{padded}"
 
 
 def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:

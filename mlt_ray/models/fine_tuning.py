@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from torch import Tensor, nn
 
-from mlt_ray.errors import UserError
+from mlt_ray.encoders.trained import check_adapters, check_blocks
 from mlt_ray.models.dropout import Dropout
 
 LORA_SCALE: Final = 2.0
@@ -20,10 +20,7 @@ SHARED_TABLES: Final = {"pos_dropout"}
 
 def train_last(encoder: nn.Module, blocks: Sequence[nn.Module], last_n: int) -> None:
     """Freeze all of an encoder but the last `last_n` of its `blocks`; `UserError` if fewer."""
-    if last_n > len(blocks):
-        raise UserError(
-            f"model.last_n: expected at most the {len(blocks)} blocks of the encoder, got {last_n}"
-        )
+    check_blocks(last_n, len(blocks), "the encoder")
     encoder.requires_grad_(False)
     for block in blocks[-last_n:]:
         block.requires_grad_(True)
@@ -36,8 +33,7 @@ def train_adapters(encoder: nn.Module, modules: Sequence[str], rank: int) -> Non
     the second is 0, so that the encoder computes at first what it did without. `UserError` if there
     are no such layers.
     """
-    if not modules:
-        raise UserError("model.fine_tune: expected last_n or all for this encoder, got lora")
+    check_adapters(bool(modules), "this encoder")
     # Not at the top: it takes seconds to import.
     from peft import LoraConfig, inject_adapter_in_model
 

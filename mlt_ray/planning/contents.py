@@ -3,7 +3,8 @@
 Libraries that compute numbers are named by version.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
@@ -80,24 +81,24 @@ def _heard(row: Row) -> tuple[str | None, str | None]:
 
 
 def _check_different(before: Sequence[Row], named: Sequence[Row]) -> None:
-    """`UserError` if the options of the call make the same of two rows that the file has apart.
+    """`UserError` if the options of the call make the same of rows of different encoders.
 
     They would be the same runs, with the name and published scores of another encoder.
     """
     found: dict[tuple[Any, ...], Row] = {}
     for row, now in zip(before, named, strict=True):
-        other = found.setdefault(_decisive(now), row)
-        if _decisive(other) != _decisive(row):
-            options = now.changes[len(row.changes) :]
+        runs = now.model, now.features, now.training, now.folds, now.labels
+        other, options = found.setdefault(runs, row), now.changes[len(row.changes) :]
+        if options and _encoders(other) != _encoders(row):
             raise UserError(
                 f"{', '.join(options)}: rows {other.name} and {row.name} would be the same; name "
                 "one of them with --rows"
             )
 
 
-def _decisive(row: Row) -> tuple[Any, ...]:
-    """What a row's runs depend on."""
-    return row.model, row.features, row.training, row.folds, row.labels
+def _encoders(row: Row) -> tuple[str | None, ...]:
+    """The encoders that a row names."""
+    return row.model.text_encoder, *_heard(row)
 
 
 def _other(instead: str | None, *named: str | None) -> str | None:
@@ -130,12 +131,8 @@ def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool)
     folds, changes = _named_folds(row, corpus, is_asked), pretrained.changes(row)
     if is_asked:
         if row.features.standardise == "speaker":
-            try:
+            with _told_of(row, ", or name the other rows with --rows"):
                 check_speakers(select(corpus, row.labels))
-            except UserError as error:
-                raise UserError(
-                    f"row {row.name}: {error}, or name the other rows with --rows"
-                ) from error
         row = _named_encoders(row, pretrained)
     row = replace(
         row,
@@ -145,8 +142,18 @@ def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool)
         training=name_training(row),
     )
     if is_asked:
-        check_layers(row, pretrained.encoders, pretrained.speech_encoders)
+        with _told_of(row):
+            check_layers(row, pretrained.encoders, pretrained.speech_encoders)
     return row
+
+
+@contextmanager
+def _told_of(row: Row, more: str = "") -> Iterator[None]:
+    """A `UserError` inside names the row; `more` stands behind its remedy."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"row {row.name}: {error}{more}") from error
 
 
 def _named_folds(row: Row, corpus: Corpus, is_needed: bool) -> FoldSpec:

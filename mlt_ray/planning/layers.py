@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mlt_ray.encoders.folder import Encoders
+from mlt_ray.encoders.folder import Encoders, encoder_name
 from mlt_ray.errors import UserError
 from mlt_ray.spec import Layer
 from mlt_ray.studies.study import Row
@@ -33,67 +33,56 @@ def _check_speech_layers(row: Row, encoders: Encoders) -> None:
         shape = encoder_shape(encoders.folder(identity))
         if row.features.pad_to_30s and not shape.pads_to_30s:
             raise UserError(
-                f"row {row.name}: features.pad_to_30s: expected false where no Whisper hears, got "
-                f"true for {_name(identity)}; remove it"
+                "features.pad_to_30s: expected false where no Whisper hears, got true for "
+                f"{encoder_name(identity)}; remove it"
             )
         if not isinstance(layer, int):
             continue
         try:
             layer_index(layer, shape.num_layers + 1)
         except UserError as error:
-            raise UserError(f"row {row.name}: {where.removesuffix('layer')}{error}") from error
+            raise UserError(f"{where.removesuffix('layer')}{error}") from error
 
 
 def _asked(row: Row) -> Iterator[tuple[str, str, Layer]]:
     """The key of a study that asks for a layer, the encoder's name@digest, and the layer."""
     model, frames = row.model, row.features.frames
     if model.speech_encoder is not None:
-        # As `speech_encoder`, it has this name in every system that comes along.
-        yield "model.speech_layer", model.speech_encoder, getattr(model, "speech_layer", "last")
+        yield "model.speech_layer", model.speech_encoder, _speech_layer(row)
     if frames.encoder is not None and model.frames is None:
         yield "features.frames.layer", frames.encoder, frames.layer
 
 
 def _check_trained_text(row: Row, identity: str, encoders: Encoders) -> None:
-    if row.model.fine_tuning != "last_n":
-        return
-    from mlt_ray.encoders.text import num_blocks
+    if row.model.fine_tuning == "last_n":
+        from mlt_ray.encoders.text import num_blocks
+        from mlt_ray.encoders.trained import check_blocks
 
-    _check_blocks(row, num_blocks(encoders.folder(identity)), identity)
+        check_blocks(_last_n(row), num_blocks(encoders.folder(identity)), encoder_name(identity))
 
 
 def _check_trained_speech(row: Row, identity: str, encoders: Encoders) -> None:
-    from mlt_ray.encoders.embedding import layer_index
     from mlt_ray.encoders.opening import encoder_shape
+    from mlt_ray.encoders.trained import check_adapters, trained_layers
 
-    shape = encoder_shape(encoders.folder(identity))
-    if row.model.fine_tuning == "lora" and not shape.takes_adapters:
-        raise UserError(
-            f"row {row.name}: model.fine_tune: expected last_n or all for {_name(identity)}, got "
-            "lora"
-        )
-    frozen = 0
-    if row.model.fine_tuning == "last_n":
-        frozen = shape.num_layers - _check_blocks(row, shape.num_layers, identity)
+    shape, name, how = (
+        encoder_shape(encoders.folder(identity)),
+        encoder_name(identity),
+        row.model.fine_tuning,
+    )
+    if how == "lora":
+        check_adapters(shape.takes_adapters, name)
+    trained_layers(
+        shape.num_layers, how, last_n=_last_n(row), layer=_speech_layer(row), encoder=name
+    )
+
+
+# As `speech_encoder`, both have these names in every system that comes along.
+def _speech_layer(row: Row) -> Layer:
     layer: Layer = getattr(row.model, "speech_layer", "last")
-    if layer != "weighted" and layer_index(layer, shape.num_layers + 1) <= frozen:
-        raise UserError(
-            f"row {row.name}: model.speech_layer: expected a layer behind {frozen}, the last that "
-            f"is frozen, got {layer}; raise last_n or set another layer"
-        )
+    return layer
 
 
-def _check_blocks(row: Row, num_blocks: int, identity: str) -> int:
-    """How many of an encoder's blocks the row trains, if it has as many."""
-    # It has this name in every system that trains blocks.
+def _last_n(row: Row) -> int:
     last_n: int = getattr(row.model, "last_n", 1)
-    if last_n > num_blocks:
-        raise UserError(
-            f"row {row.name}: model.last_n: expected at most the {num_blocks} blocks of "
-            f"{_name(identity)}, got {last_n}; lower it"
-        )
     return last_n
-
-
-def _name(identity: str) -> str:
-    return identity.partition("@")[0]

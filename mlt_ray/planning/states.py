@@ -8,6 +8,7 @@ from typing import Final
 
 from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.encoders.folder import encoder_name
 from mlt_ray.errors import UserError
 from mlt_ray.features.cache import Cache
 from mlt_ray.features.extract import FeatureCache
@@ -40,7 +41,7 @@ class StatesLeft:
     width: int = 0
 
     def __str__(self) -> str:
-        what = f"{self.layers} of {self.encoder.partition('@')[0]}"
+        what = f"{self.layers} of {encoder_name(self.encoder)}"
         size = f"{self.num_bytes / _MB:,.0f} MB" if self.num_bytes >= _MB else "under 1 MB"
         of = f"{self.num_recordings:,} recordings, {self.minutes:,.0f} minutes"
         if self.is_padded:

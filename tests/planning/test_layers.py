@@ -187,3 +187,15 @@ def test_rows_that_the_file_has_twice_stay(raw: Any, heard: Path) -> None:
     ]
     study = parse_study("mine", {"rows": rows})
     assert len(name_contents(study, raw.corpus, pretrained_of(None, heard)).rows) == 2
+
+
+def test_rows_that_differ_in_what_their_runs_do_not_read_are_no_fault_of_an_option(
+    raw: Any, heard: Path
+) -> None:
+    model = {"system": "classical", "audio": "speech", "speech_encoder": "any"}
+    rows = [
+        {"name": f"{size}", "model": model, "training": {"batch_size": size}} for size in (2, 3)
+    ]
+    study = parse_study("mine", {"rows": rows})
+    first, second = name_contents(study, raw.corpus, pretrained_of(None, heard)).rows
+    assert first.training == second.training

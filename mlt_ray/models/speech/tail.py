@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mlt_ray.encoders.embedding import layer_index
+from mlt_ray.encoders.folder import encoder_name
 from mlt_ray.encoders.opening import encoder_shape, open_encoder
-from mlt_ray.errors import UserError
+from mlt_ray.encoders.trained import trained_layers
 from mlt_ray.models.fine_tuning import keyed_attention, train_adapters, use_keyed_dropout
 from mlt_ray.models.speech.values import SpeechSpec
 
@@ -22,21 +22,16 @@ class Tail(nn.Module):
     def __init__(self, spec: SpeechSpec, folder: Path) -> None:
         super().__init__()
         shape = encoder_shape(folder)
-        number, self.width = shape.num_layers, shape.width
-        self.first_layer = number - spec.last_n if spec.fine_tune == "last_n" else 0
-        if self.first_layer < 0:
-            raise UserError(
-                f"model.last_n: expected at most the {number} blocks of {spec.speech_encoder}, got "
-                f"{spec.last_n}; lower it"
-            )
+        self.width = shape.width
+        self.first_layer, self.last_layer = trained_layers(
+            shape.num_layers,
+            spec.fine_tune,
+            last_n=spec.last_n,
+            layer=spec.speech_layer,
+            encoder=encoder_name(spec.speech_encoder),
+        )
         is_one = spec.speech_layer != "weighted"
-        self.last_layer = layer_index(spec.speech_layer, number + 1) if is_one else number
-        if self.last_layer <= self.first_layer:
-            raise UserError(
-                f"model.speech_layer: expected a layer behind {self.first_layer}, the last that is "
-                f"frozen, got {spec.speech_layer}; raise last_n or set another layer"
-            )
-        self.num_layers = 1 if is_one else number - self.first_layer + 1
+        self.num_layers = 1 if is_one else self.last_layer - self.first_layer + 1
         self.encoder = open_encoder(
             folder, torch.device("cpu"), first=self.first_layer, attention=keyed_attention
         )
