@@ -1,4 +1,4 @@
-"""Progress bars and durations for a terminal."""
+"""Progress bars, plain lines in their place, and durations."""
 
 import contextlib
 import time
@@ -19,6 +19,22 @@ LINE_INTERVAL_S = 10.0
 """Seconds between two lines, at least, if the output is no terminal."""
 
 
+class Lines:
+    """Plain lines that say how far work is, now and then, where the output is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told_at = time.monotonic()
+
+    def tell(self, text: str, *, is_last: bool = False) -> None:
+        """Print the line, if none was printed for `LINE_INTERVAL_S`, or if it is the last."""
+        now = time.monotonic()
+        is_due = is_last or now - self._told_at > LINE_INTERVAL_S
+        if is_due and not self._console.is_terminal:
+            self._told_at = now
+            self._console.print(text, highlight=False, markup=False)
+
+
 class Bars:
     """Named progress bars, each shown from its first `show` on; a context manager.
 
@@ -27,8 +43,7 @@ class Bars:
     """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._line_at = time.monotonic()
+        self._lines = Lines(console)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -52,14 +67,8 @@ class Bars:
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)
-        now = time.monotonic()
-        if (
-            not self._console.is_terminal
-            and 0 < done < total
-            and now - self._line_at > LINE_INTERVAL_S
-        ):
-            self._line_at = now
-            self._console.print(f"{what}: {done}/{total}", highlight=False, markup=False)
+        if 0 < done < total:
+            self._lines.tell(f"{what}: {done}/{total}")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mlt_ray.display.bars import LINE_INTERVAL_S, duration
+from mlt_ray.display.bars import Lines, duration
 from mlt_ray.planning.backlog import Backlog
 from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import Run
@@ -42,7 +42,8 @@ class RunDisplay:
         self.failures: dict[Run, str] = {}
         self._states = dict.fromkeys(backlog.done, "done")
         self._ended = 0
-        self._began = self._line_at = time.monotonic()
+        self._began = time.monotonic()
+        self._lines = Lines(console)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2)
 
     def __enter__(self) -> "RunDisplay":
@@ -78,11 +79,7 @@ class RunDisplay:
     def _end(self, run: Run, state: str) -> None:
         self._states[run.digest] = state
         self._ended += 1
-        now = time.monotonic()
-        is_last = self._ended == self.left
-        if not self.console.is_terminal and (is_last or now - self._line_at > LINE_INTERVAL_S):
-            self._line_at = now
-            self.console.print(self._summary(), highlight=False)
+        self._lines.tell(self._summary(), is_last=self._ended == self.left)
 
     def _summary(self) -> str:
         elapsed = time.monotonic() - self._began

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from mlt_ray.display.bars import LINE_INTERVAL_S, duration
+from mlt_ray.display.bars import Lines, duration
 from mlt_ray.display.run import MARKS
 from mlt_ray.reports.search import STYLES
 from mlt_ray.search.configuration import Configuration
@@ -29,7 +29,8 @@ class SearchDisplay:
         self.console = console
         self.num_computed = 0
         self._ended: set[int] = {c.number for c in search.configurations if not c.is_running}
-        self._began = self._line_at = time.monotonic()
+        self._began = time.monotonic()
+        self._lines = Lines(console)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2)
 
     def __enter__(self) -> "SearchDisplay":
@@ -71,10 +72,7 @@ class SearchDisplay:
                 self._ended.add(configuration.number)
                 if not self.console.is_terminal:
                     self.console.print(_line(self.search, configuration), highlight=False)
-        now = time.monotonic()
-        if not self.console.is_terminal and now - self._line_at > LINE_INTERVAL_S:
-            self._line_at = now
-            self.console.print(self._summary(), highlight=False)
+        self._lines.tell(self._summary())
 
     def _summary(self) -> str:
         search, elapsed = self.search, time.monotonic() - self._began
