@@ -220,11 +220,11 @@ def changes_text(table: Table) -> str:
         groups.setdefault(own, []).append(row.name)
     parts = [", ".join(common)] if common else []
     for own, names in groups.items():
-        others = [row.name for row in measured if row.name not in names]
-        said = (
-            f"all but {' and '.join(others)}" if len(others) < len(names) else " and ".join(names)
-        )
-        parts += [f"{said}: {', '.join(own)}"] if own else []
+        if own:
+            others = [row.name for row in measured if row.name not in names]
+            is_most = len(others) < len(names)
+            said = f"all but {' and '.join(others)}" if is_most else " and ".join(names)
+            parts.append(f"{said}: {', '.join(own)}")
     return f" Changed from the study: {'; '.join(parts)}." if parts else ""
 
 

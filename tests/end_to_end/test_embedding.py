@@ -104,6 +104,7 @@ def test_ctrl_c_costs_nothing_that_was_computed_and_each_node_does_a_part(
     stored = {path: path.read_bytes() for path in folder.iterdir()}
     kept = len(Cache(folder))
     assert 0 < kept < UTTERANCES
+    assert f" {kept}/{UTTERANCES} " in shown
 
     done = mlt_ray(*command)
     assert done.returncode == 0, done.stdout + done.stderr

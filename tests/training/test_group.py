@@ -104,9 +104,9 @@ def work(rank: int, job: Job) -> None:
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=job.size)
     try:
         outcome = compute(job, Group.joined())
+        (job.folder / f"{rank}.pickle").write_bytes(pickle.dumps(outcome))
         # Gloo's thread may still hold a tensor of the last broadcast, and aborts a process whose
         # interpreter has ended before it lets go: it does while this one waits for the others.
-        (job.folder / f"{rank}.pickle").write_bytes(pickle.dumps(outcome))
         dist.barrier()
         # Without Python's clean-up, in which a thread of torch's now and then aborts the process.
         os._exit(0)
