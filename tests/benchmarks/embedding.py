@@ -54,33 +54,39 @@ ONE, EACH, TOGETHER, CLUSTER = (
     "by Ray's workers, one a CPU",
 )
 
-POOLED: Final = Embedding()
 WARM_UP: Final = 16
 """Recordings; each is a block of its own, so that every worker gets some."""
 
 Way = Callable[[Sequence[Path]], Iterator[NDArray[Any]]]
 
 
-def in_batches(encoder: SpeechEncoder, paths: Sequence[Path]) -> Iterator[NDArray[Any]]:
+def in_batches(
+    encoder: SpeechEncoder, paths: Sequence[Path], embedding: Embedding
+) -> Iterator[NDArray[Any]]:
     """As a GPU does it: blocks of the encoder compute recordings of similar length together."""
     for block in blocks(paths):
         found: dict[int, NDArray[Any]] = {}
-        for batch in batches(block):
-            states = layer_states(encoder, [block[n] for n in batch])
-            found |= zip(batch, map(POOLED.of, states), strict=True)
+        for batch in batches(block, embedding.pad_to_30s):
+            states = layer_states(encoder, [block[n] for n in batch], embedding.pad_to_30s)
+            found |= zip(batch, map(embedding.of, states), strict=True)
         yield from (found[n] for n in range(len(block)))
 
 
 def by_threads(
-    encoder: SpeechEncoder, paths: Sequence[Path], num_threads: int | None
+    encoder: SpeechEncoder, paths: Sequence[Path], embedding: Embedding, num_threads: int | None
 ) -> Iterator[NDArray[Any]]:
     """One recording a thread, as `mlt-ray run` does it on a CPU."""
     for block in blocks(paths):
-        yield from embed(encoder, block, POOLED, num_threads)
+        yield from embed(encoder, block, embedding, num_threads)
 
 
 def measure(
-    folder: Path, paths: Sequence[Path], audio_s: float, repeats: int, room: Path
+    folder: Path,
+    paths: Sequence[Path],
+    embedding: Embedding,
+    audio_s: float,
+    repeats: int,
+    room: Path,
 ) -> list[dict[str, Any]]:
     """Figures of every way, by the encoder in `folder`; `ratio` compares them with the first."""
     from mlt_ray.scheduling.connection import connection
@@ -88,9 +94,9 @@ def measure(
 
     encoder = open_encoder(folder, torch.device("cpu"))
     ways: dict[str, Way] = {
-        ONE: lambda chosen: by_threads(encoder, chosen, 1),
-        EACH: lambda chosen: by_threads(encoder, chosen, None),
-        TOGETHER: lambda chosen: in_batches(encoder, chosen),
+        ONE: lambda chosen: by_threads(encoder, chosen, embedding, 1),
+        EACH: lambda chosen: by_threads(encoder, chosen, embedding, None),
+        TOGETHER: lambda chosen: in_batches(encoder, chosen, embedding),
     }
     seconds = {what: timed(way, paths, repeats) for what, way in ways.items()}
     store, found = Store(room), find_encoder(str(folder), SPEECH)
@@ -98,7 +104,9 @@ def measure(
     found.copy_to(stored)
     with connection("local", Resources()) as resources:
         by_workers = cluster_embedder(store, resources)
-        seconds[CLUSTER] = timed(lambda chosen: by_workers(stored, chosen, POOLED), paths, repeats)
+        seconds[CLUSTER] = timed(
+            lambda chosen: by_workers(stored, chosen, embedding), paths, repeats
+        )
     return [figures_of(what, wall_s, audio_s, seconds[ONE]) for what, wall_s in seconds.items()]
 
 
@@ -144,6 +152,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--encoder", type=Path, help="default: Whisper base of random weights")
     parser.add_argument("--corpus", type=Path, help="default: noises")
     parser.add_argument("--utterances", type=int, default=256, help="at most so many")
+    parser.add_argument("--pad-to-30s", action="store_true", help="as Whisper was trained")
     parser.add_argument("--repeats", type=int, default=1, help="of each way; the median counts")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options, console = parser.parse_args(given), Console()
@@ -156,7 +165,8 @@ def main(given: Sequence[str] | None = None) -> int:
             paths = [u.audio for u in read_corpus(options.corpus).utterances][: options.utterances]
         audio_s = sum(soundfile.info(path).duration for path in paths)
         console.print(f"{machine()}\n{len(paths)} recordings, {audio_s:.0f} s", highlight=False)
-        found = measure(encoder, paths, audio_s, options.repeats, room / "store")
+        embedding = Embedding(pad_to_30s=options.pad_to_30s)
+        found = measure(encoder, paths, embedding, audio_s, options.repeats, room / "store")
     print_table("All layers of a speech encoder", COLUMNS, found, console)
     write_figures(options.json, "embedding", {"recordings": len(paths), "ways": found})
     return 0

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from mlt_ray.corpus.readers.manifest import read_manifest
 from mlt_ray.corpus.readers.read import read_corpus
+from mlt_ray.encoders.embedding import Embedding
 from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.labels import NAMED
 from mlt_ray.models.multilevel.values import MultilevelSpec
@@ -227,9 +228,12 @@ def test_the_plain_loop_trains_all_its_epochs(run: Run, place: Place) -> None:
 def test_every_way_of_embedding_gives_the_same_arrays(tmp_path: Path) -> None:
     encoder = open_encoder(write_speech_encoder(tmp_path / "tiny"), CPU)
     paths = embedding.write_noises(tmp_path, 7)
-    expected = list(embedding.by_threads(encoder, paths, 1))
+    expected = list(embedding.by_threads(encoder, paths, Embedding(), 1))
     assert len(expected) == 7
-    for found in (embedding.by_threads(encoder, paths, 2), embedding.in_batches(encoder, paths)):
+    for found in (
+        embedding.by_threads(encoder, paths, Embedding(), 2),
+        embedding.in_batches(encoder, paths, Embedding()),
+    ):
         np.testing.assert_allclose(list(found), expected, rtol=0, atol=1e-4)
 
 
