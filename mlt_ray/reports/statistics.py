@@ -24,13 +24,15 @@ class Statistic:
 
     `mean`: over all finished runs. `std_repeats`: for each repeat (seed) the mean over its folds,
     then the sample standard deviation of these means. The paper's ± is *assumed* to be this one.
-    Only repeats with all folds count; None if fewer than two have them. `std_runs`: sample
+    Only repeats with all folds count; None if fewer than two have them. `std_folds`: for each fold
+    the mean over its runs, then the deviation of these; None for one fold. `std_runs`: sample
     standard deviation over all runs; None for one run. `pooled`: the score of the test predictions
     of all runs taken together.
     """
 
     mean: float
     std_repeats: float | None
+    std_folds: float | None
     std_runs: float | None
     pooled: float
 
@@ -97,9 +99,11 @@ def _statistic(runs: "DataFrame", column: str, pooled: float) -> Statistic:
     num_folds = runs["num_folds"].iloc[0]
     repeats = runs.groupby("seed")[column]
     means = [statistics.fmean(repeat) for _, repeat in repeats if len(repeat) == num_folds]
+    by_fold = [statistics.fmean(fold) for _, fold in runs.groupby("fold")[column]]
     return Statistic(
         mean=statistics.fmean(values),
         std_repeats=statistics.stdev(means) if len(means) > 1 else None,
+        std_folds=statistics.stdev(by_fold) if len(by_fold) > 1 else None,
         std_runs=statistics.stdev(values) if len(values) > 1 else None,
         pooled=pooled,
     )

@@ -42,8 +42,8 @@ from tests.planning.three_rows import CORPUS
 from tests.stored import report_with
 
 MEASURED = Aggregate(
-    wa=Statistic(mean=0.6412, std_repeats=0.0123, std_runs=0.0345, pooled=0.6512),
-    ua=Statistic(mean=0.6618, std_repeats=0.0156, std_runs=0.0378, pooled=0.6718),
+    wa=Statistic(mean=0.6412, std_repeats=0.0123, std_folds=0.0234, std_runs=0.0345, pooled=0.6512),
+    ua=Statistic(mean=0.6618, std_repeats=0.0156, std_folds=0.0267, std_runs=0.0378, pooled=0.6718),
     done=13,
     planned=15,
 )

@@ -1,0 +1,157 @@
+"""Whether two rows differ: the corrected resampled t test, Holm's correction, a verdict in words.
+
+Runs of different folds share training utterances, so their differences are not independent, and an
+ordinary t test finds differences that are not there. Nadeau and Bengio (2003) widen the standard
+error by the share of test to training utterances:
+
+    t = mean(d) / sqrt((1 / J + n_test / n_train) · var(d)),  J − 1 degrees of freedom
+
+for the J differences d of runs with the same fold and seed.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlt_ray.reports.resampling import Counts, Interval, interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SIGNIFICANCE: Final = 0.05
+"""A difference whose corrected p is below this counts as one."""
+
+SCORE_NAMES: Final[Mapping[str, str]] = {"wa": "WA", "ua": "UA"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TTest:
+    """The corrected resampled t test of J paired differences, in the unit of the differences.
+
+    `smallest` is the smallest mean difference that this test would call one at these deviations:
+    the critical t times `standard_error`.
+    """
+
+    num_pairs: int
+    difference: float
+    standard_error: float
+    t: float
+    p: float
+    smallest: float
+
+
+def corrected_t_test(differences: Sequence[float], num_train: float, num_test: float) -> TTest:
+    """The test of at least two differences; `num_train` and `num_test` count utterances of a run.
+
+    Differences that are all the same have a standard error of 0: p is 1 if they are 0, else 0.
+    """
+    from scipy import stats
+
+    d: NDArray[np.float64] = np.asarray(differences, float)
+    if len(d) < 2:
+        raise ValueError(f"expected at least two pairs of runs, got {len(d)}")
+    dof = len(d) - 1
+    error = math.sqrt((1 / len(d) + num_test / num_train) * d.var(ddof=1))
+    mean = float(d.mean())
+    # Rounding leaves a variance of about 1e-33 where all are the same.
+    if np.ptp(d) < 1e-12:
+        error, t = 0.0, math.copysign(math.inf, mean) if abs(mean) > 1e-12 else 0.0
+    else:
+        t = mean / error
+    return TTest(
+        num_pairs=len(d),
+        difference=mean,
+        standard_error=error,
+        t=t,
+        p=float(2 * stats.t.sf(abs(t), dof)),
+        smallest=float(stats.t.ppf(1 - SIGNIFICANCE / 2, dof)) * error,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One row's score minus another's, in shares (0–1), over the runs that both have.
+
+    `test` is None where fewer than two pairs of runs are finished. `p` is Holm's, over all
+    comparisons that are made together. `pooled` is the interval of the difference of the pooled
+    scores by resampling `groups`.
+    """
+
+    row: str
+    other: str
+    score: str
+    test: TTest | None
+    p: float | None
+    pooled: Interval | None
+    groups: str
+
+    @property
+    def verdict(self) -> str:
+        """The result in words."""
+        if self.test is None or self.p is None:
+            return "too few runs to say"
+        if self.test.difference == 0 and self.test.standard_error == 0:
+            return "the same"
+        if self.p >= SIGNIFICANCE:
+            return "within noise"
+        return "higher" if self.test.difference > 0 else "lower"
+
+
+def compare(
+    row: str,
+    other: str,
+    runs: "DataFrame",
+    *,
+    score: str = "ua",
+    counts: Mapping[str, Counts] | None = None,
+    groups: str = "",
+) -> Comparison:
+    """Compare two rows of `Results.runs`, of one study; their p is not corrected by Holm's rule.
+
+    Runs are paired by fold and seed. If one of the rows has one seed alone, as where its system
+    reads none, the other's mean over its seeds is compared. `counts` are those of the rows' test
+    predictions, by row.
+    """
+    first, second = (runs[runs["row"] == name] for name in (row, other))
+    pairs = paired(first, second, f"test_{score}")
+    test = None
+    if len(pairs) > 1:
+        test = corrected_t_test(pairs, first["num_train"].mean(), first["num_test"].mean())
+    both = [(counts or {}).get(name) for name in (row, other)]
+    known = [c for c in both if c is not None]
+    pooled = interval(score, *known) if len(known) == 2 else None
+    return Comparison(
+        row=row,
+        other=other,
+        score=score,
+        test=test,
+        p=None if test is None else test.p,
+        pooled=pooled,
+        groups=groups,
+    )
+
+
+def paired(first: "DataFrame", second: "DataFrame", column: str) -> list[float]:
+    """The first row's score minus the second's for each run that both have."""
+    numbers = {rows["seed"].nunique() for rows in (first, second)}
+    keys = ["fold"] if len(numbers) > 1 and 1 in numbers else ["fold", "seed"]
+    means = [rows.groupby(keys)[column].mean() for rows in (first, second)]
+    differences = (means[0] - means[1]).dropna()
+    return [float(d) for d in differences]
+
+
+def corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The comparisons with their p raised by Holm's step-down rule for all of them together."""
+    from statsmodels.stats.multitest import multipletests
+
+    known = [n for n, c in enumerate(comparisons) if c.p is not None]
+    found = list(comparisons)
+    if known:
+        _, raised, *_ = multipletests([comparisons[n].p for n in known], method="holm")
+        for n, p in zip(known, raised, strict=True):
+            found[n] = replace(comparisons[n], p=float(p))
+    return tuple(found)
