@@ -11,7 +11,9 @@ from mlt_ray.errors import RunsFailed
 
 
 def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> None:
-    """Print the tables of studies, and write them as Markdown, LaTeX, CSV and JSON.
+    """Print the tables of studies, and write them with a page of figures and statistics.
+
+    Files: report.html, tables as Markdown, LaTeX, CSV and JSON, figures as PDF and SVG.
 
     Exit 2 if one of them was never run in this store; the tables of the others are printed.
     """
@@ -19,14 +21,15 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
     from mlt_ray.reports.results import results_of
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.studies.files import study_name
-    from mlt_ray.workflows.report import show_tables
+    from mlt_ray.workflows.report import show_results
 
     runs = RunStore(store)
     given = {study_name(study): study for study in studies}
     here = runs.studies()
     records = [find_record(name, runs.looking()) for name in given if name in here]
     if records:
-        show_tables(results_of(records, runs.looking()).tables, runs, out, Console())
+        found = results_of(records, runs.looking())
+        show_results(found, runs, out, Console(), with_figures=True)
     for name, study in given.items():
         if name not in here:
             raise never_run(study, runs)

@@ -126,13 +126,14 @@ def list_studies() -> None:
 def compute_and_print(request: "Request", out: Path | None) -> None:
     """Compute studies and print their tables; exit 1 where a run failed."""
     from mlt_ray.reports.results import results_of
-    from mlt_ray.workflows.report import show_tables
+    from mlt_ray.workflows.report import show_results
     from mlt_ray.workflows.run import run_studies
 
     console = Console()
     outcome = run_studies(request, console)
     store = request.places.store
-    show_tables(results_of(outcome.records, store).tables, store, out, console)
+    found = results_of(outcome.records, store)
+    show_results(found, store, out, console, outcome.failures, outcome.tracker)
     print_failures(outcome.failures)
 
 

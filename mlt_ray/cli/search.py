@@ -34,7 +34,7 @@ def search(
     """
     from mlt_ray.reports.results import results_of
     from mlt_ray.studies.space import load_space, with_changes
-    from mlt_ray.workflows.report import show_tables
+    from mlt_ray.workflows.report import show_results
     from mlt_ray.workflows.search import run_search, show_space
 
     places = places_of(training)
@@ -46,8 +46,8 @@ def search(
         return
     outcome = run_search(loaded, places, console, timeout_s)
     if outcome.records:
-        tables = results_of(outcome.records, places.store).tables
-        show_tables(tables, places.store, training.out, console)
+        found = results_of(outcome.records, places.store)
+        show_results(found, places.store, training.out, console, outcome.failures, outcome.tracker)
     print_failures(outcome.failures)
 
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch
@@ -28,7 +28,10 @@ class Observer(Protocol):
         """The run was stopped between two epochs."""
 
 
-class InBackground:
+Told = TypeVar("Told", bound=Observer)
+
+
+class InBackground(Generic[Told]):
     """An `Observer` that passes everything on to another one, in order, in a thread of its own.
 
     Writing to MLflow takes a sizeable part of a second for each run, and importing it takes as long
@@ -38,12 +41,17 @@ class InBackground:
     what is being passed on.
     """
 
-    def __init__(self, make: Callable[[], Observer]) -> None:
+    def __init__(self, make: Callable[[], Told]) -> None:
         self._thread = ThreadPoolExecutor(1)
         self._observer = self._thread.submit(make)
         self._told: deque[Future[None]] = deque()
 
-    def __enter__(self) -> "InBackground":
+    @property
+    def observer(self) -> Told:
+        """The other observer; waits until it is made."""
+        return self._observer.result()
+
+    def __enter__(self) -> "InBackground[Told]":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:

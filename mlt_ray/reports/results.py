@@ -33,6 +33,8 @@ class Results:
     as its weights of a speech encoder's layers. Runs that are planned but not finished are not
     there: the tables say how many there are of how many.
 
+    `records`: what the `store` notes of each study. `finished`: the reports of the runs.
+
     `tables`: the table of each study, made from `runs`. A notebook shows them for the results.
 
     Columns of these frames may be added, but are never renamed or given another meaning; so it is
@@ -41,8 +43,9 @@ class Results:
 
     runs: "DataFrame"
     tables: tuple[Table, ...]
-    _finished: tuple[RunOfRow, ...]
-    _store: Store
+    records: tuple[StudyRecord, ...]
+    finished: tuple[RunOfRow, ...]
+    store: Store
 
     @cached_property
     def curves(self) -> "DataFrame":
@@ -51,7 +54,7 @@ class Results:
         These are ``epoch, train_loss, dev_loss, dev_wa, dev_ua, dev_macro_f1, ended_ms``.
         `dev_macro_f1` is NaN for runs of before it was computed.
         """
-        return curves_frame(self._finished)
+        return curves_frame(self.finished)
 
     @cached_property
     def predictions(self) -> "DataFrame":
@@ -61,7 +64,7 @@ class Results:
         class), ``predicted``, and ``p_NAME``, the probability of each class, NaN for runs that do
         not have that class. `UserError` if a run's file is missing or damaged.
         """
-        return predictions_frame(self._finished, self._store)
+        return predictions_frame(self.finished, self.store)
 
     def __repr__(self) -> str:
         return as_markdown(self.tables)
@@ -76,4 +79,10 @@ def results_of(records: Iterable[StudyRecord], store: Store) -> Results:
     finished = finished_runs(records, store)
     runs = runs_frame(finished)
     tables = (table_of(record, runs[runs["study"] == record.study], store) for record in records)
-    return Results(runs=runs, tables=tuple(tables), _finished=finished, _store=store)
+    return Results(
+        runs=runs,
+        tables=tuple(tables),
+        records=tuple(records),
+        finished=finished,
+        store=store,
+    )

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mlt_ray.storage.files import json_bytes, write_bytes
 from mlt_ray.storage.spreadsheet import csv_text
-from mlt_ray.studies.space import SearchSpace
+from mlt_ray.studies.space import MAXIMISED, SearchSpace
 
 STYLES = {"running": "yellow", "complete": "green", "pruned": "dim", "failed": "red"}
 """Colour of each state of a configuration."""
@@ -69,10 +69,12 @@ def write_search(
     results: Sequence[ConfigurationResult],
     folder: Path,
     notes: Sequence[str] = (),
+    importances: Mapping[str, float] | None = None,
 ) -> str:
     """Write the configurations as CSV and JSON; returns the files' names and their folder.
 
-    A cell is a run: one fold and seed of a configuration. `notes` stand in the JSON.
+    A cell is a run: one fold and seed of a configuration. `notes` and the `importances` of the
+    parameters stand in the JSON.
     """
     keys = [parameter.key for parameter in space.parameters]
     rows = [
@@ -91,6 +93,9 @@ def write_search(
     values = {
         "search": space.name,
         "title": space.title,
+        "parameters": keys,
+        "objectives": {name: "max" if name in MAXIMISED else "min" for name in space.objectives},
+        "importances": dict(importances or {}),
         "configurations": rows,
         "notes": list(notes),
     }

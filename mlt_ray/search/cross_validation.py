@@ -40,6 +40,10 @@ MOST_REFUSALS = 20
 """After so many proposals in a row of which no model can be built, the search gives up."""
 
 
+LEAST_SCORES = 4
+"""Different scores that must be known before parameters are called important (*assumed*)."""
+
+
 class CrossValidationSearch:
     """A `Source` that gives out the runs of the configurations that Optuna proposes.
 
@@ -134,6 +138,22 @@ class CrossValidationSearch:
                     return tuple(runs)
             if not self._propose():
                 return None
+
+    def importances(self) -> dict[str, float]:
+        """The share of the first objective's variance that each parameter explains (fANOVA).
+
+        Empty with one parameter, and before enough configurations differ in their score.
+        """
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        scores = {trial.values[0] for trial in done}
+        if len(self.space.parameters) < 2 or len(scores) < LEAST_SCORES:
+            return {}
+        found = optuna.importance.get_param_importances(
+            self.study,
+            evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0),
+            target=lambda trial: trial.values[0],
+        )
+        return dict(found)
 
     @property
     def exhausted(self) -> bool:

@@ -24,7 +24,7 @@ from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.files import check_own_name
 from mlt_ray.studies.study import Study, load_study, parse_study
-from mlt_ray.workflows.report import show_tables
+from mlt_ray.workflows.report import show_results
 from mlt_ray.workflows.run import Request, run_studies
 
 WIDTH = 100
@@ -98,7 +98,7 @@ def run(
     with _signals_kept():
         outcome = run_studies(request, console)
     found = results_of(outcome.records, request.places.store)
-    show_tables(found.tables, request.places.store, None, console)
+    show_results(found, request.places.store, None, console, outcome.failures, outcome.tracker)
     if outcome.failures:
         raise RunsFailed(outcome.failures)
     return found

@@ -1,19 +1,37 @@
-"""The tables of studies, shown and written as files."""
+"""The results of studies: tables shown and written as files, and the page."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from mlt_ray.reports.collect import Table
+from mlt_ray.reports.results import Results
 from mlt_ray.reports.tables import LEGEND, as_terminal, write_tables
 from mlt_ray.storage.lease import PATIENCE_S, alone
 from mlt_ray.storage.store import Store
 
+if TYPE_CHECKING:
+    from mlt_ray.tracking.tracker import Tracker
 
-def show_tables(tables: Sequence[Table], store: Store, out: Path | None, console: Console) -> None:
-    """Print the tables of studies and write their files, by default under the store."""
+
+def show_results(
+    results: Results,
+    store: Store,
+    out: Path | None,
+    console: Console,
+    failures: Sequence[str] = (),
+    tracker: "Tracker | None" = None,
+    *,
+    with_figures: bool = False,
+) -> None:
+    """Print the tables of studies, write their files and the page, by default under the store.
+
+    `failures` say why runs of this call have failed. `tracker` records the page. `with_figures`:
+    the page's figures as files, too, which takes longer.
+    """
+    tables = results.tables
     for table in tables:
         console.print(as_terminal(table))
     for line in LEGEND:
@@ -23,7 +41,14 @@ def show_tables(tables: Sequence[Table], store: Store, out: Path | None, console
     # Else two drivers could leave some files of the one's tables and some of the other's.
     with alone(store, f"reports-{name}", patience_s=PATIENCE_S) if out is None else nullcontext():
         files = write_tables(tables, folder)
+        with console.status("drawing the report page"):
+            # Not at the top: matplotlib takes a second to import.
+            from mlt_ray.reports.page.render import write_page
+
+            page = write_page(results, folder, failures, with_figures=with_figures)
         if out is None:
             store.push(folder)
-    names = ", ".join(f.name for f in files)
+    if tracker is not None:
+        tracker.page(page.path, page.rows)
+    names = ", ".join(f.name for f in (*files, *page.written))
     console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False)

@@ -78,13 +78,14 @@ class Request:
 class StudyOutcome:
     """How many runs were computed now, how many the store had, and why others failed.
 
-    `records` are those of the studies, as their tables shall show them.
+    `records` are those of the studies, as their tables shall show them. `tracker` writes to MLflow.
     """
 
     computed: int
     cached: int
     failures: tuple[str, ...]
     records: tuple[StudyRecord, ...]
+    tracker: "Tracker"
 
 
 def run_studies(request: Request, console: Console) -> StudyOutcome:
@@ -181,17 +182,19 @@ def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
     asked, left = backlog.num_asked, len(backlog.left)
     console.print(f"runs: {asked} asked for, {asked - left} in the store, {left} to compute")
     failures: tuple[str, ...] = ()
+    tracker = None
     if left:
-        failures = _train(backlog, noted, places, console)
+        failures, tracker = _train(backlog, noted, places, console)
     records = latest_records(backlog.plans, noted, places.store)
-    if not left or _digests(records) != _digests(noted):
+    if tracker is None or _digests(records) != _digests(noted):
         # What another driver has noted meanwhile belongs to these rows' means too.
-        open_tracker(records, places)
+        tracker = open_tracker(records, places)
     return StudyOutcome(
         computed=left - len(failures),
         cached=asked - left,
         failures=failures,
         records=tuple(records),
+        tracker=tracker,
     )
 
 
@@ -214,11 +217,11 @@ def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
 
 def _train(
     backlog: Backlog, records: Sequence[StudyRecord], places: Places, console: Console
-) -> tuple[str, ...]:
-    """Train what is left on this machine or a cluster; returns why runs failed."""
+) -> "tuple[tuple[str, ...], Tracker]":
+    """Train what is left on this machine or a cluster; returns why runs failed, and the tracker."""
     from mlt_ray.scheduling.connection import connection
 
-    def make_tracker() -> Observer:
+    def make_tracker() -> "Tracker":
         # Tune and MLflow take together about as long to import as Ray takes to start.
         import mlt_ray.scheduling.execute  # noqa: F401
 
@@ -234,7 +237,7 @@ def _train(
         tell_packs(backlog.plans, resources, console)
         observers: list[Observer] = [display, tracking]
         execute(Queue(backlog.left), backlog.names, places.store, resources, observers)
-    return tuple(display.failures.values())
+    return tuple(display.failures.values()), tracking.observer
 
 
 def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:

@@ -26,18 +26,21 @@ from mlt_ray.workflows.run import compute, fill_cache, open_tracker, open_worksp
 if TYPE_CHECKING:
     from mlt_ray.search.configuration import Configuration
     from mlt_ray.search.cross_validation import CrossValidationSearch
+    from mlt_ray.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOutcome:
     """Whether the search came to its end, the studies that show it, and runs that failed.
 
-    `records` are those of the studies, as their tables shall show them.
+    `records` are those of the studies, as their tables shall show them. `tracker` writes the best
+    to MLflow.
     """
 
     complete: bool
     records: tuple[StudyRecord, ...]
     failures: tuple[str, ...]
+    tracker: "Tracker | None" = None
 
 
 def run_search(
@@ -62,7 +65,7 @@ def run_search(
         notes = _notes(space, [c.spec for c in search.configurations], workspace)
         folder, results = store.report_dir(space.name), search.results()
         console.print(search_table(space, results, notes))
-        written = write_search(space, results, folder, notes)
+        written = write_search(space, results, folder, notes, search.importances())
         console.print(f"written: {written}", highlight=False, soft_wrap=True)
         store.push(folder)
     if not complete:
@@ -259,7 +262,9 @@ def _train_best(
     plan = make_plan(study, workspace.corpus)
     outcome = compute(take_stock([plan], workspace.store), workspace.places, console)
     shown = (*latest_records(beside, noted, workspace.store), *outcome.records)
-    return SearchOutcome(complete=True, records=shown, failures=outcome.failures)
+    return SearchOutcome(
+        complete=True, records=shown, failures=outcome.failures, tracker=outcome.tracker
+    )
 
 
 def _load_compared(space: SearchSpace) -> Study | None:

@@ -1,0 +1,277 @@
+"""What a report's page says of a study: its rows with their statistics, and its corpus."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.labels import FOUR
+from mlt_ray.reports.breakdown import (
+    Calibration,
+    Part,
+    always_wrong,
+    calibration_of,
+    parts_of,
+    recalls,
+)
+from mlt_ray.reports.collect import Table, TableRow
+from mlt_ray.reports.comparison import SCORE_NAMES, Comparison, compare, corrected
+from mlt_ray.reports.resampling import FEW_GROUPS, Counts, Interval, groups_of, interval
+from mlt_ray.reports.results import Results
+from mlt_ray.reports.statistics import Aggregate
+from mlt_ray.storage.record import RowRecord, StudyRecord
+from mlt_ray.storage.report import RunReport
+from mlt_ray.storage.store import Store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MOST_WRONG: Final = 100
+"""Utterances listed of those that every run gets wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowContent:
+    """A row that has finished runs. `runs` and `predictions` are its part of a frame.
+
+    `measured` are its scores. `intervals` are those of the pooled scores, by score. `comparison` is
+    None for the reference and for rows that are tested on other utterances.
+    """
+
+    row: TableRow
+    measured: Aggregate
+    record: RowRecord
+    reports: tuple[RunReport, ...]
+    runs: "DataFrame"
+    predictions: "DataFrame"
+    intervals: Mapping[str, Interval]
+    comparison: Comparison | None
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of `confusion`."""
+        return self.row.classes
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """(K, K) counts over all runs, true by predicted class."""
+        return np.sum([np.asarray(c) for c in self.runs["test_confusion"]], axis=0)
+
+    @cached_property
+    def recalls(self) -> tuple[float | None, ...]:
+        """Recall of each class over all runs."""
+        return recalls(self.confusion)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """How sure its test predictions are, and how often right."""
+        return calibration_of(self.predictions)
+
+    @property
+    def computed_s(self) -> float:
+        """Seconds that its runs were computed, all together."""
+        return float(self.runs["computed_s"].sum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchContent:
+    """The configurations that a search tried before its best were trained on all folds and seeds.
+
+    `objective` is the first one, which is maximised or not. `configurations` are the rows of
+    ``search.json``, by number.
+    """
+
+    title: str
+    parameters: tuple[str, ...]
+    objective: str
+    is_maximised: bool
+    configurations: tuple[Mapping[str, Any], ...]
+    importances: Mapping[str, float]
+
+    @property
+    def known(self) -> tuple[Mapping[str, Any], ...]:
+        """Configurations that have a score: those of pruned ones are of fewer runs."""
+        return tuple(c for c in self.configurations if c[self.objective] is not None)
+
+    @property
+    def best_so_far(self) -> tuple[float, ...]:
+        """The best score of complete configurations up to each of `known`; NaN before the first."""
+        best, found = math.nan, []
+        pick = max if self.is_maximised else min
+        for configuration in self.known:
+            if configuration["state"] == "complete":
+                value = float(configuration[self.objective])
+                best = value if math.isnan(best) else pick(best, value)
+            found.append(best)
+        return tuple(found)
+
+    @classmethod
+    def read(cls, study: str, store: Store) -> "SearchContent | None":
+        """What the store has of a search of this name; None if there was none."""
+        values = store.read_json(store.report_dir(study) / "search.json")
+        if values is None or "objectives" not in values:
+            return None
+        objective, direction = next(iter(values["objectives"].items()))
+        return cls(
+            title=values["title"],
+            parameters=tuple(values["parameters"]),
+            objective=objective,
+            is_maximised=direction == "max",
+            configurations=tuple(values["configurations"]),
+            importances=values["importances"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyContent:
+    """A study's table, and the rows of it that have finished runs.
+
+    `reference` is the row that the others are compared with: the one whose mean UA on dev is
+    highest. `groups` are what is resampled. `corpora` are those that rows count, each once: rows of
+    other labels count other utterances of the one corpus. `search` is the one whose best
+    configurations the rows are.
+    """
+
+    table: Table
+    record: StudyRecord
+    rows: tuple[RowContent, ...]
+    reference: str | None
+    groups: str
+    num_groups: int
+    corpora: tuple[Corpus, ...]
+    search: SearchContent | None
+
+    @property
+    def are_groups_few(self) -> bool:
+        """Whether intervals by resampling so few groups are known to be too narrow."""
+        return 0 < self.num_groups < FEW_GROUPS
+
+    @cached_property
+    def utterances(self) -> Mapping[str, Utterance]:
+        """The utterances that rows count, by id."""
+        return {u.id: u for corpus in self.corpora for u in corpus.utterances}
+
+    def parts(self, kind: str) -> Mapping[str, tuple[Part, ...]]:
+        """Scores in each part of one of `KINDS`, of each row; empty if there is one part alone."""
+        found = {c.row.name: parts_of(c.predictions, self.utterances, kind) for c in self.rows}
+        return {name: parts for name, parts in found.items() if len(parts) > 1}
+
+    @cached_property
+    def wrong(self) -> "DataFrame":
+        """Utterances that every run of every row gets wrong, with ``text`` and ``speaker``."""
+        from pandas import concat
+
+        told = self.utterances
+        found = always_wrong(concat([c.predictions for c in self.rows]))
+        return found.assign(
+            text=[told[u].text if u in told else "" for u in found["utterance"]],
+            speaker=[told[u].speaker if u in told else "" for u in found["utterance"]],
+        )
+
+
+def contents_of(results: Results) -> tuple[StudyContent, ...]:
+    """The content of each study; `UserError` if predictions of a run are missing or damaged."""
+    pairs = zip(results.records, results.tables, strict=True)
+    return tuple(_content(record, table, results) for record, table in pairs)
+
+
+def _content(record: StudyRecord, table: Table, results: Results) -> StudyContent:
+    corpora = _corpora(record, results.store)
+    frames = {
+        name: frame[frame["study"] == record.study]
+        for name, frame in (
+            ("runs", results.runs),
+            ("predictions", results.predictions),
+        )
+    }
+    frames["predictions"] = frames["predictions"][frames["predictions"]["part"] == "test"]
+    by_row = {
+        row.name: {name: frame[frame["row"] == row.name] for name, frame in frames.items()}
+        for row in table.rows
+        if row.measured is not None
+    }
+    groups, counts = counts_of(record, results, list(by_row))
+    records = {row.name: row for row in record.rows}
+    reference = best_by_dev(frames["runs"])
+    comparisons = compared(frames["runs"], records, reference, counts, groups)
+    return StudyContent(
+        table=table,
+        record=record,
+        rows=tuple(
+            RowContent(
+                row=row,
+                measured=row.measured,
+                record=records[row.name],
+                reports=tuple(
+                    done.report
+                    for done in results.finished
+                    if (done.study, done.row) == (record.study, row.name)
+                ),
+                intervals={s: interval(s, counts[row.name]) for s in SCORE_NAMES},
+                comparison=comparisons.get(row.name),
+                **by_row[row.name],
+            )
+            for row in table.rows
+            if row.measured is not None
+        ),
+        reference=reference,
+        groups=groups,
+        num_groups=max((len(c.groups) for c in counts.values()), default=0),
+        corpora=corpora,
+        search=SearchContent.read(record.study, results.store),
+    )
+
+
+def counts_of(
+    record: StudyRecord, results: Results, rows: Sequence[str]
+) -> tuple[str, dict[str, Counts]]:
+    """What the groups of a study's test predictions are, and their counts by row."""
+    utterances = [u for corpus in _corpora(record, results.store) for u in corpus.utterances]
+    groups, group_of = groups_of(utterances)
+    predictions = results.predictions
+    of_study = (predictions["study"] == record.study) & (predictions["part"] == "test")
+    tested = predictions[of_study]
+    return groups, {n: Counts.of(tested[tested["row"] == n], group_of) for n in rows}
+
+
+def best_by_dev(runs: "DataFrame") -> str | None:
+    """The row of a study's runs whose mean UA on dev is highest; None without runs."""
+    if runs.empty:
+        return None
+    return str(runs.groupby("row", sort=False)["dev_ua"].mean().idxmax())
+
+
+def compared(
+    runs: "DataFrame",
+    rows: Mapping[str, RowRecord],
+    reference: str | None,
+    counts: Mapping[str, Counts],
+    groups: str,
+) -> dict[str, Comparison]:
+    """Rows of a study's runs against the reference, their p corrected together, by name.
+
+    Only those that are tested on the same utterances, fold by fold.
+    """
+    if reference is None:
+        return {}
+    same = tested_on(rows[reference])
+    names = (str(name) for name in dict.fromkeys(runs["row"]))
+    others = [n for n in names if n != reference and tested_on(rows[n]) == same]
+    found = [compare(row, reference, runs, counts=counts, groups=groups) for row in others]
+    return dict(zip(others, corrected(found), strict=True))
+
+
+def tested_on(row: RowRecord) -> tuple[Any, ...]:
+    """What two rows must have in common to be compared: utterances, classes and folds."""
+    folds = row.spec["folds"]
+    return row.spec["corpus"], tuple(row.spec.get("classes", FOUR)), folds.get("members")
+
+
+def _corpora(record: StudyRecord, store: Store) -> tuple[Corpus, ...]:
+    fingerprints = dict.fromkeys(str(row.spec["corpus"]) for row in record.rows)
+    values = (store.read_json(store.corpus(fingerprint)) for fingerprint in fingerprints)
+    return tuple(Corpus.from_dict(found) for found in values if found)

@@ -1,0 +1,270 @@
+"""The figures of a report: each is a matplotlib figure, for the page as SVG and for papers as PDF.
+
+They are narrow, so that a phone shows them at a legible size, and the page sets several side by
+side. Shares are drawn as percentages.
+"""
+
+import io
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from mlt_ray.reports.breakdown import Calibration, Part
+
+INK, FAINT, MAIN, SECOND, THIRD = "#1b1b1f", "#8a8a94", "#2166ac", "#b2541b", "#3a7d44"
+"""Colours of a figure on paper. On the page they follow its light or dark theme."""
+
+COLOURS: Final = (MAIN, SECOND, THIRD)
+
+ON_PAGE: Final[Mapping[str, str]] = {
+    INK: "currentColor",
+    FAINT: "var(--faint)",
+    MAIN: "var(--main)",
+    SECOND: "var(--second)",
+    THIRD: "var(--third)",
+}
+
+WIDE, SMALL = 5.4, 2.6
+"""Widths in inches, of 72 pixels each on the page."""
+
+_STYLE: Final = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mlt_ray",
+    "pdf.fonttype": 42,
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "text.color": INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "savefig.transparent": True,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """A row's mean score with its interval, and the published mean; shares in 0–1."""
+
+    name: str
+    mean: float | None
+    low: float | None = None
+    high: float | None = None
+    published: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """The dev scores of a run by epoch, from epoch 1 on, and the epoch that was chosen."""
+
+    scores: Sequence[float]
+    best_epoch: int
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of one set of axes, in our style while it is drawn."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def forest(rows: Sequence[Mean], score: str) -> Figure:
+    """A line for each row: mean and interval, and the published mean as a hollow diamond."""
+    with drawing(WIDE, 0.6 + 0.26 * len(rows)) as (figure, axes):
+        for place, row in enumerate(rows):
+            if row.mean is not None:
+                if row.low is not None and row.high is not None:
+                    axes.plot([100 * row.low, 100 * row.high], [place, place], color=MAIN, lw=1.4)
+                axes.plot(100 * row.mean, place, "o", color=MAIN, ms=4)
+            if row.published is not None:
+                axes.plot(100 * row.published, place, "D", mfc="none", mec=SECOND, ms=4)
+        names = [textwrap.fill(row.name, 34) for row in rows]
+        axes.set_yticks(range(len(rows)), names)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(f"{score}, %")
+        axes.grid(axis="x", color=FAINT, lw=0.3)
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def curves(runs: Sequence[Curve], score: str) -> Figure:
+    """The dev score of every run of a row by epoch; a dot marks the epoch that was chosen."""
+    with drawing(SMALL, 1.7) as (figure, axes):
+        for run in runs:
+            epochs = range(1, len(run.scores) + 1)
+            axes.plot(epochs, 100 * np.asarray(run.scores), color=FAINT, lw=0.6)
+        for run in runs:
+            chosen = 100 * run.scores[run.best_epoch - 1]
+            axes.plot(run.best_epoch, chosen, "o", color=MAIN, ms=2.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(f"dev {score}, %")
+    return figure
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
+    """A (K, K) confusion matrix, true by predicted class; shares of each true class in percent."""
+    support = matrix.sum(axis=1, keepdims=True)
+    shares = 100 * np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
+    size = 1.1 + 0.36 * len(classes)
+    with drawing(size, size) as (figure, axes):
+        for (true, predicted), share in np.ndenumerate(shares):
+            box = (predicted - 0.5, true - 0.5)
+            axes.add_patch(Rectangle(box, 1, 1, color=MAIN, alpha=share / 125, lw=0))
+            axes.text(predicted, true, f"{share:.0f}", ha="center", va="center", fontsize=7)
+        places = range(len(classes))
+        axes.set_xticks(places, classes, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(places, classes)
+        axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5))
+        axes.set(xlabel="predicted", ylabel="true", aspect="equal")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def reliability(found: Calibration) -> Figure:
+    """How often predictions are right by how sure they are, with the line of perfect ones."""
+    with drawing(SMALL, 1.9) as (figure, axes):
+        axes.plot([0, 100], [0, 100], color=FAINT, lw=0.8, ls="--")
+        confidence, accuracy = (100 * np.asarray(v) for v in (found.confidence, found.accuracy))
+        axes.plot(confidence, accuracy, color=MAIN, lw=1)
+        most = max(found.num)
+        axes.scatter(confidence, accuracy, [2 + 28 * n / most for n in found.num], color=MAIN)
+        axes.set(xlim=(0, 100), ylim=(0, 100))
+        axes.set_xlabel("probability given, %")
+        axes.set_ylabel("right, %")
+    return figure
+
+
+def by_part(rows: Mapping[str, Sequence[Part]]) -> Figure:
+    """UA of each part of the test predictions, a dot for each row; parts are in the first's order.
+
+    At most three rows: each has a colour.
+    """
+    names = [part.name for part in next(iter(rows.values()))]
+    with drawing(WIDE, 0.7 + 0.17 * len(names)) as (figure, axes):
+        for colour, (row, parts) in zip(COLOURS, rows.items(), strict=False):
+            ua = {part.name: 100 * part.ua for part in parts}
+            known = [n for n, name in enumerate(names) if name in ua]
+            values = [ua[names[n]] for n in known]
+            axes.plot(values, known, "o", color=colour, ms=3.5, label=row, alpha=0.85)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel("UA, %")
+        axes.grid(axis="x", color=FAINT, lw=0.3)
+        if len(rows) > 1:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1)
+    return figure
+
+
+def layer_counts(
+    counts: Sequence[Sequence[int]], rows: Sequence[Mean], names: Sequence[str]
+) -> Figure:
+    """Mean scores by one or two numbers of layers, measured and published.
+
+    `counts` has the number or the two numbers of each row, `names` says what they count. A line
+    joins the rows that have the second number in common.
+    """
+    with drawing(WIDE, 2.6) as (figure, axes):
+        seconds = sorted({tuple(c[1:]) for c in counts})
+        for second, style, colour in zip(seconds, cycle(("-", "--", ":")), cycle(COLOURS)):
+            own = sorted(
+                (c[0], row) for c, row in zip(counts, rows, strict=True) if tuple(c[1:]) == second
+            )
+            found = [(x, 100 * row.mean) for x, row in own if row.mean is not None]
+            label = f"{second[0]} {names[1]}" if second else "measured"
+            if found:
+                axes.plot(
+                    *zip(*found, strict=True), "o" + style, color=colour, ms=4, lw=1, label=label
+                )
+            told = [(x, 100 * row.published) for x, row in own if row.published is not None]
+            if told:
+                said = f"{label}, published" if second else "published"
+                axes.plot(
+                    *zip(*told, strict=True),
+                    "D" + style,
+                    color=colour,
+                    mfc="none",
+                    ms=4,
+                    lw=0.5,
+                    label=said,
+                )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel(names[0])
+        axes.set_ylabel("UA, %")
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def search_history(
+    numbers: Sequence[int], values: Sequence[float], best: Sequence[float], objective: str
+) -> Figure:
+    """The objective of each configuration by its number, and the best one so far."""
+    with drawing(WIDE, 2.2) as (figure, axes):
+        axes.plot(numbers, values, "o", color=MAIN, ms=3.5)
+        axes.plot(numbers, best, color=SECOND, lw=1, drawstyle="steps-post", label="best so far")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("configuration")
+        axes.set_ylabel(objective)
+        axes.legend(loc="lower right")
+    return figure
+
+
+def importance(shares: Mapping[str, float]) -> Figure:
+    """How much of the objective's variance each parameter explains."""
+    with drawing(WIDE, 0.7 + 0.26 * len(shares)) as (figure, axes):
+        axes.barh(list(shares), [100 * share for share in shares.values()], color=MAIN, height=0.6)
+        axes.invert_yaxis()
+        axes.set_xlabel("share of the variance, %")
+        axes.tick_params(axis="y", length=0)
+    return figure
+
+
+def as_svg(figure: Figure, description: str) -> str:
+    """The figure for the page: colours by its theme, and a description for screen readers."""
+    svg = _saved(figure, "svg").decode()
+    svg = svg[svg.index("<svg") :]
+    for colour, on_page in ON_PAGE.items():
+        svg = svg.replace(colour, on_page)
+    # Names of groups that nothing refers to, the same in every figure of the page.
+    svg = re.sub(r' id="[a-zA-Z0-9]+_\d+"', "", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    escaped = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escaped}"', 1)
+
+
+def write_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write the figure as PDF and SVG; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / f"{name}.pdf", folder / f"{name}.svg"
+    for path in paths:
+        path.write_bytes(_saved(figure, path.suffix[1:]))
+    return paths
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    """The file's bytes, the same for the same figure: without the time of writing."""
+    file = io.BytesIO()
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+    with mpl.rc_context(_STYLE):
+        figure.savefig(file, format=kind, metadata=undated)
+    return file.getvalue()

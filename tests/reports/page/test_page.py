@@ -1,0 +1,116 @@
+"""The report page: what it says of a study, and that it needs nothing from elsewhere."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mlt_ray.reports.page.content import contents_of
+from mlt_ray.reports.page.render import render, write_page
+from mlt_ray.storage.store import Store
+from tests.reports.made_up import SKILLS, fill
+
+MOST_BYTES = 2_000_000
+
+
+class Reader(HTMLParser):
+    """Collects the words of a page, its tags and the addresses that it names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read(html: str) -> Reader:
+    reader = Reader()
+    reader.feed(html)
+    return reader
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    results = fill(Store(tmp_path_factory.mktemp("store")))
+    return render(contents_of(results), ["good, fold 1, seed 9: the loss is nan"])[0]
+
+
+def words(page: str) -> str:
+    return " ".join(" ".join(read(page).words).split())
+
+
+def test_the_page_asks_nobody_for_anything(page: str) -> None:
+    found = read(page)
+    assert "script" not in found.tags
+    assert all(a.startswith(("#", "data:")) for a in found.addresses)
+    assert not re.search(r"url\((?!#)|@import|@font-face", page)
+    assert len(page.encode()) < MOST_BYTES
+
+
+def test_names_and_texts_of_a_corpus_are_no_markup(page: str) -> None:
+    assert "<b>poor" not in page
+    assert "<left>" not in page
+    said = words(page)
+    assert "<b>poor</b> & slow" in said
+    assert 'He said "no" & <left>' in said
+    assert "Made <up>" in said
+
+
+def test_a_poor_row_is_told_and_rows_as_good_are_within_noise(page: str) -> None:
+    said = words(page)
+    for name in SKILLS:
+        assert name in said
+    assert "within noise" in said
+    assert "lower" in said
+    assert "higher" not in said
+
+
+def test_published_scores_stand_in_columns_of_their_own(page: str) -> None:
+    [row] = re.findall(
+        r'<tr><th scope="row">good</th>(?:(?!</tr>).)*?70\.0 ± 1\.0.*?</tr>', page, re.S
+    )
+    cells = re.findall(r"<td.*?>(.*?)</td>", row)
+    assert cells[:2] == ["70.0 ± 1.0", "71.0"]
+    measured = float(cells[3].split()[0])
+    assert float(cells[5].replace("−", "-")) == pytest.approx(measured - 71.0, abs=0.11)
+
+
+def test_what_nobody_finds_is_listed_with_its_text(page: str) -> None:
+    [row] = re.findall(r'<tr><th scope="row">u000</th>(.*?)</tr>', page, re.S)
+    assert [re.findall(r">(.*?)</td>", row)[n] for n in (0, 2)] == ["s0", "angry"]
+
+
+def test_failed_runs_are_told(page: str) -> None:
+    assert "good, fold 1, seed 9: the loss is nan" in words(page)
+
+
+def test_runs_that_are_missing_are_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results = fill(store, {"good": 0.8, "none": 0.5})
+    rows = {row.name: row for row in results.records[0].rows}
+    for run in (*rows["none"].runs, rows["good"].runs[1]):
+        (store.run_file(run.digest, "report.json")).unlink()
+    from mlt_ray.reports.results import results_of
+
+    said = words(render(contents_of(results_of(results.records, store)))[0])
+    assert "none: none of 15 runs" in said
+    assert f"good: {rows['good'].runs[1]}" in said
+
+
+def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
+    results = fill(Store(tmp_path / "store"), {"good": 0.8})
+    first = write_page(results, tmp_path / "one", with_figures=True)
+    write_page(results, tmp_path / "two", with_figures=True)
+    assert [path.name for path in first] == ["report.html", "figures"]
+    files = [p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*")]
+    assert {f.suffix for f in files} == {".html", ".pdf", ".svg"}
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
