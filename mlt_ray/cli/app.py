@@ -9,6 +9,7 @@ from typing import NoReturn
 import typer
 
 from mlt_ray.cli import corpus
+from mlt_ray.cli.compare import compare
 from mlt_ray.cli.doctor import doctor
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(search)
 app.command()(report)
+app.command()(compare)
 app.command()(demo)
 app.command("studies")(list_studies)
 app.command()(sync)

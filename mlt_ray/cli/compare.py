@@ -1,0 +1,28 @@
+"""The verb ``compare``."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from mlt_ray.cli.options import DEFAULT_STORE, Store
+
+Study = Annotated[
+    str, typer.Argument(help="A study that was run in the store.", show_default=False)
+]
+Row = Annotated[str, typer.Argument(help="Name of a row.", show_default=False)]
+Score = Annotated[Literal["wa", "ua"], typer.Option(help="The score to compare.")]
+
+
+def compare(
+    study: Study, row: Row, other: Row, store: Store = DEFAULT_STORE, score: Score = "ua"
+) -> None:
+    """Say whether two rows of a study differ: the corrected resampled t test over their runs.
+
+    Runs are paired by fold and seed. Runs of different folds share training utterances, which the
+    test allows for (Nadeau and Bengio, 2003). The page report.html has all rows of a study.
+    """
+    from mlt_ray.storage.store import Store as RunStore
+    from mlt_ray.workflows.compare import compare_rows
+
+    for line in compare_rows(study, row, other, RunStore(store).looking(), score):
+        print(line)

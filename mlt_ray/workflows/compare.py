@@ -1,0 +1,60 @@
+"""One comparison of two rows of a study, in words."""
+
+from mlt_ray.errors import UserError
+from mlt_ray.parsing import unknown_key
+from mlt_ray.reports.collect import find_record
+from mlt_ray.reports.comparison import SCORE_NAMES, Comparison, compare
+from mlt_ray.reports.page.content import counts_of, tested_on
+from mlt_ray.reports.resampling import FEW_GROUPS
+from mlt_ray.reports.results import results_of
+from mlt_ray.storage.store import Store
+
+
+def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> list[str]:
+    """Lines that say whether two rows of a study differ.
+
+    Raises `UserError` for a study or a row that the store does not have, rows without finished
+    runs, and rows that are tested on other utterances.
+    """
+    record = find_record(study, store)
+    rows = {one.name: one for one in record.rows}
+    for name in (row, other):
+        if name not in rows:
+            raise unknown_key(study, name, list(rows), "row")
+    if tested_on(rows[row]) != tested_on(rows[other]):
+        raise UserError(
+            f"{study}: expected rows of the same corpus, labels and folds, got others for {row} "
+            f"than for {other}; compare rows of one protocol"
+        )
+    results = results_of([record], store)
+    for name in (row, other):
+        if not (results.runs["row"] == name).any():
+            raise UserError(f"{study}: expected finished runs of {name}, found none; run it first")
+    groups, counts = counts_of(record, results, [row, other])
+    found = compare(row, other, results.runs, score=score, counts=counts, groups=groups)
+    return comparison_lines(found, len(counts[row].groups))
+
+
+def comparison_lines(found: Comparison, num_groups: int) -> list[str]:
+    """A comparison in words, in percentage points."""
+    lines = [f"{SCORE_NAMES[found.score]} of {found.row}, minus that of {found.other}"]
+    if found.test is not None:
+        test = found.test
+        lines += [
+            f"over {test.num_pairs} pairs of runs: {_points(test.difference)} points, standard "
+            f"error {100 * test.standard_error:.1f}, t {test.t:.2f}, p {test.p:.3f} "
+            "(corrected resampled t test)",
+            f"a difference of less than {100 * test.smallest:.1f} points could not be told from "
+            "noise with these runs",
+        ]
+    if found.pooled is not None:
+        few = "; too narrow with so few" if num_groups < FEW_GROUPS else ""
+        lines.append(
+            f"test predictions together: 95 % of draws of {num_groups} {found.groups}s lie between "
+            f"{_points(found.pooled.low)} and {_points(found.pooled.high)} points{few}"
+        )
+    return [*lines, f"verdict: {found.verdict}"]
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f}"

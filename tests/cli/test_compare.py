@@ -1,0 +1,65 @@
+"""What the verb compare says of two rows."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from mlt_ray.cli.app import app
+from mlt_ray.errors import UserError
+from mlt_ray.storage.store import Store
+from tests.reports.made_up import fill
+
+POOR = "<b>poor</b> & slow"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    fill(Store(folder))
+    return folder
+
+
+def compared(store: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["compare", *arguments, "--store", str(store)])
+
+
+@pytest.mark.parametrize(
+    ("row", "other", "verdict"),
+    [
+        ("good", "as good", "within noise"),
+        ("good", POOR, "higher"),
+        (POOR, "good", "lower"),
+        ("good", "good", "the same"),
+    ],
+)
+def test_two_rows_are_compared_in_words(store: Path, row: str, other: str, verdict: str) -> None:
+    done = compared(store, "made", row, other)
+    assert done.exit_code == 0
+    first, *_, last = done.output.strip().splitlines()
+    assert first == f"UA of {row}, minus that of {other}"
+    assert last == f"verdict: {verdict}"
+    assert "over 15 pairs of runs" in done.output
+
+
+def test_wa_is_compared_where_asked(store: Path) -> None:
+    assert compared(store, "made", "good", POOR, "--score", "wa").output.startswith("WA of good")
+
+
+def test_a_mistake_names_what_there_is(store: Path) -> None:
+    for arguments, line in (
+        (("made", "god", "as good"), "made: unknown row god; did you mean good?"),
+        (("mad", "good", "as good"), "unknown study mad; did you mean made?"),
+    ):
+        done = compared(store, *arguments)
+        assert isinstance(done.exception, UserError)
+        assert line in str(done.exception)
+
+
+def test_a_row_without_finished_runs_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    [record] = fill(store, {"good": 0.8, "none": 0.5}).records
+    for run in record.rows[1].runs:
+        store.run_file(run.digest, "report.json").unlink()
+    done = compared(tmp_path, "made", "good", "none")
+    assert str(done.exception) == "made: expected finished runs of none, found none; run it first"
