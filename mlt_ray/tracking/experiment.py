@@ -1,9 +1,14 @@
 """Writes one study or search as an experiment of MLflow."""
 
+import hashlib
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mlt_ray.reports.frames import RunOfRow, runs_frame
 from mlt_ray.reports.statistics import aggregate, counted_runs
@@ -15,6 +20,13 @@ from mlt_ray.storage.store import Store
 from mlt_ray.tracking.location import LEASE, artifacts
 from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatten, scores
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class ExperimentDeleted(Exception):
+    """A user has deleted the experiment in MLflow; nothing can be written to it."""
+
 
 class Experiment:
     """The MLflow experiment of a study or search: a parent run per row, a child run per run."""
@@ -23,13 +35,13 @@ class Experiment:
         self.client = client
         self.store = store
         self.study = record.study
-        self.corpus = record.corpus
+        self.corpus, self.fingerprint = record.corpus, record.fingerprint
         self.parts = ("dev",) if record.is_search else PARTS
         self.rows: dict[str, RowRecord] = {}
         self._rows_of_run: dict[str, list[tuple[RowRecord, RunRecord]]] = {}
         for row in record.rows:
             self.add(row)
-        self.experiment = self._experiment_id(self.study, uri)
+        self.experiment = self._experiment_id(record, uri)
         found = self._search_runs("tags.`mlt_ray.kind` != ''")
         parents = {r.data.tags["mlt_ray.row_digest"]: r for r in found if is_kind(r, "row")}
         self.parents = {digest: r.info.run_id for digest, r in parents.items()}
@@ -53,12 +65,24 @@ class Experiment:
             for run in row.runs:
                 self._rows_of_run.setdefault(run.digest, []).append((row, run))
 
-    def _experiment_id(self, study: str, uri: str) -> str:
-        existing = self.client.get_experiment_by_name(study)
-        if existing is not None:
-            return existing.experiment_id
-        folder = artifacts(self.store) if uri.startswith("sqlite:") else None
-        return self.client.create_experiment(study, artifact_location=folder)
+    def _experiment_id(self, record: StudyRecord, uri: str) -> str:
+        """The experiment's id; it is created where there is none, and gets the tags it lacks."""
+        existing = self.client.get_experiment_by_name(record.study)
+        if existing is None:
+            folder = artifacts(self.store) if uri.startswith("sqlite:") else None
+            found = self.client.create_experiment(record.study, artifact_location=folder)
+            tags: Mapping[str, str] = {}
+        else:
+            found, tags = existing.experiment_id, existing.tags
+            if existing.lifecycle_stage == "deleted":
+                raise ExperimentDeleted(
+                    f"experiment {record.study} was deleted there; bring it back with mlflow "
+                    f"experiments restore --experiment-id {found}"
+                )
+        for key, value in experiment_tags(record).items():
+            if key not in tags:
+                self.client.set_experiment_tag(found, key, value)
+        return found
 
     def _search_runs(self, query: str) -> list[Any]:
         found, token = [], None
@@ -142,26 +166,62 @@ class Experiment:
         at_ms = max(report.ended_ms for report in done)
         values: dict[str, float | None] = {"runs_done": len(done)}
         gaps: tuple[str, ...] = ()
+        values |= {f"dev_{s}_mean": statistics.fmean(runs[f"dev_{s}"]) for s in SCORES}
+        values["num_parameters"] = statistics.fmean(runs["num_parameters"])
+        values["computed_s"] = sum(runs["computed_s"])
         if "test" in self.parts:
             result = aggregate(runs, planned=len(counted))
             gaps = result.gaps
-            values |= {
-                "test_wa_mean": result.wa.mean,
-                "test_wa_std": result.wa.std_repeats,
-                "test_ua_mean": result.ua.mean,
-                "test_ua_std": result.ua.std_repeats,
-            }
-        else:
-            values |= {f"dev_{s}_mean": statistics.fmean(runs[f"dev_{s}"]) for s in SCORES}
+            for name, found in (("wa", result.wa), ("ua", result.ua)):
+                values[f"test_{name}_mean"] = found.mean
+                values[f"test_{name}_std"] = found.std_repeats
+                values[f"test_{name}_std_runs"] = found.std_runs
+                if row.published:
+                    published = row.published[name][0]
+                    values[f"published_{name}"] = published
+                    values[f"test_{name}_minus_published"] = found.mean - published
         points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
         run_id = self._parent(row, at_ms)
         self._log(run_id, points)
         if gaps:
             self.client.set_tag(run_id, "mlt_ray.ua_gaps", ", ".join(gaps))
+        if row.changes:
+            self.client.set_tag(run_id, "mlt_ray.changed", ", ".join(row.changes))
         self._rows_to_average.discard(row.name)
         self._averaged[row_digest(row)] = len(done)
         if len(done) == len(counted):
+            if "test" in self.parts:
+                self._draw_confusion(run_id, row.name, done)
             self.client.set_terminated(run_id, "FINISHED", at_ms)
+
+    def _draw_confusion(self, run_id: str, name: str, done: Sequence[RunReport]) -> None:
+        """Log a row's confusion matrix over all runs as a picture."""
+        # Not at the top: matplotlib takes a second to import.
+        from mlt_ray.reports.page.figures import confusion
+
+        counts = np.sum([report.scores["test"]["confusion"] for report in done], axis=0)
+        figure = confusion(counts, done[0].classes)
+        figure.suptitle(f"{name}: test, {len(done)} runs, % of each true class", fontsize=8)
+        saving = {"dpi": 150, "facecolor": "white", "bbox_inches": "tight"}
+        self.client.log_figure(run_id, figure, "confusion_matrix.png", save_kwargs=saving)
+
+    def write_page(self, page: Path, picture: "Figure | None") -> None:
+        """Log the report page, and its figure of all rows, with a run of their own.
+
+        A page that MLflow has already is not written again.
+        """
+        tags = {"mlt_ray.kind": "report"}
+        sha256 = hashlib.sha256(page.read_bytes()).hexdigest()
+        if self._known({**tags, "mlt_ray.page": sha256}):
+            return
+        with alone(self.store, LEASE):
+            run_id = self._known(tags) or self._create("report", None, tags, {})
+        self.client.log_artifact(run_id, str(page))
+        if picture is not None:
+            saving = {"dpi": 150, "facecolor": "white", "bbox_inches": "tight"}
+            self.client.log_figure(run_id, picture, "rows.png", save_kwargs=saving)
+        self.client.set_tag(run_id, "mlt_ray.page", sha256)
+        self.client.set_terminated(run_id, "FINISHED")
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
         """Tag a row's parent run and mark it as finished."""
@@ -209,8 +269,17 @@ class Experiment:
 
         run = self.client.create_run(self.experiment, start_time=start_ms, tags=tags, run_name=name)
         run_id: str = run.info.run_id
+        self.client.log_inputs(run_id, [self._dataset()])
         self._unlogged_params[run_id] = [Param(k, str(v)) for k, v in flatten(params).items()]
         return run_id
+
+    def _dataset(self) -> Any:
+        """The corpus as MLflow knows datasets: its name and fingerprint."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = json.dumps({"corpus": self.corpus, "fingerprint": self.fingerprint})
+        corpus = Dataset(self.corpus, self.fingerprint, source_type="mlt_ray", source=source)
+        return DatasetInput(corpus, [InputTag("mlflow.data.context", "cross-validation")])
 
     def _log(self, run_id: str, points: Sequence[Any] = ()) -> None:
         """Log points, and the parameters of a run that has just been created, in one request."""
@@ -218,6 +287,23 @@ class Experiment:
         if points or params:
             self.client.log_batch(run_id, metrics=points, params=params)
         self._unlogged_params.pop(run_id, None)
+
+
+def experiment_tags(record: StudyRecord) -> dict[str, str]:
+    """What MLflow's pages read of an experiment: which view opens, a text, the main score."""
+    said = (
+        f"{record.title}, on {record.corpus}. A run with runs beneath it is a "
+        + ("configuration" if record.is_search else "row of the table")
+        + ", those beneath are its folds and seeds."
+    )
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": said,
+        "mlflow.experiment.primaryMetric.name": (
+            "dev_ua_mean" if record.is_search else "test_ua_mean"
+        ),
+        "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
+    }
 
 
 def _kept(spec: Mapping[str, Any]) -> dict[str, Any]:

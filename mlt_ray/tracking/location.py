@@ -13,6 +13,9 @@ from mlt_ray.storage.store import Store
 LEASE = "mlflow"
 """Name of the lease of who creates a database or looks for a row's run before creating it."""
 
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+"""Environment variable that names a server where no option does."""
+
 WAIT_S = 60.0
 """Seconds that another process may keep the database locked."""
 
@@ -25,8 +28,8 @@ FOLDERS = (
 
 
 def tracking_location(store: Store, tracking_uri: str | None) -> str:
-    """The tracking URI that was asked for, else that of the database in the store."""
-    return tracking_uri or default_uri(store)
+    """The URI that was asked for, else that of MLflow's variable, else the store's database."""
+    return tracking_uri or os.environ.get(URI_VARIABLE) or default_uri(store)
 
 
 def default_uri(store: Store) -> str:
@@ -87,11 +90,11 @@ def examine(store: Store, tracking_uri: str | None) -> str:
     import mlflow
 
     quieten()
-    if tracking_uri is None and not database(store).exists():
+    uri = tracking_location(store, tracking_uri)
+    if uri == default_uri(store) and not database(store).exists():
         with tempfile.TemporaryDirectory() as folder:
             client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
             client.search_experiments(max_results=1)
         return "a new database can be made; the store has none yet"
-    uri = tracking_location(store, tracking_uri)
     found = mlflow.MlflowClient(tracking_uri=uri).search_experiments()
     return f"{masked(uri)}: {len(found)} experiments"

@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.masking import masked
@@ -24,6 +25,9 @@ from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
 from mlt_ray.tracking.location import LEASE, default_uri, follow_store, limit_waiting, quieten
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FLUSH_INTERVAL_S = 5.0
 """Seconds between two writes of a run's curve, at least, while the run is trained."""
@@ -118,6 +122,10 @@ class Tracker:
     def note(self, study: str, name: str, tags: Mapping[str, str]) -> None:
         """Tag the parent run of a row that has ended."""
         self._for_each(lambda e: e.tag(name, tags) if e.study == study else None)
+
+    def page(self, page: Path, pictures: "Mapping[str, Figure]") -> None:
+        """Write the report page to every study, and the figure of its rows, by the study's name."""
+        self._for_each(lambda e: e.write_page(page, pictures.get(e.study)))
 
     def sync(self) -> None:
         """Write every finished run that MLflow lacks."""
