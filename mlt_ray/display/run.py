@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -41,6 +42,7 @@ class RunDisplay:
         self.left = len(backlog.left)
         self.failures: dict[Run, str] = {}
         self._states = dict.fromkeys(backlog.done, "done")
+        self._best_dev_ua: dict[str, float] = {}
         self._ended = 0
         self._began = time.monotonic()
         self._lines = Lines(console)
@@ -60,7 +62,9 @@ class RunDisplay:
         self._states[run.digest] = "running"
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
-        """Nothing to show: a run's mark changes when it ends."""
+        """Note the run's best dev UA so far."""
+        best = max(epoch.dev_ua for epoch in epochs)
+        self._best_dev_ua[run.digest] = max(best, self._best_dev_ua.get(run.digest, 0.0))
 
     def finished(self, run: Run) -> None:
         """Mark the run as done."""
@@ -87,13 +91,29 @@ class RunDisplay:
         if RUNS_BEFORE_ESTIMATE <= self._ended < self.left:
             rest = elapsed / self._ended * (self.left - self._ended)
             text += f", about {duration(rest)} left"
+        means = {
+            row.name: mean
+            for plan in self.plans
+            for row in plan.asked_rows
+            if (mean := self._dev_ua(row)) is not None
+        }
+        if means:
+            best = max(means, key=means.__getitem__)
+            text += f"; best dev UA so far {100 * means[best]:.1f} ({best})"
         return text
+
+    def _dev_ua(self, row: PlannedRow) -> float | None:
+        """Mean over the row's runs of this call of their best dev UA; None before an epoch."""
+        found = [self._best_dev_ua[r.digest] for r in row.runs if r.digest in self._best_dev_ua]
+        return fmean(found) if found else None
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, padding=(0, 1))
         shown = self._shown()
         for study, row in shown:
-            table.add_row(study, escape(row.name), self._marks(row))
+            mean = self._dev_ua(row)
+            dev = "" if mean is None else f"dev UA {100 * mean:.1f}"
+            table.add_row(study, escape(row.name), self._marks(row), dev)
         more = sum(len(plan.asked_rows) for plan in self.plans) - len(shown)
         summary = f"{self._summary()}; and {more} more rows" if more else self._summary()
         return Group(table, Text(summary))
