@@ -48,11 +48,15 @@ class Counts:
 
     @classmethod
     def of(cls, predictions: "DataFrame", group_of: Mapping[str, str]) -> "Counts":
-        """Counts of a row's test predictions (`Results.predictions`); `group_of` by utterance."""
-        groups = tuple(sorted(set(predictions["utterance"].map(group_of))))
+        """Counts of a row's test predictions (`Results.predictions`); `group_of` by utterance.
+
+        An utterance without a group is one of its own.
+        """
+        own = predictions["utterance"].map(lambda name: group_of.get(name, name))
+        groups = tuple(sorted(set(own)))
         classes = tuple(sorted(set(predictions["emotion"])))
         shape = len(groups), len(classes)
-        rows = predictions["utterance"].map(group_of).map({g: n for n, g in enumerate(groups)})
+        rows = own.map({g: n for n, g in enumerate(groups)})
         columns = predictions["emotion"].map({c: n for n, c in enumerate(classes)})
         places = rows.to_numpy(int) * shape[1] + columns.to_numpy(int)
         right = (predictions["emotion"] == predictions["predicted"]).to_numpy(float)
@@ -111,7 +115,12 @@ def interval(score: str, *rows: Counts) -> Interval:
 
 
 def groups_of(utterances: Sequence[Utterance]) -> tuple[str, dict[str, str]]:
-    """What the groups are, ``dialog`` or ``speaker``, and the group of each utterance by its id."""
+    """What the groups are, ``dialog`` or ``speaker``, and the group of each utterance by its id.
+
+    ``utterance`` where nothing is known of them.
+    """
+    if not utterances:
+        return "utterance", {}
     if all(u.dialog for u in utterances):
         return "dialog", {u.id: str(u.dialog) for u in utterances}
     return "speaker", {u.id: u.speaker for u in utterances}

@@ -28,6 +28,15 @@ HEADINGS = ("published WA", "published UA", "measured WA", "measured UA", "runs"
 MARK = "*"
 """Stands behind a UA that is the mean over fewer than all classes in some folds."""
 
+_EXTRA_FIELDS = {
+    "std_folds": "{} ± over folds",
+    "std_runs": "{} ± over runs",
+    "pooled": "pooled {}",
+}
+"""Fields of `Statistic` that only Markdown shows → the heading, around a score's name."""
+
+_EXTRA = [text.format(s.upper()) for text in _EXTRA_FIELDS.values() for s in SHOWN_SCORES]
+
 LEGEND = (
     "WA = correct / all; UA = mean over classes of recall.",
     "± is the sample standard deviation, over the repeats (seeds), of the mean over all folds; "
@@ -53,10 +62,10 @@ def as_terminal(table: Table) -> RichTable:
 
 
 def as_markdown(tables: Sequence[Table]) -> str:
-    """Markdown, one section per table, with both deviations and the pooled scores."""
+    """Markdown, one section per table, with all three deviations and the pooled scores."""
     parts = []
     for table in tables:
-        head = ["row", *HEADINGS, "WA ± over runs", "UA ± over runs", "pooled WA", "pooled UA"]
+        head = ["row", *HEADINGS, *_EXTRA]
         lines = [f"## {table.title}", "", caption(table), "", _pipes(head)]
         lines.append(_pipes(["---"] + ["---:"] * (len(head) - 1)))
         lines += [_pipes([row.name, *row_cells(row), *_extra_cells(row)]) for row in table.rows]
@@ -94,7 +103,7 @@ def as_latex(tables: Sequence[Table]) -> str:
 
 def as_csv(tables: Sequence[Table]) -> str:
     """CSV, one line per row, shares in 0–1. Cells without a value are empty."""
-    fields = ("mean", "std_repeats", "std_runs", "pooled")
+    fields = ("mean", "std_repeats", "std_folds", "std_runs", "pooled")
     head = ["study", "row"]
     head += [f"published_{s}_{k}" for s in SHOWN_SCORES for k in ("mean", "std")]
     head += [f"measured_{s}_{k}" for s in SHOWN_SCORES for k in fields]
@@ -113,7 +122,7 @@ def as_csv(tables: Sequence[Table]) -> str:
 
 
 def as_json(tables: Sequence[Table]) -> str:
-    """JSON with all digits. Deviations are over the repeats (`Statistic.std_repeats`)."""
+    """JSON with all digits. ``wa_std`` is the deviation over the repeats, `std_repeats`."""
     values = [
         {
             "study": t.study,
@@ -252,11 +261,9 @@ def _statistic(row: TableRow, score: str) -> Statistic | None:
 
 
 def _extra_cells(row: TableRow) -> list[str]:
-    found = [s for s in (_statistic(row, name) for name in SHOWN_SCORES) if s is not None]
-    if not found:
-        return [""] * 4
-    deviations = ["" if s.std_runs is None else f"{s.std_runs:.3f}" for s in found]
-    return [*deviations, *(f"{s.pooled:.3f}" for s in found)]
+    found = [_statistic(row, name) for name in SHOWN_SCORES]
+    values = [getattr(statistic, field, None) for field in _EXTRA_FIELDS for statistic in found]
+    return ["" if value is None else f"{value:.3f}" for value in values]
 
 
 def _json_row(row: TableRow) -> dict[str, Any]:
@@ -267,6 +274,8 @@ def _json_row(row: TableRow) -> dict[str, Any]:
             found = getattr(row.measured, name)
             measured[f"{name}_mean"] = found.mean
             measured[f"{name}_std"] = found.std_repeats
+            for field in _EXTRA_FIELDS:
+                measured[f"{name}_{field}"] = getattr(found, field)
     published = {k: list(v) for k, v in row.published.items()} if row.published else None
     shown: dict[str, Any] = {
         "name": row.name,

@@ -4,7 +4,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.collect import find_record
 from mlt_ray.reports.comparison import SCORE_NAMES, Comparison, compare
-from mlt_ray.reports.page.content import counts_of, tested_on
+from mlt_ray.reports.reference import tested_of, tested_on
 from mlt_ray.reports.resampling import FEW_GROUPS
 from mlt_ray.reports.results import results_of
 from mlt_ray.storage.store import Store
@@ -30,7 +30,8 @@ def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> 
     for name in (row, other):
         if not (results.runs["row"] == name).any():
             raise UserError(f"{study}: expected finished runs of {name}, found none; run it first")
-    groups, counts = counts_of(record, results, [row, other])
+    tested = tested_of(record, results)
+    counts, groups = tested.counts, tested.groups
     found = compare(row, other, results.runs, score=score, counts=counts, groups=groups)
     return comparison_lines(found, len(counts[row].groups))
 

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from mlt_ray.reports.reference import comparisons_csv
 from mlt_ray.reports.results import Results
 from mlt_ray.reports.tables import LEGEND, as_terminal, write_tables
+from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import PATIENCE_S, alone
 from mlt_ray.storage.store import Store
 
 if TYPE_CHECKING:
     from mlt_ray.tracking.tracker import Tracker
+
+COMPARISONS = "comparisons.csv"
 
 
 def show_results(
@@ -26,7 +30,7 @@ def show_results(
     *,
     with_figures: bool = False,
 ) -> None:
-    """Print the tables of studies, write their files and the page, by default under the store.
+    """Print tables and verdicts of studies; write their files and the page, below the store.
 
     `failures` say why runs of this call have failed. `tracker` records the page. `with_figures`:
     the page's figures as files, too, which takes longer.
@@ -36,16 +40,24 @@ def show_results(
         console.print(as_terminal(table))
     for line in LEGEND:
         console.print(line, style="dim", highlight=False)
+    # Not at the top: matplotlib takes a second to import.
+    from mlt_ray.reports.page.content import contents_of
+    from mlt_ray.reports.page.render import write_page
+
+    with console.status("comparing rows"):
+        contents = contents_of(results)
+    for content in contents:
+        if verdicts := content.verdicts:
+            console.print(verdicts, highlight=False, markup=False, soft_wrap=True)
     name = "-".join(t.study for t in tables)
     folder = out or store.report_dir(name)
     # Else two drivers could leave some files of the one's tables and some of the other's.
     with alone(store, f"reports-{name}", patience_s=PATIENCE_S) if out is None else nullcontext():
-        files = write_tables(tables, folder)
+        files = [*write_tables(tables, folder), folder / COMPARISONS]
+        found = ((c.record.study, one) for c in contents for one in c.comparisons.values())
+        write_bytes(folder / COMPARISONS, comparisons_csv(found).encode())
         with console.status("drawing the report page"):
-            # Not at the top: matplotlib takes a second to import.
-            from mlt_ray.reports.page.render import write_page
-
-            page = write_page(results, folder, failures, with_figures=with_figures)
+            page = write_page(contents, folder, failures, with_figures=with_figures)
         if out is None:
             store.push(folder)
     if tracker is not None:

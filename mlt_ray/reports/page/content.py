@@ -1,7 +1,7 @@
 """What a report's page says of a study: its rows with their statistics, and its corpus."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.labels import FOUR
 from mlt_ray.reports.breakdown import (
     Calibration,
     Part,
@@ -19,8 +18,15 @@ from mlt_ray.reports.breakdown import (
     recalls,
 )
 from mlt_ray.reports.collect import Table, TableRow
-from mlt_ray.reports.comparison import SCORE_NAMES, Comparison, compare, corrected
-from mlt_ray.reports.resampling import FEW_GROUPS, Counts, Interval, groups_of, interval
+from mlt_ray.reports.comparison import SCORE_NAMES, Comparison
+from mlt_ray.reports.reference import (
+    best_by_dev,
+    compared,
+    corpora_of,
+    tested_of,
+    verdict_line,
+)
+from mlt_ray.reports.resampling import FEW_GROUPS, Interval, interval
 from mlt_ray.reports.results import Results
 from mlt_ray.reports.statistics import Aggregate
 from mlt_ray.storage.record import RowRecord, StudyRecord
@@ -150,6 +156,18 @@ class StudyContent:
         """Whether intervals by resampling so few groups are known to be too narrow."""
         return 0 < self.num_groups < FEW_GROUPS
 
+    @property
+    def comparisons(self) -> Mapping[str, Comparison]:
+        """Each row that is tested on the reference's utterances against it, by name."""
+        return {c.row.name: c.comparison for c in self.rows if c.comparison is not None}
+
+    @property
+    def verdicts(self) -> str:
+        """Which rows differ from the reference, in one line; empty where there are no others."""
+        if self.reference is None or not self.comparisons:
+            return ""
+        return verdict_line(self.reference, self.comparisons)
+
     @cached_property
     def utterances(self) -> Mapping[str, Utterance]:
         """The utterances that rows count, by id."""
@@ -180,7 +198,7 @@ def contents_of(results: Results) -> tuple[StudyContent, ...]:
 
 
 def _content(record: StudyRecord, table: Table, results: Results) -> StudyContent:
-    corpora = _corpora(record, results.store)
+    corpora = corpora_of(record, results.store)
     frames = {
         name: frame[frame["study"] == record.study]
         for name, frame in (
@@ -194,10 +212,10 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
         for row in table.rows
         if row.measured is not None
     }
-    groups, counts = counts_of(record, results, list(by_row))
+    tested = tested_of(record, results)
     records = {row.name: row for row in record.rows}
     reference = best_by_dev(frames["runs"])
-    comparisons = compared(frames["runs"], records, reference, counts, groups)
+    comparisons = compared(frames["runs"], records, reference, tested)
     return StudyContent(
         table=table,
         record=record,
@@ -211,7 +229,7 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
                     for done in results.finished
                     if (done.study, done.row) == (record.study, row.name)
                 ),
-                intervals={s: interval(s, counts[row.name]) for s in SCORE_NAMES},
+                intervals={s: interval(s, tested.counts[row.name]) for s in SCORE_NAMES},
                 comparison=comparisons.get(row.name),
                 **by_row[row.name],
             )
@@ -219,59 +237,8 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
             if row.measured is not None
         ),
         reference=reference,
-        groups=groups,
-        num_groups=max((len(c.groups) for c in counts.values()), default=0),
+        groups=tested.groups,
+        num_groups=tested.num_groups,
         corpora=corpora,
         search=SearchContent.read(record.study, results.store),
     )
-
-
-def counts_of(
-    record: StudyRecord, results: Results, rows: Sequence[str]
-) -> tuple[str, dict[str, Counts]]:
-    """What the groups of a study's test predictions are, and their counts by row."""
-    utterances = [u for corpus in _corpora(record, results.store) for u in corpus.utterances]
-    groups, group_of = groups_of(utterances)
-    predictions = results.predictions
-    of_study = (predictions["study"] == record.study) & (predictions["part"] == "test")
-    tested = predictions[of_study]
-    return groups, {n: Counts.of(tested[tested["row"] == n], group_of) for n in rows}
-
-
-def best_by_dev(runs: "DataFrame") -> str | None:
-    """The row of a study's runs whose mean UA on dev is highest; None without runs."""
-    if runs.empty:
-        return None
-    return str(runs.groupby("row", sort=False)["dev_ua"].mean().idxmax())
-
-
-def compared(
-    runs: "DataFrame",
-    rows: Mapping[str, RowRecord],
-    reference: str | None,
-    counts: Mapping[str, Counts],
-    groups: str,
-) -> dict[str, Comparison]:
-    """Rows of a study's runs against the reference, their p corrected together, by name.
-
-    Only those that are tested on the same utterances, fold by fold.
-    """
-    if reference is None:
-        return {}
-    same = tested_on(rows[reference])
-    names = (str(name) for name in dict.fromkeys(runs["row"]))
-    others = [n for n in names if n != reference and tested_on(rows[n]) == same]
-    found = [compare(row, reference, runs, counts=counts, groups=groups) for row in others]
-    return dict(zip(others, corrected(found), strict=True))
-
-
-def tested_on(row: RowRecord) -> tuple[Any, ...]:
-    """What two rows must have in common to be compared: utterances, classes and folds."""
-    folds = row.spec["folds"]
-    return row.spec["corpus"], tuple(row.spec.get("classes", FOUR)), folds.get("members")
-
-
-def _corpora(record: StudyRecord, store: Store) -> tuple[Corpus, ...]:
-    fingerprints = dict.fromkeys(str(row.spec["corpus"]) for row in record.rows)
-    values = (store.read_json(store.corpus(fingerprint)) for fingerprint in fingerprints)
-    return tuple(Corpus.from_dict(found) for found in values if found)

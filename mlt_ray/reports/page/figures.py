@@ -145,7 +145,6 @@ def reliability(found: Calibration) -> Figure:
     with drawing(SMALL, 1.9) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=FAINT, lw=0.8, ls="--")
         confidence, accuracy = (100 * np.asarray(v) for v in (found.confidence, found.accuracy))
-        axes.plot(confidence, accuracy, color=MAIN, lw=1)
         most = max(found.num)
         axes.scatter(confidence, accuracy, [2 + 28 * n / most for n in found.num], color=MAIN)
         axes.set(xlim=(0, 100), ylim=(0, 100))

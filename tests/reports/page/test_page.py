@@ -107,9 +107,9 @@ def test_runs_that_are_missing_are_named(tmp_path: Path) -> None:
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     results = fill(Store(tmp_path / "store"), {"good": 0.8})
-    first = write_page(results, tmp_path / "one", with_figures=True)
-    write_page(results, tmp_path / "two", with_figures=True)
-    assert [path.name for path in first] == ["report.html", "figures"]
+    first = write_page(contents_of(results), tmp_path / "one", with_figures=True)
+    write_page(contents_of(results), tmp_path / "two", with_figures=True)
+    assert [path.name for path in first.written] == ["report.html", "figures"]
     files = [p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*")]
     assert {f.suffix for f in files} == {".html", ".pdf", ".svg"}
     for file in files:

@@ -1,0 +1,356 @@
+"""The sections of a study on the page, as the values that the template prints."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from mlt_ray.corpus.utterance import Corpus
+from mlt_ray.reports.breakdown import KINDS
+from mlt_ray.reports.collect import TableRow
+from mlt_ray.reports.comparison import SCORE_NAMES
+from mlt_ray.reports.page import figures
+from mlt_ray.reports.page.album import Album
+from mlt_ray.reports.page.cells import duration, mean_text, p_text, percent, plain, points, slug
+from mlt_ray.reports.page.content import MOST_WRONG, RowContent, StudyContent
+from mlt_ray.reports.page.figures import Curve, Mean
+from mlt_ray.reports.page.layer_counts import layer_counts_of
+from mlt_ray.reports.statistics import counted_runs
+from mlt_ray.reports.tables import caption, layers_text
+from mlt_ray.spec import decisive, digest_of
+from mlt_ray.storage.record import RowRecord
+from mlt_ray.storage.report import RunReport
+
+ROWS: Final = "rows"
+"""Name in an album of the figure of all rows."""
+
+PARTS: Final[Mapping[str, str]] = {
+    "results": "results",
+    "search": "the search",
+    "comparisons": "which rows differ",
+    "recalls": "by class",
+    "details": "row by row",
+    "wrong": "what every run gets wrong",
+    "costs": "cost",
+    "missing": "missing and failed runs",
+    "commands": "how to reproduce",
+}
+"""What a study's headings are called in the list of contents, by their anchors."""
+
+
+def study_sections(
+    content: StudyContent, album: Album, failures: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All that the template prints of a study; its figures go into the album.
+
+    `failures` say why runs of this call have failed.
+    """
+    table = content.table
+    found = {c.row.name: c for c in content.rows}
+    has_published = any(row.published for row in table.rows)
+    means = [mean_of(row, found.get(row.name)) for row in table.rows]
+    sections = {
+        "id": album.study,
+        "content": content,
+        "caption": caption(table),
+        "corpora": [corpus_card(corpus) for corpus in content.corpora],
+        "has_published": has_published,
+        "rows": [
+            result(row, found.get(row.name), has_published, content.reference) for row in table.rows
+        ],
+        "lines": layers_text(table),
+        "forest": forest(means, album),
+        "layers": layer_counts(content, means, album),
+        "comparisons": [comparison(c) for c in content.rows if c.comparison],
+        "recalls": recalls_by_classes(content.rows),
+        "parts": [part for kind in KINDS if (part := parts(kind, content, album))],
+        "details": [details(c, album) for c in content.rows],
+        "wrong": wrong(content),
+        "num_wrong": len(content.wrong) if content.rows else 0,
+        "costs": costs(content),
+        "search": search_part(content, album),
+        "missing": [*missing_runs(content), *failures],
+        "commands": commands(content),
+        "digests": [digest(row) for row in content.record.rows],
+    }
+    return {**sections, "contents": [p for p in PARTS.items() if sections.get(p[0], True)]}
+
+
+def mean_of(row: TableRow, found: RowContent | None) -> Mean:
+    """A row of the forest plot: its pooled UA with the interval, and the published UA."""
+    published = row.published["ua"][0] if row.published else None
+    if found is None:
+        return Mean(name=row.name, mean=None, published=published)
+    interval = found.intervals["ua"]
+    pooled = found.measured.ua.pooled
+    return Mean(
+        name=row.name, mean=pooled, low=interval.low, high=interval.high, published=published
+    )
+
+
+def forest(means: Sequence[Mean], album: Album) -> str:
+    """The forest plot of the rows that have a score; empty if none has."""
+    shown = [mean for mean in means if mean.mean is not None or mean.published is not None]
+    if not shown:
+        return ""
+    known = (f"{m.name} {percent(m.mean)}" for m in shown if m.mean is not None)
+    said = f"Pooled UA in percent: {', '.join(known) or 'none measured'}"
+    return album.add(ROWS, figures.forest(shown, "UA"), said).svg
+
+
+def layer_counts(content: StudyContent, means: Sequence[Mean], album: Album) -> str:
+    """The scores over numbers of layers, if these are what the rows differ in; else empty."""
+    drawn = layer_counts_of(content.record.rows, means)
+    return album.add("layers", drawn, "UA by numbers of layers").svg if drawn else ""
+
+
+def corpus_card(corpus: Corpus) -> dict[str, Any]:
+    """What is counted of a corpus."""
+    counts = Counter(u.emotion for u in corpus.utterances)
+    return {
+        "name": corpus.name,
+        "num": len(corpus.utterances),
+        "num_speakers": len({u.speaker for u in corpus.utterances}),
+        "minutes": round(sum(u.duration_s for u in corpus.utterances) / 60),
+        "classes": ", ".join(f"{name} {n}" for name, n in sorted(counts.items())),
+        "fingerprint": corpus.fingerprint,
+    }
+
+
+def result(
+    row: TableRow, found: RowContent | None, has_published: bool, reference: str | None
+) -> dict[str, Any]:
+    """A line of the table of results; `found` is None for a row without finished runs."""
+    published = row.published
+    cells = []
+    if has_published:
+        cells += [mean_text(*published[s]) if published else "" for s in SCORE_NAMES]
+    if found is None:
+        cells += [""] * (3 + has_published)
+        deviations = ["", ""]
+        verdict = ""
+    else:
+        scores = {s: getattr(found.measured, s) for s in SCORE_NAMES}
+        cells += [mean_text(score.mean, score.std_repeats) for score in scores.values()]
+        ua, interval = scores["ua"], found.intervals["ua"]
+        cells.append(f"{percent(ua.pooled)} ({percent(interval.low)} – {percent(interval.high)})")
+        if has_published:
+            cells.append(points(ua.mean - published["ua"][0]) if published else "")
+        deviations = [percent(ua.std_folds), percent(ua.std_runs)]
+        verdict = found.comparison.verdict if found.comparison else "other utterances"
+    return {
+        "name": row.name,
+        "cells": [*cells, f"{row.runs_done}/{row.runs_planned}"],
+        "verdict": "–" if row.name == reference else verdict,
+        "deviations": deviations,
+    }
+
+
+def comparison(found: RowContent) -> dict[str, Any]:
+    """A line of the table of comparisons, for a row that has one."""
+    against = found.comparison
+    assert against is not None
+    test, pooled = against.test, against.pooled
+    cells = [""] * 6
+    if test is not None:
+        cells = [
+            points(test.difference),
+            percent(test.standard_error),
+            str(test.num_pairs),
+            p_text(test.p),
+            p_text(against.p),
+            percent(test.smallest),
+        ]
+    cells.append(f"{points(pooled.low)} – {points(pooled.high)}" if pooled else "")
+    return {"name": found.row.name, "cells": cells, "verdict": against.verdict}
+
+
+def recalls_by_classes(rows: Sequence[RowContent]) -> list[dict[str, Any]]:
+    """A table for each set of classes: recall of each class by row, and the calibration error."""
+    found: dict[tuple[str, ...], list[RowContent]] = {}
+    for row in rows:
+        found.setdefault(row.classes, []).append(row)
+    return [
+        {
+            "classes": classes,
+            "rows": [
+                {
+                    "name": row.row.name,
+                    "cells": [*map(percent, row.recalls), percent(row.calibration.error)],
+                }
+                for row in own
+            ],
+        }
+        for classes, own in found.items()
+    ]
+
+
+def parts(kind: str, content: StudyContent, album: Album) -> dict[str, Any] | None:
+    """UA of each row in the parts of one of `KINDS`; None if there is one part alone."""
+    by_row = content.parts(kind)
+    if not by_row:
+        return None
+    names = list(dict.fromkeys(part.name for found in by_row.values() for part in found))
+    drawn = None
+    if len(names) > 3:
+        names_first = sorted(by_row, key=lambda name: name != content.reference)
+        first = {name: by_row[name] for name in names_first[: len(figures.COLOURS)]}
+        said = f"UA by {kind}: {', '.join(first)}"
+        drawn = album.add(slug(kind), figures.by_part(first), said)
+    rows = []
+    for name, found in by_row.items():
+        ua = {part.name: part.ua for part in found}
+        rows.append({"name": name, "cells": [percent(ua.get(n)) for n in names]})
+    return {"kind": kind, "names": names, "rows": rows, "figure": drawn}
+
+
+def details(found: RowContent, album: Album) -> dict[str, Any]:
+    """A row's confusion matrix, reliability and learning curves."""
+    name = found.row.name
+    shown = [
+        album.add(
+            f"confusion-{slug(name)}",
+            figures.confusion(found.confusion, found.classes),
+            f"{name}: true by predicted class, percent of each true class",
+        ),
+        album.add(
+            f"reliability-{slug(name)}",
+            figures.reliability(found.calibration),
+            f"{name}: how often predictions are right by the probability given; "
+            f"ECE {percent(found.calibration.error)} %",
+        ),
+    ]
+    runs = list(_curves(found))
+    if any(len(run.scores) > 1 for run in runs):
+        shown.append(
+            album.add(
+                f"curves-{slug(name)}",
+                figures.curves(runs, "UA"),
+                f"{name}: dev UA of {len(runs)} runs by epoch; dots: the epochs chosen",
+            )
+        )
+    return {"name": name, "figures": shown}
+
+
+def _curves(found: RowContent) -> Iterator[Curve]:
+    for report in found.reports:
+        yield Curve(scores=[epoch.dev_ua for epoch in report.curve], best_epoch=report.best_epoch)
+
+
+def wrong(content: StudyContent) -> list[Any]:
+    """The first of the utterances that every run gets wrong."""
+    if not content.rows:
+        return []
+    shown = content.wrong.head(MOST_WRONG)
+    shown = shown.assign(heard=[f"{100 * share:.0f} %" for share in shown["share"]])
+    return list(shown.to_dict("records"))
+
+
+def search_part(content: StudyContent, album: Album) -> dict[str, Any] | None:
+    """The configurations of the search that a study's rows come from; None without one."""
+    search = content.search
+    if search is None:
+        return None
+    shown = []
+    if search.known:
+        history = figures.search_history(
+            [c["number"] for c in search.known],
+            [c[search.objective] for c in search.known],
+            search.best_so_far,
+            search.objective,
+        )
+        shown.append(album.add("search", history, f"{search.objective} of each configuration"))
+    if search.importances:
+        drawing = figures.importance(search.importances)
+        said = f"Share of the variance of {search.objective} that each parameter explains (fANOVA)"
+        shown.append(album.add("importance", drawing, said))
+    rows = [
+        {
+            "number": c["number"],
+            "cells": [
+                *(plain(c[key]) for key in search.parameters),
+                f"{c['cells_done']}/{c['cells_planned']}",
+                plain(c[search.objective]),
+            ],
+            "state": f"{c['state']}: {c['reason']}" if c["reason"] else c["state"],
+        }
+        for c in search.configurations
+    ]
+    names = [key.rpartition(".")[2].replace("_", " ") for key in search.parameters]
+    states = Counter(c["state"] for c in search.configurations)
+    return {
+        "title": search.title,
+        "counts": ", ".join(f"{n} {state}" for state, n in states.items()),
+        "head": [*names, "cells", search.objective],
+        "rows": rows,
+        "figures": shown,
+    }
+
+
+def costs(content: StudyContent) -> list[dict[str, Any]]:
+    """The lines of the table of costs; the last one counts a run of several rows once."""
+    lines = [
+        {
+            "name": found.row.name,
+            "cells": [
+                f"{round(found.runs['num_parameters'].mean()):,}",
+                *_times(found.reports),
+            ],
+            "device": _devices(found.reports),
+        }
+        for found in content.rows
+    ]
+    if len(lines) > 1:
+        once = {report.digest: report for found in content.rows for report in found.reports}
+        reports = list(once.values())
+        cells = ["", *_times(reports)]
+        lines.append({"name": "altogether", "cells": cells, "device": _devices(reports)})
+    return lines
+
+
+def _times(reports: Sequence[RunReport]) -> list[str]:
+    total_s = sum(report.computed_s for report in reports)
+    return [str(len(reports)), duration(total_s / len(reports)), duration(total_s)]
+
+
+def _devices(reports: Sequence[RunReport]) -> str:
+    found = dict.fromkeys(report.environment.get("device", "") for report in reports)
+    return ", ".join(filter(None, found))
+
+
+def missing_runs(content: StudyContent) -> Iterator[str]:
+    """Runs that are planned and not finished, row by row."""
+    done = {report.digest for found in content.rows for report in found.reports}
+    for row in content.record.rows:
+        counted = counted_runs(row, done)
+        left = [str(run) for run in counted if run.digest not in done]
+        if left and len(left) == len(counted):
+            yield f"{row.name}: none of {len(left)} runs"
+        elif left:
+            yield f"{row.name}: {'; '.join(left)}"
+
+
+def commands(content: StudyContent) -> list[str]:
+    """Commands that compute a study again, with what the call had changed in all its rows."""
+    record = content.record
+    changes = [set(row.changes) for row in record.rows]
+    common = [c for c in record.rows[0].changes if all(c in own for own in changes)]
+    options = [c if c.startswith("--") else f"--set {shlex.quote(c)}" for c in common]
+    verb = "search" if content.search else "run"
+    again = " ".join([f"mlt-ray {verb} {record.study} --corpus CORPUS", *options])
+    return [
+        "pip install -c constraints.txt .",
+        f"{again}    # {record.corpus}, all of it: {record.fingerprint}",
+        f"mlt-ray report {record.study}",
+    ]
+
+
+def digest(row: RowRecord) -> dict[str, str]:
+    """What identifies a row's settings, and the versions of the libraries that decide numbers."""
+    libraries = {**row.spec.get("features", {}), **row.spec.get("training", {})}
+    return {
+        "name": row.name,
+        "digest": digest_of(decisive(row.spec)),
+        "changed": ", ".join(row.changes),
+        "libraries": libraries.get("libraries", ""),
+    }
