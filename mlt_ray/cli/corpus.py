@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mlt_ray.cli.options import Audio, Glove, Texts
 from mlt_ray.display.bars import counting
+from mlt_ray.display.waiting import waiting
 from mlt_ray.spec import ENGLISH
 
 
@@ -88,7 +89,7 @@ def check(
     console, counted = Console(), parse_labels(parse_yaml(labels, "--labels"), "--labels")
     check_language(language, "--language")
     vectors = load_vectors(glove)
-    with console.status("reading every recording"):
+    with waiting(console, "reading every recording"):
         whole = read_corpus(corpus, elsewhere=Elsewhere(audio=audio, texts=texts))
         check_labels(whole, counted)
         selected = select(whole, counted)

@@ -78,6 +78,27 @@ Studies = Annotated[
     list[str],
     typer.Argument(metavar="STUDY...", help="Shipped studies (see mlt-ray studies) or YAML files."),
 ]
+
+
+def _show_logs(is_asked: bool) -> bool:
+    """Turn the logs on before anything of Ray or MLflow is imported."""
+    if is_asked:
+        from mlt_ray.logs import show_logs
+
+        show_logs()
+    return is_asked
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        callback=_show_logs,
+        is_eager=True,
+        help="Show the logs of Ray, Tune, MLflow and the workers, and each run as it ends.",
+    ),
+]
 MACHINES = "Machines"
 ProfileOption = Annotated[
     str | None,
@@ -167,6 +188,7 @@ class Training:
     cuda_graphs: CudaGraphs = None
     gradient_checkpointing: GradientCheckpointing = None
     out: Out = None
+    verbose: Verbose = False
 
 
 def training_options(verb: Callable[..., None]) -> Callable[..., None]:

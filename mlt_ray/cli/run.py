@@ -15,10 +15,12 @@ from mlt_ray.cli.options import (
     Studies,
     TrackingUri,
     Training,
+    Verbose,
     places_of,
     training_options,
 )
 from mlt_ray.cli.report import print_failures
+from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 from mlt_ray.masking import masked
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from mlt_ray.workflows.run import Request
 
 DEMO = ("demo",)
+COMPARED = '"highway network" concatenation'
 DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3", "demo_protocols")
 
 
@@ -71,35 +74,37 @@ def run(
 def demo(
     store: Store = "demo",
     everything: Annotated[
-        bool, typer.Option("--all", help="Tables 1, 2 and 3 in miniature: 240 runs.")
+        bool,
+        typer.Option(
+            "--all", help="All tables, other systems and protocols in miniature: 285 runs."
+        ),
     ] = False,
     address: Address = None,
     tracking_uri: TrackingUri = None,
     out: Out = None,
+    verbose: Verbose = False,
 ) -> None:
-    """Run the whole way on an embedded corpus: speech, features, 75 runs, tables."""
+    """Run the whole way on an embedded corpus: speech, features, 75 runs, tables, a page."""
     from mlt_ray.corpus.synthetic.demo import write_demo
     from mlt_ray.planning.workspace import Places
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.studies.study import load_study
-    from mlt_ray.tracking.location import tracking_location
     from mlt_ray.workflows.run import Request
 
     console, runs = Console(), RunStore(store)
     corpus = runs.root / "demo-corpus"
     if not corpus.exists():
-        with console.status("speaking the demo corpus"):
+        with waiting(console, "speaking the demo corpus"):
             write_demo(corpus)
     request = Request(
         studies=[load_study(name) for name in (DEMO_ALL if everything else DEMO)],
         places=Places(corpus=corpus, store=runs, address=address, tracking_uri=tracking_uri),
     )
     compute_and_print(request, out)
-    uri = tracking_location(runs, tracking_uri)
     console.print("\nWhat to look at next:", style="bold")
     for command, what in (
-        (f"mlflow ui --backend-store-uri {masked(uri)}", "then open http://127.0.0.1:5000"),
-        (f"mlt-ray report demo --store {masked(store)}", "the table again"),
+        (f"mlt-ray report demo --store {masked(store)}", "the table again, figures as PDF and SVG"),
+        (f"mlt-ray compare demo {COMPARED} --store {masked(store)}", "does one row beat another?"),
         (f"mlt-ray corpus check {corpus}", "what the demo corpus holds"),
         (f"mlt-ray run table1 --corpus {corpus} --dry-run", "the paper's sizes"),
         ("mlt-ray run table1 --corpus IEMOCAP_full_release", "your own corpus"),

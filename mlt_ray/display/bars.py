@@ -32,7 +32,7 @@ class Lines:
         is_due = is_last or now - self._told_at > LINE_INTERVAL_S
         if is_due and not self._console.is_terminal:
             self._told_at = now
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class Bars:

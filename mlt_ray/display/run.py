@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.display.bars import Lines, duration
+from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.backlog import Backlog
 from mlt_ray.planning.plan import PlannedRow
 from mlt_ray.spec import Run
@@ -42,6 +43,7 @@ class RunDisplay:
         self.left = len(backlog.left)
         self.failures: dict[Run, str] = {}
         self._states = dict.fromkeys(backlog.done, "done")
+        self._names = backlog.names
         self._best_dev_ua: dict[str, float] = {}
         self._ended = 0
         self._began = time.monotonic()
@@ -51,6 +53,8 @@ class RunDisplay:
     def __enter__(self) -> "RunDisplay":
         if self.console.is_terminal:
             self._live.start()
+        else:
+            self.console.print("training starts", highlight=False)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -60,6 +64,7 @@ class RunDisplay:
     def started(self, run: Run) -> None:
         """Mark the run as running."""
         self._states[run.digest] = "running"
+        self._log(run, "started")
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """Note the run's best dev UA so far."""
@@ -68,6 +73,8 @@ class RunDisplay:
 
     def finished(self, run: Run) -> None:
         """Mark the run as done."""
+        best = self._best_dev_ua.get(run.digest)
+        self._log(run, "done" if best is None else f"done, best dev UA {100 * best:.1f}")
         self._end(run, "done")
 
     def failed(self, run: Run, reason: str) -> None:
@@ -79,6 +86,12 @@ class RunDisplay:
     def stopped(self, run: Run) -> None:
         """Mark the run as waiting again."""
         self._states.pop(run.digest, None)
+
+    def _log(self, run: Run, what: str) -> None:
+        if are_logs_shown():
+            elapsed = duration(time.monotonic() - self._began)
+            line = f"{elapsed} {self._names[run.digest]}: {what}"
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _end(self, run: Run, state: str) -> None:
         self._states[run.digest] = state

@@ -78,7 +78,7 @@ class Comparison:
 
     `test` is None where fewer than two pairs of runs are finished. `p` is Holm's, over all
     comparisons that are made together. `pooled` is the interval of the difference of the pooled
-    scores by resampling `groups`.
+    scores by resampling the `num_groups` groups; `groups` says what they are.
     """
 
     row: str
@@ -88,6 +88,7 @@ class Comparison:
     p: float | None
     pooled: Interval | None
     groups: str
+    num_groups: int = 0
 
     @property
     def verdict(self) -> str:
@@ -107,23 +108,21 @@ def compare(
     runs: "DataFrame",
     *,
     score: str = "ua",
-    counts: Mapping[str, Counts] | None = None,
+    counts: tuple[Counts, Counts] | None = None,
     groups: str = "",
 ) -> Comparison:
     """Compare two rows of `Results.runs`, of one study; their p is not corrected by Holm's rule.
 
     Runs are paired by fold and seed. If one of the rows has one seed alone, as where its system
-    reads none, the other's mean over its seeds is compared. `counts` are those of the rows' test
-    predictions, by row.
+    reads none, the other's mean over its seeds is compared. `counts` are those of both rows' test
+    predictions in such runs (`in_common`).
     """
-    first, second = (runs[runs["row"] == name] for name in (row, other))
+    first, second = in_common(*(runs[runs["row"] == name] for name in (row, other)))
     pairs = paired(first, second, f"test_{score}")
     test = None
     if len(pairs) > 1:
         test = corrected_t_test(pairs, first["num_train"].mean(), first["num_test"].mean())
-    both = [(counts or {}).get(name) for name in (row, other)]
-    known = [c for c in both if c is not None]
-    pooled = interval(score, *known) if len(known) == 2 else None
+    pooled = interval(score, *counts) if counts is not None else None
     return Comparison(
         row=row,
         other=other,
@@ -132,16 +131,29 @@ def compare(
         p=None if test is None else test.p,
         pooled=pooled,
         groups=groups,
+        num_groups=0 if counts is None else len(counts[0].groups),
     )
 
 
 def paired(first: "DataFrame", second: "DataFrame", column: str) -> list[float]:
     """The first row's score minus the second's for each run that both have."""
-    numbers = {rows["seed"].nunique() for rows in (first, second)}
-    keys = ["fold"] if len(numbers) > 1 and 1 in numbers else ["fold", "seed"]
+    keys = pair_keys(first, second)
     means = [rows.groupby(keys)[column].mean() for rows in (first, second)]
     differences = (means[0] - means[1]).dropna()
     return [float(d) for d in differences]
+
+
+def in_common(first: "DataFrame", second: "DataFrame") -> "tuple[DataFrame, DataFrame]":
+    """The parts of two frames that belong to runs that both have, by ``fold`` and ``seed``."""
+    keys = pair_keys(first, second)
+    places = [rows.set_index(keys).index for rows in (first, second)]
+    return first[places[0].isin(places[1])], second[places[1].isin(places[0])]
+
+
+def pair_keys(first: "DataFrame", second: "DataFrame") -> list[str]:
+    """What two rows' runs must have in common to be a pair: fold and seed, or the fold alone."""
+    numbers = {rows["seed"].nunique() for rows in (first, second)}
+    return ["fold"] if len(numbers) > 1 and 1 in numbers else ["fold", "seed"]
 
 
 def corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:

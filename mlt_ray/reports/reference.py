@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.labels import FOUR
-from mlt_ray.reports.comparison import Comparison, compare, corrected
+from mlt_ray.reports.comparison import Comparison, compare, corrected, in_common
 from mlt_ray.reports.resampling import Counts, groups_of
 from mlt_ray.reports.results import Results
 from mlt_ray.storage.record import RowRecord, StudyRecord
@@ -18,11 +19,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
-    """The test predictions of a study's rows, counted by group. `groups` says what a group is."""
+class Predicted:
+    """The test predictions of each row of a study, and the group that each utterance is in.
+
+    `groups` says what a group is.
+    """
 
     groups: str
-    counts: Mapping[str, Counts]
+    group_of: Mapping[str, str]
+    predictions: "Mapping[str, DataFrame]"
+
+    @cached_property
+    def counts(self) -> Mapping[str, Counts]:
+        """Counts of all runs of each row."""
+        return {name: self._counts(frame) for name, frame in self.predictions.items()}
+
+    def counts_in_common(self, row: str, other: str) -> tuple[Counts, Counts] | None:
+        """Counts of the runs that two rows both have; None if there are none."""
+        found = in_common(self.predictions[row], self.predictions[other])
+        if any(frame.empty for frame in found):
+            return None
+        return self._counts(found[0]), self._counts(found[1])
+
+    def _counts(self, predictions: "DataFrame") -> Counts:
+        return Counts.of(predictions, self.group_of)
 
     @property
     def num_groups(self) -> int:
@@ -30,14 +50,14 @@ class Tested:
         return max((len(c.groups) for c in self.counts.values()), default=0)
 
 
-def tested_of(record: StudyRecord, results: Results) -> Tested:
-    """The counts of each row of a study that has finished runs."""
+def predicted_of(record: StudyRecord, results: Results) -> Predicted:
+    """The test predictions of each row of a study that has finished runs."""
     utterances = [u for corpus in corpora_of(record, results.store) for u in corpus.utterances]
     groups, group_of = groups_of(utterances)
     predictions = results.predictions
     is_tested = (predictions["study"] == record.study) & (predictions["part"] == "test")
     by_row = predictions[is_tested].groupby("row", sort=False)
-    return Tested(groups=groups, counts={str(n): Counts.of(p, group_of) for n, p in by_row})
+    return Predicted(groups=groups, group_of=group_of, predictions={str(n): p for n, p in by_row})
 
 
 def best_by_dev(runs: "DataFrame") -> str | None:
@@ -48,7 +68,7 @@ def best_by_dev(runs: "DataFrame") -> str | None:
 
 
 def compared(
-    runs: "DataFrame", rows: Mapping[str, RowRecord], reference: str | None, tested: Tested
+    runs: "DataFrame", rows: Mapping[str, RowRecord], reference: str | None, predicted: Predicted
 ) -> dict[str, Comparison]:
     """Rows of a study's runs against the reference, their p corrected together, by name.
 
@@ -56,16 +76,22 @@ def compared(
     """
     if reference is None:
         return {}
-    same = tested_on(rows[reference])
+    same = folds_and_classes(rows[reference])
     names = (str(name) for name in dict.fromkeys(runs["row"]))
-    others = [n for n in names if n != reference and tested_on(rows[n]) == same]
-    found = [
-        compare(row, reference, runs, counts=tested.counts, groups=tested.groups) for row in others
-    ]
+    others = [n for n in names if n != reference and folds_and_classes(rows[n]) == same]
+    found = [against(row, reference, runs, predicted) for row in others]
     return dict(zip(others, corrected(found), strict=True))
 
 
-def tested_on(row: RowRecord) -> tuple[Any, ...]:
+def against(
+    row: str, other: str, runs: "DataFrame", predicted: Predicted, score: str = "ua"
+) -> Comparison:
+    """One row of a study's runs against another, over the runs that both have."""
+    counts = predicted.counts_in_common(row, other)
+    return compare(row, other, runs, score=score, counts=counts, groups=predicted.groups)
+
+
+def folds_and_classes(row: RowRecord) -> tuple[Any, ...]:
     """What two rows must have in common to be compared: utterances, classes and folds."""
     folds = row.spec["folds"]
     return row.spec["corpus"], tuple(row.spec.get("classes", FOUR)), folds.get("members")

@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError
+from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
 
 NOISY_LOGGERS = (
@@ -72,7 +73,8 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     if where == LOCAL:
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
     try:
-        ray.init(address=where, log_to_driver=False, logging_level=logging.WARNING, **own)
+        level = logging.INFO if are_logs_shown() else logging.WARNING
+        ray.init(address=where, log_to_driver=are_logs_shown(), logging_level=level, **own)
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = str(error).strip().splitlines()[0]
         if where == LOCAL:

@@ -52,6 +52,10 @@ RUN_FILES = frozenset({REPORT, "inputs.json", "predictions.csv", "curve.csv"})
 """Names of the files of a finished run, but for its weights."""
 
 
+PAGE = "report.html"
+"""Name of a report's page, in the folder of its tables (`Store.report_dir`)."""
+
+
 class Store:
     """Reads and writes one store: a folder, or a URI such as ``s3://bucket/prefix``.
 

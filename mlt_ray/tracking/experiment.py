@@ -3,6 +3,7 @@
 import hashlib
 import json
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from mlt_ray.storage.report import PARTS, Epoch, RunReport
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.location import LEASE, artifacts
 from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatten, scores
+from mlt_ray.tracking.presentation import experiment_tags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +81,7 @@ class Experiment:
                     f"experiment {record.study} was deleted there; bring it back with mlflow "
                     f"experiments restore --experiment-id {found}"
                 )
-        for key, value in experiment_tags(record).items():
+        for key, value in experiment_tags(record, found, round(1000 * time.time())).items():
             if key not in tags:
                 self.client.set_experiment_tag(found, key, value)
         return found
@@ -287,23 +289,6 @@ class Experiment:
         if points or params:
             self.client.log_batch(run_id, metrics=points, params=params)
         self._unlogged_params.pop(run_id, None)
-
-
-def experiment_tags(record: StudyRecord) -> dict[str, str]:
-    """What MLflow's pages read of an experiment: which view opens, a text, the main score."""
-    said = (
-        f"{record.title}, on {record.corpus}. A run with runs beneath it is a "
-        + ("configuration" if record.is_search else "row of the table")
-        + ", those beneath are its folds and seeds."
-    )
-    return {
-        "mlflow.experimentKind": "custom_model_development",
-        "mlflow.note.content": said,
-        "mlflow.experiment.primaryMetric.name": (
-            "dev_ua_mean" if record.is_search else "test_ua_mean"
-        ),
-        "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
-    }
 
 
 def _kept(spec: Mapping[str, Any]) -> dict[str, Any]:

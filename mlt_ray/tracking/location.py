@@ -7,6 +7,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from mlt_ray.logs import are_logs_shown
 from mlt_ray.masking import masked
 from mlt_ray.storage.store import Store
 
@@ -15,6 +16,9 @@ LEASE = "mlflow"
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """Environment variable that names a server where no option does."""
+
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Address of MLflow's pages where `mlflow ui` was started without options."""
 
 WAIT_S = 60.0
 """Seconds that another process may keep the database locked."""
@@ -54,6 +58,8 @@ def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
 
 def quieten() -> None:
     """Silence what MLflow logs of its database: it says on its own what we say in one line."""
+    if are_logs_shown():
+        return
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 

@@ -7,6 +7,7 @@ Only the driver writes. Every point has the time at which it was measured, so th
 again, after a crash or from another machine, adds nothing.
 """
 
+import shlex
 import sqlite3
 import sys
 import time
@@ -24,7 +25,15 @@ from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
-from mlt_ray.tracking.location import LEASE, default_uri, follow_store, limit_waiting, quieten
+from mlt_ray.tracking.location import (
+    LEASE,
+    LOCAL_UI,
+    default_uri,
+    follow_store,
+    limit_waiting,
+    quieten,
+)
+from mlt_ray.tracking.presentation import EXPERIMENTS_PAGE, runs_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,9 +132,18 @@ class Tracker:
         """Tag the parent run of a row that has ended."""
         self._for_each(lambda e: e.tag(name, tags) if e.study == study else None)
 
-    def page(self, page: Path, pictures: "Mapping[str, Figure]") -> None:
-        """Write the report page to every study, and the figure of its rows, by the study's name."""
-        self._for_each(lambda e: e.write_page(page, pictures.get(e.study)))
+    def page(self, study: str, page: Path, picture: "Figure | None" = None) -> None:
+        """Write a study's report page, and its figure of all rows."""
+        self._for_each(lambda e: e.write_page(page, picture) if e.study == study else None)
+
+    def address(self) -> str:
+        """Where to see what was written: a command if there is no server, and a page."""
+        ids = [experiment.experiment for experiment in self._experiments]
+        page = runs_page(ids[0]) if len(ids) == 1 else EXPERIMENTS_PAGE
+        if self.uri.startswith("http"):
+            return f"{masked(self.uri).rstrip('/')}/{page}"
+        command = f"mlflow ui --backend-store-uri {shlex.quote(masked(self.uri))}"
+        return f"{command}, then open {LOCAL_UI}/{page}"
 
     def sync(self) -> None:
         """Write every finished run that MLflow lacks."""

@@ -3,8 +3,8 @@
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.collect import find_record
-from mlt_ray.reports.comparison import SCORE_NAMES, Comparison, compare
-from mlt_ray.reports.reference import tested_of, tested_on
+from mlt_ray.reports.comparison import SCORE_NAMES, Comparison
+from mlt_ray.reports.reference import against, folds_and_classes, predicted_of
 from mlt_ray.reports.resampling import FEW_GROUPS
 from mlt_ray.reports.results import results_of
 from mlt_ray.storage.store import Store
@@ -21,7 +21,7 @@ def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> 
     for name in (row, other):
         if name not in rows:
             raise unknown_key(study, name, list(rows), "row")
-    if tested_on(rows[row]) != tested_on(rows[other]):
+    if folds_and_classes(rows[row]) != folds_and_classes(rows[other]):
         raise UserError(
             f"{study}: expected rows of the same corpus, labels and folds, got others for {row} "
             f"than for {other}; compare rows of one protocol"
@@ -30,13 +30,12 @@ def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> 
     for name in (row, other):
         if not (results.runs["row"] == name).any():
             raise UserError(f"{study}: expected finished runs of {name}, found none; run it first")
-    tested = tested_of(record, results)
-    counts, groups = tested.counts, tested.groups
-    found = compare(row, other, results.runs, score=score, counts=counts, groups=groups)
-    return comparison_lines(found, len(counts[row].groups))
+    predicted = predicted_of(record, results)
+    found = against(row, other, results.runs, predicted, score)
+    return comparison_lines(found)
 
 
-def comparison_lines(found: Comparison, num_groups: int) -> list[str]:
+def comparison_lines(found: Comparison) -> list[str]:
     """A comparison in words, in percentage points."""
     lines = [f"{SCORE_NAMES[found.score]} of {found.row}, minus that of {found.other}"]
     if found.test is not None:
@@ -49,10 +48,10 @@ def comparison_lines(found: Comparison, num_groups: int) -> list[str]:
             "noise with these runs",
         ]
     if found.pooled is not None:
-        few = "; too narrow with so few" if num_groups < FEW_GROUPS else ""
+        few = "; too narrow with so few" if found.num_groups < FEW_GROUPS else ""
         lines.append(
-            f"test predictions together: 95 % of draws of {num_groups} {found.groups}s lie between "
-            f"{_points(found.pooled.low)} and {_points(found.pooled.high)} points{few}"
+            f"test predictions together: 95 % of draws of {found.num_groups} {found.groups}s lie "
+            f"between {_points(found.pooled.low)} and {_points(found.pooled.high)} points{few}"
         )
     return [*lines, f"verdict: {found.verdict}"]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from mlt_ray.display.waiting import waiting
 from mlt_ray.reports.reference import comparisons_csv
 from mlt_ray.reports.results import Results
 from mlt_ray.reports.tables import LEGEND, as_terminal, write_tables
@@ -40,11 +41,11 @@ def show_results(
         console.print(as_terminal(table))
     for line in LEGEND:
         console.print(line, style="dim", highlight=False)
-    # Not at the top: matplotlib takes a second to import.
-    from mlt_ray.reports.page.content import contents_of
-    from mlt_ray.reports.page.render import write_page
+    with waiting(console, "comparing rows"):
+        # Not at the top: matplotlib takes a second to import.
+        from mlt_ray.reports.page.content import contents_of
+        from mlt_ray.reports.page.render import write_page
 
-    with console.status("comparing rows"):
         contents = contents_of(results)
     for content in contents:
         if verdicts := content.verdicts:
@@ -56,11 +57,15 @@ def show_results(
         files = [*write_tables(tables, folder), folder / COMPARISONS]
         found = ((c.record.study, one) for c in contents for one in c.comparisons.values())
         write_bytes(folder / COMPARISONS, comparisons_csv(found).encode())
-        with console.status("drawing the report page"):
+        with waiting(console, "drawing the report page"):
             page = write_page(contents, folder, failures, with_figures=with_figures)
         if out is None:
             store.push(folder)
     if tracker is not None:
-        tracker.page(page.path, page.rows)
+        for content in contents:
+            study = content.record.study
+            tracker.page(study, page.path, page.rows.get(study))
     names = ", ".join(f.name for f in (*files, *page.written))
     console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False)
+    if tracker is not None and not tracker.broken:
+        console.print(f"MLflow: {tracker.address()}", soft_wrap=True, highlight=False, markup=False)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars, duration
 from mlt_ray.display.run import RunDisplay
+from mlt_ray.display.waiting import waiting
 from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.labels import Labels
 from mlt_ray.parsing import unknown_key
@@ -117,7 +118,7 @@ def open_workspace(places: Places, labels: Collection[Labels], console: Console)
     `labels` say what counts in the rows that are asked for.
     """
     places.check_machine()
-    with console.status("reading the corpus"):
+    with waiting(console, "reading the corpus"):
         workspace = Workspace.open(places, labels)
     notes: dict[str, None] = {}
     for counted in labels:
@@ -150,7 +151,8 @@ def fill_cache(
     """
     left = workspace.states_left(rows)
     tell_states(left, console)
-    with Bars(console) as bars, _embedder(workspace, not here and bool(left)) as embed:
+    is_wanted = not here and bool(left)
+    with Bars(console) as bars, _embedder(workspace, is_wanted, console) as embed:
         workspace.fill_cache(rows, bars.show, embed)
     computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
     console.print(f"features: {computed or 'cached'}", highlight=False)
@@ -163,16 +165,17 @@ def tell_states(left: Iterable[StatesLeft], console: Console) -> None:
 
 
 @contextmanager
-def _embedder(workspace: Workspace, is_wanted: bool) -> "Iterator[Embedder | None]":
+def _embedder(
+    workspace: Workspace, is_wanted: bool, console: Console
+) -> "Iterator[Embedder | None]":
     """What computes the states of speech encoders: None for this process."""
     places = workspace.places
     if places.is_local or not is_wanted:
         yield None
         return
-    from mlt_ray.scheduling.connection import connection
     from mlt_ray.scheduling.embedding import cluster_embedder
 
-    with connection(places.address, places.resources) as resources:
+    with joined(places, console) as resources:
         yield cluster_embedder(workspace.store, resources)
 
 
@@ -188,7 +191,8 @@ def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
     records = latest_records(backlog.plans, noted, places.store)
     if tracker is None or _digests(records) != _digests(noted):
         # What another driver has noted meanwhile belongs to these rows' means too.
-        tracker = open_tracker(records, places)
+        with waiting(console, "recording in MLflow"):
+            tracker = open_tracker(records, places)
     return StudyOutcome(
         computed=left - len(failures),
         cached=asked - left,
@@ -215,11 +219,22 @@ def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
     return tracker
 
 
+@contextmanager
+def joined(places: Places, console: Console) -> Iterator[Resources]:
+    """Ray, started on this machine or joined; yields what a run gets of it."""
+    from mlt_ray.scheduling.connection import connection
+
+    what = "starting Ray" if places.is_local else "joining the Ray cluster"
+    with ExitStack() as stack:
+        with waiting(console, what):
+            resources = stack.enter_context(connection(places.address, places.resources))
+        yield resources
+
+
 def _train(
     backlog: Backlog, records: Sequence[StudyRecord], places: Places, console: Console
 ) -> "tuple[tuple[str, ...], Tracker]":
     """Train what is left on this machine or a cluster; returns why runs failed, and the tracker."""
-    from mlt_ray.scheduling.connection import connection
 
     def make_tracker() -> "Tracker":
         # Tune and MLflow take together about as long to import as Ray takes to start.
@@ -227,16 +242,16 @@ def _train(
 
         return open_tracker(records, places)
 
-    with (
-        RunDisplay(backlog, console) as display,
-        InBackground(make_tracker) as tracking,
-        connection(places.address, places.resources) as resources,
-    ):
-        from mlt_ray.scheduling.execute import execute
+    with ExitStack() as background:
+        tracking = background.enter_context(InBackground(make_tracker))
+        with joined(places, console) as resources, RunDisplay(backlog, console) as display:
+            from mlt_ray.scheduling.execute import execute
 
-        tell_packs(backlog.plans, resources, console)
-        observers: list[Observer] = [display, tracking]
-        execute(Queue(backlog.left), backlog.names, places.store, resources, observers)
+            tell_packs(backlog.plans, resources, console)
+            observers: list[Observer] = [display, tracking]
+            execute(Queue(backlog.left), backlog.names, places.store, resources, observers)
+        with waiting(console, "recording in MLflow"):
+            background.close()
     return tuple(display.failures.values()), tracking.observer
 
 

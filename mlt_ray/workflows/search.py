@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mlt_ray.corpus.fold_notes import fold_notes
 from mlt_ray.corpus.labelling import select
+from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 from mlt_ray.planning.backlog import latest_records, note_plans, take_stock
 from mlt_ray.planning.observer import Observer
@@ -21,7 +22,14 @@ from mlt_ray.storage.lease import Lease, acquire
 from mlt_ray.storage.record import RowRecord, StudyRecord, run_records, write_record
 from mlt_ray.studies.space import SearchSpace
 from mlt_ray.studies.study import Row, Study, load_study
-from mlt_ray.workflows.run import compute, fill_cache, open_tracker, open_workspace, tell_texts
+from mlt_ray.workflows.run import (
+    compute,
+    fill_cache,
+    joined,
+    open_tracker,
+    open_workspace,
+    tell_texts,
+)
 
 if TYPE_CHECKING:
     from mlt_ray.search.configuration import Configuration
@@ -99,7 +107,6 @@ def _explore(
     Raises `UserError` once the lease of the search is lost.
     """
     from mlt_ray.display.search import SearchDisplay
-    from mlt_ray.scheduling.connection import connection
     from mlt_ray.scheduling.execute import execute
     from mlt_ray.search.cross_validation import CrossValidationSearch
     from mlt_ray.search.database import open_database
@@ -184,15 +191,16 @@ def _explore(
             highlight=False,
         )
         write_record(store, store.search(space.name), record)
-        tracker = open_tracker([record], places)
+        with waiting(console, "recording in MLflow"):
+            tracker = open_tracker([record], places)
         complete = search.exhausted
         if not complete:
             if not places.is_local:
                 # By the cluster's workers, for most spaces all that their rows read.
                 prepare(_named(space, space.first_row, workspace))
             with (
+                joined(places, console) as resources,
                 SearchDisplay(search, console) as display,
-                connection(places.address, places.resources) as resources,
             ):
                 is_connected = True
                 observers: list[Observer] = [tracker, display]

@@ -150,7 +150,7 @@ def test_every_format_says_what_the_numbers_were_measured_on() -> None:
     assert r"on iemocap\_100\%, 5 folds by session, 3/1/1." in as_latex([TABLE])
 
 
-def test_markdown_has_every_cell_and_both_deviations() -> None:
+def test_markdown_has_every_cell_and_all_deviations() -> None:
     lines = as_markdown([TABLE]).splitlines()
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if "|" in line]
     head, rule, *body = rows
@@ -158,10 +158,10 @@ def test_markdown_has_every_cell_and_both_deviations() -> None:
     over = ["WA ± over folds", "UA ± over folds", "WA ± over runs", "UA ± over runs"]
     assert head == [*expected, *over, "pooled WA", "pooled UA"]
     assert len(rule) == len(head)
-    more = ["0.035", "0.038", "0.651", "0.672"]
+    more = ["0.023", "0.027", "0.035", "0.038", "0.651", "0.672"]
     assert body == [
         ["both", *CELLS["both"], *more],
-        ["only published", *CELLS["only published"], "", "", "", ""],
+        ["only published", *CELLS["only published"], *[""] * 6],
         ["only measured", *CELLS["only measured"], *more],
     ]
 
@@ -211,6 +211,7 @@ def test_csv_has_all_digits_and_empty_cells_for_missing_values() -> None:
     assert (both["published_ua_mean"], both["published_ua_std"]) == ("0.741", "")
     assert both["measured_wa_mean"] == "0.6412"
     assert both["measured_ua_std_repeats"] == "0.0156"
+    assert both["measured_wa_std_folds"] == "0.0234"
     assert both["measured_wa_std_runs"] == "0.0345"
     assert both["measured_ua_pooled"] == "0.6718"
     assert (both["runs_done"], both["runs_planned"]) == ("13", "15")
@@ -226,7 +227,18 @@ def test_no_text_in_csv_is_a_formula_for_a_spreadsheet() -> None:
 
 def test_json_has_exactly_this_structure() -> None:
     found = json.loads(as_json([TABLE]))
-    scores = {"wa_mean": 0.6412, "wa_std": 0.0123, "ua_mean": 0.6618, "ua_std": 0.0156}
+    scores = {
+        "wa_mean": 0.6412,
+        "wa_std": 0.0123,
+        "wa_std_folds": 0.0234,
+        "wa_std_runs": 0.0345,
+        "wa_pooled": 0.6512,
+        "ua_mean": 0.6618,
+        "ua_std": 0.0156,
+        "ua_std_folds": 0.0267,
+        "ua_std_runs": 0.0378,
+        "ua_pooled": 0.6718,
+    }
     assert found == {
         "tables": [
             {

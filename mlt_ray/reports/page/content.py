@@ -23,7 +23,7 @@ from mlt_ray.reports.reference import (
     best_by_dev,
     compared,
     corpora_of,
-    tested_of,
+    predicted_of,
     verdict_line,
 )
 from mlt_ray.reports.resampling import FEW_GROUPS, Interval, interval
@@ -212,10 +212,10 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
         for row in table.rows
         if row.measured is not None
     }
-    tested = tested_of(record, results)
+    predicted = predicted_of(record, results)
     records = {row.name: row for row in record.rows}
     reference = best_by_dev(frames["runs"])
-    comparisons = compared(frames["runs"], records, reference, tested)
+    comparisons = compared(frames["runs"], records, reference, predicted)
     return StudyContent(
         table=table,
         record=record,
@@ -229,7 +229,7 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
                     for done in results.finished
                     if (done.study, done.row) == (record.study, row.name)
                 ),
-                intervals={s: interval(s, tested.counts[row.name]) for s in SCORE_NAMES},
+                intervals={s: interval(s, predicted.counts[row.name]) for s in SCORE_NAMES},
                 comparison=comparisons.get(row.name),
                 **by_row[row.name],
             )
@@ -237,8 +237,8 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
             if row.measured is not None
         ),
         reference=reference,
-        groups=tested.groups,
-        num_groups=tested.num_groups,
+        groups=predicted.groups,
+        num_groups=predicted.num_groups,
         corpora=corpora,
         search=SearchContent.read(record.study, results.store),
     )

@@ -15,6 +15,7 @@ from mlt_ray.reports.page.content import StudyContent
 from mlt_ray.reports.page.figures import write_figure
 from mlt_ray.reports.page.sections import ROWS, study_sections
 from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.store import PAGE
 
 FROM_PAPER: Final = (
     "A fold is a session: the only split of IEMOCAP into five parts without a speaker in two of "
@@ -50,7 +51,7 @@ def write_page(
     `failures` say why runs of this call have failed.
     """
     html, albums = render(contents, failures)
-    page = folder / "report.html"
+    page = folder / PAGE
     write_bytes(page, html.encode())
     written = [page]
     if with_figures:

@@ -137,7 +137,7 @@ def result(
         if has_published:
             cells.append(points(ua.mean - published["ua"][0]) if published else "")
         deviations = [percent(ua.std_folds), percent(ua.std_runs)]
-        verdict = found.comparison.verdict if found.comparison else "other utterances"
+        verdict = found.comparison.verdict if found.comparison else "other folds or classes"
     return {
         "name": row.name,
         "cells": [*cells, f"{row.runs_done}/{row.runs_planned}"],
