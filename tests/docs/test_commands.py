@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,20 @@ def check_study(verb: str, study: str, rows: Sequence[str], changes: Sequence[st
         for change in changes:
             check_change(change)
     elif verb == "search":
-        assert study in space_names() or (ROOT / study).is_file(), f"no search space {study}"
-        load_space(study if study in space_names() else str(ROOT / study), changes)
+        spaces = shipped()[1]
+        assert study in spaces or (ROOT / study).is_file(), f"no search space {study}"
+        load_space(study if study in spaces else str(ROOT / study), changes)
     else:
-        assert study in study_names() or (ROOT / study).is_file(), f"no study {study}"
-        found = load_study(study if study in study_names() else str(ROOT / study), changes)
+        studies = shipped()[0]
+        assert study in studies or (ROOT / study).is_file(), f"no study {study}"
+        found = load_study(study if study in studies else str(ROOT / study), changes)
         assert {row.strip() for row in rows} <= {row.name for row in found.rows}
+
+
+@cache
+def shipped() -> tuple[list[str], list[str]]:
+    """Names of the shipped studies and search spaces, read once: it takes a fifth of a second."""
+    return study_names(), space_names()
 
 
 def check_change(change: str) -> None:
@@ -239,7 +248,17 @@ COMMANDS = [
     for block in blocks(page)
     if block.language in ("", "sh", "bash") and is_shell(block.text)
     for command in commands_in(block)
+] + [
+    command
+    for page in PAGES
+    for block in blocks(page)
+    if not is_shell(block.text)
+    for line in block.text.splitlines()
+    if is_shell(line.partition(": ")[2])
+    for command in commands_of(block.place, line.partition(": ")[2])
 ]
+"""Those of whole blocks, and those behind a colon in what is shown, such as a store's folders."""
+
 MENTIONED = [
     command
     for page in PAGES
@@ -363,7 +382,7 @@ def test_values_of_options_in_a_line_are_read(code: Code) -> None:
     if option == "--profile":
         assert PLACEHOLDER.fullmatch(value)
     elif value != "section.key=value":
-        check_change(value.replace("…", "1"))
+        check_change(value.replace("…", "64"))
 
 
 def test_the_page_of_commands_names_every_verb() -> None:
