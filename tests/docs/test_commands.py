@@ -331,7 +331,6 @@ def test_the_pages_have_commands_of_every_program() -> None:
         "npm install",
     ],
 )
-@pytest.mark.filterwarnings("ignore")
 def test_a_command_that_cannot_be_given_is_noticed(text: str) -> None:
     [command] = commands_of(Place(DOCS, 1), text)
     with pytest.raises(Exception, match=r".*"):
@@ -407,6 +406,7 @@ def test_the_tables_of_studies_name_all_that_come_along(page: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     "command",
     [command for command in (*COMMANDS, *MENTIONED) if command.words[0] in ("ray", "mlflow")],

@@ -57,12 +57,12 @@ ROUND = (
     Step(
         "docs/studies.md",
         "mlt-ray run table1 --corpus IEMOCAP_full_release --dry-run",
-        "runs to compute",
+        "120 runs, 120 to compute",
         IEMOCAP,
     ),
-    Step("docs/model.md", RUN, "runs to compute", IEMOCAP, (*SMALL, "--dry-run")),
+    Step("docs/model.md", RUN, "4 runs, 4 to compute", IEMOCAP, (*SMALL, "--dry-run")),
     Step("docs/model.md", RUN, "mean of frames", IEMOCAP, SMALL),
-    Step("docs/model.md", RUN, "nothing to compute", IEMOCAP, SMALL),
+    Step("docs/model.md", RUN, "4 in the store, 0 to compute", IEMOCAP, SMALL),
     Step("docs/store.md", "mlt-ray report STUDY…", "highway network", OF_OURS),
     Step("docs/report.md", "mlt-ray compare STUDY ROW OTHER", "UA", OF_OURS | ROWS),
     Step(
@@ -80,7 +80,7 @@ ROUND = (
         ("--dry-run",),
     ),
     Step("docs/store.md", "mlt-ray sync", "beside_highway"),
-    Step("docs/store.md", "mlt-ray doctor", "torch", more=("--sweep",)),
+    Step("docs/store.md", "mlt-ray doctor", "nothing to remove", more=("--sweep",)),
 )
 
 
@@ -102,7 +102,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         assert done.returncode == 0, f"{step.shown}: {done.stdout}{done.stderr}"
         assert step.prints in done.stdout, f"{step.shown}: {done.stdout}"
-        print(done.stdout)
     return room
 
 
