@@ -19,6 +19,7 @@ from tests.docs.pages import (
     Place,
     anchors,
     blocks,
+    codes,
     line_of,
     links,
     prose,
@@ -188,6 +189,15 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
             assert file.resolve().is_relative_to(DOCS), f"{place}: {target} is not in the site"
         if address.fragment:
             assert address.fragment in anchors(file), f"{place}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_of_the_checkout_that_a_page_names_is_there(page: Path) -> None:
+    """Such as `clusters/local/head.sh`; a part in capitals is the reader's own."""
+    for code in codes(page):
+        top, slash, rest = code.text.partition("/")
+        if slash and (ROOT / top).is_dir() and not re.search(r"[ :]|\b[A-Z]+\b", rest):
+            assert (ROOT / code.text).exists(), code
 
 
 def test_links_pictures_and_headings_are_found(tmp_path: Path) -> None:
