@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import STUDY, environment
 
 pytestmark = pytest.mark.slow
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/python.md"
 
 STOPPED_AND_GONE_ON = """
 import os, signal, sys, threading, time
@@ -69,10 +69,10 @@ def python(code: str, *arguments: object, cwd: Path) -> Any:
     )
 
 
-def test_the_example_of_the_readme_gives_the_frames_that_it_shows(
+def test_the_example_of_its_page_gives_the_frames_that_it_shows(
     corpus: Path, tmp_path: Path
 ) -> None:
-    [example] = re.findall("## From Python\n.*?```python\n(.*?)```", README.read_text(), re.DOTALL)
+    [example] = re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "demo-corpus").symlink_to(corpus)
     done = python(example, cwd=tmp_path)

@@ -61,9 +61,9 @@ class TestMeanFrames(SystemChecks):
         assert is_network(spec)
 
 
-def test_the_documented_file_has_at_most_40_lines_and_stands_in_the_readme() -> None:
+def test_the_documented_file_has_at_most_40_lines_and_stands_in_its_page() -> None:
     assert len(TEXT.splitlines()) <= 40
-    assert f"```python\n{TEXT}```" in Path(__file__).parents[2].joinpath("README.md").read_text()
+    assert f"```python\n{TEXT}```" in EXAMPLE.parents[1].joinpath("model.md").read_text()
 
 
 def test_the_content_of_the_file_is_in_the_digest_and_its_folder_is_not(

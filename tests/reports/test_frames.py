@@ -1,4 +1,4 @@
-"""Frames have the columns that README and docstrings promise, whatever the store holds."""
+"""Frames have the columns that docs/python.md and docstrings promise, whatever the store holds."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,0 +1,129 @@
+"""A whole round on a small corpus, by the commands that the pages show, one after another."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import DOCS, ROOT, blocks, tables
+from tests.docs.test_blocks import names_in
+from tests.docs.test_commands import COMMANDS, MENTIONED
+from tests.end_to_end.conftest import environment
+
+pytestmark = pytest.mark.slow
+
+STUDY = "docs/own_model/beside_highway.yaml"
+SMALL = ("--set", "training.max_epochs=2", "--folds", "1-2")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command as a page shows it, what stands for its placeholders, and what makes it small.
+
+    `prints` is a part of what it prints.
+    """
+
+    page: str
+    shown: str
+    prints: str
+    here: Mapping[str, str] = field(default_factory=dict)
+    more: tuple[str, ...] = ()
+
+    def words(self) -> list[str]:
+        """The command to run; an error if the page does not show it."""
+        found = [
+            command.words
+            for command in (*COMMANDS, *MENTIONED)
+            if str(command.place).startswith(f"{self.page}:")
+            and " ".join(command.words) == self.shown
+        ]
+        assert found, f"{self.page}: expected the command {self.shown}"
+        return [self.here.get(word, word) for word in found[0]] + list(self.more)
+
+
+IEMOCAP = {"IEMOCAP_full_release": "corpus", "CORPUS": "corpus"}
+OF_OURS = {"STUDY…": "beside_highway", "STUDY": "beside_highway"}
+ROWS = {"ROW": "mean of frames", "OTHER": "highway network"}
+RUN = f"mlt-ray run {STUDY} --corpus CORPUS"
+
+ROUND = (
+    Step("docs/store.md", "mlt-ray corpus demo", "100 utt", more=("corpus", "--utterances", "100")),
+    Step("docs/studies.md", "mlt-ray corpus check IEMOCAP_full_release", "100", IEMOCAP),
+    Step("docs/store.md", "mlt-ray studies", "table1"),
+    Step(
+        "docs/studies.md",
+        "mlt-ray run table1 --corpus IEMOCAP_full_release --dry-run",
+        "120 runs, 120 to compute",
+        IEMOCAP,
+    ),
+    Step("docs/model.md", RUN, "mean of frames", IEMOCAP, SMALL),
+    Step("docs/model.md", RUN, "4 in the store, 0 to compute", IEMOCAP, SMALL),
+    Step("docs/store.md", "mlt-ray report STUDY…", "highway network", OF_OURS),
+    Step("docs/report.md", "mlt-ray compare STUDY ROW OTHER", "UA", OF_OURS | ROWS),
+    Step(
+        "docs/model.md",
+        "mlt-ray search docs/own_model/widths.yaml --corpus CORPUS",
+        "width",
+        IEMOCAP,
+        ("--dry-run",),
+    ),
+    Step("docs/store.md", "mlt-ray sync", "beside_highway"),
+    Step("docs/store.md", "mlt-ray doctor", "nothing to remove", more=("--sweep",)),
+)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the round was run, as in a checkout."""
+    room = tmp_path_factory.mktemp("round")
+    (room / "docs").symlink_to(DOCS)
+    for step in ROUND:
+        program, *rest = step.words()
+        done = subprocess.run(
+            [Path(sys.executable).with_name(program), *rest],
+            capture_output=True,
+            text=True,
+            timeout=400,
+            env=environment(),
+            cwd=room,
+            check=False,
+        )
+        assert done.returncode == 0, f"{step.shown}: {done.stdout}{done.stderr}"
+        assert step.prints in done.stdout, f"{step.shown}: {done.stdout}"
+    return room
+
+
+def test_the_round_leaves_the_files_that_the_page_on_reports_names(room: Path) -> None:
+    [table] = [found for found in tables(DOCS / "report.md") if found[0] == ["file", "is"]]
+    named = [name for row in table[1:] for name in re.findall("`([^`]+)`", row[0])]
+    files = {f"tables{name}" if name.startswith(".") else name.strip("/") for name in named}
+    folder = room / "runs/reports/beside_highway"
+    assert {path.name for path in folder.iterdir()} == files
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".pdf", ".svg"}
+
+
+def test_the_store_holds_what_its_page_shows_and_no_more(room: Path) -> None:
+    [tree] = [block for block in blocks(DOCS / "store.md") if block.text.startswith("runs/<")]
+    shown = {name.partition("/")[0] for name in names_in(tree)}
+    there = {path.name for path in (room / "runs").iterdir() if not path.name.startswith(".")}
+    assert {"runs", "features", "studies", "models", "corpora", "mlflow.db", "reports"} <= there
+    assert there - shown == set()
+
+
+def test_a_finished_run_has_the_files_that_the_page_names(room: Path) -> None:
+    page = (DOCS / "store.md").read_text()
+    runs = list((room / "runs/runs").iterdir())
+    assert len(runs) == 4
+    for run in runs:
+        names = {path.name for path in run.iterdir()}
+        assert {"report.json", "predictions.csv", "curve.csv", "inputs.json", "weights.pt"} <= names
+        assert [name for name in names if name not in page] == []
+
+
+def test_the_copy_of_the_model_s_file_is_in_the_store(room: Path) -> None:
+    copies = [path.read_bytes() for path in (room / "runs/models").glob("*.py")]
+    assert (ROOT / "docs/own_model/mean_frames.py").read_bytes() in copies
