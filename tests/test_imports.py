@@ -18,7 +18,7 @@ from tests.absent import ABSENT, GUARD
 PACKAGE = Path(mlt_ray.__file__).parent
 
 FLOORS = (
-    {"errors", "labels", "masking", "machine"},
+    {"errors", "labels", "logs", "masking", "machine"},
     {"parsing", "metrics", "libraries"},
     {"spec", "documents"},
     {"storage"},

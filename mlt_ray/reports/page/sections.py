@@ -333,8 +333,8 @@ def missing_runs(content: StudyContent) -> Iterator[str]:
 def commands(content: StudyContent) -> list[str]:
     """Commands that compute a study again, with what the call had changed in all its rows."""
     record = content.record
-    changes = [set(row.changes) for row in record.rows]
-    common = [c for c in record.rows[0].changes if all(c in own for own in changes)]
+    changes = [row.changes for row in record.rows]
+    common = [c for c in (changes[0] if changes else ()) if all(c in own for own in changes)]
     options = [c if c.startswith("--") else f"--set {shlex.quote(c)}" for c in common]
     verb = "search" if content.search else "run"
     again = " ".join([f"mlt-ray {verb} {record.study} --corpus CORPUS", *options])
