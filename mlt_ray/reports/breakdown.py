@@ -67,11 +67,11 @@ def parts_of(
 
 
 def _part(name: str, predictions: "DataFrame") -> Part:
-    classes = sorted({*predictions["emotion"], *predictions["predicted"]})
-    labels, predicted = (
-        [classes.index(value) for value in predictions[column]]
-        for column in ("emotion", "predicted")
-    )
+    from pandas import factorize
+
+    values = np.concatenate([predictions["emotion"], predictions["predicted"]])
+    codes, classes = factorize(values)
+    labels, predicted = np.split(codes, 2)
     found = score(labels, predicted, len(classes))
     return Part(name=name, num=predictions["utterance"].nunique(), wa=found.wa, ua=found.ua)
 
@@ -111,7 +111,7 @@ def always_wrong(predictions: "DataFrame") -> "DataFrame":
     """
     right = predictions["emotion"] == predictions["predicted"]
     tested = predictions.assign(right=right).groupby(["utterance", "emotion"])
-    wrong = tested.filter(lambda rows: not rows["right"].any())
+    wrong = predictions[~tested["right"].transform("any")]
     if wrong.empty:
         return wrong[["utterance", "emotion"]].assign(runs=[], predicted=[], share=[])
     found = wrong.groupby(["utterance", "emotion"])["predicted"].agg(

@@ -1,5 +1,6 @@
 """Finished runs, their learning curves and their predictions as pandas frames."""
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
@@ -8,7 +9,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.reports.statistics import counted_runs
 from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.report import EPOCH_SCORES, PARTS, Epoch, RunReport
-from mlt_ray.storage.spreadsheet import csv_rows
+from mlt_ray.storage.spreadsheet import csv_rows, plain_texts
 from mlt_ray.storage.store import Store
 
 if TYPE_CHECKING:
@@ -128,29 +129,50 @@ def predictions_frame(runs: Iterable[RunOfRow], store: Store) -> "DataFrame":
 
     Reads a file a run. Raises `UserError` if one is missing or damaged.
     """
+    from pandas import concat
+
     runs = list(runs)
     classes = dict.fromkeys(name for run in runs for name in run.report.classes)
-    rows: list[tuple[Any, ...]] = []
+    columns = {**PREDICTION_COLUMNS, **{f"p_{name}": "float64" for name in classes}}
+    # A run may belong to several rows.
+    read = {run.report.digest: _predictions(run.report, store) for run in runs}
+    found = []
     for run in runs:
-        own = run.report.classes
-        places = [own.index(name) if name in own else None for name in classes]
-        for texts, shares in _predictions(run.report, store):
-            found = (None if place is None else shares[place] for place in places)
-            rows.append((*run.name, *texts, *found))
-    return _frame({**PREDICTION_COLUMNS, **{f"p_{name}": "float64" for name in classes}}, rows)
+        study, row, fold, seed = run.name
+        part = read[run.report.digest]
+        found.append(part.assign(study=study, row=row, fold=fold, seed=seed))
+    if not found:
+        return _frame(columns, [])
+    whole = concat(found, ignore_index=True)
+    return whole.reindex(columns=list(columns)).astype(columns)
 
 
-def _predictions(report: RunReport, store: Store) -> list[tuple[list[str], list[float]]]:
-    """The lines of a run's predictions.csv: four texts, and the probability of each class."""
+def _predictions(report: RunReport, store: Store) -> "DataFrame":
+    """A run's predictions.csv: four texts, and ``p_NAME``, the probability of each class."""
+    from pandas import read_csv
+
     path = store.run_file(report.digest, "predictions.csv")
+    shares = [f"p_{name}" for name in report.classes]
     try:
-        head, *lines = csv_rows(path.read_bytes().decode())
+        content = path.read_bytes()
+        [head] = csv_rows(content.partition(b"\n")[0].decode())
         if head != [*_WRITTEN, *report.classes]:
             raise ValueError(f"columns {', '.join(head)}")
-        return [(line[:4], [float(share) for share in line[4:]]) for line in lines]
+        frame = read_csv(
+            io.BytesIO(content),
+            skiprows=1,
+            names=[*_WRITTEN, *shares],
+            dtype={**dict.fromkeys(_WRITTEN, "object"), **dict.fromkeys(shares, "float64")},
+            keep_default_na=False,
+            index_col=False,
+        )
+        if frame.isna().to_numpy().any():
+            raise ValueError("lines that end too early")
+        return frame.assign(**{name: plain_texts(frame[name]) for name in _WRITTEN})
     except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{path}: expected the run's predictions, got {error}; delete the folder to compute "
+            f"{path}: expected the run's predictions, got {reason}; delete the folder to compute "
             "the run again"
         ) from error
 

@@ -52,18 +52,19 @@ class Counts:
 
         An utterance without a group is one of its own.
         """
-        own = predictions["utterance"].map(lambda name: group_of.get(name, name))
-        groups = tuple(sorted(set(own)))
-        classes = tuple(sorted(set(predictions["emotion"])))
+        from pandas import factorize
+
+        # Names are looked up once each: there are millions of predictions.
+        numbers, names = factorize(predictions["utterance"])
+        own, groups = factorize(np.array([group_of.get(n, n) for n in names], object), sort=True)
+        columns, classes = factorize(predictions["emotion"], sort=True)
         shape = len(groups), len(classes)
-        rows = own.map({g: n for n, g in enumerate(groups)})
-        columns = predictions["emotion"].map({c: n for n, c in enumerate(classes)})
-        places = rows.to_numpy(int) * shape[1] + columns.to_numpy(int)
+        places = own[numbers] * shape[1] + columns
         right = (predictions["emotion"] == predictions["predicted"]).to_numpy(float)
         count = shape[0] * shape[1]
         return cls(
-            groups=groups,
-            classes=classes,
+            groups=tuple(map(str, groups)),
+            classes=tuple(map(str, classes)),
             support=np.bincount(places, minlength=count).reshape(shape).astype(float),
             hits=np.bincount(places, right, count).reshape(shape).astype(float),
         )

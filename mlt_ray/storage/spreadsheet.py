@@ -27,6 +27,11 @@ def csv_rows(text: str) -> list[list[str]]:
     return [[_unguarded(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
 
 
+def plain_texts(cells: Iterable[str]) -> list[str]:
+    """Cells of one column of what `csv_text` wrote, as another reader of CSV gives them."""
+    return [_unguarded(cell) if cell.startswith("'") else cell for cell in cells]
+
+
 def _guarded(cell: str | float | None) -> str | float | None:
     is_formula = isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA_STARTS)
     return f"'{cell}" if is_formula else cell

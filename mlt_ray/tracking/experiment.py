@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord
 from mlt_ray.storage.report import PARTS, Epoch, RunReport
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.location import LEASE, artifacts
-from mlt_ray.tracking.metrics import SCORES, confusion_csv, curve_points, flatten, scores
+from mlt_ray.tracking.metrics import confusion_csv, curve_points, flatten, row_means, scores
 from mlt_ray.tracking.presentation import experiment_tags
 
 if TYPE_CHECKING:
@@ -166,23 +165,10 @@ class Experiment:
         done = [report for report in reports if report.digest in digests]
         runs = runs_frame(RunOfRow(study=self.study, row=row.name, report=r) for r in done)
         at_ms = max(report.ended_ms for report in done)
-        values: dict[str, float | None] = {"runs_done": len(done)}
-        gaps: tuple[str, ...] = ()
-        values |= {f"dev_{s}_mean": statistics.fmean(runs[f"dev_{s}"]) for s in SCORES}
-        values["num_parameters"] = statistics.fmean(runs["num_parameters"])
-        values["computed_s"] = sum(runs["computed_s"])
-        if "test" in self.parts:
-            result = aggregate(runs, planned=len(counted))
-            gaps = result.gaps
-            for name, found in (("wa", result.wa), ("ua", result.ua)):
-                values[f"test_{name}_mean"] = found.mean
-                values[f"test_{name}_std"] = found.std_repeats
-                values[f"test_{name}_std_runs"] = found.std_runs
-                if row.published:
-                    published = row.published[name][0]
-                    values[f"published_{name}"] = published
-                    values[f"test_{name}_minus_published"] = found.mean - published
-        points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items() if v is not None]
+        result = aggregate(runs, planned=len(counted)) if "test" in self.parts else None
+        values = row_means(runs, result, row.published)
+        points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items()]
+        gaps = result.gaps if result else ()
         run_id = self._parent(row, at_ms)
         self._log(run_id, points)
         if gaps:
@@ -192,7 +178,7 @@ class Experiment:
         self._rows_to_average.discard(row.name)
         self._averaged[row_digest(row)] = len(done)
         if len(done) == len(counted):
-            if "test" in self.parts:
+            if result is not None:
                 self._draw_confusion(run_id, row.name, done)
             self.client.set_terminated(run_id, "FINISHED", at_ms)
 
