@@ -48,12 +48,15 @@ _WAYS: Final = {
 
 
 def sizes_text(folds: Sequence[Fold]) -> str:
-    """Utterances of a part, the mean over the folds: ``train 360, dev 120, test 120``."""
-    means = {
-        part: sum(len(fold.parts()[part]) for fold in folds) / len(folds)
+    """Utterances of each part of a fold, such as ``train 84–112, dev 28, test 28–56``."""
+    found = {
+        part: sorted({len(fold.parts()[part]) for fold in folds})
         for part in ("train", "dev", "test")
     }
-    return ", ".join(f"{part} {mean:.0f}" for part, mean in means.items())
+    return ", ".join(
+        f"{part} {sizes[0]}" if len(sizes) == 1 else f"{part} {sizes[0]}–{sizes[-1]}"
+        for part, sizes in found.items()
+    )
 
 
 def shared_text(corpus: Corpus, folds: Sequence[Fold]) -> str:

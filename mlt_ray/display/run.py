@@ -101,6 +101,8 @@ class RunDisplay:
     def _summary(self) -> str:
         elapsed = time.monotonic() - self._began
         text = f"{self._ended}/{self.left} runs in {duration(elapsed)}"
+        if not self._ended and "running" not in self._states.values():
+            text += ", waiting for the first worker to start"
         if RUNS_BEFORE_ESTIMATE <= self._ended < self.left:
             rest = elapsed / self._ended * (self.left - self._ended)
             text += f", about {duration(rest)} left"

@@ -13,7 +13,7 @@ from mlt_ray.labels import FOUR
 from mlt_ray.libraries import versions_of
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.layers import LayerNumbers, layer_numbers
-from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs
+from mlt_ray.reports.statistics import Aggregate, aggregate, counted_runs, reads_seed
 from mlt_ray.spec import FoldSpec
 from mlt_ray.storage.record import PublishedScores, RowRecord, StudyRecord, read_record
 from mlt_ray.storage.store import Store
@@ -28,7 +28,8 @@ class TableRow:
     """A row of a table. `measured` is None while no run is finished.
 
     `folds` and `classes` say how it was measured. `changes` are settings in which the row, as
-    measured, differs from the study's file. `layers`: those of a speech encoder that its runs read.
+    measured, differs from the study's file. `reads_seed`: whether there are runs of several seeds.
+    `layers`: those of a speech encoder that its runs read.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TableRow:
     folds: str
     classes: tuple[str, ...]
     changes: tuple[str, ...] = ()
+    reads_seed: bool = True
     layers: LayerNumbers = field(default_factory=dict)
 
 
@@ -150,5 +152,6 @@ def _row(row: RowRecord, done: "DataFrame") -> TableRow:
         folds=describe(_folds(row), row.spec.get("features", {}).get("standardise", "train")),
         classes=_classes(row),
         changes=row.changes,
+        reads_seed=reads_seed(row),
         layers=layer_numbers(done["details"].to_list()),
     )

@@ -82,6 +82,7 @@ def write_search(
             "number": result.number,
             **{key: result.values[key] for key in keys},
             "state": result.state,
+            "place": result.place,
             "reason": result.reason,
             "cells_done": result.runs_done,
             "cells_planned": result.runs_planned,

@@ -58,14 +58,15 @@ def counted_runs(row: RowRecord, done: Collection[str]) -> tuple[RunRecord, ...]
     All of them; if its system reads no seed, one a fold, a finished one where there is any. An
     earlier version repeated such runs with every seed.
     """
-    if _reads_seed(row):
+    if reads_seed(row):
         return row.runs
     ranked = sorted(row.runs, key=lambda run: (run.digest not in done, run.seed != ONLY_SEED))
     one_a_fold = {run.fold: run for run in reversed(ranked)}
     return tuple(one_a_fold[fold] for fold in sorted(one_a_fold))
 
 
-def _reads_seed(row: RowRecord) -> bool:
+def reads_seed(row: RowRecord) -> bool:
+    """Whether runs of the row's system differ by their seed; False for classical ones."""
     try:
         return parse_model(row.spec.get("model", {}), row.name).reads_seed
     except UserError:

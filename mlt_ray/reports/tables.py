@@ -23,7 +23,7 @@ SHOWN_SCORES = ("wa", "ua")
 """Attributes of `Aggregate`, and keys of the published scores, that have columns."""
 
 HEADINGS = ("published WA", "published UA", "measured WA", "measured UA", "runs")
-"""Headings of the cells that `row_cells` returns."""
+"""Headings of a table that has published scores."""
 
 MARK = "*"
 """Stands behind a UA that is the mean over fewer than all classes in some folds."""
@@ -37,12 +37,34 @@ _EXTRA_FIELDS = {
 
 _EXTRA = [text.format(s.upper()) for text in _EXTRA_FIELDS.values() for s in SHOWN_SCORES]
 
-LEGEND = (
-    "WA = correct / all; UA = mean over classes of recall.",
-    "± is the sample standard deviation, over the repeats (seeds), of the mean over all folds; "
-    "the published ± is taken to be the same.",
-    "A row that reads no seed is run once a fold, and has no ±.",
+_FORMULAS = "WA = correct / all; UA = mean over classes of recall."
+_DEVIATION = (
+    "± is the sample standard deviation, over the repeats (seeds), of the mean over all folds"
 )
+_ONLY_SEED = "A row that reads no seed is run once a fold, and has no ±."
+
+
+def legend(tables: Sequence[Table]) -> tuple[str, ...]:
+    """Lines below tables that say what their columns are."""
+    rows = [row for table in tables for row in table.rows]
+    found = [_statistic(row, "ua") for row in rows]
+    lines = [_FORMULAS]
+    if any(row.published for row in rows):
+        lines.append(f"{_DEVIATION}; the published ± is taken to be the same.")
+    elif any(statistic and statistic.std_repeats is not None for statistic in found):
+        lines.append(f"{_DEVIATION}.")
+    if not all(row.reads_seed for row in rows):
+        lines.append(_ONLY_SEED)
+    return tuple(lines)
+
+
+def headings(table: Table) -> tuple[str, ...]:
+    """Headings of the cells that `row_cells` returns: published ones only where there are any."""
+    return HEADINGS if _has_published(table) else HEADINGS[len(SHOWN_SCORES) :]
+
+
+def _has_published(table: Table) -> bool:
+    return any(row.published for row in table.rows)
 
 
 def as_terminal(table: Table) -> RichTable:
@@ -53,11 +75,12 @@ def as_terminal(table: Table) -> RichTable:
     )
     # Long names are broken into lines, numbers are not.
     shown.add_column("row", overflow="fold")
-    for heading in HEADINGS:
+    for heading in headings(table):
         shown.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in table.rows:
         # Without blanks, the row fits into a terminal of 80 characters.
-        shown.add_row(escape(row.name), *(cell.replace(" ", "") for cell in row_cells(row)))
+        cells = (cell.replace(" ", "") for cell in row_cells(row, table))
+        shown.add_row(escape(row.name), *cells)
     return shown
 
 
@@ -65,13 +88,15 @@ def as_markdown(tables: Sequence[Table]) -> str:
     """Markdown, one section per table, with all three deviations and the pooled scores."""
     parts = []
     for table in tables:
-        head = ["row", *HEADINGS, *_EXTRA]
+        head = ["row", *headings(table), *_EXTRA]
         lines = [f"## {table.title}", "", caption(table), "", _pipes(head)]
         lines.append(_pipes(["---"] + ["---:"] * (len(head) - 1)))
-        lines += [_pipes([row.name, *row_cells(row), *_extra_cells(row)]) for row in table.rows]
+        lines += [
+            _pipes([row.name, *row_cells(row, table), *_extra_cells(row)]) for row in table.rows
+        ]
         parts.append("\n".join(lines))
         parts += ["\n".join(f"- {line}" for line in layers_text(table))]
-    return "\n\n".join(filter(None, [*parts, *LEGEND])) + "\n"
+    return "\n\n".join(filter(None, [*parts, *legend(tables)])) + "\n"
 
 
 def as_latex(tables: Sequence[Table]) -> str:
@@ -79,15 +104,18 @@ def as_latex(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         body = [
-            " & ".join(_latex(c) for c in [row.name, *row_cells(row)]) + r" \\"
+            " & ".join(_latex(c) for c in [row.name, *row_cells(row, table)]) + r" \\"
             for row in table.rows
         ]
-        head = " & ".join(_latex(h) for h in ["row", *HEADINGS]) + r" \\"
+        head = " & ".join(_latex(h) for h in ["row", *headings(table)]) + r" \\"
         lines = [
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_latex(table.title)}. {_latex(caption(table))}}}",
-            r"\begin{tabular}{l" + "r" * len(HEADINGS) + "}",
+            rf"\label{{tab:{table.study}}}",
+            r"\small",
+            r"\setlength{\tabcolsep}{4pt}",
+            r"\begin{tabular}{p{0.24\linewidth}" + "r" * len(headings(table)) + "}",
             r"\toprule",
             head,
             r"\midrule",
@@ -97,7 +125,7 @@ def as_latex(tables: Sequence[Table]) -> str:
             r"\end{table}",
         ]
         parts.append("\n".join(lines))
-    comments = "\n".join(f"% {line}" for line in LEGEND)
+    comments = "\n".join(f"% {line}" for line in legend(tables))
     return comments + "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -237,10 +265,12 @@ def changes_text(table: Table) -> str:
     return f" Changed from the study: {'; '.join(parts)}." if parts else ""
 
 
-def row_cells(row: TableRow) -> list[str]:
-    """The row's cells, one for each of `HEADINGS`."""
+def row_cells(row: TableRow, table: Table) -> list[str]:
+    """The row's cells, one for each of the table's `headings`."""
     published = [
-        mean_and_deviation(*row.published[s]) if row.published else "" for s in SHOWN_SCORES
+        mean_and_deviation(*row.published[s]) if row.published else ""
+        for s in SHOWN_SCORES
+        if _has_published(table)
     ]
     measured = []
     for name in SHOWN_SCORES:

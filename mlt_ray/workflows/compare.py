@@ -21,6 +21,8 @@ def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> 
     for name in (row, other):
         if name not in rows:
             raise unknown_key(study, name, list(rows), "row")
+    if row == other:
+        raise UserError(f"{study}: expected two rows, got {row} twice; name another one")
     if folds_and_classes(rows[row]) != folds_and_classes(rows[other]):
         raise UserError(
             f"{study}: expected rows of the same corpus, labels and folds, got others for {row} "

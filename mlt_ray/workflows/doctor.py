@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 from mlt_ray.machine import installed_cpus, usable_cpus
 from mlt_ray.masking import masked
@@ -43,16 +44,23 @@ def examine(
         "eGeMAPS": (_egemaps, "pip install opensmile"),
         "speech": (_speech, "pip install espeakng-loader"),
     }
-    table = Table(box=None, padding=(0, 2), show_header=False)
+    width = max(map(len, examinations))
     all_work = True
     for name, (examination, remedy) in examinations.items():
         try:
-            table.add_row("[green]ok[/green]", name, examination())
+            with waiting(console, name):
+                verdict, found = "[green]ok[/green]", examination()
         except Exception as error:  # a doctor names whatever is wrong and goes on
             all_work = False
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            table.add_row("[red]FAILS[/red]", name, f"{masked(reason[0])}\nremedy: {remedy}")
-    console.print(table)
+            verdict, found = "[red]FAILS[/red]", f"{masked(reason[0])}\nremedy: {remedy}"
+        # A table a line, so that each is seen as soon as it is known.
+        line = Table(box=None, padding=(0, 2), show_header=False)
+        line.add_column(width=5)
+        line.add_column(width=width)
+        line.add_column()
+        line.add_row(verdict, name, found)
+        console.print(line)
     return all_work
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from mlt_ray.display.waiting import waiting
 from mlt_ray.reports.reference import comparisons_csv
 from mlt_ray.reports.results import Results
-from mlt_ray.reports.tables import LEGEND, as_terminal, write_tables
+from mlt_ray.reports.tables import as_terminal, legend, write_tables
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.lease import PATIENCE_S, alone
 from mlt_ray.storage.store import Store
@@ -39,7 +39,7 @@ def show_results(
     tables = results.tables
     for table in tables:
         console.print(as_terminal(table))
-    for line in LEGEND:
+    for line in legend(tables):
         console.print(line, style="dim", highlight=False)
     with waiting(console, "comparing rows"):
         # Not at the top: matplotlib takes a second to import.

@@ -30,7 +30,6 @@ def compared(store: Path, *arguments: str) -> Result:
         ("good", "as good", "within noise"),
         ("good", POOR, "higher"),
         (POOR, "good", "lower"),
-        ("good", "good", "the same"),
     ],
 )
 def test_two_rows_are_compared_in_words(store: Path, row: str, other: str, verdict: str) -> None:
@@ -50,6 +49,7 @@ def test_a_mistake_names_what_there_is(store: Path) -> None:
     for arguments, line in (
         (("made", "god", "as good"), "made: unknown row god; did you mean good?"),
         (("mad", "good", "as good"), "unknown study mad; did you mean made?"),
+        (("made", "good", "good"), "made: expected two rows, got good twice; name another one"),
     ):
         done = compared(store, *arguments)
         assert isinstance(done.exception, UserError)

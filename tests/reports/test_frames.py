@@ -113,7 +113,7 @@ def test_a_study_without_finished_runs_has_frames_of_the_same_columns(tmp_path: 
     assert types(empty.curves) == CURVES
     assert types(empty.predictions) == PREDICTED
     assert len(empty.runs) == len(empty.curves) == len(empty.predictions) == 0
-    assert "| none |  |  |  |  | 0/1 |" in repr(empty)
+    assert "| none |  |  | 0/1 |" in repr(empty)
 
 
 def test_each_finished_run_is_a_row_with_the_values_of_its_report(found: Results) -> None:

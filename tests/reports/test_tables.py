@@ -32,6 +32,7 @@ from mlt_ray.reports.tables import (
     as_markdown,
     as_terminal,
     caption,
+    legend,
     row_cells,
     write_tables,
 )
@@ -470,11 +471,27 @@ def test_a_row_that_an_earlier_version_repeated_without_a_seed_has_one_run_a_fol
     write_plan(store, {"words": digests}, model={"system": "classical", "text": "tfidf"})
     for n, digest in enumerate(digests):
         store.write_run(report_with(1 + n % 5, 1 + n // 5, ua=0.25, digest=digest), {}, b"", {})
-    [row] = collect("mine", store).rows
+    table = collect("mine", store)
+    [row] = table.rows
     assert (row.runs_done, row.runs_planned) == (5, 5)
     assert row.measured is not None
     assert row.measured.ua.std_repeats is None
-    assert row_cells(row)[2:] == ["0.500", "0.250", "5/5"]
+    assert row_cells(row, table) == ["0.500", "0.250", "5/5"]
+    assert legend([table]) == (
+        "WA = correct / all; UA = mean over classes of recall.",
+        "A row that reads no seed is run once a fold, and has no ±.",
+    )
+
+
+def test_columns_of_published_scores_stand_only_where_there_are_any() -> None:
+    measured = replace(TABLE, rows=tuple(row for row in TABLE.rows if not row.published))
+    head = ["row", "measured WA", "measured UA", "runs"]
+    [first] = [line for line in as_markdown([measured]).splitlines() if "measured UA" in line]
+    assert [cell.strip() for cell in first.strip("|").split("|")][:4] == head
+    assert " & ".join(head) in as_latex([measured])
+    assert "published" not in as_latex([measured]) + as_markdown([measured])
+    assert legend([measured])[1].endswith("of the mean over all folds.")
+    assert legend([TABLE])[1].endswith("the published ± is taken to be the same.")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """How many utterances of IEMOCAP the paper has, and where a corpus has others (section 4.1)."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.labels import FOUR
 
 PAPER_COUNTS: Final[Mapping[str, tuple[int, ...]]] = {
@@ -13,6 +15,17 @@ PAPER_COUNTS: Final[Mapping[str, tuple[int, ...]]] = {
     "5": (170, 442, 384, 245),
 }
 """Session → utterances per class of `FOUR`. The sums are the paper's, 5531 in all."""
+
+
+def has_paper_counts(corpus: Corpus) -> bool:
+    """Whether a corpus counts as many utterances of each session and class as the paper."""
+    found = Counter((u.session, u.emotion) for u in corpus.utterances)
+    expected = {
+        (session, emotion): number
+        for session, counts in PAPER_COUNTS.items()
+        for emotion, number in zip(FOUR, counts, strict=True)
+    }
+    return found == expected
 
 
 class Difference(NamedTuple):

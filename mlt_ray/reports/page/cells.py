@@ -30,7 +30,9 @@ def p_text(p: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, such as 0:04:31."""
+    """Hours, minutes and seconds, such as 0:04:31; below a minute seconds, such as 4.8 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
     return str(timedelta(seconds=round(seconds)))
 
 

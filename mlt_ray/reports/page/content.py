@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mlt_ray.corpus.examination.paper_counts import has_paper_counts
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.reports.breakdown import (
     Calibration,
@@ -32,6 +33,7 @@ from mlt_ray.reports.statistics import Aggregate
 from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.space import MAXIMISED
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -68,6 +70,12 @@ class RowContent:
         return np.sum([np.asarray(c) for c in self.runs["test_confusion"]], axis=0)
 
     @cached_property
+    def never(self) -> tuple[str, ...]:
+        """Classes that no run of the row has ever predicted."""
+        predicted = self.confusion.sum(axis=0)
+        return tuple(name for name, n in zip(self.classes, predicted, strict=True) if not n)
+
+    @cached_property
     def recalls(self) -> tuple[float | None, ...]:
         """Recall of each class over all runs."""
         return recalls(self.confusion)
@@ -97,6 +105,22 @@ class SearchContent:
     is_maximised: bool
     configurations: tuple[Mapping[str, Any], ...]
     importances: Mapping[str, float]
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the objective is a score in 0–1, shown in percent."""
+        return self.objective in MAXIMISED
+
+    @property
+    def scale(self) -> float:
+        """What the objective's values are multiplied with to be shown."""
+        return 100.0 if self.is_share else 1.0
+
+    @property
+    def label(self) -> str:
+        """The objective as the page calls it."""
+        names = {"dev_ua": "dev UA, %", "dev_wa": "dev WA, %", "dev_macro_f1": "dev macro F1, %"}
+        return names.get(self.objective, self.objective.replace("_", " "))
 
     @property
     def known(self) -> tuple[Mapping[str, Any], ...]:
@@ -179,12 +203,30 @@ class StudyContent:
         return {name: parts for name, parts in found.items() if len(parts) > 1}
 
     @cached_property
+    def never(self) -> tuple[str, ...]:
+        """Classes that no run of any row has ever predicted."""
+        return tuple(
+            name
+            for name in dict.fromkeys(name for c in self.rows for name in c.classes)
+            if all(name in c.never for c in self.rows if name in c.classes)
+        )
+
+    @property
+    def is_paper_s_corpus(self) -> bool:
+        """Whether rows count as many utterances of each session and class as the paper does."""
+        return bool(self.corpora) and all(map(has_paper_counts, self.corpora))
+
+    @cached_property
     def wrong(self) -> "DataFrame":
-        """Utterances that every run of every row gets wrong, with ``text`` and ``speaker``."""
+        """Utterances that every run of every row gets wrong, with ``text`` and ``speaker``.
+
+        Those of a class that nobody ever predicts say nothing of their labels, and are left out.
+        """
         from pandas import concat
 
         told = self.utterances
-        found = always_wrong(concat([c.predictions for c in self.rows]))
+        tested = concat([c.predictions for c in self.rows])
+        found = always_wrong(tested[~tested["emotion"].isin(self.never)])
         return found.assign(
             text=[told[u].text if u in told else "" for u in found["utterance"]],
             speaker=[told[u].speaker if u in told else "" for u in found["utterance"]],

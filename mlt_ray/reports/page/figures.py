@@ -160,11 +160,11 @@ def by_part(rows: Mapping[str, Sequence[Part]]) -> Figure:
     """
     names = [part.name for part in next(iter(rows.values()))]
     with drawing(WIDE, 0.7 + 0.17 * len(names)) as (figure, axes):
-        for colour, (row, parts) in zip(COLOURS, rows.items(), strict=False):
+        for colour, marker, (row, parts) in zip(COLOURS, "osD", rows.items(), strict=False):
             ua = {part.name: 100 * part.ua for part in parts}
             known = [n for n, name in enumerate(names) if name in ua]
             values = [ua[names[n]] for n in known]
-            axes.plot(values, known, "o", color=colour, ms=3.5, label=row, alpha=0.85)
+            axes.plot(values, known, marker, mec=colour, mfc="none", ms=4, label=row)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlabel("UA, %")

@@ -1,10 +1,10 @@
 """Writes a report's page: one HTML file that needs nothing else, and its figures for papers."""
 
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
 
 from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
@@ -16,18 +16,6 @@ from mlt_ray.reports.page.figures import write_figure
 from mlt_ray.reports.page.sections import ROWS, study_sections
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.store import PAGE
-
-FROM_PAPER: Final = (
-    "A fold is a session: the only split of IEMOCAP into five parts without a speaker in two of "
-    "them (assumed).",
-    "Words have 50-d GloVe vectors from a package unless --glove names others.",
-    "Layer norm in the pre-net, where the paper's source has batch norm: an utterance must not "
-    "depend on its neighbours.",
-    "Compared systems are built from their papers and public code, on the folds, selection and "
-    "metrics here.",
-    "The paper does not say what its ± is; it is taken as the deviation over repeats.",
-)
-"""What holds for every study."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +43,12 @@ def write_page(
     write_bytes(page, html.encode())
     written = [page]
     if with_figures:
-        for one in (one for album in albums for one in album.figures.values()):
-            write_figure(one.figure, folder / "figures", one.name)
+        for album in albums:
+            # Those of rows that are no more.
+            for path in (folder / "figures").glob(f"{glob.escape(album.study)}-*.*"):
+                path.unlink()
+            for one in album.figures.values():
+                write_figure(one.figure, folder / "figures", one.name)
         written.append(folder / "figures")
     rows: dict[str, Figure] = {}
     for content, album in zip(contents, albums, strict=True):
@@ -82,6 +74,5 @@ def render(
         title=f"Report: {', '.join(content.record.study for content in contents)}",
         css=(folder / "page.css").read_text("utf-8"),
         studies=studies,
-        from_paper=FROM_PAPER,
     )
     return html, albums

@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from mlt_ray.corpus.utterance import Corpus
@@ -15,14 +16,28 @@ from mlt_ray.reports.page.cells import duration, mean_text, p_text, percent, pla
 from mlt_ray.reports.page.content import MOST_WRONG, RowContent, StudyContent
 from mlt_ray.reports.page.figures import Curve, Mean
 from mlt_ray.reports.page.layer_counts import layer_counts_of
+from mlt_ray.reports.page.settings import settings_of
 from mlt_ray.reports.statistics import counted_runs
 from mlt_ray.reports.tables import caption, layers_text
 from mlt_ray.spec import decisive, digest_of
 from mlt_ray.storage.record import RowRecord
 from mlt_ray.storage.report import RunReport
+from mlt_ray.studies.files import space_names, study_names
 
 ROWS: Final = "rows"
 """Name in an album of the figure of all rows."""
+
+FROM_PAPER: Final = (
+    "A fold is a session: the only split of IEMOCAP into five parts without a speaker in two of "
+    "them (assumed).",
+    "Words have 50-d GloVe vectors from a package unless --glove names others.",
+    "Layer norm in the pre-net, where the paper's source has batch norm: an utterance must not "
+    "depend on its neighbours.",
+    "Compared systems are built from their papers and public code, on the folds, selection and "
+    "metrics here.",
+    "The paper does not say what its ± is; it is taken as the deviation over repeats.",
+)
+"""How rows differ from those of the paper (He et al.), wherever published scores stand."""
 
 PARTS: Final[Mapping[str, str]] = {
     "results": "results",
@@ -32,6 +47,7 @@ PARTS: Final[Mapping[str, str]] = {
     "details": "row by row",
     "wrong": "what every run gets wrong",
     "costs": "cost",
+    "settings": "settings",
     "missing": "missing and failed runs",
     "commands": "how to reproduce",
 }
@@ -63,14 +79,20 @@ def study_sections(
         "layers": layer_counts(content, means, album),
         "comparisons": [comparison(c) for c in content.rows if c.comparison],
         "recalls": recalls_by_classes(content.rows),
+        "never": [f"{c.row.name}: {', '.join(c.never)}" for c in content.rows if c.never],
         "parts": [part for kind in KINDS if (part := parts(kind, content, album))],
         "details": [details(c, album) for c in content.rows],
         "wrong": wrong(content),
         "num_wrong": len(content.wrong) if content.rows else 0,
+        "not_listed": content.never,
+        "settings": settings_of(content.record.rows),
+        "from_paper": FROM_PAPER if has_published else (),
+        "is_elsewhere": has_published and not content.is_paper_s_corpus,
         "costs": costs(content),
         "search": search_part(content, album),
         "missing": [*missing_runs(content), *failures],
         "commands": commands(content),
+        "versions": versions(content),
         "digests": [digest(row) for row in content.record.rows],
     }
     return {**sections, "contents": [p for p in PARTS.items() if sections.get(p[0], True)]}
@@ -140,10 +162,19 @@ def result(
         verdict = found.comparison.verdict if found.comparison else "other folds or classes"
     return {
         "name": row.name,
-        "cells": [*cells, f"{row.runs_done}/{row.runs_planned}"],
+        "cells": [*cells, runs_text(row, found)],
         "verdict": "–" if row.name == reference else verdict,
         "deviations": deviations,
     }
+
+
+def runs_text(row: TableRow, found: RowContent | None) -> str:
+    """How many runs are finished of how many, and of which folds and seeds they are."""
+    counted = f"{row.runs_done}/{row.runs_planned}"
+    if found is None:
+        return counted
+    folds, seeds = (found.runs[name].nunique() for name in ("fold", "seed"))
+    return f"{counted} ({folds} × {seeds})" if folds * seeds == row.runs_done else counted
 
 
 def comparison(found: RowContent) -> dict[str, Any]:
@@ -255,14 +286,18 @@ def search_part(content: StudyContent, album: Album) -> dict[str, Any] | None:
     if search.known:
         history = figures.search_history(
             [c["number"] for c in search.known],
-            [c[search.objective] for c in search.known],
-            search.best_so_far,
-            search.objective,
+            [search.scale * c[search.objective] for c in search.known],
+            [search.scale * best for best in search.best_so_far],
+            search.label,
         )
-        shown.append(album.add("search", history, f"{search.objective} of each configuration"))
+        shown.append(album.add("search", history, f"{search.label} of each configuration"))
     if search.importances:
         drawing = figures.importance(search.importances)
-        said = f"Share of the variance of {search.objective} that each parameter explains (fANOVA)"
+        count = sum(c["state"] == "complete" for c in search.configurations)
+        said = (
+            f"Share of the variance of {search.label} that each parameter explains, by {count} "
+            "configurations (fANOVA)"
+        )
         shown.append(album.add("importance", drawing, said))
     rows = [
         {
@@ -270,9 +305,9 @@ def search_part(content: StudyContent, album: Album) -> dict[str, Any] | None:
             "cells": [
                 *(plain(c[key]) for key in search.parameters),
                 f"{c['cells_done']}/{c['cells_planned']}",
-                plain(c[search.objective]),
+                percent(c[search.objective]) if search.is_share else plain(c[search.objective]),
             ],
-            "state": f"{c['state']}: {c['reason']}" if c["reason"] else c["state"],
+            "state": ": ".join(filter(None, (c["state"], c["reason"], _place(c)))),
         }
         for c in search.configurations
     ]
@@ -281,10 +316,15 @@ def search_part(content: StudyContent, album: Album) -> dict[str, Any] | None:
     return {
         "title": search.title,
         "counts": ", ".join(f"{n} {state}" for state, n in states.items()),
-        "head": [*names, "cells", search.objective],
+        "head": [*names, "runs", search.label],
         "rows": rows,
         "figures": shown,
     }
+
+
+def _place(configuration: Mapping[str, Any]) -> str:
+    place = configuration.get("place")
+    return "" if place is None else f"best {place}"
 
 
 def costs(content: StudyContent) -> list[dict[str, Any]]:
@@ -336,13 +376,27 @@ def commands(content: StudyContent) -> list[str]:
     changes = [row.changes for row in record.rows]
     common = [c for c in (changes[0] if changes else ()) if all(c in own for own in changes)]
     options = [c if c.startswith("--") else f"--set {shlex.quote(c)}" for c in common]
-    verb = "search" if content.search else "run"
-    again = " ".join([f"mlt-ray {verb} {record.study} --corpus CORPUS", *options])
+    verb, known = ("search", space_names()) if content.search else ("run", study_names())
+    name = record.study if record.study in known else f"{record.study}.yaml"
+    again = " ".join([f"mlt-ray {verb} {name} --corpus CORPUS", *options])
     return [
-        "pip install -c constraints.txt .",
         f"{again}    # {record.corpus}, all of it: {record.fingerprint}",
         f"mlt-ray report {record.study}",
     ]
+
+
+def versions(content: StudyContent) -> str:
+    """With which versions of mlt_ray and Python the runs were computed, and when."""
+    reports = [report for found in content.rows for report in found.reports]
+    if not reports:
+        return ""
+    parts = []
+    for name in ("mlt_ray", "python"):
+        found = dict.fromkeys(report.environment.get(name, "") for report in reports)
+        parts.append(f"{name} {', '.join(filter(None, found))}")
+    days = sorted({datetime.fromtimestamp(r.ended_ms / 1000, UTC).date() for r in reports})
+    parts.append(str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}")
+    return ", ".join(parts)
 
 
 def digest(row: RowRecord) -> dict[str, str]:
