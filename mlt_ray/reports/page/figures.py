@@ -36,8 +36,11 @@ ON_PAGE: Final[Mapping[str, str]] = {
     THIRD: "var(--third)",
 }
 
-WIDE, SMALL = 5.4, 2.6
-"""Widths in inches, of 72 pixels each on the page."""
+WIDE = 5.4
+"""Width in inches, of 72 pixels each on the page."""
+
+ROOM = 0.1
+"""Inches to the right of and above the axes of small figures."""
 
 _STYLE: Final = {
     "svg.fonttype": "none",
@@ -86,6 +89,21 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
+@contextmanager
+def small_drawing(
+    width: float, height: float, left: float = 0.52, bottom: float = 0.44
+) -> Iterator[tuple[Figure, Axes]]:
+    """A figure whose axes have a size in inches, and room to the left and below for labels.
+
+    A page may have a hundred of them: to measure their labels would take as long as to draw them.
+    """
+    with mpl.rc_context(_STYLE):
+        whole = (left + width + ROOM, bottom + height + ROOM)
+        figure = Figure(figsize=whole)
+        box = (left / whole[0], bottom / whole[1], width / whole[0], height / whole[1])
+        yield figure, figure.add_axes(box)
+
+
 def forest(rows: Sequence[Mean], score: str) -> Figure:
     """A line for each row: mean and interval, and the published mean as a hollow diamond."""
     with drawing(WIDE, 0.6 + 0.26 * len(rows)) as (figure, axes):
@@ -107,7 +125,7 @@ def forest(rows: Sequence[Mean], score: str) -> Figure:
 
 def curves(runs: Sequence[Curve], score: str) -> Figure:
     """The dev score of every run of a row by epoch; a dot marks the epoch that was chosen."""
-    with drawing(SMALL, 1.7) as (figure, axes):
+    with small_drawing(2.0, 1.3) as (figure, axes):
         for run in runs:
             epochs = range(1, len(run.scores) + 1)
             axes.plot(epochs, 100 * np.asarray(run.scores), color=FAINT, lw=0.6)
@@ -124,8 +142,8 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     """A (K, K) confusion matrix, true by predicted class; shares of each true class in percent."""
     support = matrix.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(matrix, support, out=np.zeros(matrix.shape), where=support > 0)
-    size = 1.1 + 0.36 * len(classes)
-    with drawing(size, size) as (figure, axes):
+    size, longest = 0.36 * len(classes), max(map(len, classes))
+    with small_drawing(size, size, 0.4 + 0.065 * longest, 0.35 + 0.05 * longest) as (figure, axes):
         for (true, predicted), share in np.ndenumerate(shares):
             box = (predicted - 0.5, true - 0.5)
             axes.add_patch(Rectangle(box, 1, 1, color=MAIN, alpha=share / 125, lw=0))
@@ -142,7 +160,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
 
 def reliability(found: Calibration) -> Figure:
     """How often predictions are right by how sure they are, with the line of perfect ones."""
-    with drawing(SMALL, 1.9) as (figure, axes):
+    with small_drawing(1.5, 1.5) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=FAINT, lw=0.8, ls="--")
         confidence, accuracy = (100 * np.asarray(v) for v in (found.confidence, found.accuracy))
         most = max(found.num)
