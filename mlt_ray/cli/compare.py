@@ -3,8 +3,10 @@
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from mlt_ray.cli.options import DEFAULT_STORE, Store
+from mlt_ray.display.waiting import waiting
 
 Study = Annotated[
     str, typer.Argument(help="A study that was run in the store.", show_default=False)
@@ -24,5 +26,7 @@ def compare(
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.workflows.compare import compare_rows
 
-    for line in compare_rows(study, row, other, RunStore(store).looking(), score):
+    with waiting(Console(stderr=True), "reading the store"):
+        lines = compare_rows(study, row, other, RunStore(store).looking(), score)
+    for line in lines:
         print(line)

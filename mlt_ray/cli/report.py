@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from mlt_ray.cli.options import DEFAULT_STORE, Out, Store, Studies, TrackingUri
+from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import RunsFailed
 
 
@@ -27,9 +28,11 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
     given = {study_name(study): study for study in studies}
     here = runs.studies()
     records = [find_record(name, runs.looking()) for name in given if name in here]
+    console = Console()
     if records:
-        found = results_of(records, runs.looking())
-        show_results(found, runs, out, Console(), with_figures=True)
+        with waiting(console, "reading the store"):
+            found = results_of(records, runs.looking())
+        show_results(found, runs, out, console, with_figures=True)
     for name, study in given.items():
         if name not in here:
             raise never_run(study, runs)

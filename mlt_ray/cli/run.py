@@ -137,7 +137,8 @@ def compute_and_print(request: "Request", out: Path | None) -> None:
     console = Console()
     outcome = run_studies(request, console)
     store = request.places.store
-    found = results_of(outcome.records, store)
+    with waiting(console, "reading the store"):
+        found = results_of(outcome.records, store)
     show_results(found, store, out, console, outcome.failures, outcome.tracker)
     print_failures(outcome.failures)
 

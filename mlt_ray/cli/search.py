@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mlt_ray.cli.options import Training, places_of, training_options
 from mlt_ray.cli.report import print_failures
+from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 
 
@@ -46,7 +47,8 @@ def search(
         return
     outcome = run_search(loaded, places, console, timeout_s)
     if outcome.records:
-        found = results_of(outcome.records, places.store)
+        with waiting(console, "reading the store"):
+            found = results_of(outcome.records, places.store)
         show_results(found, places.store, training.out, console, outcome.failures, outcome.tracker)
     print_failures(outcome.failures)
 

@@ -126,6 +126,23 @@ def other_versions(plans: Sequence[Plan], store: Store) -> list[str]:
     return lines
 
 
+def other_studies(plans: Sequence[Plan], store: Store) -> list[str]:
+    """A line for each study of whose name the store has another, with other rows altogether.
+
+    A study is known by the name of its file; the record of the other one is about to be replaced.
+    """
+    lines = []
+    for plan in plans:
+        earlier = read_record(store, store.study(plan.study))
+        rows = {row.name for row in plan.rows}
+        if earlier is not None and rows.isdisjoint(row.name for row in earlier.rows):
+            lines.append(
+                f"{plan.study}: takes the place of another study of that name in the store "
+                f"({earlier.title}), whose runs stay; to keep both, give one file another name"
+            )
+    return lines
+
+
 def _merged(earlier: StudyRecord | None, record: StudyRecord, plan: Plan) -> StudyRecord:
     """The record of the plan, with what an earlier record of the same corpus says beside it."""
     if earlier is None:

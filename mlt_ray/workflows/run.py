@@ -20,7 +20,14 @@ from mlt_ray.display.waiting import waiting
 from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.labels import Labels
 from mlt_ray.parsing import unknown_key
-from mlt_ray.planning.backlog import Backlog, latest_records, note_plans, other_versions, take_stock
+from mlt_ray.planning.backlog import (
+    Backlog,
+    latest_records,
+    note_plans,
+    other_studies,
+    other_versions,
+    take_stock,
+)
 from mlt_ray.planning.observer import InBackground, Observer
 from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
@@ -274,8 +281,8 @@ def tell_texts(rows: Iterable[Row], workspace: Workspace, console: Console) -> N
 
 
 def tell_versions(backlog: Backlog, store: Store, console: Console) -> None:
-    """Say which rows are computed anew, since the store has them with other libraries."""
-    for line in other_versions(backlog.plans, store):
+    """Say which rows are computed anew, and which studies take the place of others."""
+    for line in (*other_studies(backlog.plans, store), *other_versions(backlog.plans, store)):
         console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
 
 

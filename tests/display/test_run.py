@@ -10,6 +10,7 @@ from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.planning.backlog import Backlog
 from mlt_ray.planning.plan import Plan, PlannedRow
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
+from mlt_ray.storage.report import Epoch
 
 HEIGHT = 7
 
@@ -72,3 +73,34 @@ def test_a_row_of_very_many_runs_counts_them(display):
         shown.finished(run)
     shown.started(many.runs[30])
     assert "30 done, 1 running, 69 waiting" in drawn(shown)
+
+
+def epoch(dev_ua):
+    ua = {"dev_wa": 0.5, "dev_ua": dev_ua, "dev_macro_f1": 0.5}
+    return Epoch(epoch=1, train_loss=1.0, dev_loss=1.0, ended_ms=0, **ua)
+
+
+def test_rows_show_the_mean_of_the_best_dev_scores_of_their_runs(display):
+    poor, good = row(1), row(2)
+    shown = display(poor, good)
+    assert "waiting for the first worker to start" in drawn(shown)
+    shown.epochs(poor.runs[0], [epoch(0.5), epoch(0.6)])
+    shown.epochs(good.runs[0], [epoch(0.9)])
+    shown.epochs(good.runs[1], [epoch(0.7)])
+    shown.epochs(good.runs[1], [epoch(0.1)])
+    shown.started(good.runs[0])
+    lines = drawn(shown).splitlines()
+    assert [line.split()[-1] for line in lines if "dev UA" in line][-3:-1] == ["60.0", "80.0"]
+    assert lines[-1].endswith("; best dev UA so far 80.0 (row 2)")
+    assert "waiting for the first" not in lines[-1]
+
+
+def test_every_run_is_told_where_logs_are_shown(display, monkeypatch):
+    shown = display(row(1))
+    run = shown.plans[0].rows[0].runs[0]
+    shown.started(run)
+    assert shown.console.file.getvalue() == ""
+    monkeypatch.setattr("mlt_ray.display.run.are_logs_shown", lambda: True)
+    shown.epochs(run, [epoch(0.625)])
+    shown.finished(run)
+    assert "s: row 1, fold 1, seed 1: done, best dev UA 62.5" in shown.console.file.getvalue()

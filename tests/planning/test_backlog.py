@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.planning.backlog import latest_records, note_plans, other_versions, take_stock
+from mlt_ray.planning.backlog import (
+    latest_records,
+    note_plans,
+    other_studies,
+    other_versions,
+    take_stock,
+)
 from mlt_ray.planning.plan import Plan, RunName, make_plan
 from mlt_ray.spec import Run
 from mlt_ray.storage.files import write_json
@@ -295,3 +301,18 @@ def test_rows_that_another_version_of_a_library_has_computed_are_told(store: Sto
     ]
     # On another corpus they were never computed.
     assert other_versions([computed_with("2.12.0", OTHER_CORPUS)], store) == []
+
+
+def test_a_study_that_takes_another_s_name_is_told(store: Store) -> None:
+    study = study_of()
+    assert other_studies([make_plan(study, CORPUS)], store) == []
+    note(make_plan(study, CORPUS), store)
+    assert other_studies([make_plan(study, CORPUS)], store) == []
+    renamed = tuple(replace(row, name=f"my {row.name}") for row in study.rows)
+    # A row in common: the same study, edited.
+    edited = make_plan(replace(study, rows=(*renamed, study.rows[0])), CORPUS)
+    assert other_studies([edited], store) == []
+    [line] = other_studies([make_plan(replace(study, rows=renamed), CORPUS)], store)
+    assert line.startswith(
+        f"{study.name}: takes the place of another study of that name in the store ({study.title})"
+    )

@@ -443,3 +443,27 @@ def test_a_search_that_goes_on_removes_checkpoints_of_what_has_ended_and_keeps_t
     write_record(store, store.study("s"), study)
     open_search(space_of(), store, storage)
     assert checkpoints(store) == {run.digest for run in (shared, *needed)}
+
+
+def test_the_parameter_that_decides_the_score_is_the_important_one(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    def by_fusion_alone(run: Run) -> float:
+        model: Any = run.spec.model
+        return 0.7 - 0.1 * model.deep_fusion_layers
+
+    search = open_search(space_of(pruner="none"), store, storage)
+    assert search.importances() == {}
+    FakeTune(store, by_fusion_alone).drive(search)
+    found = search.importances()
+    assert set(found) == {p.key for p in search.space.parameters}
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["model.deep_fusion_layers"] > 0.95
+
+
+def test_scores_that_are_all_the_same_make_no_parameter_important(
+    store: Store, storage: optuna.storages.BaseStorage
+) -> None:
+    search = open_search(space_of(pruner="none"), store, storage)
+    FakeTune(store, lambda run: 0.5).drive(search)
+    assert search.importances() == {}

@@ -1,6 +1,7 @@
 """The report page: what it says of a study, and that it needs nothing from elsewhere."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 
 from mlt_ray.reports.page.content import contents_of
 from mlt_ray.reports.page.render import render, write_page
+from mlt_ray.reports.search import ConfigurationResult, write_search
 from mlt_ray.storage.store import Store
+from mlt_ray.studies.space import parse_space
 from tests.reports.made_up import SKILLS, fill
 
 MOST_BYTES = 2_000_000
@@ -114,3 +117,90 @@ def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     assert {f.suffix for f in files} == {".html", ".pdf", ".svg"}
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def configurations() -> list[ConfigurationResult]:
+    """Four complete ones and a pruned one; the first and the third are the best."""
+    scores = (0.41, 0.30, 0.405, 0.35, None)
+    return [
+        ConfigurationResult(
+            number=n,
+            values={"training.learning_rate": 0.0008357 * (n + 1), "model.width": 32},
+            state="complete" if score else "pruned",
+            reason="" if score else "poor after fold 1",
+            runs_done=3 if score else 1,
+            runs_planned=3,
+            means={"dev_ua": score} if score else {},
+            place={0: 1, 2: 2}.get(n),
+        )
+        for n, score in enumerate(scores)
+    ]
+
+
+def test_a_search_stands_above_its_best(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results = fill(store, {"best 1: configuration 0": 0.8, "best 2: configuration 2": 0.7})
+    space = parse_space(
+        Path("made.yaml"),
+        {
+            "base": {"model": {"system": "multilevel"}},
+            "space": {
+                "training.learning_rate": {"log": [0.0001, 0.01]},
+                "model.width": {"choice": [32, 64]},
+            },
+            "search": {"trials": 5, "best": 2},
+        },
+    )
+    shares = {"training.learning_rate": 0.9, "model.width": 0.1}
+    write_search(space, configurations(), store.report_dir("made"), (), shares)
+    [content] = contents_of(results)
+    assert content.search is not None
+    assert content.search.best_so_far == (0.41, 0.41, 0.41, 0.41)
+    page = render([content])[0]
+    said = words(page)
+    assert "4 complete, 1 pruned" in said
+    assert "no nested cross-validation" in said
+    assert "dev UA, %" in said
+    assert "by 4 configurations (fANOVA)" in said
+    assert "mlt-ray search made.yaml --corpus CORPUS" in said
+    row = re.findall(r'<tr><th scope="row">0</th>(.*?)</tr>', page, re.S)[0]
+    assert re.findall(r">([^<]*)</td>", row) == [
+        "0.0008357",
+        "32",
+        "3/3",
+        "41.0",
+        "complete: best 1",
+    ]
+    row = re.findall(r'<tr><th scope="row">4</th>(.*?)</tr>', page, re.S)[0]
+    assert re.findall(r">([^<]*)</td>", row)[-2:] == ["", "pruned: poor after fold 1"]
+
+
+def test_a_class_that_nobody_predicts_is_told_and_its_utterances_are_not_called_mislabelled(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path)
+    results = fill(store, {"good": 0.8})
+    predictions = results.predictions
+    never = predictions["predicted"] == "sad"
+    frame = predictions.assign(predicted=predictions["predicted"].mask(never, "angry"))
+    confusions = []
+    for matrix in results.runs["test_confusion"]:
+        moved = [list(row) for row in matrix]
+        for row in moved:
+            row[0] += row[3]
+            row[3] = 0
+        confusions.append(moved)
+    changed = replace(results, runs=results.runs.assign(test_confusion=confusions))
+    vars(changed)["predictions"] = frame
+    [content] = contents_of(changed)
+    assert content.never == ("sad",)
+    assert "sad" not in set(content.wrong["emotion"])
+    said = words(render([content])[0])
+    assert "Classes that a row never predicts: good: sad." in said
+    assert "Those of sad, which nobody ever predicts, are left out." in said
+
+
+def test_published_scores_of_another_corpus_are_not_to_be_compared(page: str) -> None:
+    said = words(page)
+    assert "This is another corpus" in said
+    assert "What differs from the paper" in said
