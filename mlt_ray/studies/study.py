@@ -154,6 +154,13 @@ def _row(
     return parse_row(study, values, base, overrides if is_changed else (), systems)
 
 
+def _is_other_system(model: Mapping[str, Any], other: Any) -> bool:
+    """Whether both name a system, and not the same one."""
+    if not isinstance(other, Mapping) or "system" not in other or "system" not in model:
+        return False
+    return bool(other["system"] != model["system"])
+
+
 def parse_row(
     study: str,
     values: Mapping[str, Any],
@@ -163,7 +170,7 @@ def parse_row(
 ) -> Row:
     """The row of `values` on top of `base`, with `overrides` on top of both.
 
-    Its model is one of the `systems`.
+    Its model is one of the `systems`. One of another system than the base's has none of its values.
     """
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SETTINGS}
@@ -174,6 +181,8 @@ def parse_row(
         if "protocol" in layer:
             named = parse_protocol(layer["protocol"], f"{where}.protocol")
             merged["folds"] = merge(merged["folds"], named)
+        if _is_other_system(merged["model"], layer.get("model")):
+            merged["model"] = {}
         merged = merge(merged, {k: v for k, v in layer.items() if k in SECTIONS})
     folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
     features = parse(FeatureSpec, merged["features"], f"{where}.features")

@@ -1,5 +1,7 @@
 """Every block of YAML and Python in the pages is read, and what else they show is still so."""
 
+import csv
+import io
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
@@ -11,14 +13,16 @@ import pytest
 
 import mlt_ray
 from mlt_ray.corpus.protocols import PROTOCOLS
+from mlt_ray.corpus.readers.manifest import REQUIRED
 from mlt_ray.documents import parse_yaml
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.planning.states import StatesLeft
-from mlt_ray.spec import FeatureSpec, FoldSpec, TrainingSpec
+from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, TrainingSpec
 from mlt_ray.studies.files import is_space
 from mlt_ray.studies.space import parse_space
 from mlt_ray.studies.study import SETTINGS, load_study, parse_study
+from tests.docs import settings
 from tests.docs.pages import DOCS, PAGES, ROOT, Block, Code, Place, blocks, codes, tables
 from tests.docs.test_commands import is_shell
 from tests.test_imports import FLOOR
@@ -143,7 +147,10 @@ def test_every_setting_in_a_line_can_be_made(code: Code) -> None:
 
         assert key in {field.name for field in fields(Resources)}
         return
+    if section == "features" and key.startswith("frames."):
+        section, key = "features.frames", key.removeprefix("frames.")
     specs = {"folds": [FoldSpec], "features": [FeatureSpec], "training": [TrainingSpec]}
+    specs["features.frames"] = [FramesSpec]
     kinds = specs.get(section, list(SYSTEMS.values()))
     assert key in {field.name for kind in kinds for field in fields(kind)} | {"source"}
     if value := re.search(r"[=:] *(.+)", code.text):
@@ -288,10 +295,19 @@ def names_in(block: Block) -> set[str]:
     return {name for begin in begins for name in re.split(r", | ", begin)}
 
 
+def check_manifest(block: Block) -> None:
+    """Its first line names the columns that a manifest must have, and each other one fills them."""
+    head, *lines = csv.reader(io.StringIO(block.text))
+    assert tuple(head) == REQUIRED
+    assert lines
+    assert {len(line) for line in lines} == {len(head)}
+
+
 SHOWN: dict[tuple[str, str], Callable[[Block], None]] = {
     ("README.md", "                          published"): check_demo_table,
-    ("docs/index.md", "                          published"): check_demo_table,
     ("docs/speech_encoders.md", "states: "): check_states,
+    ("docs/corpus.md", "path,text"): check_manifest,
+    ("docs/first_study.md", "path,text"): check_manifest,
     ("docs/code.md", "mlt_ray/\n"): check_tree,
     ("CONTRIBUTING.md", "cli  "): check_floors,
     ("docs/store.md", "runs/<digest>/"): check_store,
@@ -318,14 +334,13 @@ def test_every_other_block_shows_what_is_so(block: Block) -> None:
 
 
 def test_every_block_that_is_listed_is_there() -> None:
-    """But for that of the first page, which may say less than the README."""
     found = {
         key
         for key in SHOWN
         for block in OTHERS
         if shown_at(key[0], block) and block.text.startswith(key[1])
     }
-    assert set(SHOWN) - found <= {("docs/index.md", "                          published")}
+    assert set(SHOWN) == found
 
 
 @pytest.mark.parametrize("key", SHOWN, ids=lambda key: key[0])
@@ -336,6 +351,7 @@ def test_a_block_that_shows_what_is_not_so_is_noticed(key: tuple[str, str]) -> N
         check_tree: ("· compare ·", "·"),
         check_floors: ("storage ", "stores "),
         check_store: ("features/", "feature/"),
+        check_manifest: ("emotion,speaker", "emotion"),
     }
     old, new = changes[SHOWN[key]]
     for block in OTHERS:
@@ -343,3 +359,8 @@ def test_a_block_that_shows_what_is_not_so_is_noticed(key: tuple[str, str]) -> N
             assert old in block.text
             with pytest.raises(AssertionError):
                 SHOWN[key](Block(block.place, "", block.text.replace(old, new)))
+
+
+def test_the_page_of_settings_is_made_from_the_classes() -> None:
+    """Otherwise: python -m tests.docs.settings."""
+    assert settings.PAGE.read_text() == settings.text()

@@ -22,7 +22,7 @@ from mlt_ray.cli.search import parse_duration
 from mlt_ray.documents import parse_yaml
 from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.planning.profile import load_profile
-from mlt_ray.studies.files import file_names, space_names, study_names
+from mlt_ray.studies.files import file_names, space_names, study_name, study_names
 from mlt_ray.studies.labels import parse_labels
 from mlt_ray.studies.space import load_space
 from mlt_ray.studies.study import load_study, parse_study
@@ -43,6 +43,9 @@ from tests.docs.pages import (
 
 PLACEHOLDER = re.compile(r"[A-Z]+(?:\.(?:yaml|csv))?…?|…")
 """What a user puts something of their own in the place of: STUDY, CORPUS, STUDY…, STUDY.yaml."""
+
+WRITTEN = {"hearing": DOCS / "first_study.md"}
+"""Studies that the reader has written by then, by name, and the page that shows their file."""
 
 OWN_FILES = {"mine.yaml": "the user's own study, in the text around it"}
 """Names in commands that look like files of this project, and are none."""
@@ -91,6 +94,10 @@ def check_study(verb: str, study: str, rows: Sequence[str], changes: Sequence[st
         spaces = shipped()[1]
         assert study in spaces or (ROOT / study).is_file(), f"no search space {study}"
         load_space(study if study in spaces else str(ROOT / study), changes)
+    elif study_name(study) in WRITTEN:
+        [block] = [b for b in blocks(WRITTEN[study_name(study)]) if b.language == "yaml"]
+        found = parse_study(study, parse_yaml(block.text, str(block)), changes)
+        assert {row.strip() for row in rows} <= {row.name for row in found.rows}
     else:
         studies = shipped()[0]
         assert study in studies or (ROOT / study).is_file(), f"no study {study}"

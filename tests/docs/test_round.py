@@ -62,6 +62,18 @@ ROUND = (
     ),
     Step("docs/model.md", RUN, "mean of frames", IEMOCAP, SMALL),
     Step("docs/model.md", RUN, "4 in the store, 0 to compute", IEMOCAP, SMALL),
+    Step(
+        "docs/first_study.md",
+        "mlt-ray run hearing.yaml --corpus CORPUS",
+        "what one would try first",
+        IEMOCAP,
+        ("--folds", "1-2", "--seeds", "1", "--set", "training.max_epochs=2"),
+    ),
+    Step(
+        "docs/first_study.md",
+        "mlt-ray compare hearing text and audio text alone",
+        "verdict:",
+    ),
     Step("docs/store.md", "mlt-ray report STUDY…", "highway network", OF_OURS),
     Step("docs/report.md", "mlt-ray compare STUDY ROW OTHER", "UA", OF_OURS | ROWS),
     Step(
@@ -81,6 +93,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the round was run, as in a checkout."""
     room = tmp_path_factory.mktemp("round")
     (room / "docs").symlink_to(DOCS)
+    [hearing] = [b for b in blocks(DOCS / "first_study.md") if b.language == "yaml"]
+    (room / "hearing.yaml").write_text(hearing.text)
     for step in ROUND:
         program, *rest = step.words()
         done = subprocess.run(

@@ -17,12 +17,13 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.extras import INPUTS
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.labels import FOUR
+from mlt_ray.models.bert.values import BertSpec
 from mlt_ray.models.classical.values import ClassicalSpec
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.models.registry import SYSTEMS, build_model, is_network
 from mlt_ray.models.speech.values import SpeechSpec
-from mlt_ray.spec import FoldSpec
+from mlt_ray.spec import FoldSpec, TrainingSpec
 from mlt_ray.studies.files import find_study, space_names, study_names
 from mlt_ray.studies.overrides import merge
 from mlt_ray.studies.study import Published, Row, load_study, parse_study
@@ -560,3 +561,22 @@ def test_a_study_names_models_of_its_own_beside_its_file() -> None:
 def test_without_the_key_models_their_systems_are_unknown() -> None:
     with pytest.raises(UserError, match="unknown system mean_frames"):
         parse_study("mine", {"rows": [{"name": "one", "model": {"system": "mean_frames"}}]})
+
+
+def test_a_row_of_another_system_has_none_of_the_base_s_values_of_its_model() -> None:
+    values = {
+        "base": {
+            "model": {"system": "multilevel", "width": 64, "dropout": 0.4},
+            "training": {"batch_size": 7},
+        },
+        "rows": [
+            {"name": "same", "model": {"system": "multilevel", "num_heads": 2}},
+            {"name": "other", "model": {"system": "bert"}},
+        ],
+    }
+    same, other = parse_study("mine", values).rows
+    assert same.model == MultilevelSpec(width=64, dropout=0.4, num_heads=2)
+    assert other.model == BertSpec()
+    assert same.training == other.training == TrainingSpec(batch_size=7)
+    [_, changed] = parse_study("mine", values, ["model.system=bert"]).rows
+    assert changed.model == BertSpec()

@@ -46,7 +46,7 @@ def flattened(spec: Mapping[str, Any]) -> dict[str, str]:
 def text(value: Any) -> str:
     """A value as a study's file would say it, on one line."""
     if value is None:
-        return "none"
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -22,7 +22,7 @@ def test_settings_stand_once_where_all_rows_have_them() -> None:
     assert found["common"] == [
         "model.width: 4",
         "training.learning_rate: 0.001",
-        "training.clip_norm: none",
+        "training.clip_norm: null",
         "folds.by: session",
         "classes: [angry, sad]",
     ]
@@ -34,4 +34,4 @@ def test_no_row_has_no_settings() -> None:
 
 def test_values_are_written_as_a_study_says_them() -> None:
     found = flattened({"model": {"a": True, "b": [1, None], "c": {"d": 0.5}}})
-    assert found == {"model.a": "true", "model.b": "[1, none]", "model.c.d": "0.5"}
+    assert found == {"model.a": "true", "model.b": "[1, null]", "model.c.d": "0.5"}
