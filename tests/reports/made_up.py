@@ -25,10 +25,10 @@ SKILLS: Mapping[str, float] = {"good": 0.8, "as good": 0.79, "<b>poor</b> & slow
 """Share of the test predictions of each row that are right whatever the rest."""
 
 
-def corpus() -> Corpus:
+def corpus(num_utterances: int = NUM_UTTERANCES) -> Corpus:
     """Utterances in dialogs of an IEMOCAP-like corpus."""
     utterances = []
-    for n in range(NUM_UTTERANCES):
+    for n in range(num_utterances):
         speaker = n % NUM_SPEAKERS
         scene = "impro" if n % 4 else "script"
         utterances.append(
@@ -46,9 +46,11 @@ def corpus() -> Corpus:
     return Corpus(name="made up", classes=FOUR, utterances=tuple(utterances))
 
 
-def fill(store: Store, skills: Mapping[str, float] = SKILLS) -> Results:
+def fill(
+    store: Store, skills: Mapping[str, float] = SKILLS, num_utterances: int = NUM_UTTERANCES
+) -> Results:
     """Write a study ``made`` with these rows into the store; returns its results."""
-    spoken = corpus()
+    spoken = corpus(num_utterances)
     study = parse_study(
         "made",
         {
