@@ -11,7 +11,12 @@ from mlt_ray.display.waiting import waiting
 Study = Annotated[
     str, typer.Argument(help="A study that was run in the store.", show_default=False)
 ]
-Row = Annotated[str, typer.Argument(help="Name of a row.", show_default=False)]
+Row = Annotated[
+    str,
+    typer.Argument(
+        help="Name of a row; of another study in the store: STUDY/ROW.", show_default=False
+    ),
+]
 Score = Annotated[Literal["wa", "ua"], typer.Option(help="The score to compare.")]
 
 

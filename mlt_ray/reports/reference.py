@@ -61,10 +61,15 @@ def predicted_of(record: StudyRecord, results: Results) -> Predicted:
 
 
 def best_by_dev(runs: "DataFrame") -> str | None:
-    """The row of a study's runs whose mean UA on dev is highest; None without runs."""
+    """The row of a study's runs whose mean UA on dev is highest; None without runs.
+
+    Rows that lack folds which others have finished do not count: theirs may be the easy ones.
+    """
     if runs.empty:
         return None
-    return str(runs.groupby("row", sort=False)["dev_ua"].mean().idxmax())
+    rows = runs.groupby("row", sort=False)
+    folds = rows["fold"].nunique()
+    return str(rows["dev_ua"].mean()[folds == folds.max()].idxmax())
 
 
 def compared(

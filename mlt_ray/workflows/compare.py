@@ -1,5 +1,7 @@
 """One comparison of two rows of a study, in words."""
 
+from dataclasses import replace
+
 from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.collect import find_record
@@ -7,34 +9,47 @@ from mlt_ray.reports.comparison import SCORE_NAMES, Comparison
 from mlt_ray.reports.reference import against, folds_and_classes, predicted_of
 from mlt_ray.reports.resampling import FEW_GROUPS
 from mlt_ray.reports.results import results_of
+from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.store import Store
 
 
 def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> list[str]:
     """Lines that say whether two rows of a study differ.
 
-    Raises `UserError` for a study or a row that the store does not have, rows without finished
-    runs, and rows that are tested on other utterances.
+    A row of another study in the store is named with it, as ``STUDY/ROW``. Raises `UserError` for a
+    study or a row that the store does not have, rows without finished runs, and rows that are
+    tested on other utterances.
     """
     record = find_record(study, store)
-    rows = {one.name: one for one in record.rows}
-    for name in (row, other):
-        if name not in rows:
-            raise unknown_key(study, name, list(rows), "row")
     if row == other:
         raise UserError(f"{study}: expected two rows, got {row} twice; name another one")
-    if folds_and_classes(rows[row]) != folds_and_classes(rows[other]):
+    rows = tuple(_row_of(name, record, store) for name in (row, other))
+    if folds_and_classes(rows[0]) != folds_and_classes(rows[1]):
         raise UserError(
             f"{study}: expected rows of the same corpus, labels and folds, got others for {row} "
             f"than for {other}; compare rows of one protocol"
         )
-    results = results_of([record], store)
+    both = replace(record, rows=rows)
+    results = results_of([both], store)
     for name in (row, other):
         if not (results.runs["row"] == name).any():
             raise UserError(f"{study}: expected finished runs of {name}, found none; run it first")
-    predicted = predicted_of(record, results)
-    found = against(row, other, results.runs, predicted, score)
+    found = against(row, other, results.runs, predicted_of(both, results), score)
     return comparison_lines(found)
+
+
+def _row_of(name: str, record: StudyRecord, store: Store) -> RowRecord:
+    """The study's row of that name, or the other study's that the name begins with."""
+    rows = {row.name: row for row in record.rows}
+    study, slash, rest = name.partition("/")
+    if name not in rows and slash and study in store.studies():
+        theirs = {row.name: row for row in find_record(study, store).rows}
+        if rest not in theirs:
+            raise unknown_key(study, rest, list(theirs), "row")
+        return replace(theirs[rest], name=name)
+    if name not in rows:
+        raise unknown_key(record.study, name, list(rows), "row")
+    return rows[name]
 
 
 def comparison_lines(found: Comparison) -> list[str]:

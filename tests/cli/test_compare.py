@@ -1,5 +1,6 @@
 """What the verb compare says of two rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from mlt_ray.cli.app import app
 from mlt_ray.errors import UserError
+from mlt_ray.storage.record import write_record
 from mlt_ray.storage.store import Store
 from tests.reports.made_up import fill
 
@@ -63,3 +65,21 @@ def test_a_row_without_finished_runs_is_told(tmp_path: Path) -> None:
         store.run_file(run.digest, "report.json").unlink()
     done = compared(tmp_path, "made", "good", "none")
     assert str(done.exception) == "made: expected finished runs of none, found none; run it first"
+
+
+def test_a_row_of_another_study_is_named_with_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    [record] = fill(store, {"good": 0.8, "w/o poor": 0.3}).records
+    other = replace(record, study="other", rows=record.rows[1:])
+    write_record(store, store.study("other"), other)
+    done = compared(tmp_path, "made", "good", "other/w/o poor")
+    assert done.exit_code == 0
+    first, *_, last = done.output.strip().splitlines()
+    assert first == "UA of good, minus that of other/w/o poor"
+    assert last == "verdict: higher"
+    assert (
+        done.output.splitlines()[1:]
+        == (compared(tmp_path, "made", "good", "w/o poor").output.splitlines()[1:])
+    )
+    wrong = compared(tmp_path, "made", "good", "other/poor")
+    assert "other: unknown row poor; did you mean w/o poor?" in str(wrong.exception)

@@ -43,6 +43,10 @@ def test_the_reference_is_the_best_on_dev_whatever_test_says(results: Results) -
     runs.loc[runs["row"] == "good", "test_ua"] = 0.0
     assert best_by_dev(runs) == "good"
     assert best_by_dev(runs[runs["row"] == "nobody"]) is None
+    # Of one fold alone, which may be an easy one.
+    runs.loc[runs["row"] == "poor", "dev_ua"] = 1.0
+    assert best_by_dev(runs) == "poor"
+    assert best_by_dev(runs[(runs["row"] == "good") | (runs["fold"] == 1)]) == "good"
 
 
 def test_rows_that_lack_runs_are_compared_over_those_that_both_have(results: Results) -> None:
