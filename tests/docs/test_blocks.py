@@ -212,9 +212,19 @@ def test_names_of_the_package_in_a_line_are_there() -> None:
 
 
 def check_demo_table(block: Block) -> None:
-    """What the demo prints: its rows in their order, with the published scores of its file."""
+    """What the demo prints: its rows in their order, with the published scores of its file.
+
+    Below, which of them differ from the best: each row stands there once.
+    """
     rows = load_study("demo").rows
-    lines = block.text.splitlines()[3:]
+    table, _, verdicts = block.text.partition("\n\n")
+    found = re.fullmatch(
+        r"UA against (.+), the best on dev \(.*?\): (.*)", verdicts.replace("\n", " ")
+    )
+    assert found is not None
+    told = [name for part in found[2].split("; ") for name in part.partition(": ")[2].split(", ")]
+    assert sorted([found[1], *map(str.strip, told)]) == sorted(row.name for row in rows)
+    lines = table.splitlines()[3:]
     assert len(lines) == len(rows)
     for line, row in zip(lines, rows, strict=True):
         assert line.startswith(f" {row.name} ")
