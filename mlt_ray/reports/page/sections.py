@@ -59,7 +59,7 @@ def study_sections(
 ) -> dict[str, Any]:
     """All that the template prints of a study; its figures go into the album.
 
-    `failures` say why runs of this call have failed.
+    `failures` say why runs of this call have failed; each begins with its study's name.
     """
     table = content.table
     found = {c.row.name: c for c in content.rows}
@@ -90,7 +90,10 @@ def study_sections(
         "is_elsewhere": has_published and not content.is_paper_s_corpus,
         "costs": costs(content),
         "search": search_part(content, album),
-        "missing": [*missing_runs(content), *failures],
+        "missing": [
+            *missing_runs(content),
+            *(text for text in failures if text.startswith(f"{table.study}: ")),
+        ],
         "commands": commands(content),
         "versions": versions(content),
         "digests": [digest(row) for row in content.record.rows],

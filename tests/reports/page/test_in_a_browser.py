@@ -20,7 +20,7 @@ PHONE, DESK = (375, 740), (1280, 900)
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
     results = fill(Store(folder / "store"))
-    return write_page(contents_of(results), folder, ["good, fold 1: killed"]).path.as_uri()
+    return write_page(contents_of(results), folder, ["made: good, fold 1: killed"]).path.as_uri()
 
 
 @pytest.fixture(scope="module")

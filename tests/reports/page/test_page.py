@@ -43,7 +43,10 @@ def read(html: str) -> Reader:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     results = fill(Store(tmp_path_factory.mktemp("store")))
-    return render(contents_of(results), ["good, fold 1, seed 9: the loss is nan"])[0]
+    return render(
+        contents_of(results),
+        ["made: good, fold 1, seed 9: the loss is nan", "other: bad, fold 1, seed 1: killed"],
+    )[0]
 
 
 def words(page: str) -> str:
@@ -92,7 +95,8 @@ def test_what_nobody_finds_is_listed_with_its_text(page: str) -> None:
 
 
 def test_failed_runs_are_told(page: str) -> None:
-    assert "good, fold 1, seed 9: the loss is nan" in words(page)
+    assert "made: good, fold 1, seed 9: the loss is nan" in words(page)
+    assert "killed" not in words(page)
 
 
 def test_runs_that_are_missing_are_named(tmp_path: Path) -> None:
