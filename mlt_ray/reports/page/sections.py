@@ -18,7 +18,7 @@ from mlt_ray.reports.page.figures import Curve, Mean
 from mlt_ray.reports.page.layer_counts import layer_counts_of
 from mlt_ray.reports.page.settings import settings_of
 from mlt_ray.reports.statistics import counted_runs
-from mlt_ray.reports.tables import caption, layers_text
+from mlt_ray.reports.tables import MARK, caption, layers_text
 from mlt_ray.spec import decisive, digest_of
 from mlt_ray.storage.record import RowRecord
 from mlt_ray.storage.report import RunReport
@@ -147,25 +147,25 @@ def result(
 ) -> dict[str, Any]:
     """A line of the table of results; `found` is None for a row without finished runs."""
     published = row.published
-    cells = []
-    if has_published:
-        cells += [mean_text(*published[s]) if published else "" for s in SCORE_NAMES]
-    if found is None:
-        cells += [""] * (3 + has_published)
-        deviations = ["", ""]
-        verdict = ""
-    else:
-        scores = {s: getattr(found.measured, s) for s in SCORE_NAMES}
-        cells += [mean_text(score.mean, score.std_repeats) for score in scores.values()]
-        ua, interval = scores["ua"], found.intervals["ua"]
-        cells.append(f"{percent(ua.pooled)} ({percent(interval.low)} – {percent(interval.high)})")
-        if has_published:
-            cells.append(points(ua.mean - published["ua"][0]) if published else "")
+    difference = verdict = ""
+    measured, deviations = [""] * 3, [""] * 2
+    if found is not None:
+        wa, ua, interval = found.measured.wa, found.measured.ua, found.intervals["ua"]
+        measured = [
+            mean_text(wa.mean, wa.std_repeats),
+            mean_text(ua.mean, ua.std_repeats) + (MARK if found.measured.gaps else ""),
+            f"{percent(ua.pooled)} ({percent(interval.low)} – {percent(interval.high)})",
+        ]
         deviations = [percent(ua.std_folds), percent(ua.std_runs)]
+        difference = points(ua.mean - published["ua"][0]) if published else ""
         verdict = found.comparison.verdict if found.comparison else "other folds or classes"
+    beside = []
+    if has_published:
+        beside = [mean_text(*published[s]) if published else "" for s in SCORE_NAMES]
+        beside.append(difference)
     return {
         "name": row.name,
-        "cells": [*cells, runs_text(row, found)],
+        "cells": [*measured, *beside, runs_text(row, found)],
         "verdict": "–" if row.name == reference else verdict,
         "deviations": deviations,
     }
