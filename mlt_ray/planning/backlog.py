@@ -135,7 +135,8 @@ def other_studies(plans: Sequence[Plan], store: Store) -> list[str]:
     for plan in plans:
         earlier = read_record(store, store.study(plan.study))
         rows = {row.name for row in plan.rows}
-        if earlier is not None and rows.isdisjoint(row.name for row in earlier.rows):
+        before = {row.name for row in earlier.rows} if earlier is not None else set()
+        if earlier is not None and rows and before and rows.isdisjoint(before):
             lines.append(
                 f"{plan.study}: takes the place of another study of that name in the store "
                 f"({earlier.title}), whose runs stay; to keep both, give one file another name"

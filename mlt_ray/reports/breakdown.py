@@ -104,13 +104,15 @@ def calibration_of(predictions: "DataFrame") -> Calibration:
 
 
 def always_wrong(predictions: "DataFrame") -> "DataFrame":
-    """Utterances that every run has got wrong: ``utterance, emotion, runs``, and what was heard.
+    """Utterances that no run has got right: ``utterance, emotion, runs``, and what was heard.
+
+    Rows of other labels may call it otherwise; right under one of them is right.
 
     `predictions` are test predictions of any rows. ``predicted`` is the most frequent answer, and
     ``share`` how many of the runs gave it. Those that most runs have tested come first.
     """
     right = predictions["emotion"] == predictions["predicted"]
-    tested = predictions.assign(right=right).groupby(["utterance", "emotion"])
+    tested = predictions.assign(right=right).groupby("utterance")
     wrong = predictions[~tested["right"].transform("any")]
     if wrong.empty:
         return wrong[["utterance", "emotion"]].assign(runs=[], predicted=[], share=[])

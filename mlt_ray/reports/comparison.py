@@ -6,7 +6,10 @@ error by the share of test to training utterances:
 
     t = mean(d) / sqrt((1 / J + n_test / n_train) · var(d)),  J − 1 degrees of freedom
 
-for the J differences d of runs with the same fold and seed.
+for the differences d of J splits. Seeds of one fold are no further splits: the same utterances are
+trained on and tested. So d are the differences of the folds' means over their seeds. Counted as
+splits, 15 runs of five folds would call noise a difference up to 16 times in a hundred, three times
+as often as they should (`tests/reports/test_comparison.py`).
 """
 
 import math
@@ -32,8 +35,8 @@ SCORE_NAMES: Final[Mapping[str, str]] = {"wa": "WA", "ua": "UA"}
 class TTest:
     """The corrected resampled t test of J paired differences, in the unit of the differences.
 
-    `smallest` is the smallest mean difference that this test would call one at these deviations:
-    the critical t times `standard_error`.
+    `smallest` is the smallest mean difference that this test alone would call one at these
+    deviations: the critical t times `standard_error`.
     """
 
     num_pairs: int
@@ -44,24 +47,25 @@ class TTest:
     smallest: float
 
 
-def corrected_t_test(differences: Sequence[float], num_train: float, num_test: float) -> TTest:
-    """The test of at least two differences; `num_train` and `num_test` count utterances of a run.
+def corrected_t_test(
+    differences: Sequence[float], num_train: float, num_test: float
+) -> TTest | None:
+    """The test of paired differences; `num_train` and `num_test` count utterances of a run.
 
-    Differences that are all the same have a standard error of 0: p is 1 if they are 0, else 0.
+    None for fewer than two, and for differences that are all the same but not 0: they have no
+    deviation to measure the mean by. For differences that are all 0 the p is 1.
     """
     from scipy import stats
 
     d: NDArray[np.float64] = np.asarray(differences, float)
-    if len(d) < 2:
-        raise ValueError(f"expected at least two pairs of runs, got {len(d)}")
-    dof = len(d) - 1
-    error = math.sqrt((1 / len(d) + num_test / num_train) * d.var(ddof=1))
-    mean = float(d.mean())
     # Rounding leaves a variance of about 1e-33 where all are the same.
-    if np.ptp(d) < 1e-12:
-        error, t = 0.0, math.copysign(math.inf, mean) if abs(mean) > 1e-12 else 0.0
-    else:
-        t = mean / error
+    is_constant = len(d) > 0 and np.ptp(d) < 1e-12
+    is_zero = is_constant and abs(d[0]) < 1e-12
+    if len(d) < 2 or (is_constant and not is_zero):
+        return None
+    dof, mean = len(d) - 1, float(d.mean())
+    error = 0.0 if is_zero else math.sqrt((1 / len(d) + num_test / num_train) * d.var(ddof=1))
+    t = 0.0 if is_zero else mean / error
     return TTest(
         num_pairs=len(d),
         difference=mean,
@@ -74,9 +78,9 @@ def corrected_t_test(differences: Sequence[float], num_train: float, num_test: f
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One row's score minus another's, in shares (0–1), over the runs that both have.
+    """One row's score minus another's, in shares (0–1), over the folds that both have.
 
-    `test` is None where fewer than two pairs of runs are finished. `p` is Holm's, over all
+    `test` is None where there is too little to test (`corrected_t_test`). `p` is Holm's, over all
     comparisons that are made together. `pooled` is the interval of the difference of the pooled
     scores by resampling the `num_groups` groups; `groups` says what they are.
     """
@@ -113,15 +117,12 @@ def compare(
 ) -> Comparison:
     """Compare two rows of `Results.runs`, of one study; their p is not corrected by Holm's rule.
 
-    Runs are paired by fold and seed. If one of the rows has one seed alone, as where its system
-    reads none, the other's mean over its seeds is compared. `counts` are those of both rows' test
-    predictions in such runs (`in_common`).
+    Folds are paired: of each row the mean over the fold's finished seeds. `counts` are those of
+    both rows' test predictions in the folds that both have (`in_common`).
     """
-    first, second = in_common(*(runs[runs["row"] == name] for name in (row, other)))
+    first, second = (runs[runs["row"] == name] for name in (row, other))
     pairs = paired(first, second, f"test_{score}")
-    test = None
-    if len(pairs) > 1:
-        test = corrected_t_test(pairs, first["num_train"].mean(), first["num_test"].mean())
+    test = corrected_t_test(pairs, first["num_train"].mean(), first["num_test"].mean())
     pooled = interval(score, *counts) if counts is not None else None
     return Comparison(
         row=row,
@@ -136,24 +137,14 @@ def compare(
 
 
 def paired(first: "DataFrame", second: "DataFrame", column: str) -> list[float]:
-    """The first row's score minus the second's for each run that both have."""
-    keys = pair_keys(first, second)
-    means = [rows.groupby(keys)[column].mean() for rows in (first, second)]
-    differences = (means[0] - means[1]).dropna()
-    return [float(d) for d in differences]
+    """The first row's mean score minus the second's in each fold that both have."""
+    means = [rows.groupby("fold")[column].mean() for rows in (first, second)]
+    return [float(d) for d in (means[0] - means[1]).dropna()]
 
 
 def in_common(first: "DataFrame", second: "DataFrame") -> "tuple[DataFrame, DataFrame]":
-    """The parts of two frames that belong to runs that both have, by ``fold`` and ``seed``."""
-    keys = pair_keys(first, second)
-    places = [rows.set_index(keys).index for rows in (first, second)]
-    return first[places[0].isin(places[1])], second[places[1].isin(places[0])]
-
-
-def pair_keys(first: "DataFrame", second: "DataFrame") -> list[str]:
-    """What two rows' runs must have in common to be a pair: fold and seed, or the fold alone."""
-    numbers = {rows["seed"].nunique() for rows in (first, second)}
-    return ["fold"] if len(numbers) > 1 and 1 in numbers else ["fold", "seed"]
+    """The parts of two frames that belong to folds that both have, by their column ``fold``."""
+    return first[first["fold"].isin(second["fold"])], second[second["fold"].isin(first["fold"])]
 
 
 def corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:

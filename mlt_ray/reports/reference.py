@@ -1,4 +1,4 @@
-"""The rows of a study against the reference: the row whose mean UA on dev is highest."""
+"""The rows of a study against the reference: of the comparable rows, the best by UA on dev."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Predicted:
         return {name: self._counts(frame) for name, frame in self.predictions.items()}
 
     def counts_in_common(self, row: str, other: str) -> tuple[Counts, Counts] | None:
-        """Counts of the runs that two rows both have; None if there are none."""
+        """Counts in the folds that two rows both have; None if there are none."""
         found = in_common(self.predictions[row], self.predictions[other])
         if any(frame.empty for frame in found):
             return None
@@ -60,16 +60,21 @@ def predicted_of(record: StudyRecord, results: Results) -> Predicted:
     return Predicted(groups=groups, group_of=group_of, predictions={str(n): p for n, p in by_row})
 
 
-def best_by_dev(runs: "DataFrame") -> str | None:
+def best_by_dev(runs: "DataFrame", rows: Mapping[str, RowRecord]) -> str | None:
     """The row of a study's runs whose mean UA on dev is highest; None without runs.
 
-    Rows that lack folds which others have finished do not count: theirs may be the easy ones.
+    It is one of the largest group of rows that can be compared with each other. Rows that lack
+    folds which others of the group have finished do not count: theirs may be the easy ones.
     """
-    if runs.empty:
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name in dict.fromkeys(map(str, runs["row"])):
+        groups.setdefault(folds_and_classes(rows[name]), []).append(name)
+    if not groups:
         return None
-    rows = runs.groupby("row", sort=False)
-    folds = rows["fold"].nunique()
-    return str(rows["dev_ua"].mean()[folds == folds.max()].idxmax())
+    largest = max(groups.values(), key=len)
+    of_rows = runs[runs["row"].isin(largest)].groupby("row", sort=False)
+    folds = of_rows["fold"].nunique()
+    return str(of_rows["dev_ua"].mean()[folds == folds.max()].idxmax())
 
 
 def compared(
@@ -91,7 +96,7 @@ def compared(
 def against(
     row: str, other: str, runs: "DataFrame", predicted: Predicted, score: str = "ua"
 ) -> Comparison:
-    """One row of a study's runs against another, over the runs that both have."""
+    """One row of a study's runs against another, over the folds that both have."""
     counts = predicted.counts_in_common(row, other)
     return compare(row, other, runs, score=score, counts=counts, groups=predicted.groups)
 
@@ -114,7 +119,7 @@ def corpora_of(record: StudyRecord, store: Store) -> tuple[Corpus, ...]:
 
 def comparisons_csv(comparisons: Iterable[tuple[str, Comparison]]) -> str:
     """CSV, a line for each comparison of a study (its name stands beside it); shares in 0–1."""
-    head = ["study", "row", "other", "score", "pairs", "difference", "standard_error", "t", "p"]
+    head = ["study", "row", "other", "score", "folds", "difference", "standard_error", "t", "p"]
     head += ["p_holm", "smallest", "pooled_low", "pooled_high", "groups", "verdict"]
     rows: list[list[str | float | None]] = []
     for study, found in comparisons:

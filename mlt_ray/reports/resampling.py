@@ -85,16 +85,20 @@ def pooled_ua(support: Floats, hits: Floats) -> Floats:
 POOLED: Final[Mapping[str, Callable[[Floats, Floats], Floats]]] = {"wa": pooled_wa, "ua": pooled_ua}
 
 
-def interval(score: str, *rows: Counts) -> Interval:
+def interval(score: str, *rows: Counts) -> Interval | None:
     """Interval of the pooled score of a row, or of the first row's minus the second's.
 
-    Two rows must have predictions for the same utterances.
+    Two rows must have predictions for the same utterances. None for a single group, of which there
+    is nothing else to draw.
     """
     from scipy.stats import bootstrap
 
     first, *others = rows
     if any(other.groups != first.groups for other in others):
         raise ValueError("rows to compare have other test utterances")
+
+    if len(first.groups) < 2:
+        return None
 
     def statistic(drawn: NDArray[np.int64], axis: int = -1) -> Floats:
         # `axis` is the last one: a draw is a list of groups.

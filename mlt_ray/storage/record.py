@@ -3,6 +3,7 @@
 Reports and MLflow are made from these records and from the reports of the runs.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,6 +76,16 @@ class StudyRecord:
             rows=tuple(_row(row) for row in values["rows"]),
             is_search=values.get("dev_only", False),
         )
+
+
+def best_name(place: int, name: str) -> str:
+    """Name of the row of a study that is the search's best configuration of that place."""
+    return f"best {place}: {name}"
+
+
+def is_best(name: str) -> bool:
+    """Whether `best_name` made the name of a row."""
+    return re.match(r"best \d+: ", name) is not None
 
 
 def run_records(runs: Sequence[Run]) -> tuple[RunRecord, ...]:

@@ -16,7 +16,7 @@ rows:
     model: {text: highway}                                # what differs from the base
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,11 +154,17 @@ def _row(
     return parse_row(study, values, base, overrides if is_changed else (), systems)
 
 
-def _is_other_system(model: Mapping[str, Any], other: Any) -> bool:
-    """Whether both name a system, and not the same one."""
-    if not isinstance(other, Mapping) or "system" not in other or "system" not in model:
-        return False
-    return bool(other["system"] != model["system"])
+def _of_system(layers: Sequence[Mapping[str, Any]]) -> Iterator[bool]:
+    """Of each layer, whether its model is of the system that the last one to name one names.
+
+    A layer that names none has its model for the system that those before have named.
+    """
+    named: list[Any] = []
+    for layer in layers:
+        model = layer.get("model")
+        own = model.get("system") if isinstance(model, Mapping) else None
+        named.append(own or (named[-1] if named else None))
+    return (system in (None, named[-1]) for system in named)
 
 
 def parse_row(
@@ -170,20 +176,20 @@ def parse_row(
 ) -> Row:
     """The row of `values` on top of `base`, with `overrides` on top of both.
 
-    Its model is one of the `systems`. One of another system than the base's has none of its values.
+    Its model is one of the `systems`, and has no values that were meant for another one.
     """
     where = f"{study}.{values['name']}"
     own = {k: v for k, v in values.items() if k in SETTINGS}
     merged: dict[str, Any] = {s: {} for s in SECTIONS}
     labels: Any = "four"
-    for layer in (base, own, parse_overrides(overrides)):
+    layers = (base, own, parse_overrides(overrides))
+    for layer, is_of_system in zip(layers, _of_system(layers), strict=True):
         labels = layer.get("labels", labels)
         if "protocol" in layer:
             named = parse_protocol(layer["protocol"], f"{where}.protocol")
             merged["folds"] = merge(merged["folds"], named)
-        if _is_other_system(merged["model"], layer.get("model")):
-            merged["model"] = {}
-        merged = merge(merged, {k: v for k, v in layer.items() if k in SECTIONS})
+        sections = (k for k in SECTIONS if k in layer and (k != "model" or is_of_system))
+        merged = merge(merged, {k: layer[k] for k in sections})
     folds = parse(FoldSpec, merged["folds"], f"{where}.folds")
     features = parse(FeatureSpec, merged["features"], f"{where}.features")
     if not features.is_english:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -46,7 +47,7 @@ class Experiment:
         found = self._search_runs("tags.`mlt_ray.kind` != ''")
         parents = {r.data.tags["mlt_ray.row_digest"]: r for r in found if is_kind(r, "row")}
         self.parents = {digest: r.info.run_id for digest, r in parents.items()}
-        self._averaged = {d: int(r.data.metrics.get("runs_done", 0)) for d, r in parents.items()}
+        self._averaged = {d: _averaged(r.data.metrics) for d, r in parents.items()}
         self.children: dict[tuple[str, str], str] = {}
         self._finished_ids: set[str] = set()
         for run in found:
@@ -185,13 +186,18 @@ class Experiment:
     def _draw_confusion(self, run_id: str, name: str, done: Sequence[RunReport]) -> None:
         """Log a row's confusion matrix over all runs as a picture."""
         # Not at the top: matplotlib takes a second to import.
-        from mlt_ray.reports.page.figures import confusion
+        from mlt_ray.reports.page.figures import as_png, confusion
 
         counts = np.sum([report.scores["test"]["confusion"] for report in done], axis=0)
-        figure = confusion(counts, done[0].classes)
-        figure.suptitle(f"{name}: test, {len(done)} runs, % of each true class", fontsize=8)
-        saving = {"dpi": 150, "facecolor": "white", "bbox_inches": "tight"}
-        self.client.log_figure(run_id, figure, "confusion_matrix.png", save_kwargs=saving)
+        title = f"{name}: test, {len(done)} runs, % of each true class"
+        picture = as_png(confusion(counts, done[0].classes), title)
+        self._log_file(run_id, "confusion_matrix.png", picture)
+
+    def _log_file(self, run_id: str, name: str, content: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(content)
+            self.client.log_artifact(run_id, str(path))
 
     def write_page(self, page: Path, picture: "Figure | None") -> None:
         """Log the report page, and its figure of all rows, with a run of their own.
@@ -206,8 +212,9 @@ class Experiment:
             run_id = self._known(tags) or self._create("report", None, tags, {})
         self.client.log_artifact(run_id, str(page))
         if picture is not None:
-            saving = {"dpi": 150, "facecolor": "white", "bbox_inches": "tight"}
-            self.client.log_figure(run_id, picture, "rows.png", save_kwargs=saving)
+            from mlt_ray.reports.page.figures import as_png
+
+            self._log_file(run_id, "rows.png", as_png(picture))
         self.client.set_tag(run_id, "mlt_ray.page", sha256)
         self.client.set_terminated(run_id, "FINISHED")
 
@@ -275,6 +282,11 @@ class Experiment:
         if points or params:
             self.client.log_batch(run_id, metrics=points, params=params)
         self._unlogged_params.pop(run_id, None)
+
+
+def _averaged(metrics: Mapping[str, float]) -> int:
+    """Of how many runs a parent has the means; 0 for one that an earlier version has written."""
+    return int(metrics.get("runs_done", 0)) if "num_parameters" in metrics else 0
 
 
 def _kept(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,9 @@ def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> 
     tested on other utterances.
     """
     record = find_record(study, store)
-    if row == other:
-        raise UserError(f"{study}: expected two rows, got {row} twice; name another one")
     rows = tuple(_row_of(name, record, store) for name in (row, other))
+    if rows[0].runs == rows[1].runs:
+        raise UserError(f"{study}: expected two rows, got the runs of {row} twice; name another")
     if folds_and_classes(rows[0]) != folds_and_classes(rows[1]):
         raise UserError(
             f"{study}: expected rows of the same corpus, labels and folds, got others for {row} "
@@ -58,7 +58,7 @@ def comparison_lines(found: Comparison) -> list[str]:
     if found.test is not None:
         test = found.test
         lines += [
-            f"over {test.num_pairs} pairs of runs: {_points(test.difference)} points, standard "
+            f"over {test.num_pairs} folds: {_points(test.difference)} points, standard "
             f"error {100 * test.standard_error:.1f}, t {test.t:.2f}, p {test.p:.3f} "
             "(corrected resampled t test)",
             f"a difference of less than {100 * test.smallest:.1f} points could not be told from "
@@ -70,7 +70,7 @@ def comparison_lines(found: Comparison) -> list[str]:
             f"test predictions together: 95 % of draws of {found.num_groups} {found.groups}s lie "
             f"between {_points(found.pooled.low)} and {_points(found.pooled.high)} points{few}"
         )
-    return [*lines, f"verdict: {found.verdict}"]
+    return [*lines, f"verdict, for this comparison alone: {found.verdict}"]
 
 
 def _points(difference: float) -> str:

@@ -1,5 +1,6 @@
 """The results of studies: tables shown and written as files, and the page."""
 
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,7 +19,7 @@ from mlt_ray.storage.store import Store
 if TYPE_CHECKING:
     from mlt_ray.tracking.tracker import Tracker
 
-COMPARISONS = "comparisons.csv"
+COMPARISONS, FIGURES = "comparisons.csv", "figures"
 
 
 def show_results(
@@ -41,31 +42,34 @@ def show_results(
         console.print(as_terminal(table))
     for line in legend(tables):
         console.print(line, style="dim", highlight=False)
-    with waiting(console, "comparing rows"):
-        # Not at the top: matplotlib takes a second to import.
-        from mlt_ray.reports.page.content import contents_of
-        from mlt_ray.reports.page.render import write_page
-
-        contents = contents_of(results)
-    for content in contents:
-        if verdicts := content.verdicts:
-            console.print(verdicts, highlight=False, markup=False, soft_wrap=True)
     name = "-".join(t.study for t in tables)
     folder = out or store.report_dir(name)
     # Else two drivers could leave some files of the one's tables and some of the other's.
     with alone(store, f"reports-{name}", patience_s=PATIENCE_S) if out is None else nullcontext():
-        files = [*write_tables(tables, folder), folder / COMPARISONS]
+        # First what needs the runs' reports alone: predictions may be missing.
+        files = write_tables(tables, folder)
+        with waiting(console, "comparing rows"):
+            # Not at the top: matplotlib takes a second to import.
+            from mlt_ray.reports.page.content import contents_of
+            from mlt_ray.reports.page.render import write_page
+
+            contents = contents_of(results)
         found = ((c.record.study, one) for c in contents for one in c.comparisons.values())
         write_bytes(folder / COMPARISONS, comparisons_csv(found).encode())
+        if with_figures and out is None:
+            shutil.rmtree(folder / FIGURES, ignore_errors=True)  # also of rows that are no more
         with waiting(console, "drawing the report page"):
             page = write_page(contents, folder, failures, with_figures=with_figures)
         if out is None:
             store.push(folder)
+    for content in contents:
+        if verdicts := content.verdicts:
+            console.print(verdicts, highlight=False, markup=False, soft_wrap=True)
     if tracker is not None:
         for content in contents:
             study = content.record.study
             tracker.page(study, page.path, page.rows.get(study))
-    names = ", ".join(f.name for f in (*files, *page.written))
+    names = ", ".join(f.name for f in (*files, folder / COMPARISONS, *page.written))
     console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False)
     if tracker is not None and not tracker.broken:
         console.print(f"MLflow: {tracker.address()}", soft_wrap=True, highlight=False, markup=False)

@@ -19,7 +19,7 @@ from mlt_ray.planning.workspace import Places, Workspace
 from mlt_ray.reports.search import search_table, write_search
 from mlt_ray.spec import RunSpec, decisive, digest_of
 from mlt_ray.storage.lease import Lease, acquire
-from mlt_ray.storage.record import RowRecord, StudyRecord, run_records, write_record
+from mlt_ray.storage.record import RowRecord, StudyRecord, best_name, run_records, write_record
 from mlt_ray.studies.space import SearchSpace
 from mlt_ray.studies.study import Row, Study, load_study
 from mlt_ray.workflows.run import (
@@ -260,7 +260,7 @@ def _train_best(
         namesake = namesakes.get(configuration.spec)
         name = namesake.name if namesake else f"configuration {configuration.number}"
         published = namesake.published if namesake else None
-        rows.append(replace(row, name=f"best {place}: {name}", published=published))
+        rows.append(replace(row, name=best_name(place, name), published=published))
     study = Study(
         name=space.name,
         title=f"{space.title}: the best",

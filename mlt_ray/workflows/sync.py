@@ -1,5 +1,8 @@
 """Brings MLflow up to date with a store."""
 
+import json
+from pathlib import Path
+
 from mlt_ray.errors import UserError
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import PAGE, Store
@@ -23,7 +26,28 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
     tracker = Tracker(store, tracking_location(store, tracking_uri), records)
     tracker.sync()
     for record in records:
-        page = store.report_dir(record.study) / PAGE
-        if not record.is_search and store.keep(page):
+        page = None if record.is_search else _page_of(record.study, store)
+        if page is not None:
             tracker.page(record.study, page)
     return [] if tracker.broken else [record.study for record in records]
+
+
+def _page_of(study: str, store: Store) -> Path | None:
+    """The study's page, else the newest one here that it shares with others, if any."""
+    own = store.report_dir(study) / PAGE
+    if store.keep(own):
+        return own
+    shared = [
+        folder / PAGE
+        for folder in (store.root / "reports").glob("*")
+        if (folder / PAGE).is_file() and study in _studies_of(folder)
+    ]
+    return max(shared, key=lambda page: page.stat().st_mtime, default=None)
+
+
+def _studies_of(folder: Path) -> set[str]:
+    """The studies whose tables a folder of a report has."""
+    tables = folder / "tables.json"
+    if not tables.is_file():
+        return set()
+    return {table["study"] for table in json.loads(tables.read_text())["tables"]}

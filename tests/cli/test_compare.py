@@ -39,8 +39,8 @@ def test_two_rows_are_compared_in_words(store: Path, row: str, other: str, verdi
     assert done.exit_code == 0
     first, *_, last = done.output.strip().splitlines()
     assert first == f"UA of {row}, minus that of {other}"
-    assert last == f"verdict: {verdict}"
-    assert "over 15 pairs of runs" in done.output
+    assert last == f"verdict, for this comparison alone: {verdict}"
+    assert "over 5 folds" in done.output
 
 
 def test_wa_is_compared_where_asked(store: Path) -> None:
@@ -51,7 +51,10 @@ def test_a_mistake_names_what_there_is(store: Path) -> None:
     for arguments, line in (
         (("made", "god", "as good"), "made: unknown row god; did you mean good?"),
         (("mad", "good", "as good"), "unknown study mad; did you mean made?"),
-        (("made", "good", "good"), "made: expected two rows, got good twice; name another one"),
+        (
+            ("made", "good", "good"),
+            "made: expected two rows, got the runs of good twice; name another",
+        ),
     ):
         done = compared(store, *arguments)
         assert isinstance(done.exception, UserError)
@@ -76,7 +79,7 @@ def test_a_row_of_another_study_is_named_with_it(tmp_path: Path) -> None:
     assert done.exit_code == 0
     first, *_, last = done.output.strip().splitlines()
     assert first == "UA of good, minus that of other/w/o poor"
-    assert last == "verdict: higher"
+    assert last == "verdict, for this comparison alone: higher"
     assert (
         done.output.splitlines()[1:]
         == (compared(tmp_path, "made", "good", "w/o poor").output.splitlines()[1:])

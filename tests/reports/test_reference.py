@@ -2,11 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pandas import concat
 
 from mlt_ray.reports.reference import (
+    against,
     best_by_dev,
     compared,
     comparisons_csv,
@@ -14,6 +17,7 @@ from mlt_ray.reports.reference import (
     verdict_line,
 )
 from mlt_ray.reports.results import Results, results_of
+from mlt_ray.storage.record import RowRecord
 from mlt_ray.storage.store import Store
 from tests.reports.made_up import corpus, fill
 
@@ -21,6 +25,10 @@ from tests.reports.made_up import corpus, fill
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
     return fill(Store(tmp_path), {"good": 0.8, "poor": 0.3})
+
+
+def rows_of(results: Results) -> dict[str, RowRecord]:
+    return {row.name: row for row in results.records[0].rows}
 
 
 def without(results: Results, row: str, *runs: tuple[int, int]) -> Results:
@@ -41,18 +49,30 @@ def found(results: Results, reference: str = "good"):
 def test_the_reference_is_the_best_on_dev_whatever_test_says(results: Results) -> None:
     runs = results.runs.copy()
     runs.loc[runs["row"] == "good", "test_ua"] = 0.0
-    assert best_by_dev(runs) == "good"
-    assert best_by_dev(runs[runs["row"] == "nobody"]) is None
+    rows = rows_of(results)
+    assert best_by_dev(runs, rows) == "good"
+    assert best_by_dev(runs[runs["row"] == "nobody"], rows) is None
     # Of one fold alone, which may be an easy one.
     runs.loc[runs["row"] == "poor", "dev_ua"] = 1.0
-    assert best_by_dev(runs) == "poor"
-    assert best_by_dev(runs[(runs["row"] == "good") | (runs["fold"] == 1)]) == "good"
+    assert best_by_dev(runs, rows) == "poor"
+    assert best_by_dev(runs[(runs["row"] == "good") | (runs["fold"] == 1)], rows) == "good"
+
+
+def test_the_reference_is_one_of_the_rows_that_most_others_can_be_compared_with(
+    results: Results,
+) -> None:
+    rows = rows_of(results)
+    frame = results.runs
+    third = frame[frame["row"] == "poor"].assign(row="third")
+    alone = {**rows["good"].spec, "classes": ["angry", "sad"]}
+    rows = {**rows, "third": rows["poor"], "good": replace(rows["good"], spec=alone)}
+    assert best_by_dev(concat([frame, third]), rows) == "poor"
 
 
 def test_rows_that_lack_runs_are_compared_over_those_that_both_have(results: Results) -> None:
     whole = found(results)["poor"]
     less = found(without(results, "poor", (1, 1), (1, 2), (1, 3), (2, 3)))["poor"]
-    assert (whole.test.num_pairs, less.test.num_pairs) == (15, 11)
+    assert (whole.test.num_pairs, less.test.num_pairs) == (5, 4)
     assert less.pooled != whole.pooled
     dialog_of = {u.id: u.dialog for u in corpus().utterances}
     of_fold_1 = results.predictions.query("part == 'test' and fold == 1")
@@ -84,6 +104,26 @@ def test_the_line_of_verdicts_and_the_csv_say_the_same(results: Results) -> None
     assert line.endswith("lower: poor")
     [row] = csv.DictReader(io.StringIO(comparisons_csv([("made", comparisons["poor"])])))
     assert (row["study"], row["row"], row["other"]) == ("made", "poor", "good")
-    assert (row["verdict"], row["pairs"], row["groups"]) == ("lower", "15", "dialog")
+    assert (row["verdict"], row["folds"], row["groups"]) == ("lower", "5", "dialog")
     assert float(row["difference"]) == comparisons["poor"].test.difference
     assert float(row["pooled_high"]) == comparisons["poor"].pooled.high < 0
+
+
+def test_a_row_of_another_seed_is_compared_by_folds(results: Results) -> None:
+    """As a system that reads no seed stands beside a network of seed 11."""
+    [record] = results.records
+    frame = results.runs
+    one = frame[(frame["row"] == "poor") & (frame["seed"] == 1)]
+    both = concat([frame[frame["row"] == "good"].query("seed > 1"), one])
+    found = against("poor", "good", both, predicted_of(record, results))
+    assert found.test.num_pairs == 5
+    assert found.verdict == "lower"
+
+
+def test_tests_of_one_speaker_have_no_interval(results: Results) -> None:
+    [record] = results.records
+    predicted = predicted_of(record, results)
+    alone = dict.fromkeys(predicted.group_of, "all of one")
+    found = against("poor", "good", results.runs, replace(predicted, group_of=alone))
+    assert found.pooled is None
+    assert found.verdict == "lower"

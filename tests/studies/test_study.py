@@ -580,3 +580,5 @@ def test_a_row_of_another_system_has_none_of_the_base_s_values_of_its_model() ->
     assert same.training == other.training == TrainingSpec(batch_size=7)
     [_, changed] = parse_study("mine", values, ["model.system=bert"]).rows
     assert changed.model == BertSpec()
+    [_, changed] = parse_study("mine", values, ["model.system=multilevel"]).rows
+    assert changed.model == MultilevelSpec(width=64, dropout=0.4)

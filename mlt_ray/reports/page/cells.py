@@ -3,10 +3,16 @@
 from datetime import timedelta
 from typing import Any
 
+from mlt_ray.reports.resampling import Interval
+
 
 def plain(value: Any) -> str:
-    """A value with four digits; nothing for None."""
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A value with four digits, whole numbers by thousands; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 1:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def mean_text(mean: float, std: float | None) -> str:
@@ -17,6 +23,11 @@ def mean_text(mean: float, std: float | None) -> str:
 def percent(share: float | None) -> str:
     """A share of 0–1 in percent, without the sign; nothing for None."""
     return "" if share is None else f"{100 * share:.1f}"
+
+
+def interval_text(interval: Interval) -> str:
+    """The ends of an interval of shares in percent."""
+    return f"{percent(interval.low)} – {percent(interval.high)}"
 
 
 def points(difference: float | None) -> str:
@@ -37,5 +48,6 @@ def duration(seconds: float) -> str:
 
 
 def slug(name: str) -> str:
-    """A name's letters and digits, in lower case, joined by hyphens."""
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split()) or "row"
+    """A name's letters and digits, in lower case, joined by hyphens: at most 60 characters."""
+    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
+    return "-".join(words)[:60] or "row"

@@ -30,7 +30,7 @@ from mlt_ray.reports.reference import (
 from mlt_ray.reports.resampling import FEW_GROUPS, Interval, interval
 from mlt_ray.reports.results import Results
 from mlt_ray.reports.statistics import Aggregate
-from mlt_ray.storage.record import RowRecord, StudyRecord
+from mlt_ray.storage.record import RowRecord, StudyRecord, is_best
 from mlt_ray.storage.report import RunReport
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import MAXIMISED
@@ -46,8 +46,9 @@ MOST_WRONG: Final = 100
 class RowContent:
     """A row that has finished runs. `runs` and `predictions` are its part of a frame.
 
-    `measured` are its scores. `intervals` are those of the pooled scores, by score. `comparison` is
-    None for the reference and for rows that are tested on other utterances.
+    `measured` are its scores. `intervals` are those of the pooled scores, by score; None where all
+    tests are of one group. `comparison` is None for the reference and for rows that are tested on
+    other utterances.
     """
 
     row: TableRow
@@ -56,7 +57,7 @@ class RowContent:
     reports: tuple[RunReport, ...]
     runs: "DataFrame"
     predictions: "DataFrame"
-    intervals: Mapping[str, Interval]
+    intervals: Mapping[str, Interval | None]
     comparison: Comparison | None
 
     @cached_property
@@ -140,9 +141,11 @@ class SearchContent:
         return tuple(found)
 
     @classmethod
-    def read(cls, study: str, store: Store) -> "SearchContent | None":
-        """What the store has of a search of this name; None if there was none."""
-        values = store.read_json(store.report_dir(study) / "search.json")
+    def read(cls, record: StudyRecord, store: Store) -> "SearchContent | None":
+        """What the store has of the search whose best a study's rows are; None if they are none."""
+        if not record.rows or not all(is_best(row.name) for row in record.rows):
+            return None
+        values = store.read_json(store.report_dir(record.study) / "search.json")
         if values is None or "objectives" not in values:
             return None
         objective, direction = next(iter(values["objectives"].items()))
@@ -160,10 +163,9 @@ class SearchContent:
 class StudyContent:
     """A study's table, and the rows of it that have finished runs.
 
-    `reference` is the row that the others are compared with: the one whose mean UA on dev is
-    highest. `groups` are what is resampled. `corpora` are those that rows count, each once: rows of
-    other labels count other utterances of the one corpus. `search` is the one whose best
-    configurations the rows are.
+    `reference` is the row that the others are compared with (`best_by_dev`). `groups` are what is
+    resampled. `corpora` are those that rows count, each once: rows of other labels count other
+    utterances of the one corpus. `search` is the one whose best configurations the rows are.
     """
 
     table: Table
@@ -176,9 +178,12 @@ class StudyContent:
     search: SearchContent | None
 
     @property
-    def are_groups_few(self) -> bool:
-        """Whether intervals by resampling so few groups are known to be too narrow."""
-        return 0 < self.num_groups < FEW_GROUPS
+    def few(self) -> str:
+        """Of how few groups, or speakers, intervals are: too narrow ones; empty if of enough."""
+        if 0 < self.num_groups < FEW_GROUPS:
+            return f"{self.num_groups} {self.groups}s"
+        speakers = {u.speaker for u in self.utterances.values()}
+        return f"{len(speakers)} speakers" if 0 < len(speakers) < FEW_GROUPS else ""
 
     @property
     def comparisons(self) -> Mapping[str, Comparison]:
@@ -212,9 +217,10 @@ class StudyContent:
         )
 
     @property
-    def is_paper_s_corpus(self) -> bool:
-        """Whether rows count as many utterances of each session and class as the paper does."""
-        return bool(self.corpora) and all(map(has_paper_counts, self.corpora))
+    def is_beside_another_corpus(self) -> bool:
+        """Whether a row with published scores counts other utterances than the paper, as known."""
+        others = {c.fingerprint for c in self.corpora if not has_paper_counts(c)}
+        return any(row.published and row.spec["corpus"] in others for row in self.record.rows)
 
     @cached_property
     def wrong(self) -> "DataFrame":
@@ -256,7 +262,7 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
     }
     predicted = predicted_of(record, results)
     records = {row.name: row for row in record.rows}
-    reference = best_by_dev(frames["runs"])
+    reference = best_by_dev(frames["runs"], records)
     comparisons = compared(frames["runs"], records, reference, predicted)
     return StudyContent(
         table=table,
@@ -282,5 +288,5 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
         groups=predicted.groups,
         num_groups=predicted.num_groups,
         corpora=corpora,
-        search=SearchContent.read(record.study, results.store),
+        search=SearchContent.read(record, results.store),
     )

@@ -7,12 +7,13 @@ side. Shares are drawn as percentages.
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -39,6 +40,9 @@ ON_PAGE: Final[Mapping[str, str]] = {
 WIDE = 5.4
 """Width in inches, of 72 pixels each on the page."""
 
+MOST_PARTS = 40
+"""Speakers, for instance, that a figure shows at most."""
+
 ROOM = 0.1
 """Inches to the right of and above the axes of small figures."""
 
@@ -49,6 +53,7 @@ _STYLE: Final = {
     "font.family": "sans-serif",
     "font.size": 8,
     "text.color": INK,
+    "text.parse_math": False,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.spines.top": False,
@@ -63,11 +68,11 @@ _STYLE: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mean:
-    """A row's mean score with its interval, and the published mean; shares in 0–1."""
+class Pooled:
+    """A row's pooled score with its interval, and the published mean; shares in 0–1."""
 
     name: str
-    mean: float | None
+    score: float | None
     low: float | None = None
     high: float | None = None
     published: float | None = None
@@ -104,20 +109,20 @@ def small_drawing(
         yield figure, figure.add_axes(box)
 
 
-def forest(rows: Sequence[Mean], score: str) -> Figure:
-    """A line for each row: mean and interval, and the published mean as a hollow diamond."""
+def forest(rows: Sequence[Pooled], score: str) -> Figure:
+    """A line for each row: pooled score and interval; the published mean as a hollow diamond."""
     with drawing(WIDE, 0.6 + 0.26 * len(rows)) as (figure, axes):
         for place, row in enumerate(rows):
-            if row.mean is not None:
+            if row.score is not None:
                 if row.low is not None and row.high is not None:
                     axes.plot([100 * row.low, 100 * row.high], [place, place], color=MAIN, lw=1.4)
-                axes.plot(100 * row.mean, place, "o", color=MAIN, ms=4)
+                axes.plot(100 * row.score, place, "o", color=MAIN, ms=4)
             if row.published is not None:
                 axes.plot(100 * row.published, place, "D", mfc="none", mec=SECOND, ms=4)
         names = [textwrap.fill(row.name, 34) for row in rows]
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(f"{score}, %")
+        axes.set_xlabel(f"pooled {score}, %")
         axes.grid(axis="x", color=FAINT, lw=0.3)
         axes.tick_params(axis="y", length=0)
     return figure
@@ -172,16 +177,20 @@ def reliability(found: Calibration) -> Figure:
 
 
 def by_part(rows: Mapping[str, Sequence[Part]]) -> Figure:
-    """UA of each part of the test predictions, a dot for each row; parts are in the first's order.
+    """UA of each part of the test predictions, a mark for each row.
 
-    At most three rows: each has a colour.
+    At most three rows: each has a colour. Of very many parts those in which the first row is worst.
     """
-    names = [part.name for part in next(iter(rows.values()))]
+    ua = {row: {part.name: part.ua for part in parts} for row, parts in rows.items()}
+    names = list(dict.fromkeys(name for found in ua.values() for name in found))
+    if len(names) > MOST_PARTS:
+        first = next(iter(ua.values()))
+        worst = sorted(names, key=lambda name: first.get(name, 1.0))[:MOST_PARTS]
+        names = [name for name in names if name in worst]
     with drawing(WIDE, 0.7 + 0.17 * len(names)) as (figure, axes):
-        for colour, marker, (row, parts) in zip(COLOURS, "osD", rows.items(), strict=False):
-            ua = {part.name: 100 * part.ua for part in parts}
-            known = [n for n, name in enumerate(names) if name in ua]
-            values = [ua[names[n]] for n in known]
+        for colour, marker, (row, found) in zip(COLOURS, "osD", ua.items(), strict=False):
+            known = [n for n, name in enumerate(names) if name in found]
+            values = [100 * found[names[n]] for n in known]
             axes.plot(values, known, marker, mec=colour, mfc="none", ms=4, label=row)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
@@ -193,9 +202,9 @@ def by_part(rows: Mapping[str, Sequence[Part]]) -> Figure:
 
 
 def layer_counts(
-    counts: Sequence[Sequence[int]], rows: Sequence[Mean], names: Sequence[str]
+    counts: Sequence[Sequence[int]], rows: Sequence[Pooled], names: Sequence[str]
 ) -> Figure:
-    """Mean scores by one or two numbers of layers, measured and published.
+    """Pooled scores by one or two numbers of layers, and the published means.
 
     `counts` has the number or the two numbers of each row, `names` says what they count. A line
     joins the rows that have the second number in common.
@@ -203,10 +212,10 @@ def layer_counts(
     with drawing(WIDE, 2.6) as (figure, axes):
         seconds = sorted({tuple(c[1:]) for c in counts})
         for second, style, colour in zip(seconds, cycle(("-", "--", ":")), cycle(COLOURS)):
-            own = sorted(
-                (c[0], row) for c, row in zip(counts, rows, strict=True) if tuple(c[1:]) == second
-            )
-            found = [(x, 100 * row.mean) for x, row in own if row.mean is not None]
+            pairs = zip(counts, rows, strict=True)
+            of_second = ((c[0], row) for c, row in pairs if tuple(c[1:]) == second)
+            own = sorted(of_second, key=lambda pair: pair[0])
+            found = [(x, 100 * row.score) for x, row in own if row.score is not None]
             label = f"{second[0]} {names[1]}" if second else "measured"
             if found:
                 axes.plot(
@@ -226,7 +235,7 @@ def layer_counts(
                 )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(names[0])
-        axes.set_ylabel("UA, %")
+        axes.set_ylabel("pooled UA, %")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
@@ -278,10 +287,21 @@ def write_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     return paths
 
 
-def _saved(figure: Figure, kind: str) -> bytes:
+def as_png(figure: Figure, title: str = "") -> bytes:
+    """The figure as a picture on white, with a title above."""
+    with mpl.rc_context(_STYLE):
+        if title:
+            figure.suptitle(title, fontsize=8)
+    return _saved(figure, "png", dpi=150, facecolor="white", bbox_inches="tight", transparent=False)
+
+
+def _saved(figure: Figure, kind: str, **more: Any) -> bytes:
     """The file's bytes, the same for the same figure: without the time of writing."""
     file = io.BytesIO()
-    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
-    with mpl.rc_context(_STYLE):
-        figure.savefig(file, format=kind, metadata=undated)
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Names in letters that the font lacks: a browser has others, a PDF shows boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        figure.savefig(file, format=kind, metadata=undated[kind], **more)
     return file.getvalue()

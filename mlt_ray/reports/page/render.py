@@ -1,6 +1,5 @@
 """Writes a report's page: one HTML file that needs nothing else, and its figures for papers."""
 
-import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -44,9 +43,6 @@ def write_page(
     written = [page]
     if with_figures:
         for album in albums:
-            # Those of rows that are no more.
-            for path in (folder / "figures").glob(f"{glob.escape(album.study)}-*.*"):
-                path.unlink()
             for one in album.figures.values():
                 write_figure(one.figure, folder / "figures", one.name)
         written.append(folder / "figures")
@@ -62,7 +58,12 @@ def render(
     contents: Sequence[StudyContent], failures: Sequence[str] = ()
 ) -> tuple[str, list[Album]]:
     """The page's HTML, and the figures of each study on it."""
-    albums = [Album(slug(content.record.study)) for content in contents]
+    albums: list[Album] = []
+    for content in contents:
+        name = first = slug(content.record.study)
+        while name in {album.study for album in albums}:
+            name = f"{first}-{len(albums) + 1}"
+        albums.append(Album(name))
     studies = [
         study_sections(content, album, failures)
         for content, album in zip(contents, albums, strict=True)

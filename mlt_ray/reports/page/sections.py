@@ -12,9 +12,18 @@ from mlt_ray.reports.collect import TableRow
 from mlt_ray.reports.comparison import SCORE_NAMES
 from mlt_ray.reports.page import figures
 from mlt_ray.reports.page.album import Album
-from mlt_ray.reports.page.cells import duration, mean_text, p_text, percent, plain, points, slug
+from mlt_ray.reports.page.cells import (
+    duration,
+    interval_text,
+    mean_text,
+    p_text,
+    percent,
+    plain,
+    points,
+    slug,
+)
 from mlt_ray.reports.page.content import MOST_WRONG, RowContent, StudyContent
-from mlt_ray.reports.page.figures import Curve, Mean
+from mlt_ray.reports.page.figures import Curve, Pooled
 from mlt_ray.reports.page.layer_counts import layer_counts_of
 from mlt_ray.reports.page.settings import settings_of
 from mlt_ray.reports.statistics import counted_runs
@@ -26,6 +35,8 @@ from mlt_ray.studies.files import space_names, study_names
 
 ROWS: Final = "rows"
 """Name in an album of the figure of all rows."""
+
+PAPER_SYSTEMS: Final = ("multilevel", "multigranularity", "bert", "yoon", "xu", "li")
 
 FROM_PAPER: Final = (
     "A fold is a session: the only split of IEMOCAP into five parts without a speaker in two of "
@@ -64,7 +75,7 @@ def study_sections(
     table = content.table
     found = {c.row.name: c for c in content.rows}
     has_published = any(row.published for row in table.rows)
-    means = [mean_of(row, found.get(row.name)) for row in table.rows]
+    scores = [pooled_of(row, found.get(row.name)) for row in table.rows]
     sections = {
         "id": album.study,
         "content": content,
@@ -75,8 +86,8 @@ def study_sections(
             result(row, found.get(row.name), has_published, content.reference) for row in table.rows
         ],
         "lines": layers_text(table),
-        "forest": forest(means, album),
-        "layers": layer_counts(content, means, album),
+        "forest": forest(scores, album),
+        "layers": layer_counts(content, scores, album),
         "comparisons": [comparison(c) for c in content.rows if c.comparison],
         "recalls": recalls_by_classes(content.rows),
         "never": [f"{c.row.name}: {', '.join(c.never)}" for c in content.rows if c.never],
@@ -86,8 +97,8 @@ def study_sections(
         "num_wrong": len(content.wrong) if content.rows else 0,
         "not_listed": content.never,
         "settings": settings_of(content.record.rows),
-        "from_paper": FROM_PAPER if has_published else (),
-        "is_elsewhere": has_published and not content.is_paper_s_corpus,
+        "from_paper": FROM_PAPER if _is_of_paper(content) else (),
+        "is_elsewhere": content.is_beside_another_corpus,
         "costs": costs(content),
         "search": search_part(content, album),
         "missing": [
@@ -101,32 +112,39 @@ def study_sections(
     return {**sections, "contents": [p for p in PARTS.items() if sections.get(p[0], True)]}
 
 
-def mean_of(row: TableRow, found: RowContent | None) -> Mean:
-    """A row of the forest plot: its pooled UA with the interval, and the published UA."""
-    published = row.published["ua"][0] if row.published else None
-    if found is None:
-        return Mean(name=row.name, mean=None, published=published)
-    interval = found.intervals["ua"]
-    pooled = found.measured.ua.pooled
-    return Mean(
-        name=row.name, mean=pooled, low=interval.low, high=interval.high, published=published
+def _is_of_paper(content: StudyContent) -> bool:
+    """Whether published scores stand beside a system of He et al.'s tables."""
+    return any(
+        row.published and row.spec.get("model", {}).get("system") in PAPER_SYSTEMS
+        for row in content.record.rows
     )
 
 
-def forest(means: Sequence[Mean], album: Album) -> str:
+def pooled_of(row: TableRow, found: RowContent | None) -> Pooled:
+    """A row of the forest plot: its pooled UA with the interval, and the published UA."""
+    published = row.published["ua"][0] if row.published else None
+    if found is None:
+        return Pooled(name=row.name, score=None, published=published)
+    interval = found.intervals["ua"]
+    pooled = found.measured.ua.pooled
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return Pooled(name=row.name, score=pooled, low=low, high=high, published=published)
+
+
+def forest(scores: Sequence[Pooled], album: Album) -> str:
     """The forest plot of the rows that have a score; empty if none has."""
-    shown = [mean for mean in means if mean.mean is not None or mean.published is not None]
+    shown = [s for s in scores if s.score is not None or s.published is not None]
     if not shown:
         return ""
-    known = (f"{m.name} {percent(m.mean)}" for m in shown if m.mean is not None)
+    known = (f"{s.name} {percent(s.score)}" for s in shown if s.score is not None)
     said = f"Pooled UA in percent: {', '.join(known) or 'none measured'}"
     return album.add(ROWS, figures.forest(shown, "UA"), said).svg
 
 
-def layer_counts(content: StudyContent, means: Sequence[Mean], album: Album) -> str:
+def layer_counts(content: StudyContent, scores: Sequence[Pooled], album: Album) -> str:
     """The scores over numbers of layers, if these are what the rows differ in; else empty."""
-    drawn = layer_counts_of(content.record.rows, means)
-    return album.add("layers", drawn, "UA by numbers of layers").svg if drawn else ""
+    drawn = layer_counts_of(content.record.rows, scores)
+    return album.add("layers", drawn, "Pooled UA by numbers of layers").svg if drawn else ""
 
 
 def corpus_card(corpus: Corpus) -> dict[str, Any]:
@@ -154,7 +172,7 @@ def result(
         measured = [
             mean_text(wa.mean, wa.std_repeats),
             mean_text(ua.mean, ua.std_repeats) + (MARK if found.measured.gaps else ""),
-            f"{percent(ua.pooled)} ({percent(interval.low)} – {percent(interval.high)})",
+            percent(ua.pooled) + (f" ({interval_text(interval)})" if interval else ""),
         ]
         deviations = [percent(ua.std_folds), percent(ua.std_runs)]
         difference = points(ua.mean - published["ua"][0]) if published else ""
@@ -224,18 +242,21 @@ def parts(kind: str, content: StudyContent, album: Album) -> dict[str, Any] | No
     by_row = content.parts(kind)
     if not by_row:
         return None
-    names = list(dict.fromkeys(part.name for found in by_row.values() for part in found))
+    ua = {row: {part.name: part.ua for part in found} for row, found in by_row.items()}
+    names = sorted({name for found in ua.values() for name in found})
     drawn = None
     if len(names) > 3:
         names_first = sorted(by_row, key=lambda name: name != content.reference)
         first = {name: by_row[name] for name in names_first[: len(figures.COLOURS)]}
         said = f"UA by {kind}: {', '.join(first)}"
+        if len(names) > figures.MOST_PARTS:
+            said += f"; the {figures.MOST_PARTS} of {len(names)} where the first is worst"
         drawn = album.add(slug(kind), figures.by_part(first), said)
-    rows = []
-    for name, found in by_row.items():
-        ua = {part.name: part.ua for part in found}
-        rows.append({"name": name, "cells": [percent(ua.get(n)) for n in names]})
-    return {"kind": kind, "names": names, "rows": rows, "figure": drawn}
+    lines = [
+        {"name": name, "cells": [percent(found.get(name)) for found in ua.values()]}
+        for name in names
+    ]
+    return {"kind": kind, "rows": list(ua), "lines": lines, "figure": drawn}
 
 
 def details(found: RowContent, album: Album) -> dict[str, Any]:
@@ -378,14 +399,29 @@ def commands(content: StudyContent) -> list[str]:
     record = content.record
     changes = [row.changes for row in record.rows]
     common = [c for c in (changes[0] if changes else ()) if all(c in own for own in changes)]
-    options = [c if c.startswith("--") else f"--set {shlex.quote(c)}" for c in common]
+    options = [_option(change) for change in common]
     verb, known = ("search", space_names()) if content.search else ("run", study_names())
+    if verb == "run":
+        runs = [run for row in record.rows for run in row.runs]
+        seeds, folds = ({getattr(run, key) for run in runs} for key in ("seed", "fold"))
+        options.append(f"--seeds {','.join(map(str, sorted(seeds)))}")
+        whole = max((row.spec["folds"].get("num_folds", 5) for row in record.rows), default=0)
+        if len(folds) < whole:
+            options.append(f"--folds {','.join(map(str, sorted(folds)))}")
     name = record.study if record.study in known else f"{record.study}.yaml"
-    again = " ".join([f"mlt-ray {verb} {name} --corpus CORPUS", *options])
-    return [
-        f"{again}    # {record.corpus}, all of it: {record.fingerprint}",
-        f"mlt-ray report {record.study}",
-    ]
+    again = " ".join([f"mlt-ray {verb} {shlex.quote(name)} --corpus CORPUS", *options])
+    lines = [f"{again}    # {record.corpus}, all of it: {record.fingerprint}"]
+    if any(set(own) != set(common) for own in changes):
+        lines.append("# some rows with changes of their own, which stand below")
+    return [*lines, f"mlt-ray report {shlex.quote(record.study)}"]
+
+
+def _option(change: str) -> str:
+    """A change of a call, such as ``--encoder minilm`` or ``model.width=64``, as an option."""
+    if change.startswith("--"):
+        option, _, value = change.partition(" ")
+        return f"{option} {shlex.quote(value)}" if value else option
+    return f"--set {shlex.quote(change)}"
 
 
 def versions(content: StudyContent) -> str:

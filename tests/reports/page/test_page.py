@@ -1,6 +1,7 @@
 """The report page: what it says of a study, and that it needs nothing from elsewhere."""
 
 import re
+import warnings
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,10 +10,11 @@ import pytest
 
 from mlt_ray.reports.page.content import contents_of
 from mlt_ray.reports.page.render import render, write_page
+from mlt_ray.reports.page.sections import commands
 from mlt_ray.reports.search import ConfigurationResult, write_search
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import parse_space
-from tests.reports.made_up import SKILLS, fill
+from tests.reports.made_up import SKILLS, corpus, fill
 
 MOST_BYTES = 2_000_000
 
@@ -204,7 +206,56 @@ def test_a_class_that_nobody_predicts_is_told_and_its_utterances_are_not_called_
     assert "Those of sad, which nobody ever predicts, are left out." in said
 
 
+def test_names_with_signs_of_mathematics_and_of_any_length_are_drawn(tmp_path: Path) -> None:
+    names = {r"loss $\foo$": 0.8, "$5 and $10": 0.5, "very long " * 30: 0.4, "情感 行": 0.3}
+    contents = contents_of(fill(Store(tmp_path / "store"), names))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page = write_page(contents, tmp_path, with_figures=True)
+    said = words(page.path.read_text())
+    assert all(name.strip() in said for name in names)
+    assert b"\\foo" in (tmp_path / "figures/made-rows.svg").read_bytes()
+
+
+def test_a_study_of_one_fold_of_one_speaker_has_a_page(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results = fill(store, {"good": 0.8, "poor": 0.3})
+    [record] = results.records
+    lone = {u.id for u in corpus().utterances if u.speaker == "s0"}
+    one = results.predictions[results.predictions["utterance"].isin(lone)]
+    bare = replace(corpus(), utterances=tuple(replace(u, dialog=None) for u in corpus().utterances))
+    store.write_json(store.corpus(record.fingerprint), bare.as_dict())
+    folds = set(one[one["part"] == "test"]["fold"])
+    changed = replace(results, runs=results.runs[results.runs["fold"].isin(folds)])
+    vars(changed)["predictions"] = one
+    said = words(render(contents_of(changed))[0])
+    assert "too few runs to say" in said
+    assert "utterances of only 1 speakers" in said
+
+
+def test_a_search_of_before_is_not_that_of_a_study_of_its_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results = fill(store, {"good": 0.8})
+    store.write_json(store.report_dir("made") / "search.json", {"objectives": {"dev_ua": "max"}})
+    [content] = contents_of(results)
+    assert content.search is None
+
+
+def test_the_command_has_seeds_folds_and_quoted_changes(tmp_path: Path) -> None:
+    [content] = contents_of(fill(Store(tmp_path), {"good": 0.8}))
+    record = content.record
+    [row] = record.rows
+    runs = tuple(run for run in row.runs if run.fold < 3 and run.seed > 1)
+    changes = ("--encoder my folder", "model.width=64")
+    changed = replace(record, rows=(replace(row, runs=runs, changes=changes),))
+    first, *_ = commands(replace(content, record=changed))
+    assert first.partition("    #")[0] == (
+        "mlt-ray run made.yaml --corpus CORPUS --encoder 'my folder' --set model.width=64 "
+        "--seeds 2,3 --folds 1,2"
+    )
+
+
 def test_published_scores_of_another_corpus_are_not_to_be_compared(page: str) -> None:
     said = words(page)
-    assert "This is another corpus" in said
+    assert "Here others were tested" in said
     assert "What differs from the paper" in said
