@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlt_ray.reports.page.content import contents_of
+from mlt_ray.reports.page.provenance import commands
 from mlt_ray.reports.page.render import render, write_page
-from mlt_ray.reports.page.sections import commands
 from mlt_ray.reports.search import ConfigurationResult, write_search
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import parse_space
