@@ -264,7 +264,7 @@ def test_folds_in_which_dev_or_test_lacks_a_class_are_named(manifest):
     assert gaps_by(check)["by session"] == ("no sad in dev of fold 2", "no sad in test of fold 3")
     lacking = "no sad in dev of fold 2, no sad in test of fold 3"
     said = shown(check)
-    sizes = "5 folds by session, 3/1/1; train 23, dev 8, test 8"
+    sizes = "5 folds by session, 3/1/1; train 22–24, dev 6–8, test 6–8"
     assert f"by session: possible, {sizes}; {lacking}: UA there is the mean over the other" in said
     assert "the mean over the other classes; train has the text of 100.0%" in said
     assert gaps_by(check)["by stratified"] == ()

@@ -7,7 +7,7 @@ import pytest
 
 from mlt_ray.corpus import folds as folds_module
 from mlt_ray.corpus.fold_notes import describe, first_gaps, shared_text, sizes_text
-from mlt_ray.corpus.folds import check_leaks, make_folds
+from mlt_ray.corpus.folds import Fold, check_leaks, make_folds
 from mlt_ray.corpus.protocols import PROTOCOLS, parse_protocol
 from mlt_ray.errors import UserError
 from mlt_ray.labels import FOUR
@@ -212,9 +212,12 @@ def test_speakers_that_train_shares_with_test_are_counted(in_memory):
     assert said == f"train has the speaker of {24 / 56:.1%} of the test utterances"
 
 
-def test_sizes_are_means_over_the_folds(in_memory):
+def test_sizes_are_those_of_every_fold_or_from_the_smallest_to_the_largest(in_memory):
     corpus = spoken(in_memory)
     assert sizes_text(make_folds(corpus, FoldSpec())) == "train 72, dev 24, test 24"
+    few = Fold(number=1, train=(0, 1, 2), dev=(3,), test=(4,))
+    more = Fold(number=2, train=(0, 1), dev=(2,), test=(3, 4))
+    assert sizes_text([few, more]) == "train 2–3, dev 1, test 1–2"
 
 
 def test_many_gaps_are_counted():
