@@ -72,7 +72,7 @@ ROUND = (
     Step(
         "docs/first_study.md",
         "mlt-ray compare hearing text and audio text alone",
-        "verdict:",
+        "for this comparison alone",
     ),
     Step("docs/store.md", "mlt-ray report STUDY…", "highway network", OF_OURS),
     Step("docs/report.md", "mlt-ray compare STUDY ROW OTHER", "UA", OF_OURS | ROWS),
