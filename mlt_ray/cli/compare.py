@@ -23,9 +23,9 @@ Score = Annotated[Literal["wa", "ua"], typer.Option(help="The score to compare."
 def compare(
     study: Study, row: Row, other: Row, store: Store = DEFAULT_STORE, score: Score = "ua"
 ) -> None:
-    """Say whether two rows of a study differ: the corrected resampled t test over their runs.
+    """Say whether two rows of a study differ: the corrected resampled t test over their folds.
 
-    Runs are paired by fold and seed. Runs of different folds share training utterances, which the
+    A row's score in a fold is the mean over its seeds. Folds share training utterances, which the
     test allows for (Nadeau and Bengio, 2003). The page report.html has all rows of a study.
     """
     from mlt_ray.storage.store import Store as RunStore

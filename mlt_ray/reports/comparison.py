@@ -8,7 +8,7 @@ error by the share of test to training utterances:
 
 for the differences d of J splits. Seeds of one fold are no further splits: the same utterances are
 trained on and tested. So d are the differences of the folds' means over their seeds. Counted as
-splits, 15 runs of five folds would call noise a difference up to 16 times in a hundred, three times
+splits, 15 runs of five folds would call noise a difference up to 15 times in a hundred, three times
 as often as they should (`tests/reports/test_comparison.py`).
 """
 

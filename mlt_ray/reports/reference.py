@@ -1,6 +1,6 @@
 """The rows of a study against the reference: of the comparable rows, the best by UA on dev."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,6 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.labels import FOUR
 from mlt_ray.reports.comparison import Comparison, compare, corrected, in_common
 from mlt_ray.reports.resampling import Counts, groups_of
-from mlt_ray.reports.results import Results
 from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.spreadsheet import csv_text
 from mlt_ray.storage.store import Store
@@ -50,11 +49,14 @@ class Predicted:
         return max((len(c.groups) for c in self.counts.values()), default=0)
 
 
-def predicted_of(record: StudyRecord, results: Results) -> Predicted:
-    """The test predictions of each row of a study that has finished runs."""
-    utterances = [u for corpus in corpora_of(record, results.store) for u in corpus.utterances]
-    groups, group_of = groups_of(utterances)
-    predictions = results.predictions
+def predicted_of(
+    record: StudyRecord, corpora: Sequence[Corpus], predictions: "DataFrame"
+) -> Predicted:
+    """The test predictions of each row of a study that has finished runs.
+
+    `corpora` are the study's (`corpora_of`), `predictions` those of `Results`.
+    """
+    groups, group_of = groups_of([u for corpus in corpora for u in corpus.utterances])
     is_tested = (predictions["study"] == record.study) & (predictions["part"] == "test")
     by_row = predictions[is_tested].groupby("row", sort=False)
     return Predicted(groups=groups, group_of=group_of, predictions={str(n): p for n, p in by_row})

@@ -6,7 +6,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.collect import find_record
 from mlt_ray.reports.comparison import SCORE_NAMES, Comparison
-from mlt_ray.reports.reference import against, folds_and_classes, predicted_of
+from mlt_ray.reports.reference import against, corpora_of, folds_and_classes, predicted_of
 from mlt_ray.reports.resampling import FEW_GROUPS
 from mlt_ray.reports.results import results_of
 from mlt_ray.storage.record import RowRecord, StudyRecord
@@ -34,8 +34,8 @@ def compare_rows(study: str, row: str, other: str, store: Store, score: str) -> 
     for name in (row, other):
         if not (results.runs["row"] == name).any():
             raise UserError(f"{study}: expected finished runs of {name}, found none; run it first")
-    found = against(row, other, results.runs, predicted_of(both, results), score)
-    return comparison_lines(found)
+    predicted = predicted_of(both, corpora_of(both, store), results.predictions)
+    return comparison_lines(against(row, other, results.runs, predicted, score))
 
 
 def _row_of(name: str, record: StudyRecord, store: Store) -> RowRecord:

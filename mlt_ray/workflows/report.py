@@ -19,7 +19,7 @@ from mlt_ray.storage.store import Store
 if TYPE_CHECKING:
     from mlt_ray.tracking.tracker import Tracker
 
-COMPARISONS, FIGURES = "comparisons.csv", "figures"
+COMPARISONS = "comparisons.csv"
 
 
 def show_results(
@@ -51,7 +51,7 @@ def show_results(
         with waiting(console, "comparing rows"):
             # Not at the top: matplotlib takes a second to import.
             from mlt_ray.reports.page.content import contents_of
-            from mlt_ray.reports.page.render import write_page
+            from mlt_ray.reports.page.render import FIGURES, write_page
 
             contents = contents_of(results)
         found = ((c.record.study, one) for c in contents for one in c.comparisons.values())

@@ -1,18 +1,15 @@
 """Makes the pictures of the docs from a finished demo: ``python -m tests.docs.pictures demo``."""
 
-import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 from mlt_ray.storage.store import PAGE, Store
-from mlt_ray.tracking.location import default_uri
+from mlt_ray.tracking.location import database
 from mlt_ray.tracking.presentation import runs_page
 from tests.browser import browser
+from tests.crashes.servers import free_port, server
 from tests.docs.pages import DOCS
-
-PORT = 5987
 
 
 def main(store: Store) -> None:
@@ -22,10 +19,11 @@ def main(store: Store) -> None:
         page = chromium.new_context(viewport={"width": 1200, "height": 900}).new_page()
         page.goto((store.report_dir("demo") / PAGE).resolve().as_uri())
         page.screenshot(path=folder / "report.png")
-        with _server(store):
+        port = free_port()
+        with server(database(store), port):
             page = chromium.new_context(viewport={"width": 1700, "height": 560}).new_page()
             page.set_default_timeout(120_000)
-            page.goto(f"http://127.0.0.1:{PORT}/{runs_page('1')}")
+            page.goto(f"http://127.0.0.1:{port}/{runs_page('1')}")
             page.get_by_text("test_ua_mean", exact=True).first.wait_for()
             page.get_by_role("link", name="highway network", exact=True).first.wait_for()
             # MLflow's own window on the right takes a third of the page.
@@ -34,27 +32,6 @@ def main(store: Store) -> None:
                 close.last.click()
             time.sleep(2)
             page.screenshot(path=folder / "mlflow.png")
-
-
-class _server:
-    """MLflow's pages of a store, on `PORT`."""
-
-    def __init__(self, store: Store) -> None:
-        self._command = [sys.executable, "-m", "mlflow", "ui", "--port", str(PORT)]
-        self._command += ["--workers", "1", "--backend-store-uri", default_uri(store)]
-
-    def __enter__(self) -> None:
-        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{PORT}", timeout=5).close()
-                return
-            except OSError:
-                time.sleep(0.5)
-
-    def __exit__(self, *error: object) -> None:
-        self._process.terminate()
-        self._process.wait(30)
 
 
 if __name__ == "__main__":

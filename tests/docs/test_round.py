@@ -1,8 +1,6 @@
 """A whole round on a small corpus, by the commands that the pages show, one after another."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,7 @@ import pytest
 from tests.docs.pages import DOCS, ROOT, blocks, tables
 from tests.docs.test_blocks import names_in
 from tests.docs.test_commands import COMMANDS, MENTIONED
-from tests.end_to_end.conftest import environment
+from tests.end_to_end.conftest import mlt_ray
 
 pytestmark = pytest.mark.slow
 
@@ -97,15 +95,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (room / "hearing.yaml").write_text(hearing.text)
     for step in ROUND:
         program, *rest = step.words()
-        done = subprocess.run(
-            [Path(sys.executable).with_name(program), *rest],
-            capture_output=True,
-            text=True,
-            timeout=400,
-            env=environment(),
-            cwd=room,
-            check=False,
-        )
+        assert program == "mlt-ray"
+        done = mlt_ray(*rest, cwd=room)
         assert done.returncode == 0, f"{step.shown}: {done.stdout}{done.stderr}"
         assert step.prints in done.stdout, f"{step.shown}: {done.stdout}"
     return room

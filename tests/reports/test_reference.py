@@ -9,10 +9,12 @@ import pytest
 from pandas import concat
 
 from mlt_ray.reports.reference import (
+    Predicted,
     against,
     best_by_dev,
     compared,
     comparisons_csv,
+    corpora_of,
     predicted_of,
     verdict_line,
 )
@@ -31,6 +33,11 @@ def rows_of(results: Results) -> dict[str, RowRecord]:
     return {row.name: row for row in results.records[0].rows}
 
 
+def predicted(results: Results) -> Predicted:
+    [record] = results.records
+    return predicted_of(record, corpora_of(record, results.store), results.predictions)
+
+
 def without(results: Results, row: str, *runs: tuple[int, int]) -> Results:
     """The results after some runs of a row, by fold and seed, were lost."""
     rows = {one.name: one for one in results.records[0].rows}
@@ -43,7 +50,7 @@ def without(results: Results, row: str, *runs: tuple[int, int]) -> Results:
 def found(results: Results, reference: str = "good"):
     [record] = results.records
     rows = {row.name: row for row in record.rows}
-    return compared(results.runs, rows, reference, predicted_of(record, results))
+    return compared(results.runs, rows, reference, predicted(results))
 
 
 def test_the_reference_is_the_best_on_dev_whatever_test_says(results: Results) -> None:
@@ -111,19 +118,17 @@ def test_the_line_of_verdicts_and_the_csv_say_the_same(results: Results) -> None
 
 def test_a_row_of_another_seed_is_compared_by_folds(results: Results) -> None:
     """As a system that reads no seed stands beside a network of seed 11."""
-    [record] = results.records
     frame = results.runs
     one = frame[(frame["row"] == "poor") & (frame["seed"] == 1)]
     both = concat([frame[frame["row"] == "good"].query("seed > 1"), one])
-    found = against("poor", "good", both, predicted_of(record, results))
+    found = against("poor", "good", both, predicted(results))
     assert found.test.num_pairs == 5
     assert found.verdict == "lower"
 
 
 def test_tests_of_one_speaker_have_no_interval(results: Results) -> None:
-    [record] = results.records
-    predicted = predicted_of(record, results)
-    alone = dict.fromkeys(predicted.group_of, "all of one")
-    found = against("poor", "good", results.runs, replace(predicted, group_of=alone))
+    of_all = predicted(results)
+    alone = dict.fromkeys(of_all.group_of, "all of one")
+    found = against("poor", "good", results.runs, replace(of_all, group_of=alone))
     assert found.pooled is None
     assert found.verdict == "lower"

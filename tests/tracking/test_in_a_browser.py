@@ -1,20 +1,16 @@
 """A real `mlflow ui` in a real browser: what one sees of a study."""
 
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from mlt_ray.storage.store import Store
-from mlt_ray.tracking.location import default_uri
+from mlt_ray.tracking.location import database, default_uri
 from mlt_ray.tracking.presentation import runs_page
 from mlt_ray.tracking.tracker import Tracker
 from tests.browser import browser
+from tests.crashes.servers import free_port
+from tests.crashes.servers import server as mlflow_server
 from tests.reports.made_up import fill
 
 pytestmark = pytest.mark.slow
@@ -26,38 +22,14 @@ PATIENCE_MS = 120_000
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of MLflow's pages of a study of two rows, good and poor."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    store = Store(folder / "store")
+    store = Store(tmp_path_factory.mktemp("mlflow") / "store")
     results = fill(store, {"good": 0.8, "poor": 0.3})
     tracker = Tracker(store, default_uri(store), results.records)
     tracker.sync()
     assert not tracker.broken
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", default_uri(store)]
-    with (Path(folder) / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait_for(address, process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait_for(address: str, process: subprocess.Popen) -> None:
-    until = time.monotonic() + 120
-    while True:
-        assert process.poll() is None
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            assert time.monotonic() < until
-            time.sleep(0.5)
+    port = free_port()
+    with mlflow_server(database(store), port):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from mlt_ray.reports.breakdown import (
     recalls,
 )
 from mlt_ray.reports.collect import Table, TableRow
-from mlt_ray.reports.comparison import SCORE_NAMES, Comparison
+from mlt_ray.reports.comparison import Comparison
 from mlt_ray.reports.page.searched import SearchContent
 from mlt_ray.reports.reference import (
     best_by_dev,
@@ -30,7 +30,7 @@ from mlt_ray.reports.reference import (
 from mlt_ray.reports.resampling import FEW_GROUPS, Interval, interval
 from mlt_ray.reports.results import Results
 from mlt_ray.reports.statistics import Aggregate
-from mlt_ray.storage.record import RowRecord, StudyRecord
+from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.report import RunReport
 
 if TYPE_CHECKING:
@@ -44,18 +44,17 @@ MOST_WRONG: Final = 100
 class RowContent:
     """A row that has finished runs. `runs` and `predictions` are its part of a frame.
 
-    `measured` are its scores. `intervals` are those of the pooled scores, by score; None where all
+    `measured` are its scores. `interval` is that of the pooled UA; None where all
     tests are of one group. `comparison` is None for the reference and for rows that are tested on
     other utterances.
     """
 
     row: TableRow
     measured: Aggregate
-    record: RowRecord
     reports: tuple[RunReport, ...]
     runs: "DataFrame"
     predictions: "DataFrame"
-    intervals: Mapping[str, Interval | None]
+    interval: Interval | None
     comparison: Comparison | None
 
     @cached_property
@@ -83,11 +82,6 @@ class RowContent:
     def calibration(self) -> Calibration:
         """How sure its test predictions are, and how often right."""
         return calibration_of(self.predictions)
-
-    @property
-    def computed_s(self) -> float:
-        """Seconds that its runs were computed, all together."""
-        return float(self.runs["computed_s"].sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,23 +172,11 @@ def contents_of(results: Results) -> tuple[StudyContent, ...]:
 
 def _content(record: StudyRecord, table: Table, results: Results) -> StudyContent:
     corpora = corpora_of(record, results.store)
-    frames = {
-        name: frame[frame["study"] == record.study]
-        for name, frame in (
-            ("runs", results.runs),
-            ("predictions", results.predictions),
-        )
-    }
-    frames["predictions"] = frames["predictions"][frames["predictions"]["part"] == "test"]
-    by_row = {
-        row.name: {name: frame[frame["row"] == row.name] for name, frame in frames.items()}
-        for row in table.rows
-        if row.measured is not None
-    }
-    predicted = predicted_of(record, results)
+    predicted = predicted_of(record, corpora, results.predictions)
     records = {row.name: row for row in record.rows}
-    reference = best_by_dev(frames["runs"], records)
-    comparisons = compared(frames["runs"], records, reference, predicted)
+    runs = results.runs[results.runs["study"] == record.study]
+    reference = best_by_dev(runs, records)
+    comparisons = compared(runs, records, reference, predicted)
     return StudyContent(
         table=table,
         record=record,
@@ -202,15 +184,15 @@ def _content(record: StudyRecord, table: Table, results: Results) -> StudyConten
             RowContent(
                 row=row,
                 measured=row.measured,
-                record=records[row.name],
                 reports=tuple(
                     done.report
                     for done in results.finished
                     if (done.study, done.row) == (record.study, row.name)
                 ),
-                intervals={s: interval(s, predicted.counts[row.name]) for s in SCORE_NAMES},
+                runs=runs[runs["row"] == row.name],
+                predictions=predicted.predictions[row.name],
+                interval=interval("ua", predicted.counts[row.name]),
                 comparison=comparisons.get(row.name),
-                **by_row[row.name],
             )
             for row in table.rows
             if row.measured is not None

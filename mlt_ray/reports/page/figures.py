@@ -4,6 +4,7 @@ They are narrow, so that a phone shows them at a legible size, and the page sets
 side. Shares are drawn as percentages.
 """
 
+import html
 import io
 import re
 import textwrap
@@ -274,8 +275,7 @@ def as_svg(figure: Figure, description: str) -> str:
     svg = re.sub(r' id="[a-zA-Z0-9]+_\d+"', "", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"\s*\n\s*", "\n", svg)
-    escaped = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escaped}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(description)}"', 1)
 
 
 def write_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:

@@ -16,6 +16,9 @@ from mlt_ray.reports.page.sections import ROWS, study_sections
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.store import PAGE
 
+FIGURES = "figures"
+"""Name of the folder of the page's figures, beside it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
@@ -44,8 +47,8 @@ def write_page(
     if with_figures:
         for album in albums:
             for one in album.figures.values():
-                write_figure(one.figure, folder / "figures", one.name)
-        written.append(folder / "figures")
+                write_figure(one.figure, folder / FIGURES, one.name)
+        written.append(folder / FIGURES)
     rows: dict[str, Figure] = {}
     for content, album in zip(contents, albums, strict=True):
         found: NamedFigure | None = album.find(ROWS)

@@ -104,7 +104,7 @@ def pooled_of(row: TableRow, found: RowContent | None) -> Pooled:
     published = row.published["ua"][0] if row.published else None
     if found is None:
         return Pooled(name=row.name, score=None, published=published)
-    interval = found.intervals["ua"]
+    interval = found.interval
     pooled = found.measured.ua.pooled
     low, high = (interval.low, interval.high) if interval else (None, None)
     return Pooled(name=row.name, score=pooled, low=low, high=high, published=published)
@@ -147,7 +147,7 @@ def result(
     difference = verdict = ""
     measured, deviations = [""] * 3, [""] * 2
     if found is not None:
-        wa, ua, interval = found.measured.wa, found.measured.ua, found.intervals["ua"]
+        wa, ua, interval = found.measured.wa, found.measured.ua, found.interval
         measured = [
             mean_text(wa.mean, wa.std_repeats),
             mean_text(ua.mean, ua.std_repeats) + (MARK if found.measured.gaps else ""),
