@@ -1,8 +1,8 @@
 """Cross-validated multimodal speech emotion recognition, orchestrated with Ray.
 
 For notebooks: `run` computes a study as ``mlt-ray run`` does, `results` reads what a store has of
-it; both give `Results`, whose frames are pandas'. These names, their arguments and the columns of
-the frames are kept from version to version.
+it; both give `Results`, whose frames are pandas'. `load` opens a trained model, which predicts.
+These names, their arguments and the columns of the frames are kept from version to version.
 """
 
 import importlib
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from mlt_ray.errors import RunsFailed, UserError
 
 if TYPE_CHECKING:
+    from mlt_ray.inference.load import load
     from mlt_ray.reports.results import Results
     from mlt_ray.workflows.notebook import results, run
 
-__all__ = ["Results", "RunsFailed", "UserError", "results", "run"]
+__all__ = ["Results", "RunsFailed", "UserError", "load", "results", "run"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Results": "mlt_ray.reports.results",
+    "load": "mlt_ray.inference.load",
     "results": "mlt_ray.workflows.notebook",
     "run": "mlt_ray.workflows.notebook",
 }

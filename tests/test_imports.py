@@ -26,6 +26,7 @@ FLOORS = (
     {"encoders"},
     {"features", "models"},
     {"training", "studies"},
+    {"inference"},
     {"planning", "reports"},
     {"scheduling", "tracking", "search"},
     {"display"},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.corpus.texts import normalise_word, read_lines
-from mlt_ray.corpus.utterance import Utterance
+from mlt_ray.corpus.utterance import Spoken
 
 _FRAMES_PER_S: Final = 100
 FRAME_S: Final = 1 / _FRAMES_PER_S
@@ -29,7 +29,7 @@ class WordTime:
     end_s: float
 
 
-def word_times(utterance: Utterance, words: Sequence[str]) -> tuple[WordTime, ...]:
+def word_times(utterance: Spoken, words: Sequence[str]) -> tuple[WordTime, ...]:
     """One span per given word, from the utterance's alignment, else uniform.
 
     The spans of spoken words follow each other inside the recording. Punctuation gets the span of
@@ -49,7 +49,7 @@ def uniform(words: Sequence[str], duration_s: float) -> tuple[WordTime, ...]:
     return _fill(words, [next(spans) if s else None for s in spoken])
 
 
-def align(utterance: Utterance, words: Sequence[str]) -> tuple[WordTime, ...] | None:
+def align(utterance: Spoken, words: Sequence[str]) -> tuple[WordTime, ...] | None:
     """Spans as in `word_times`, but ``None`` without a usable alignment.
 
     An alignment is unusable if it is malformed, reaches past the recording's end, or holds fewer

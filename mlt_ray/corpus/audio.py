@@ -17,6 +17,9 @@ SAMPLE_RATE_HZ: Final = 16_000
 Samples = NDArray[np.float32]
 """Mono samples (N,) in [-1, 1] at `SAMPLE_RATE_HZ`."""
 
+Sound = Path | Samples
+"""A recording: its file, or its samples."""
+
 BLOCK: Final = 64
 """Number of recordings that are computed before their results are yielded."""
 
@@ -30,18 +33,20 @@ def import_torchaudio() -> None:
     assert torchaudio.functional
 
 
-def read_audio(path: Path) -> Samples:
-    """The samples of a file: channels are averaged, other rates resampled.
+def read_audio(sound: Sound) -> Samples:
+    """The samples of a recording: of a file, channels are averaged and other rates resampled.
 
     Raises `UserError` if libsndfile cannot read the file.
     """
+    if not isinstance(sound, Path):
+        return sound
     import soundfile
 
     try:
-        samples, sample_rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, sample_rate_hz = soundfile.read(sound, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"{path}: expected audio (WAV, FLAC, …), got {error}; convert it to WAV"
+            f"{sound}: expected audio (WAV, FLAC, …), got {error}; convert it to WAV"
         ) from error
     return at_16_khz(mixed(samples), sample_rate_hz)
 
@@ -75,21 +80,21 @@ def _resample(samples: Samples, sample_rate_hz: int) -> Samples:
 
 
 def each_recording(
-    paths: Sequence[Path],
+    sounds: Sequence[Sound],
     compute: Callable[[Samples], T],
     num_threads: int | None = None,
 ) -> Iterator[T]:
-    """Yield `compute(samples)` for each recording, in the order of `paths`.
+    """Yield `compute(samples)` for each recording, in the order of `sounds`.
 
     `num_threads` threads read and compute (None: one for each usable CPU). Raises `UserError` for a
     recording that cannot be read.
     """
     import_torchaudio()
     with ThreadPoolExecutor(num_threads or usable_cpus()) as pool:
-        for start in range(0, len(paths), BLOCK):
+        for start in range(0, len(sounds), BLOCK):
             # One thread an operation, since the threads of the pool fill the CPUs. No yield inside:
             # the caller would get one thread too, for torch sets it per process.
             with torch_threads(1):
-                block = paths[start : start + BLOCK]
-                found = list(pool.map(lambda path: compute(read_audio(path)), block))
+                block = sounds[start : start + BLOCK]
+                found = list(pool.map(lambda sound: compute(read_audio(sound)), block))
             yield from found

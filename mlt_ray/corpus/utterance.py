@@ -1,4 +1,4 @@
-"""The types `Utterance`, `Problem` and `Corpus`."""
+"""The types `Utterance`, `Spoken`, `Problem` and `Corpus`."""
 
 import dataclasses
 import hashlib
@@ -7,7 +7,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from mlt_ray.corpus.audio import Sound
+
+
+class Spoken(Protocol):
+    """What features are made of: a recording, its text, and word times if there are any."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def audio(self) -> Sound: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def speaker(self) -> str: ...
+    @property
+    def duration_s(self) -> float: ...
+    @property
+    def alignment(self) -> Path | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

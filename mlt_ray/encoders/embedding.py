@@ -14,14 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, each_recording, import_torchaudio
+from mlt_ray.corpus.audio import (
+    SAMPLE_RATE_HZ,
+    Samples,
+    Sound,
+    each_recording,
+    import_torchaudio,
+)
 from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.encoders.speech import SpeechEncoder, layer_states, pooled
 from mlt_ray.errors import UserError
 from mlt_ray.machine import torch_threads, usable_cpus
 from mlt_ray.spec import Layer
 
-Embedder = Callable[[Path, Sequence[Path], "Embedding"], Iterator[NDArray[Any]]]
+Embedder = Callable[[Path, Sequence[Sound], "Embedding"], Iterator[NDArray[Any]]]
 """`embed_files`, or what computes the same elsewhere."""
 
 BLOCK: Final = 64
@@ -132,18 +138,18 @@ def batches(recordings: Sequence[Samples], pad_to_30s: bool = False) -> Iterator
 
 
 def embed_files(
-    folder: Path, paths: Sequence[Path], embedding: Embedding
+    folder: Path, sounds: Sequence[Sound], embedding: Embedding
 ) -> Iterator[NDArray[Any]]:
     """The array that is kept of each recording, in order, by the encoder in `folder`.
 
     A GPU computes them if there is one. Raises `UserError` for a recording that cannot be read.
     """
     encoder = open_encoder(folder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    for block in blocks(paths):
+    for block in blocks(sounds):
         yield from embed(encoder, block, embedding)
 
 
-def blocks(paths: Sequence[Path]) -> Iterator[list[Samples]]:
+def blocks(sounds: Sequence[Sound]) -> Iterator[list[Samples]]:
     """The samples of recordings, `BLOCK` by `BLOCK`; `UserError` for one that cannot be read."""
-    for start in range(0, len(paths), BLOCK):
-        yield list(each_recording(paths[start : start + BLOCK], lambda samples: samples))
+    for start in range(0, len(sounds), BLOCK):
+        yield list(each_recording(sounds[start : start + BLOCK], lambda samples: samples))

@@ -9,6 +9,7 @@ a speaker encoder with its own file of weights).
 import hashlib
 import importlib.util
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,6 +115,15 @@ class Encoders:
 def encoder_folder(store: Store, identity: str) -> Path:
     """The folder of the encoder ``name@digest`` in a store."""
     return store.encoder(identity.rpartition("@")[2])
+
+
+EncoderFolders = Callable[[str], Path]
+"""Gives the folder of the encoder ``name@digest``."""
+
+
+def folders_in(store: Store) -> EncoderFolders:
+    """The folders of the encoders in a store."""
+    return lambda identity: encoder_folder(store, identity)
 
 
 def encoder_name(identity: str) -> str:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from mlt_ray.corpus.alignment import word_times
-from mlt_ray.corpus.utterance import Utterance
-from mlt_ray.features.extract import FeatureCache
+from mlt_ray.corpus.utterance import Spoken, Utterance
+from mlt_ray.corpus.words import tokenize
+from mlt_ray.features.fitted import Moments
 from mlt_ray.spec import FeatureSpec
 
 
@@ -26,6 +27,7 @@ class WordSpans:
     """
 
     dim = 2
+    moments: Moments | None = None
 
     def __init__(self, times: Sequence[np.ndarray], spec: FeatureSpec, hop_ms: float) -> None:
         step_s = hop_ms * spec.frames_per_step / 1000
@@ -46,11 +48,10 @@ def spans_in_steps(times: np.ndarray, step_s: float) -> np.ndarray:
     return np.stack([first, np.maximum(last, first + 1)], axis=1)
 
 
-def token_times(utterances: Sequence[Utterance], cache: FeatureCache) -> Iterator[np.ndarray]:
+def token_times(utterances: Sequence[Spoken], language: str) -> Iterator[np.ndarray]:
     """(W, 2) float64 for each utterance: start and end of each token, in seconds."""
     for utterance in utterances:
-        words = [word for word, _ in cache.words_of(utterance.text)]
-        times = word_times(utterance, words)
+        times = word_times(utterance, tokenize(utterance.text, language))
         yield np.array([[t.start_s, t.end_s] for t in times])
 
 

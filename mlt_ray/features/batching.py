@@ -1,5 +1,6 @@
 """The utterances of a fold as batches: normalised frames, ids of words and of phonemes."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from torch import Tensor
 from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.corpus.folds import Fold
 from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.encoders.folder import encoder_folder
+from mlt_ray.encoders.folder import encoder_folder, folders_in
 from mlt_ray.encoders.opening import encoder_shape
 from mlt_ray.features.batch_order import evaluation_batches, split_batch, training_batches
 from mlt_ray.features.class_weights import balanced_weights
@@ -20,6 +21,7 @@ from mlt_ray.features.extract import FeatureCache, hop_ms_of
 from mlt_ray.features.extras import FoldInput, load_extras
 from mlt_ray.features.fitted import (
     UNKNOWN_ID,
+    FittedExtra,
     FittedInputs,
     fit_inputs,
     mean_and_deviation,
@@ -84,7 +86,7 @@ class FoldData:
         if normalises and spec.standardise == "speaker":
             self._of_speakers = {
                 speaker: mean_and_deviation([corpus.utterances[i] for i in places], cache)
-                for speaker, places in speakers_of(corpus).items()
+                for speaker, places in speakers_of(corpus.utterances).items()
             }
         self._phoneme_ids = symbol_ids(self.fitted.phonemes)
         self._word_ids = symbol_ids(self.fitted.words)
@@ -120,13 +122,24 @@ class FoldData:
             speech_encoder=trained,
             frame_layers=frame_layers,
             normalises=model.normalises_frames,
-            hop_ms=hop_ms_of(features.frames, store),
+            hop_ms=hop_ms_of(features.frames, folders_in(store)),
         )
 
     @property
     def num_learned_words(self) -> int:
         """Word ids below this have learned vectors; those from it on have pre-trained ones."""
         return len(self._word_ids) + UNKNOWN_ID + 1
+
+    @property
+    def all_fitted(self) -> FittedInputs:
+        """What the fold has fitted, and all else that its network was built for."""
+        return dataclasses.replace(
+            self.fitted,
+            vectors=tuple(self._vector_ids),
+            frame_layers=self._frame_layers,
+            num_speech_layers=self._num_speech_layers,
+            extras={k: FittedExtra(dim=x.dim, moments=x.moments) for k, x in self._extras.items()},
+        )
 
     @property
     def sizes(self) -> InputSizes:

@@ -5,21 +5,20 @@ affective computing (2016). The set is the extended one, version 2.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlt_ray.corpus.audio import each_recording
+from mlt_ray.corpus.audio import Sound, each_recording
 from mlt_ray.features.prosody import load_opensmile, run_opensmile
 
 NUM_VALUES: Final = 88
 
 
-def egemaps_vectors(paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
+def egemaps_vectors(sounds: Sequence[Sound]) -> Iterator[NDArray[np.float32]]:
     """(1, 88) for each recording, in order. Raises `UserError` for one that cannot be read."""
-    return each_recording(paths, lambda samples: egemaps(samples)[None])
+    return each_recording(sounds, lambda samples: egemaps(samples)[None])
 
 
 def egemaps(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

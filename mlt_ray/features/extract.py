@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Sound, each_recording
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.corpus.words import tokenize
-from mlt_ray.encoders.folder import encoder_folder, encoder_name
+from mlt_ray.encoders.folder import EncoderFolders, encoder_name, folders_in
 from mlt_ray.features.cache import SEGMENT, Cache, FeatureProgress, compute_missing
 from mlt_ray.features.frames import compute_frames
 from mlt_ray.features.pronunciation import Phonemizer
@@ -23,6 +23,9 @@ from mlt_ray.storage.store import Store
 
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
+
+Words = list[tuple[str, list[str]]]
+"""The words of a text, each with its phonemes."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,19 @@ class FeatureCache:
             vectors=Cache(store.features("vectors", vectors), store.push),
         )
 
-    def words_of(self, text: str) -> list[tuple[str, list[str]]]:
+    def words_of(self, text: str) -> Words:
         """The words of a text, each with its phonemes."""
         return [(w, p) for w, p in json.loads(bytes(self.tokens[text_sha256(text)]))]
 
 
-def hop_ms_of(frames: FramesSpec, store: Store) -> float:
-    """Milliseconds from one frame to the next; the `store` has the encoder of an encoder's."""
+def hop_ms_of(frames: FramesSpec, folder_of: EncoderFolders) -> float:
+    """Milliseconds from one frame to the next; an encoder's are of its folder."""
     if frames.encoder is None:
         return frames.hop_ms
     # Not at the top: it imports torch.
     from mlt_ray.encoders.opening import encoder_shape
 
-    return 1000 / encoder_shape(encoder_folder(store, frames.encoder)).states_per_s
+    return 1000 / encoder_shape(folder_of(frames.encoder)).states_per_s
 
 
 def frames_kind(spec: FramesSpec) -> str:
@@ -133,18 +136,11 @@ def _extract_frames(
     keys = [k for k in audio if k not in cache.frames or k not in cache.moments]
 
     def compute() -> Iterator[np.ndarray]:
-        paths = [audio[k] for k in keys]
-        if spec.encoder is None:
-            return each_recording(paths, lambda x: _frames(x, spec))
-        # Not at the top: it imports torch.
-        from mlt_ray.encoders.embedding import Embedding, embed_files
-
-        embedding = Embedding(layer=spec.layer, pad_to_30s=features.pad_to_30s)
-        return (embed or embed_files)(encoder_folder(store, spec.encoder), paths, embedding)
+        return frames_of([audio[k] for k in keys], features, folders_in(store), embed)
 
     def add(arrays: Mapping[str, np.ndarray]) -> None:
         cache.frames.add(arrays)
-        cache.moments.add({k: _moments(frames) for k, frames in arrays.items()})
+        cache.moments.add({k: moments_of(frames) for k, frames in arrays.items()})
 
     name = f"{spec.kind.replace('_', '-')} frames"
     if spec.encoder is not None:
@@ -158,12 +154,32 @@ def heard_by(encoder: str, features: FeatureSpec) -> str:
     return f"{encoder_name(encoder)}{padded}"
 
 
+def frames_of(
+    sounds: Sequence[Sound],
+    features: FeatureSpec,
+    folder_of: EncoderFolders,
+    embed: "Embedder | None" = None,
+) -> Iterator[np.ndarray]:
+    """Yield the (T, F) float16 frames of each recording, in order, not normalised.
+
+    `embed` computes the states of a speech encoder (None: in this process).
+    """
+    spec = features.frames
+    if spec.encoder is None:
+        return each_recording(sounds, lambda samples: _frames(samples, spec))
+    # Not at the top: it imports torch.
+    from mlt_ray.encoders.embedding import Embedding, embed_files
+
+    embedding = Embedding(layer=spec.layer, pad_to_30s=features.pad_to_30s)
+    return (embed or embed_files)(folder_of(spec.encoder), sounds, embedding)
+
+
 def _frames(samples: np.ndarray, spec: FramesSpec) -> np.ndarray:
     """(T, F) float16. Its rounding error, 0.004 at a log energy of 8, is far below the noise."""
     return compute_frames(samples, SAMPLE_RATE_HZ, spec).astype(np.float16)
 
 
-def _moments(frames: np.ndarray) -> np.ndarray:
+def moments_of(frames: np.ndarray) -> np.ndarray:
     """(2, F) float64: sums and sums of squares over the frames."""
     wide = frames.astype(np.float64)
     return np.stack([wide.sum(axis=0), np.square(wide).sum(axis=0)])
@@ -188,9 +204,14 @@ def _extract_tokens(
 
 def _tokens(text: str, language: str, phonemizer: Phonemizer) -> np.ndarray:
     """(N,) uint8: the bytes of [[word, [phoneme, …]], …] as JSON."""
-    words = tokenize(text, language)
-    pairs = list(zip(words, phonemizer(words), strict=True))
+    pairs = words_of(text, language, phonemizer)
     return np.frombuffer(json.dumps(pairs).encode(), dtype=np.uint8)
+
+
+def words_of(text: str, language: str, phonemizer: Phonemizer) -> Words:
+    """The words of a text, each with its phonemes."""
+    words = tokenize(text, language)
+    return [(w, list(p)) for w, p in zip(words, phonemizer(words), strict=True)]
 
 
 def _extract_vectors(

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlt_ray.corpus.audio import Sound
 from mlt_ray.corpus.folds import Fold
-from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.corpus.utterance import Corpus, Spoken, Utterance
 from mlt_ray.encoders.embedding import Embedder, Embedding, embed_files, layer_index
-from mlt_ray.encoders.folder import encoder_folder
+from mlt_ray.encoders.folder import EncoderFolders, folders_in
 from mlt_ray.encoders.text import (
     cls_vectors,
     mean_vectors,
@@ -28,17 +29,23 @@ from mlt_ray.encoders.text import (
 from mlt_ray.features.alignment import WordSpans, alignment_key, token_times
 from mlt_ray.features.cache import Cache, FeatureProgress, check_finite, compute_missing
 from mlt_ray.features.egemaps import egemaps_vectors
-from mlt_ray.features.extract import FeatureCache, cache_digest, heard_by, hop_ms_of, text_sha256
-from mlt_ray.features.fitted import Standardise, standardising
+from mlt_ray.features.extract import cache_digest, heard_by, hop_ms_of, text_sha256
+from mlt_ray.features.fitted import Moments, Standardise, standardising
 from mlt_ray.features.prosody import prosody_vectors
 from mlt_ray.spec import ExtraInput, FeatureSpec, Layer
 from mlt_ray.storage.store import Store
 
 
 class FoldInput(Protocol):
-    """One extra input of a fold. `dim` is the number of values in a batch's last axis."""
+    """One extra input of a fold.
+
+    `dim` is the number of values in a batch's last axis. `moments` are the (…, dim) mean and
+    deviation that were taken out of it; None if it is read as it was computed, or standardised
+    speaker by speaker.
+    """
 
     dim: int
+    moments: Moments | None
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """(B, …) for the utterances at `indices` of the corpus."""
@@ -49,11 +56,11 @@ Arrays = Sequence[np.ndarray]
 
 
 class Sources(NamedTuple):
-    """What arrays are computed from besides utterances; `embed` computes those of an encoder."""
+    """What arrays are computed with; `embed` computes those of a speech encoder."""
 
-    store: Store
+    folder_of: EncoderFolders
     spec: FeatureSpec
-    embed: Embedder
+    embed: Embedder = embed_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +70,12 @@ class InputKind:
     `key` gives an utterance's key in the cache: a digest of what its array is computed from.
     `compute` yields the arrays (rows, …) of utterances, in their order. `use` turns all arrays of
     a corpus into the input of a fold, and may standardise them. Both also get the extra input, and
-    the store and the specification of the features.
+    what it is computed with.
     """
 
     key: Callable[[Utterance], str]
-    compute: Callable[[Sequence[Utterance], ExtraInput, Sources], Iterator[np.ndarray]]
-    use: Callable[[Arrays, Standardise, ExtraInput, Store, FeatureSpec], FoldInput]
+    compute: Callable[[Sequence[Spoken], ExtraInput, Sources], Iterator[np.ndarray]]
+    use: Callable[[Arrays, Standardise, ExtraInput, Sources], FoldInput]
 
 
 def _audio_key(utterance: Utterance) -> str:
@@ -79,79 +86,77 @@ def _text_key(utterance: Utterance) -> str:
     return text_sha256(utterance.text)
 
 
-def _audio(utterances: Sequence[Utterance]) -> list[Path]:
+def _audio(utterances: Sequence[Spoken]) -> list[Sound]:
     return [u.audio for u in utterances]
 
 
-def _texts(utterances: Sequence[Utterance]) -> list[str]:
+def _texts(utterances: Sequence[Spoken]) -> list[str]:
     return [u.text for u in utterances]
 
 
-def _encoder(extra: ExtraInput, store: Store) -> Path:
-    return encoder_folder(store, extra.encoder)
+def _encoder(extra: ExtraInput, sources: Sources) -> Path:
+    return sources.folder_of(extra.encoder)
 
 
 INPUTS: dict[str, InputKind] = {
     "alignment": InputKind(
         key=alignment_key,
-        compute=lambda utterances, _, sources: token_times(
-            utterances, FeatureCache.open(sources.store, sources.spec)
-        ),
-        use=lambda arrays, _, extra, store, spec: WordSpans(
-            arrays, spec, hop_ms_of(spec.frames, store)
+        compute=lambda utterances, _, sources: token_times(utterances, sources.spec.language),
+        use=lambda arrays, _, extra, sources: WordSpans(
+            arrays, sources.spec, hop_ms_of(sources.spec.frames, sources.folder_of)
         ),
     ),
     "prosody": InputKind(
         key=_audio_key,
         compute=lambda utterances, *_: prosody_vectors(_audio(utterances)),
-        use=lambda arrays, standardise, *_: Vectors(standardise(joined(arrays))),
+        use=lambda arrays, standardise, *_: standardised(joined(arrays), standardise),
     ),
     "speech_layers": InputKind(
         key=_audio_key,
         compute=lambda utterances, extra, sources: sources.embed(
-            _encoder(extra, sources.store),
+            _encoder(extra, sources),
             _audio(utterances),
             Embedding(pad_to_30s=sources.spec.pad_to_30s),
         ),
-        use=lambda arrays, standardise, extra, *_: Vectors(
-            standardise(chosen_layers(arrays, extra.layer))
+        use=lambda arrays, standardise, extra, _: standardised(
+            chosen_layers(arrays, extra.layer), standardise
         ),
     ),
     "pieces": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: word_pieces(
-            _encoder(extra, sources.store), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances)
         ),
-        use=lambda arrays, _, extra, store, spec: Pieces(
-            arrays, padding_id(_encoder(extra, store))
-        ),
+        use=lambda arrays, _, extra, sources: Pieces(arrays, padding_id(_encoder(extra, sources))),
     ),
     "text_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: cls_vectors(
-            _encoder(extra, sources.store), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances)
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "text_mean": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: mean_vectors(
-            _encoder(extra, sources.store), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances)
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "sentence_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: sentence_vectors(
-            _encoder(extra, sources.store), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances)
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "egemaps": InputKind(
         key=_audio_key,
         compute=lambda utterances, *_: egemaps_vectors(_audio(utterances)),
-        use=lambda arrays, standardise, extra, store, spec: Vectors(
-            standardise(joined(arrays)) if spec.standardise == "speaker" else joined(arrays)
+        use=lambda arrays, standardise, extra, sources: (
+            standardised(joined(arrays), standardise)
+            if sources.spec.standardise == "speaker"
+            else Vectors(joined(arrays))
         ),
     ),
 }
@@ -172,7 +177,8 @@ def extract_extra(
     keys = cache.missing(by_key)
 
     def compute() -> Iterator[np.ndarray]:
-        return kind.compute([by_key[k] for k in keys], extra, Sources(store, spec, embed))
+        sources = Sources(folders_in(store), spec, embed)
+        return kind.compute([by_key[k] for k in keys], extra, sources)
 
     def name_of(key: str) -> str:
         return _named(by_key[key], extra)
@@ -195,14 +201,14 @@ def load_extras(
 
     Raises `UserError` for one that is not finite, which an older version may have left there.
     """
-    inputs = {}
-    standardise = standardising(corpus, fold, spec.standardise)
+    inputs, sources = {}, Sources(folders_in(store), spec)
     for extra in extras:
         kind, cache = INPUTS[extra.name], open_cache(extra, store, spec)
         arrays = [cache[kind.key(u)] for u in corpus.utterances]
         for utterance, array in zip(corpus.utterances, arrays, strict=True):
             check_finite(array, f"{extra.name} of {_named(utterance, extra)}")
-        inputs[extra.name] = kind.use(arrays, standardise, extra, store, spec)
+        standardise = standardising(corpus, fold, spec.standardise)
+        inputs[extra.name] = kind.use(arrays, standardise, extra, sources)
     return inputs
 
 
@@ -225,12 +231,19 @@ def chosen_layers(arrays: Arrays, layer: Layer) -> np.ndarray:
     return np.stack([array[place] for array in arrays])
 
 
+def standardised(values: np.ndarray, standardise: Standardise) -> "Vectors":
+    """The (N, …, dim) values, standardised, as the input of a fold."""
+    found = standardise(values)
+    return Vectors(found, standardise.moments)
+
+
 class Vectors:
     """The values of each utterance, (N, …, dim)."""
 
-    def __init__(self, values: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, moments: Moments | None = None) -> None:
         self._values = torch.from_numpy(values)
         self.dim = values.shape[-1]
+        self.moments = moments
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Tensor:
         """(B, …, dim) float32."""
@@ -241,6 +254,7 @@ class Pieces:
     """The word-piece ids of each text, padded with the encoder's own id for padding."""
 
     dim = 1
+    moments: Moments | None = None
 
     def __init__(self, arrays: Arrays, padding: int) -> None:
         self._arrays = arrays

@@ -10,13 +10,12 @@ Shapes: N samples, T frames (one every 10 ms).
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, each_recording
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Sound, each_recording
 
 if TYPE_CHECKING:
     from opensmile import Smile
@@ -41,9 +40,9 @@ NUM_VALUES: Final = len(CONTOURS) * len(STATISTICS)
 _SHORTEST: Final = SAMPLE_RATE_HZ // 10  # samples; openSMILE has no frame for fewer
 
 
-def prosody_vectors(paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
+def prosody_vectors(sounds: Sequence[Sound]) -> Iterator[NDArray[np.float32]]:
     """(1, 35) for each recording, in order. Raises `UserError` for one that cannot be read."""
-    return each_recording(paths, lambda samples: prosody(samples)[None])
+    return each_recording(sounds, lambda samples: prosody(samples)[None])
 
 
 def prosody(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -155,10 +155,12 @@ def symbol_embedding(num_symbols: int, dim: int) -> nn.Embedding:
 class WordEmbedding(nn.Module):
     """Given word vectors, and learnt ones for padding, the unknown word and words without a vector.
 
-    The given vectors are frozen, or trained from there if `trainable`.
+    The given vectors are frozen, or trained from there if `trainable`. A trained network can read
+    words that it was not built for: `more` are their (N, dim) vectors, and their ids are the next.
     """
 
     vectors: Tensor
+    more: Tensor | None = None
 
     def __init__(self, num_learned: int, vectors: Tensor, trainable: bool = False) -> None:
         super().__init__()
@@ -180,7 +182,10 @@ class WordEmbedding(nn.Module):
         """(B, W) word ids → (B, W, D)."""
         first = self.learned.num_embeddings
         learned = self.learned(words.clamp(max=first - 1))
-        given = F.embedding((words - first).clamp(min=0), self.vectors)
+        table = self.vectors
+        if self.more is not None:
+            table = torch.cat([table[:-1], self.more])
+        given = F.embedding((words - first).clamp(min=0), table)
         return torch.where((words < first)[..., None], learned, given)
 
 

@@ -132,7 +132,7 @@ def _named_row(row: Row, corpus: Corpus, pretrained: Pretrained, is_asked: bool)
     if is_asked:
         if row.features.standardise == "speaker":
             with _told_of(row, ", or name the other rows with --rows"):
-                check_speakers(select(corpus, row.labels))
+                check_speakers(select(corpus, row.labels).utterances)
         row = _named_encoders(row, pretrained)
     row = replace(
         row,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
-from mlt_ray.corpus.audio import Samples
+from mlt_ray.corpus.audio import Samples, Sound
 from mlt_ray.encoders.embedding import Embedder, Embedding, blocks, embed
 from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.encoders.speech import SpeechEncoder
@@ -60,10 +60,10 @@ def cluster_embedder(store: Store, resources: Resources) -> Embedder:
         return _result(answer)
 
     def embed_files(
-        folder: Path, paths: Sequence[Path], embedding: Embedding
+        folder: Path, sounds: Sequence[Sound], embedding: Embedding
     ) -> Iterator[NDArray[Any]]:
         under_way: deque[Any] = deque()
-        for block in blocks(paths):
+        for block in blocks(sounds):
             if len(under_way) >= AHEAD * num_workers:
                 yield from arrays_of(under_way.popleft())
             named = task.options(name=f"embedding of {len(block)} recordings, {board.name}")

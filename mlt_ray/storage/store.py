@@ -117,7 +117,7 @@ class Store:
         return self._path("runs", digest)
 
     def run_file(self, digest: str, name: str) -> Path:
-        """A file of a finished run, such as ``weights.pt``.
+        """A file of a finished run, such as ``weights.safetensors``.
 
         Raises `UserError` if it is not the file that was written with the run's report.
         """
@@ -299,7 +299,7 @@ class Store:
         predictions: Mapping[str, Predictions],
         weights: bytes,
         inputs: Mapping[str, Any],
-        weights_file: str = "weights.pt",
+        weights_file: str = "weights.safetensors",
         check: Callable[[], None] = nothing,
     ) -> None:
         """Write a finished run, report.json last. A run that is already finished stays as it is.

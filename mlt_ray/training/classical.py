@@ -13,6 +13,7 @@ Shapes: N utterances, K classes in the order of the corpus, all of which every t
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from mlt_ray.errors import RunFailed
 from mlt_ray.features.batching import FoldData
 from mlt_ray.metrics import score
 from mlt_ray.models.classical.values import ClassicalSpec
-from mlt_ray.spec import Run
+from mlt_ray.spec import FeatureSpec, Run
 from mlt_ray.storage.report import Epoch, Predictions
 from mlt_ray.training.classifiers import (
     WEIGHTS_FILE,
@@ -74,29 +75,42 @@ def _speech_regression(spec: ClassicalSpec) -> list[Any]:
     return [StandardScaler(), fit]
 
 
-def _vectors(name: str) -> Callable[[FoldData, str, Run], np.ndarray]:
-    return lambda data, part, run: data.extra(name, part).astype(np.float64)
+@dataclass(frozen=True, kw_only=True)
+class Readable:
+    """What classifiers read of N utterances.
+
+    `extra` gives the (N, …) array of an extra input, as the run standardises it. `texts` are cut
+    into words as `features` say. `names` are for messages.
+    """
+
+    names: Sequence[str]
+    texts: Sequence[str]
+    features: FeatureSpec
+    extra: Callable[[str], np.ndarray]
 
 
-def _layers(data: FoldData, part: str, run: Run) -> np.ndarray:
-    return data.extra("speech_layers", part)
+def _vectors(name: str) -> Callable[[Readable], np.ndarray]:
+    return lambda source: source.extra(name).astype(np.float64)
 
 
-def _documents(data: FoldData, part: str, run: Run) -> list[str]:
-    texts = (data.corpus.utterances[i].text for i in data.parts[part])
-    features = run.spec.features
-    tokens = (tokenize(text, features.language)[: features.max_words] for text in texts)
+def _layers(source: Readable) -> np.ndarray:
+    return source.extra("speech_layers")
+
+
+def _documents(source: Readable) -> list[str]:
+    features = source.features
+    tokens = (tokenize(text, features.language)[: features.max_words] for text in source.texts)
     return [" ".join(words) for words in tokens]
 
 
 class ClassifierKind(NamedTuple):
-    """A kind of classifier: the steps of its pipeline, and how it reads its inputs of a part.
+    """A kind of classifier: the steps of its pipeline, and how it reads its inputs.
 
     `has_layers`: the inputs are (N, S, D), those of S layers, of which a classifier reads one.
     """
 
     steps: Callable[[ClassicalSpec], list[Any]]
-    read: Callable[[FoldData, str, Run], Any]
+    read: Callable[[Readable], Any]
     has_layers: bool = False
 
 
@@ -163,7 +177,7 @@ def _train_one(run: Run, data: FoldData, on_epoch: Callable[[Run, Epoch], None])
         computed_s=computed_s,
         environment=environment(torch.device("cpu")),
         weights=fitted.to_bytes(),
-        inputs={},  # the pipelines hold what they fitted
+        inputs=data.all_fitted.as_dict(),
         weights_file=WEIGHTS_FILE,
         details=fitted.details(),
     )
@@ -232,11 +246,24 @@ def predict(fitted: Classical, run: Run, data: FoldData, part: str) -> Predictio
 
 
 def _read(kind: str, run: Run, data: FoldData, part: str) -> Any:
-    inputs = CLASSIFIER_KINDS[kind].read(data, part, run)
+    utterances = [data.corpus.utterances[i] for i in data.parts[part]]
+    return read_inputs(
+        kind,
+        Readable(
+            names=[u.id for u in utterances],
+            texts=[u.text for u in utterances],
+            features=run.spec.features,
+            extra=lambda name: data.extra(name, part),
+        ),
+    )
+
+
+def read_inputs(kind: str, source: Readable) -> Any:
+    """What a classifier of a kind reads; `RunFailed` if an input is not finite."""
+    inputs = CLASSIFIER_KINDS[kind].read(source)
     if isinstance(inputs, np.ndarray) and not np.isfinite(inputs).all():
         finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
-        bad = int(np.flatnonzero(~finite)[0])
-        name = data.corpus.utterances[data.parts[part][bad]].id
+        name = source.names[int(np.flatnonzero(~finite)[0])]
         raise RunFailed(f"{kind} of utterance {name} is not finite")
     return inputs
 

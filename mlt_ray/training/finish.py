@@ -14,6 +14,7 @@ import mlt_ray
 from mlt_ray.libraries import versions_of
 from mlt_ray.spec import Run
 from mlt_ray.storage.report import Epoch, Predictions, RunReport
+from mlt_ray.training.weights import WEIGHTS_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class FinishedRun:
     predictions: Mapping[str, Predictions]
     weights: bytes
     inputs: dict[str, Any]
-    weights_file: str = "weights.pt"
+    weights_file: str = WEIGHTS_FILE
 
 
 def finished_run(
@@ -40,7 +41,7 @@ def finished_run(
     environment: Mapping[str, str],
     weights: bytes,
     inputs: dict[str, Any],
-    weights_file: str = "weights.pt",
+    weights_file: str = WEIGHTS_FILE,
     details: Mapping[str, Any] = MappingProxyType({}),
 ) -> FinishedRun:
     """The result of a run that ends now, with its report and scores.

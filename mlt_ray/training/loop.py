@@ -11,7 +11,6 @@ too. They are two implementations of the same arithmetic, and tests hold them eq
 """
 
 import contextlib
-import io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from mlt_ray.training.learner import Learner
 from mlt_ray.training.packs.replay import Recorder
 from mlt_ray.training.packs.trainer import PackTrainer, steps_of_epoch
 from mlt_ray.training.precision import check_precision, products
+from mlt_ray.training.weights import weights_bytes
 
 
 def never(run: Run) -> bool:
@@ -160,8 +160,7 @@ def trainer_for(
 def finish(learner: Learner) -> FinishedRun:
     """Score dev and test with the best weights. Nothing else reads the test part of a network."""
     learner.use_best_weights()
-    progress, weights = learner.progress, io.BytesIO()
-    torch.save(progress.best_weights, weights)
+    progress = learner.progress
     return finished_run(
         learner.run,
         predictions={part: learner.predictions(part, learner.logits(part))[0] for part in PARTS},
@@ -172,8 +171,8 @@ def finish(learner: Learner) -> FinishedRun:
         started_ms=progress.started_ms,
         computed_s=progress.computed_s,
         environment=environment(learner.device),
-        weights=weights.getvalue(),
-        inputs=learner.data.fitted.as_dict(),
+        weights=weights_bytes(progress.best_weights),
+        inputs=learner.data.all_fitted.as_dict(),
         details=learner.model.details(),
     )
 

@@ -5,6 +5,8 @@ it). "Code" is the authors' public code. Shapes: B utterances, T steps, P positi
 convolutions, W words, C channels, D = `width`.
 """
 
+from typing import Final
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +18,9 @@ from mlt_ray.models.li.values import LiSpec
 from mlt_ray.models.recurrent import Recurrent
 from mlt_ray.models.registry import builds
 from mlt_ray.models.system import System
+
+UNKNOWN: Final = 1
+"""Id of an unknown word (`InputSizes`)."""
 
 
 class SpeechEncoder(nn.Module):
@@ -73,8 +78,10 @@ class Li(System):
     def excite(self, text: Tensor, speech: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
         """(B, W, D) text and speech, each plus itself gated by the other modality.
 
-        The gate of text is computed from the speech, that of speech from the (B, W) word ids.
+        The gate of text is computed from the speech, that of speech from the (B, W) word ids. A
+        word that the network was not built for has the gate of an unknown one.
         """
+        words = words.where(words < self.speech_excitement.num_embeddings, UNKNOWN)
         text_gate = torch.sigmoid(self.text_excitement(speech))
         speech_gate = torch.sigmoid(self.speech_excitement(words))
         return text + text * text_gate, speech + speech * speech_gate

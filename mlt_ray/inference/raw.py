@@ -1,0 +1,103 @@
+"""The features of recordings and texts that depend on no fold, computed without a cache.
+
+Shapes: T frames, F values a frame.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mlt_ray.corpus.utterance import Spoken
+from mlt_ray.encoders.folder import EncoderFolders
+from mlt_ray.errors import UserError
+from mlt_ray.features.extract import Words, frames_of, words_of
+from mlt_ray.features.extras import INPUTS, Sources
+from mlt_ray.features.phonemes import phonemizer_of
+from mlt_ray.features.pronunciation import Phonemizer
+from mlt_ray.features.vectors import WordVectors, load_vectors
+from mlt_ray.spec import FeatureSpec, RunSpec
+
+BLOCK = 256
+"""Recordings whose features are computed before the first of them is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawFeatures:
+    """The features of one recording and its text, as the feature cache of a store has them.
+
+    `frames` are (T, F) float16 and not normalised. `words` have their phonemes. `extras` are the
+    arrays of extra inputs by name, as `mlt_ray.features.extras` computes them.
+    """
+
+    frames: np.ndarray
+    words: Words
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What computes the features that a specification names; each is opened when it is needed.
+
+    `folder_of` gives the folder of a pre-trained encoder. `open_vectors` opens the word vectors.
+    """
+
+    features: FeatureSpec
+    folder_of: EncoderFolders
+    open_vectors: Callable[[], WordVectors] = load_vectors
+
+    @cached_property
+    def vectors(self) -> WordVectors:
+        """The word vectors; `UserError` if they are not those of the specification."""
+        expected = self.features.vectors
+        found = self.open_vectors()
+        got = f"{found.name}@{found.sha256[:16]}"
+        if got != expected:
+            raise UserError(
+                f"word vectors: expected {expected}, with which the model was trained, got {got}; "
+                "give their file with --glove"
+            )
+        return found
+
+    @cached_property
+    def phonemizer(self) -> Phonemizer:
+        """The phonemizer; `UserError` if it is not the one of the specification."""
+        found = phonemizer_of(self.features.language)
+        if found.engine != self.features.phonemizer:
+            raise UserError(
+                f"phonemes: expected {self.features.phonemizer}, with which the model was trained, "
+                f"got {found.engine}; install the same versions"
+            )
+        return found
+
+
+def raw_features(spoken: Sequence[Spoken], spec: RunSpec, tools: Tools) -> Iterator[RawFeatures]:
+    """Yield the features of each recording and text, in order.
+
+    Raises `UserError` for a recording that cannot be read.
+    """
+    pronounced: dict[str, Words] = {}
+    sources = Sources(tools.folder_of, spec.features)
+    for start in range(0, len(spoken), BLOCK):
+        block = spoken[start : start + BLOCK]
+        frames = frames_of([s.audio for s in block], spec.features, tools.folder_of)
+        extras = {
+            extra.name: INPUTS[extra.name].compute(block, extra, sources)
+            for extra in spec.model.extras
+        }
+        for one, array in zip(block, frames, strict=True):
+            if one.text not in pronounced:
+                language = spec.features.language
+                pronounced[one.text] = words_of(one.text, language, tools.phonemizer)
+            yield RawFeatures(
+                frames=array,
+                words=pronounced[one.text],
+                extras={name: next(arrays) for name, arrays in extras.items()},
+            )
+
+
+def folders_below(folder: Path) -> EncoderFolders:
+    """The folders of encoders that are named by their digest in `folder`."""
+    return lambda identity: folder / identity.rpartition("@")[2]

@@ -1,0 +1,223 @@
+"""A trained model: the runs of a row, or one run, with all that their predictions depend on."""
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from mlt_ray.encoders.folder import folders_in
+from mlt_ray.errors import UserError
+from mlt_ray.features.extract import FeatureCache
+from mlt_ray.features.fitted import FittedInputs
+from mlt_ray.features.vectors import load_vectors
+from mlt_ray.inference.raw import Tools
+from mlt_ray.labels import FOUR
+from mlt_ray.models.own import Systems, load_systems
+from mlt_ray.models.registry import SYSTEMS, parse_model
+from mlt_ray.parsing import parse, unknown_key
+from mlt_ray.spec import FeatureSpec, FoldSpec, Run, RunSpec, TrainingSpec
+from mlt_ray.storage.record import RowRecord, RunRecord, read_record
+from mlt_ray.storage.report import RunReport
+from mlt_ray.storage.store import Store
+from mlt_ray.training.classifiers import WEIGHTS_FILE as CLASSICAL_FILE
+from mlt_ray.training.classifiers import Classical
+from mlt_ray.training.weights import EARLIER_FILE, WEIGHTS_FILE, read_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """One run: what it fitted on its training part, and its weights.
+
+    `weights` are those of a network by name, or fitted classifiers.
+    """
+
+    digest: str
+    fold: int
+    seed: int
+    fitted: FittedInputs
+    weights: "Mapping[str, Tensor] | Classical"
+
+    def network_weights(self) -> "Mapping[str, Tensor]":
+        """The weights of a network; `TypeError` for classifiers."""
+        if isinstance(self.weights, Classical):
+            raise TypeError(f"run {self.digest}: expected a network, got classifiers")
+        return self.weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel:
+    """The runs of a row, all of one specification, or one of them.
+
+    `name` is ``STUDY/ROW`` or a run's digest. `vectors` are the (D,) pre-trained vectors of the
+    training corpus's words that have one. `planned`: how many runs the row has, finished or not.
+    """
+
+    name: str
+    spec: RunSpec
+    runs: tuple[TrainedRun, ...]
+    vectors: Mapping[str, np.ndarray]
+    tools: Tools
+    planned: int
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def is_network(self) -> bool:
+        """False if the runs are fitted classifiers."""
+        return not isinstance(self.runs[0].weights, Classical)
+
+    @property
+    def reads_text(self) -> bool:
+        """True if a prediction depends on the text."""
+        model = self.spec.model
+        return model.reads_words or model.text_encoder is not None
+
+    @property
+    def vector_dim(self) -> int:
+        """D: values of a word vector; 1 if the training corpus has no word with one."""
+        return len(next(iter(self.vectors.values()))) if self.vectors else 1
+
+    def vectors_of(self, words: Sequence[str]) -> np.ndarray:
+        """(V, D) float32 vectors of words that all have one."""
+        rows = [self.vectors[word] for word in words]
+        return np.array(rows, np.float32).reshape(-1, self.vector_dim)
+
+
+def open_trained(
+    model: str,
+    store: Store,
+    *,
+    glove: Path | None = None,
+    model_file: Path | None = None,
+) -> TrainedModel:
+    """The trained model of that name in a store: a row as ``STUDY/ROW``, or a run by its digest.
+
+    Of a row, the finished runs count. `glove` is the file of word vectors that the row was trained
+    with, if these are not the packaged ones, and `model_file` the file of a model of one's own.
+    Raises `UserError` for a name that the store does not have, a row without finished runs, another
+    file than that of training, and for damaged files.
+    """
+    name, runs = _runs_of(model, store)
+    reports = store.reports(run.digest for run in runs)
+    if not reports:
+        raise UserError(f"{name}: expected finished runs in {store}, found none; run it first")
+    systems = load_systems([str(model_file)], Path(), "--model-file") if model_file else SYSTEMS
+    spec = read_spec(reports[0].spec, f"run {reports[0].digest}", systems)
+    tools = Tools(
+        features=spec.features,
+        folder_of=folders_in(store),
+        open_vectors=functools.partial(load_vectors, glove),
+    )
+    found = tuple(_trained_run(report, spec, store) for report in reports)
+    words = {word for run in found for word in run.fitted.vectors}
+    return TrainedModel(
+        name=name,
+        spec=spec,
+        runs=found,
+        vectors=_vectors(words, spec.features, store, tools),
+        tools=tools,
+        planned=len(runs),
+    )
+
+
+def _runs_of(model: str, store: Store) -> tuple[str, Sequence[RunRecord]]:
+    """The name of a trained model, and its planned runs."""
+    if _DIGEST.fullmatch(model):
+        report = store.report(model)
+        if report is None:
+            raise UserError(f"run {model}: expected a finished run in {store}, found none")
+        return model, [RunRecord(digest=model, fold=report.fold, seed=report.seed)]
+    study, slash, row = model.partition("/")
+    files = {**{n: store.search(n) for n in store.searches()}}
+    files |= {n: store.study(n) for n in store.studies()}
+    if study not in files:
+        raise unknown_key(str(store), study, sorted(files), "study")
+    record = read_record(store, files[study])
+    rows: Mapping[str, RowRecord] = {r.name: r for r in record.rows} if record else {}
+    if not slash or row not in rows:
+        raise unknown_key(f"{store}, {study}", row or "(none)", list(rows), "row")
+    return model, rows[row].runs
+
+
+def read_spec(values: Mapping[str, Any], where: str, systems: Systems = SYSTEMS) -> RunSpec:
+    """The specification whose `RunSpec.as_dict` a report holds; keys of later versions are filled.
+
+    `UserError`, which begins with `where`, for values that this version does not know, and for a
+    model of one's own that is not among `systems`.
+    """
+    model = dict(values["model"])
+    source = model.pop("source", "")
+    kind = systems.get(str(model.get("system")))
+    if source != getattr(kind, "source", ""):
+        raise UserError(
+            f"{where}: expected the file {source or 'of this package'}, with which the model was "
+            f"trained, got {getattr(kind, 'source', '') or 'none'}; give it with --model-file"
+        )
+    return RunSpec(
+        corpus=values["corpus"],
+        model=parse_model(model, f"{where}, model", systems),
+        folds=parse(FoldSpec, values["folds"], f"{where}, folds"),
+        features=parse(FeatureSpec, values["features"], f"{where}, features"),
+        training=parse(TrainingSpec, values["training"], f"{where}, training"),
+        recipe=values["recipe"],
+        classes=tuple(values.get("classes", FOUR)),
+    )
+
+
+def _trained_run(report: RunReport, spec: RunSpec, store: Store) -> TrainedRun:
+    run = Run(spec=spec, fold=report.fold, seed=report.seed)
+    if run.digest != report.digest:
+        raise UserError(
+            f"run {report.digest}: expected a run that this version can read, got values that it "
+            "reads otherwise; use the version that computed it"
+        )
+    inputs = store.read_json(store.run_file(report.digest, "inputs.json"))
+    fitted = FittedInputs.from_dict(inputs) if inputs else None
+    if fitted is None:
+        # An earlier version did not keep all of it; the store still has what it follows from.
+        from mlt_ray.training.from_store import fold_data
+
+        fitted = fold_data(run, store).all_fitted
+    return TrainedRun(
+        digest=report.digest,
+        fold=report.fold,
+        seed=report.seed,
+        fitted=fitted,
+        weights=_weights(report.digest, store),
+    )
+
+
+def _weights(digest: str, store: Store) -> "Mapping[str, Tensor] | Classical":
+    readers: Mapping[str, Callable[[Path], Any]] = {
+        WEIGHTS_FILE: read_weights,
+        CLASSICAL_FILE: lambda path: Classical.from_bytes(path.read_bytes()),
+        EARLIER_FILE: read_weights,
+    }
+    for name, read in readers.items():
+        path = store.run_file(digest, name)
+        if path.exists():
+            weights: Mapping[str, Tensor] | Classical = read(path)
+            return weights
+    raise UserError(
+        f"run {digest}: expected weights in {store.run_dir(digest)}, found none; delete the "
+        "folder to compute the run again"
+    )
+
+
+def _vectors(
+    words: Iterable[str], features: FeatureSpec, store: Store, tools: Tools
+) -> dict[str, np.ndarray]:
+    """Pre-trained vectors of words that have one, from the store's cache as far as it has them."""
+    cache = FeatureCache.open(store, features).vectors
+    found = {word: cache[word][0] for word in words if word in cache and cache.rows(word)}
+    if missing := set(words) - found.keys():
+        found |= tools.vectors.lookup(missing)
+    return found
