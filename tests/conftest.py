@@ -50,6 +50,11 @@ def write_features(
     return cache
 
 
+def _name(session: int, number: int) -> str:
+    """A word that no other utterance has."""
+    return f"name{'-abcde'[session]}{'abcdefgh'[number]}"
+
+
 @dataclass
 class Raw:
     """What a corpus's features are made of, for a test to change before they are written."""
@@ -100,7 +105,7 @@ def raw() -> Raw:
             frames[:, number % 4] += 6
             # The session makes each text its own, as a fold without shared texts needs it.
             made.add(
-                f"s{session}_{number}", emotion, [*words, (f"name{session}{number}", ["N"])], frames
+                f"s{session}_{number}", emotion, [*words, (_name(session, number), ["N"])], frames
             )
     return made
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlt_ray.corpus.alignment import word_times
-from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.features.alignment import WordSpans, alignment_key, spans_in_steps
 from mlt_ray.features.batching import FoldData
@@ -20,6 +20,7 @@ from mlt_ray.labels import FOUR
 from mlt_ray.spec import ExtraInput, FeatureSpec, FoldSpec, FramesSpec
 from mlt_ray.storage.store import Store
 
+EVERYTHING = Fold(number=1, train=(0,), dev=(0,), test=(0,))
 SPEC = FeatureSpec(frames=FramesSpec(num_bins=5, hop_ms=10.0))
 ALIGNMENT = ExtraInput("alignment")
 
@@ -69,7 +70,7 @@ def extract(
 
 
 def spans_of(corpus: Corpus, store: Store, spec: FeatureSpec = SPEC) -> WordSpans:
-    spans = load_extras(corpus, None, [ALIGNMENT], store, spec)["alignment"]  # type: ignore[arg-type]
+    spans = load_extras(corpus, EVERYTHING, [ALIGNMENT], store, spec)["alignment"]
     assert isinstance(spans, WordSpans)
     return spans
 

@@ -70,13 +70,13 @@ def test_a_constant_value_stays_finite() -> None:
 
 
 def test_a_speaker_with_few_recordings_is_named() -> None:
-    assert {speaker: len(own) for speaker, own in speakers_of(corpus()).items()} == {
+    assert {speaker: len(own) for speaker, own in speakers_of(corpus().utterances).items()} == {
         "a": 4,
         "b": 4,
         "c": 3,
     }
     with pytest.raises(UserError) as raised:
-        check_speakers(corpus())
+        check_speakers(corpus().utterances)
     assert str(raised.value) == (
         "features.standardise: speaker expects at least 5 recordings of every speaker, got 4 of a; "
         "set it to train"

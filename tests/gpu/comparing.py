@@ -1,6 +1,5 @@
 """Records the losses of training steps, and measures the difference between two trainings."""
 
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
@@ -8,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from safetensors.torch import load
 from torch import Tensor
 
 from mlt_ray.errors import RunFailed
@@ -115,6 +115,4 @@ def agree(figures: Mapping[str, Any]) -> bool:
 
 def weights(result: FinishedRun) -> dict[str, Tensor]:
     """The stored weights of a finished run."""
-    stored = io.BytesIO(result.weights)
-    found: dict[str, Tensor] = torch.load(stored, map_location="cpu", weights_only=True)
-    return found
+    return load(result.weights)

@@ -1,7 +1,6 @@
 """Small runs on forty utterances for all tests of training, and comparisons of two results."""
 
 import dataclasses
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 from torch import Tensor
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
@@ -68,7 +68,7 @@ def finish(runs: Sequence[Run], data: MakeData, **options: Any) -> list[Finished
 
 
 def weights(result: FinishedRun) -> dict[str, torch.Tensor]:
-    return torch.load(io.BytesIO(result.weights), weights_only=True)
+    return load(result.weights)
 
 
 def assert_same(one: FinishedRun, other: FinishedRun) -> None:

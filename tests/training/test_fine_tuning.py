@@ -1,6 +1,5 @@
 """A speech encoder as part of a network: what is trained, kept and resumed."""
 
-import io
 import os
 import pickle
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load
 from torch import Tensor
 
 from mlt_ray.corpus.utterance import Corpus
@@ -93,8 +93,7 @@ def losses(found: FinishedRun) -> list[float]:
 
 
 def weights_in(found: FinishedRun) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = torch.load(io.BytesIO(found.weights), weights_only=True)
-    return weights
+    return load(found.weights)
 
 
 @every_pair

@@ -80,6 +80,7 @@ class Vectors(FoldInput):
     """An utterance's text as a vector, as a frozen encoder would give it."""
 
     dim = 13
+    moments = None
 
     def batch(self, indices: Any) -> Tensor:
         return torch.stack([torch.sin(torch.arange(1.0, 14) * (1 + int(i))) for i in indices])
@@ -89,6 +90,7 @@ class Layers(FoldInput):
     """Three layers of an utterance's recording, as a frozen encoder would give them."""
 
     dim = 22
+    moments = None
 
     def batch(self, indices: Any) -> Tensor:
         values = torch.arange(1.0, 67).reshape(3, 22)
