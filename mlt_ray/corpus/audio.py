@@ -77,8 +77,8 @@ class Recorded:
 def read_audio(sound: Sound) -> Samples:
     """The samples of a file: channels are averaged, other rates resampled.
 
-    Samples are returned as they are. Raises `UserError` if libsndfile cannot read the file, or if it holds more than `MOST_S` or
-    `MOST_BYTES`.
+    Samples are returned as they are. Raises `UserError` if libsndfile cannot read the file, or if
+    it holds more than `MOST_S` or `MOST_BYTES`.
     """
     return sound if isinstance(sound, np.ndarray) else read_encoded(sound, str(sound))
 

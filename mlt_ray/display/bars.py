@@ -58,6 +58,10 @@ class Bars:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the bars as they are, for what is printed below them."""
         self._progress.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
