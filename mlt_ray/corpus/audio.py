@@ -4,6 +4,7 @@ Both limits, `MOST_S` and `MOST_BYTES`, hold before memory is filled: a header t
 refused, and one that says less than there is, or nothing, is not believed.
 """
 
+import contextlib
 import functools
 import math
 import os
@@ -91,16 +92,8 @@ def read_encoded(source: Encoded, name: str) -> Samples:
 
 def decode_named(source: Encoded, name: str) -> Recorded:
     """What `decode` gives, with its errors as `UserError`."""
-    import soundfile
-
-    try:
+    with _named(name):
         return decode(source)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise UserError(
-            f"{name}: expected audio (WAV, FLAC, …), got {reason_of(error)}; convert it to WAV"
-        ) from error
-    except TooMuch as error:
-        raise UserError(f"{name}: {error}") from error
 
 
 def length_s(path: Path) -> float | None:
@@ -108,17 +101,25 @@ def length_s(path: Path) -> float | None:
 
     Raises `UserError` as `read_audio` does, of all but what decoding alone finds.
     """
+    with _named(str(path)), _opened(path) as file:
+        return None if file.frames >= _UNKNOWN else file.frames / file.samplerate
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors of `decode` become `UserError`, which begins with `name`."""
     import soundfile
 
     try:
-        with _opened(path) as file:
-            return None if file.frames >= _UNKNOWN else file.frames / file.samplerate
+        yield
+    except FileNotFoundError as error:
+        raise UserError(f"{name}: expected audio, found no such file; correct the path") from error
     except (OSError, soundfile.LibsndfileError) as error:
         raise UserError(
-            f"{path}: expected audio (WAV, FLAC, …), got {reason_of(error)}; convert it to WAV"
+            f"{name}: expected audio (WAV, FLAC, …), got {reason_of(error)}; convert it to WAV"
         ) from error
     except TooMuch as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{name}: {error}") from error
 
 
 def decode(source: Encoded) -> Recorded:
@@ -207,7 +208,7 @@ def _reader() -> Any:
 def reason_of(error: Exception) -> str:
     """Text of an error of reading, without the file's path, since the caller names the file."""
     if (of_libsndfile := getattr(error, "error_string", None)) is not None:
-        return str(of_libsndfile).rstrip(" .")
+        return str(of_libsndfile).removeprefix("Error : ").rstrip(" .")
     return getattr(error, "strerror", None) or str(error)
 
 

@@ -62,7 +62,8 @@ class Bars:
 
     def stop(self) -> None:
         """Leave the bars as they are, for what is printed below them."""
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
         """Set the bar called `what` to `done` of `total`."""

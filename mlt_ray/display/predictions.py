@@ -124,4 +124,4 @@ def _name(prediction: Prediction) -> str:
 
 
 def _span(window: Window) -> str:
-    return f"  {window.start_s:g}–{window.end_s:g} s"
+    return f"  {window.start_s:.1f}–{window.end_s:.1f} s"

@@ -60,15 +60,16 @@ class Windowing:
         return clip.duration_s > self.longest_s
 
     def spans(self, duration_s: float) -> list[tuple[float, float]]:
-        """Start and end of each window in seconds.
+        """Start and end of each window in seconds, to the millisecond.
 
         All have one length: the last ends with the recording, so it may start less than a hop
         behind the one before.
         """
         last = max(0.0, duration_s - self.window_s)
         count = int(np.ceil(np.round(last / self.hop_s, 9)))
-        starts = [number * self.hop_s for number in range(count)]
-        return [(start, min(start + self.window_s, duration_s)) for start in (*starts, last)]
+        starts = [*(number * self.hop_s for number in range(count)), last]
+        ends = (min(start + self.window_s, duration_s) for start in starts)
+        return [(round(a, 3), round(b, 3)) for a, b in zip(starts, ends, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
