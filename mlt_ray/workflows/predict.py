@@ -78,8 +78,10 @@ def predict(request: Request, stream: BinaryIO, tell: Tell) -> "Work":
     if predictor.model.reads_text:
         _check_texts(clips, request, predictor.model.name)
         recogniser = _recogniser(clips, request)
-    elif request.asr:
-        tell(f"{predictor.model.name} reads no text: nothing is transcribed")
+    else:
+        given = {"--text": request.text, "--texts": request.texts, "--asr": request.asr}
+        for option in (name for name, value in given.items() if value):
+            tell(f"{predictor.model.name} reads no text: {option} changes nothing")
     return Work(
         clips=clips,
         predictor=predictor,
