@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
@@ -11,6 +12,7 @@ import typer
 from mlt_ray.cli import corpus
 from mlt_ray.cli.compare import compare
 from mlt_ray.cli.doctor import doctor
+from mlt_ray.cli.predict import predict
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
@@ -28,6 +30,7 @@ app.command()(run)
 app.command()(search)
 app.command()(report)
 app.command()(compare)
+app.command()(predict)
 app.command()(demo)
 app.command("studies")(list_studies)
 app.command()(sync)
@@ -50,13 +53,16 @@ def main() -> NoReturn:
         leave(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print(
-                "\nmlt-ray: interrupted; what was computed is kept, the same command goes on "
-                "from here",
-                file=sys.stderr,
-            )
+            print(f"\nmlt-ray: interrupted; {_what_stays(sys.argv[1:])}", file=sys.stderr)
         leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     leave(0)
+
+
+def _what_stays(arguments: Sequence[str]) -> str:
+    """What an interrupted command leaves."""
+    if arguments[:1] == ["predict"]:
+        return "what was printed stays"
+    return "what was computed is kept, the same command goes on from here"
 
 
 def leave(code: int) -> NoReturn:

@@ -5,14 +5,25 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 import numpy as np
 
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, at_16_khz, mixed
+from mlt_ray.corpus.audio import (
+    SAMPLE_RATE_HZ,
+    Encoded,
+    Samples,
+    TooMuch,
+    at_16_khz,
+    decode,
+    decode_named,
+    reason_of,
+)
 from mlt_ray.corpus.utterance import Problem, Utterance
+from mlt_ray.errors import UserError
 from mlt_ray.machine import usable_cpus
 
 T = TypeVar("T")
@@ -22,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 _LOST_BYTES_ALLOWED: Final = 1024  # some programs write headers that are off by a few bytes
 _SILENT_RANGE: Final = 2.0**-15  # highest minus lowest sample: one step of 16-bit audio
-_BLOCK: Final = 1 << 19  # samples that are decoded at once
+_STREAMED: Final = 0x7FFF0000  # lengths from here on mean that a program did not know the length
 
 _RESAMPLING: Final = threading.Lock()
 """Held to resample. torch uses all cores for one recording, and one thread alone may import it."""
@@ -104,7 +115,7 @@ def _digest_and_duration(path: Path) -> tuple[str, float] | str:
     except FileNotFoundError:
         return "audio file is missing"
     except (OSError, sf.LibsndfileError) as error:
-        return f"audio file is unreadable: {_reason(error)}"
+        return f"audio file is unreadable: {reason_of(error)}"
     if lost > _LOST_BYTES_ALLOWED:
         return f"audio file is cut short: {lost} bytes less than its header says"
     if info.frames == 0:
@@ -129,7 +140,7 @@ def _bytes_lost(file: BinaryIO) -> int:
     while len(head := file.read(8)) == 8:
         length = int.from_bytes(head[4:], "little")
         if head[:4] == b"data":
-            streamed = length in (0, 2**32 - 1)
+            streamed = length == 0 or length >= _STREAMED
             return 0 if streamed else max(0, length - (size - file.tell()))
         file.seek(length + length % 2, os.SEEK_CUR)
     return 0
@@ -139,20 +150,17 @@ def _decode(path: Path) -> Decoded | str:
     """Format and faults of a recording; the reason as text if it cannot be decoded."""
     import soundfile as sf
 
-    blocks, finite = [], True
     try:
-        with sf.SoundFile(str(path)) as file:
-            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                finite = finite and bool(np.isfinite(block).all())
-                blocks.append(mixed(block) if finite else block[:, 0])
-            promised, rate, channels = file.frames, file.samplerate, file.channels
+        recorded = decode(path)
     except (OSError, sf.LibsndfileError) as error:
-        return f"audio file breaks off or is unreadable: {_reason(error)}"
-    mono = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+        return f"audio file breaks off or is unreadable: {reason_of(error)}"
+    except TooMuch as error:
+        return f"audio file is too much: {error}"
+    mono, rate, channels = recorded.mono, recorded.sample_rate_hz, recorded.num_channels
     faults = []
-    if len(mono) < promised:
-        faults.append(f"audio file is cut short: {len(mono)} of {promised} samples decode")
-    if not finite:
+    if recorded.promised is not None and len(mono) < recorded.promised:
+        faults.append(_cut_short(len(mono), recorded.promised))
+    if not np.isfinite(mono).all():
         faults.append("audio holds samples that are not finite")
     elif len(mono) and _is_silent(mono, rate):
         heard = "" if channels == 1 else f" where its {channels} channels are averaged"
@@ -165,9 +173,47 @@ def _decode(path: Path) -> Decoded | str:
     )
 
 
+def _cut_short(decoded: int, promised: int) -> str:
+    return f"audio file is cut short: {decoded} of {promised} samples decode"
+
+
+def read_speech(source: Encoded, name: str) -> Samples:
+    """The samples of a recording at `SAMPLE_RATE_HZ`, if something is heard in it.
+
+    Raises `UserError`, which begins with `name`, for a recording that training refuses too:
+    unreadable, cut short, empty, silent, or with samples that are not finite.
+    """
+    recorded = decode_named(source, name)
+    count, promised = len(recorded.mono), recorded.promised
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        lost = _bytes_lost(file)
+    if lost > _LOST_BYTES_ALLOWED:
+        raise UserError(f"{name}: audio file is cut short: {lost} bytes less than its header says")
+    if promised is not None and count < promised:
+        raise UserError(f"{name}: {_cut_short(count, promised)}")
+    samples = at_16_khz(recorded.mono, recorded.sample_rate_hz)
+    check_heard(samples, name)
+    return samples
+
+
+def check_heard(samples: Samples, name: str) -> None:
+    """Raise `UserError` for samples at `SAMPLE_RATE_HZ` in which nothing can be heard."""
+    if not len(samples):
+        raise UserError(f"{name}: expected audio, got a recording without samples")
+    if not np.isfinite(samples).all():
+        raise UserError(f"{name}: expected audio, got samples that are not finite")
+    if is_silence(samples):
+        raise UserError(f"{name}: expected speech, got a recording silent from start to end")
+
+
+def is_silence(samples: Samples) -> bool:
+    """Whether samples differ by at most one step of 16-bit audio."""
+    return bool(np.ptp(samples) <= _SILENT_RANGE)
+
+
 def _is_silent(mono: np.ndarray, rate_hz: int) -> bool:
     """Whether nothing is heard in the samples that training reads, at `SAMPLE_RATE_HZ`."""
-    if np.ptp(mono) <= _SILENT_RANGE:
+    if is_silence(mono):
         return True
     if rate_hz <= SAMPLE_RATE_HZ:
         return False
@@ -177,11 +223,4 @@ def _is_silent(mono: np.ndarray, rate_hz: int) -> bool:
     if len(means) and np.ptp(means) > np.ptp(mono) / 2:
         return False
     with _RESAMPLING:
-        return bool(np.ptp(at_16_khz(mono, rate_hz)) <= _SILENT_RANGE)
-
-
-def _reason(error: Exception) -> str:
-    """Text of the error without the file's path, since the caller names the file."""
-    if (of_libsndfile := getattr(error, "error_string", None)) is not None:
-        return str(of_libsndfile).rstrip(" .")
-    return getattr(error, "strerror", None) or str(error)
+        return is_silence(at_16_khz(mono, rate_hz))

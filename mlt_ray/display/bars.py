@@ -58,7 +58,12 @@ class Bars:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the bars as they are, for what is printed below them."""
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
         """Set the bar called `what` to `done` of `total`."""

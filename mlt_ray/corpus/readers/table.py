@@ -10,10 +10,13 @@ from mlt_ray.corpus.utterance import Problem
 from mlt_ray.errors import UserError
 
 
-def read_table(path: Path, columns: Sequence[str]) -> tuple[list[dict[str, str]], list[Problem]]:
+def read_table(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = ()
+) -> tuple[list[dict[str, str]], list[Problem]]:
     """The cells of each line by column, and a note if the encoding of the file is guessed.
 
-    Columns are found in any order and case; others are left out. Cells that a line lacks are empty.
+    Columns are found in any order and case; those that are neither asked for nor `optional` are
+    left out. Cells that a line lacks are empty.
     Raises `UserError` if there is no such file, if it lacks a column, if a line has too many cells,
     or if the encoding cannot be guessed.
     """
@@ -30,13 +33,14 @@ def read_table(path: Path, columns: Sequence[str]) -> tuple[list[dict[str, str]]
             found = ", ".join(names) or "nothing"
             raise UserError(f"{path}: expected columns {', '.join(columns)}, got {found}")
         reader.fieldnames = names
+        wanted = [*columns, *(name for name in optional if name in names)]
         for row in reader:
             if None in row:
                 raise UserError(
                     f"{path}, line {reader.line_num}: has more cells than the first line; quote "
                     "texts that hold commas"
                 )
-            rows.append({name: row[name].strip() for name in columns})
+            rows.append({name: row[name].strip() for name in wanted})
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
     notes = [Problem(where=path.name, reason=content.guess, fatal=False)] if content.guess else []

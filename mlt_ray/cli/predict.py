@@ -1,0 +1,132 @@
+"""The verb ``predict``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from mlt_ray.cli.options import DEFAULT_STORE, Store
+from mlt_ray.display.bars import Bars
+from mlt_ray.display.waiting import waiting
+
+Sounds = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="AUDIO...",
+        help="Recordings; folders of them; CSV files with a column path, and text and speaker if "
+        "there are; or - for standard input.",
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STUDY/ROW|RUN|FOLDER",
+        help="What was trained; default: the best row on dev of the store's only study.",
+    ),
+]
+Text = Annotated[
+    str | None, typer.Option(help='What is said in the one recording; "" for nothing.')
+]
+Texts = Annotated[
+    Path | None,
+    typer.Option(help="CSV file with columns key (a file's name or path) and text."),
+]
+Asr = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Transcribe recordings without a text: a folder or a name on the Hugging Face hub, "
+        "such as openai/whisper-base.",
+    ),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(
+        min=1,
+        max=30,
+        metavar="SECONDS",
+        help="Cut recordings of more than that into windows of that; default: those of more than "
+        "30 s into windows of 10 s.",
+    ),
+]
+Hop = Annotated[
+    float | None,
+    typer.Option(
+        min=0.5,
+        metavar="SECONDS",
+        help="Seconds from the start of one window to the next; default: half a window.",
+    ),
+]
+Glove = Annotated[
+    Path | None, typer.Option(help="Word vectors that the model was trained with, if not packaged.")
+]
+ModelFile = Annotated[
+    Path | None, typer.Option(help="Python file of a model of your own, as in its study.")
+]
+
+
+def predict(
+    audio: Sounds,
+    store: Store = DEFAULT_STORE,
+    model: Model = None,
+    text: Text = None,
+    texts: Texts = None,
+    asr: Asr = None,
+    output: Annotated[
+        Literal["table", "json", "csv"],
+        typer.Option("--format", help="json: a line a recording, as soon as it is predicted."),
+    ] = "table",
+    window: Window = None,
+    hop: Hop = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")
+    ] = "auto",
+    glove: Glove = None,
+    model_file: ModelFile = None,
+) -> None:
+    """Predict the emotion of recordings with what a study has trained.
+
+    A row answers by the mean of its runs. Only results go to standard output. A recording that
+    cannot be used is named there where messages go, the others are predicted, and the exit code
+    is 2.
+    """
+    from mlt_ray.display.predictions import PRINTERS
+    from mlt_ray.inference.windows import Windowing
+    from mlt_ray.workflows.predict import Request, predict
+
+    request = Request(
+        places=audio,
+        store=store,
+        model=model,
+        text=text,
+        texts=texts,
+        asr=asr,
+        windowing=Windowing.of(window, hop),
+        device=None if device == "auto" else device,
+        glove=glove,
+        model_file=model_file,
+    )
+    # Kept from before a bar on the other stream takes sys.stdout for its own.
+    results, console = sys.stdout, Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    with waiting(console, "opening the model"):
+        work = predict(request, sys.stdin.buffer, tell)
+    printer = PRINTERS[output](results, work.classes)
+    with Bars(console) as bars:
+        # Lines that appear one by one are progress enough, and a bar would stand in their way.
+        if output == "table" or not results.isatty():
+            work.progress = bars.show
+        try:
+            for predictions in work.predictions():
+                printer.show(predictions)
+        finally:
+            bars.stop()
+            printer.end()
+    if work.failed:
+        tell(f"{work.failed} of {work.num_clips} recordings could not be used")
+        raise typer.Exit(2)
