@@ -11,6 +11,7 @@ import typer
 from mlt_ray.cli import corpus
 from mlt_ray.cli.compare import compare
 from mlt_ray.cli.doctor import doctor
+from mlt_ray.cli.evaluate import evaluate
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
@@ -28,6 +29,7 @@ app.command()(run)
 app.command()(search)
 app.command()(report)
 app.command()(compare)
+app.command()(evaluate)
 app.command()(demo)
 app.command("studies")(list_studies)
 app.command()(sync)
