@@ -3,7 +3,8 @@
 Shapes: M runs, N utterances, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -11,10 +12,13 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.features.extract import FeatureCache, extract
 from mlt_ray.features.extras import INPUTS, extract_extra, open_cache
-from mlt_ray.inference.predictor import BLOCK, Predictor, Probabilities
+from mlt_ray.inference.predictor import Predictor, Probabilities
 from mlt_ray.inference.raw import RawFeatures, Tools
 from mlt_ray.spec import RunSpec
 from mlt_ray.storage.store import Store
+
+BLOCK: Final = 128
+"""Utterances that are predicted before it is told how far it is."""
 
 
 def fill_cache(
@@ -49,7 +53,7 @@ def cached_features(corpus: Corpus, spec: RunSpec, store: Store) -> list[RawFeat
 def probabilities_on(
     corpus: Corpus,
     predictor: Predictor,
-    features: list[RawFeatures],
+    features: Sequence[RawFeatures],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Probabilities:
     """(M, N, K) probabilities that each run gives the utterances of a corpus.

@@ -45,20 +45,26 @@ def title(found: CrossCorpus) -> str:
 
 
 def score_lines(found: CrossCorpus) -> Lines:
-    """The table of scores: three lines a row, below `SCORE_HEAD`."""
+    """The cells below `SCORE_HEAD`: a row's own test scores, its runs' here, its ensemble's here.
+
+    A deviation or an interval stands below the scores that it is of. The row's name is in its
+    first line alone.
+    """
     lines = []
     for row in found.rows:
-        done = f"{row.done}/{row.planned} runs"
-        marked = {"ua": MARK} if row.own_gaps else {}
-        lines.append([row.name, f"{row.trained_on}, its own test parts", *_means(row.own, marked)])
+        own_marks = {"ua": MARK} if row.own_gaps else {}
+        lines.append([row.name, f"{row.trained_on}, own test parts", *_means(row.own, own_marks)])
         lines[-1].append("")
+        runs = f"{row.done}" if row.done == row.planned else f"{row.done}/{row.planned}"
+        said = {"runs": f"mean of {runs} runs", "ensemble": "ensemble"}
+        marks = dict.fromkeys(("ua", "macro_f1"), MARK) if row.absent else {}
         for what in WHATS:
             measured = row.measured(what)
-            which = f"mean of {done}" if what == "runs" else "ensemble of these"
-            marked = dict.fromkeys(("ua", "macro_f1"), MARK) if row.absent else {}
-            cells = _means(measured.scores, marked)
-            lines.append(["", f"{found.corpus}, {which}", *cells])
+            lines.append(["", f"{found.corpus}, {said[what]}", *_means(measured.scores, marks)])
             lines[-1].append(f"{measured.calibration_error:.3f}")
+            by_fold = [measured.scores[name].std_folds for name in SCORES]
+            if None not in by_fold:
+                lines.append(["", "± over folds", *(_share(value) for value in by_fold), ""])
             ends = [_interval(measured.intervals.get(name)) for name in SCORES]
             if any(ends):
                 lines.append(["", "95 %", *ends, ""])
@@ -68,18 +74,18 @@ def score_lines(found: CrossCorpus) -> Lines:
 SCORE_HEAD: Final = ("row", "tested on", *_NAMES.values(), "ECE")
 
 
-def _means(scores: Mapping[str, Statistic], marked: Mapping[str, str]) -> list[str]:
+def _means(scores: Mapping[str, Statistic], marks: Mapping[str, str]) -> list[str]:
     found = ((name, scores[name]) for name in SCORES)
-    return [mean_and_deviation(s.mean, s.std_repeats) + marked.get(n, "") for n, s in found]
+    return [mean_and_deviation(s.mean, s.std_repeats) + marks.get(n, "") for n, s in found]
 
 
 def _interval(found: Interval | None) -> str:
-    return "" if found is None else f"{found.low:.3f} to {found.high:.3f}"
+    return "" if found is None else f"{found.low:.3f}–{found.high:.3f}"
 
 
 def class_head(row: RowScores) -> list[str]:
     """Headings of `class_lines`."""
-    return ["class", "utterances", "recall, runs", "recall, ensemble", *row.classes]
+    return ["class", "utterances", "recall of runs", "recall of ensemble", *row.classes]
 
 
 def class_lines(row: RowScores) -> Lines:
@@ -118,7 +124,8 @@ _WHAT: Final[Mapping[What, str]] = {"runs": "means of runs", "ensemble": "ensemb
 
 
 def _points(difference: float) -> str:
-    return f"{100 * difference:+.1f}"
+    # Without the minus of a zero.
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
 
 
 def legend(found: CrossCorpus) -> tuple[str, ...]:
@@ -128,7 +135,7 @@ def legend(found: CrossCorpus) -> tuple[str, ...]:
         "all tested on the same utterances; the ensemble is the mean of their probabilities.",
         "± is the sample standard deviation, over the seeds, of the mean over all folds. "
         f"{_intervals_text(found)}",
-        f"One answer for all of {found.corpus}: {_one_answers(found)}.",
+        f"Always answering the most frequent class of {found.corpus}: {_one_answers(found)}.",
     ]
     if absent := _absent_text(found):
         lines.append(absent)
@@ -174,29 +181,41 @@ def _absent_text(found: CrossCorpus) -> str:
 
 
 def as_terminal(found: CrossCorpus) -> Iterator[Table]:
-    """Tables that `rich` prints: scores, the classes of each row, differences."""
-    yield _rich(title(found), SCORE_HEAD, score_lines(found), texts=2)
+    """Tables that `rich` prints in 80 characters: scores, classes of each row, differences."""
+    yield _rich(title(found), SCORE_HEAD[1:], _below_names(score_lines(found)))
     for row in found.rows:
-        name = f"{row.name}: recall, and what the ensemble answers (a row a true class)"
-        yield _rich(name, class_head(row), class_lines(row), texts=1)
+        name = f"{row.name}: recall, and what the ensemble answers (a line a true class)"
+        yield _rich(name, class_head(row), class_lines(row))
     if found.differences:
-        yield _rich("Differences, in points", DIFFERENCE_HEAD, difference_lines(found), texts=2)
+        lines = _below_names(difference_lines(found))
+        yield _rich("Differences, in points", DIFFERENCE_HEAD[1:], lines)
 
 
-def _rich(name: str, head: Sequence[str], lines: Lines, texts: int) -> Table:
-    """A table whose first columns are `texts`, which may be broken into lines."""
-    shown = Table(
-        title=escape(name), title_justify="left", box=box.HORIZONTALS, padding=(0, 1, 0, 0)
-    )
-    for n, heading in enumerate(head):
-        if n < texts:
-            shown.add_column(escape(heading), overflow="fold")
-        else:
-            shown.add_column(escape(heading), justify="right", no_wrap=True)
-    for n, cells in enumerate(lines):
-        is_last = n + 1 < len(lines) and lines[n + 1][0] != "" and lines[n][0] == ""
-        shown.add_row(*map(escape, cells), end_section=is_last)
+def _below_names(lines: Lines) -> Lines:
+    """The first column of texts as lines of their own, above what belongs to each."""
+    found: Lines = []
+    last = ""
+    for name, *cells in lines:
+        if name and name != last:
+            found.append([name, *[""] * (len(cells) - 1)])
+            last = name
+        found.append([f"  {cells[0]}", *cells[1:]])
+    return found
+
+
+def _rich(name: str, head: Sequence[str], lines: Lines) -> Table:
+    """A table whose first column may be broken into lines; numbers are not."""
+    shown = Table(title=escape(name), title_justify="left", box=box.HORIZONTALS, padding=0)
+    shown.add_column(escape(head[0]), overflow="fold")
+    for heading in head[1:]:
+        shown.add_column(escape(heading.replace(" ", "\n")), justify="right", no_wrap=True)
+    for text, *cells in lines:
+        shown.add_row(escape(text), *(escape(_narrow(cell)) for cell in cells))
     return shown
+
+
+def _narrow(cell: str) -> str:
+    return cell.replace(" ± ", "±")
 
 
 def as_markdown(found: CrossCorpus) -> str:
