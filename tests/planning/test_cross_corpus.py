@@ -11,6 +11,7 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.labels import FOUR, NAMED, Labels
+from mlt_ray.models.registry import parse_model
 from mlt_ray.planning.contents import members_digest
 from mlt_ray.planning.cross_corpus import (
     choose,
@@ -20,7 +21,6 @@ from mlt_ray.planning.cross_corpus import (
     shared_texts,
 )
 from mlt_ray.spec import FoldSpec, RunSpec
-from mlt_ray.models.registry import parse_model
 from mlt_ray.storage.record import RowRecord, RunRecord
 from mlt_ray.studies.labels import parse_labels
 
