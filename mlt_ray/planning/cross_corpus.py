@@ -70,7 +70,7 @@ def choose(
     *,
     leaves_out_heard: bool = False,
 ) -> Chosen:
-    """The utterances of the corpus `other`, as it was read, that count for a row.
+    """The utterances of the corpus `other`, as it was read, that count for the runs of a row.
 
     `own` is the corpus of the row's runs (None: not known). `labels` replace those of `labels_of`.
     Raises `UserError` if they make other classes than the row's, if nothing counts, and if runs of

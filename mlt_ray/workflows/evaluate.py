@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
+from mlt_ray.corpus.fold_notes import BY_SPEAKER
 from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
@@ -20,8 +21,6 @@ from mlt_ray.errors import UserError
 from mlt_ray.features.fitted import check_speakers
 from mlt_ray.labels import Labels
 from mlt_ray.libraries import installed, versions
-from mlt_ray.models.own import load_systems
-from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.parsing import unknown_key
 from mlt_ray.planning.cross_corpus import Chosen, choose, chosen_text, shared_texts
 from mlt_ray.planning.workspace import check_texts, check_usable
@@ -163,13 +162,15 @@ def _candidate(
         raise UserError(f"{name}: expected finished runs in {store}, found none; run it first")
     values = store.read_json(store.corpus(row.spec["corpus"]))
     own = Corpus.from_dict(values) if values else None
-    chosen = choose(row, other, own, request.labels, leaves_out_heard=request.leaves_out_heard)
+    done = {run.report.digest for run in runs}
+    trained = replace(row, name=name, runs=tuple(run for run in row.runs if run.digest in done))
+    chosen = choose(trained, other, own, request.labels, leaves_out_heard=request.leaves_out_heard)
     check_usable(chosen.corpus, request.corpus)
     return _Candidate(
         name=name,
         row=row,
         runs=runs,
-        planned=len(counted_runs(row, {run.report.digest for run in runs})),
+        planned=len(counted_runs(row, done)),
         own=record.corpus,
         chosen=chosen,
         notes=tuple(_notes(name, row, chosen, own, record.corpus)),
@@ -187,6 +188,8 @@ def _notes(
         )
     if chosen.heard:
         yield f"{name}: {chosen.heard} recordings are left out, since runs were trained on them."
+    if row.spec["features"].get("standardise") == "speaker":
+        yield f"{name}: on {chosen.corpus.name} as on {trained_on}, {BY_SPEAKER}."
     if shared := shared_texts(row, chosen, own):
         yield (
             f"{name}: {shared} of {len(chosen.corpus)} utterances have a text that {trained_on} "
@@ -219,15 +222,8 @@ def _answers(
     number = sum(found is None for of_row in kept.values() for found in of_row.values())
     total = sum(len(of_row) for of_row in kept.values())
     console.print(f"runs: {total} asked for, {total - number} in the store, {number} to compute")
-    if left:
-        from mlt_ray.inference.trained import read_spec
-
-        file = request.model_file
-        systems = load_systems([str(file)], Path(), "--model-file") if file else SYSTEMS
-        for candidate in left:
-            report = candidate.runs[0].report
-            spec = read_spec(report.spec, f"row {candidate.name}", systems)
-            _check_inputs(candidate, spec, request.unread_texts)
+    for candidate in left:
+        _check_before(candidate, request.unread_texts)
     for candidate in candidates:
         of_row = kept[candidate.name]
         missing = {d: asked for d, asked in _asked(candidate) if of_row[d] is None}
@@ -265,6 +261,16 @@ def _libraries(candidate: _Candidate) -> str:
     """What computes the row's features, with the versions that are installed here."""
     named: str = candidate.row.spec["features"]["libraries"]
     return installed(versions(named))
+
+
+def _check_before(candidate: _Candidate, unread_texts: bool) -> None:
+    """`_check_inputs`, but for a model of one's own, which is not known before it is opened."""
+    # Not at the top: torch takes a second to import.
+    from mlt_ray.inference.trained import read_spec
+
+    values = candidate.runs[0].report.spec
+    if not values["model"].get("source"):
+        _check_inputs(candidate, read_spec(values, f"row {candidate.name}"), unread_texts)
 
 
 def _check_inputs(candidate: _Candidate, spec: RunSpec, unread_texts: bool) -> None:
@@ -307,6 +313,7 @@ def _computed(
         model = open_trained(
             candidate.name, store, glove=request.glove, model_file=request.model_file
         )
+    _check_inputs(candidate, model.spec, request.unread_texts)
     libraries = _libraries(candidate)
     if libraries != model.spec.features.libraries:
         console.print(
@@ -328,7 +335,7 @@ def _computed(
             cached_features(corpus, spec, store),
             lambda done, total: bars.show(what, done, total),
         )
-    console.print(f"features: {computed or 'cached'}", highlight=False)
+    console.print(f"features: {computed or 'cached'}", highlight=False, soft_wrap=True)
     return {
         run.digest: write_evaluation(store, missing[run.digest], of_run)
         for run, of_run in zip(model.runs, shares, strict=True)
