@@ -1,7 +1,8 @@
 """Cross-validated multimodal speech emotion recognition, orchestrated with Ray.
 
 For notebooks: `run` computes a study as ``mlt-ray run`` does, `results` reads what a store has of
-it; both give `Results`, whose frames are pandas'. `load` opens a trained model, which predicts.
+it; both give `Results`, whose frames are pandas'. `load` opens a trained model, which predicts;
+`evaluate` tests trained rows on another corpus, as ``mlt-ray evaluate`` does.
 These names, their arguments and the columns of the frames are kept from version to version.
 """
 
@@ -13,13 +14,14 @@ from mlt_ray.errors import RunsFailed, UserError
 if TYPE_CHECKING:
     from mlt_ray.inference.load import load
     from mlt_ray.reports.results import Results
-    from mlt_ray.workflows.notebook import results, run
+    from mlt_ray.workflows.notebook import evaluate, results, run
 
-__all__ = ["Results", "RunsFailed", "UserError", "load", "results", "run"]
+__all__ = ["Results", "RunsFailed", "UserError", "evaluate", "load", "results", "run"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Results": "mlt_ray.reports.results",
+    "evaluate": "mlt_ray.workflows.notebook",
     "load": "mlt_ray.inference.load",
     "results": "mlt_ray.workflows.notebook",
     "run": "mlt_ray.workflows.notebook",

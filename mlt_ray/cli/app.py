@@ -13,6 +13,7 @@ from mlt_ray.cli import corpus
 from mlt_ray.cli.compare import compare
 from mlt_ray.cli.doctor import doctor
 from mlt_ray.cli.predict import predict
+from mlt_ray.cli.evaluate import evaluate
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
@@ -31,6 +32,7 @@ app.command()(search)
 app.command()(report)
 app.command()(compare)
 app.command()(predict)
+app.command()(evaluate)
 app.command()(demo)
 app.command("studies")(list_studies)
 app.command()(sync)

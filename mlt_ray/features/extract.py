@@ -105,20 +105,21 @@ def extract(
     corpus: Corpus,
     spec: FeatureSpec,
     store: Store,
-    vectors: WordVectors,
+    vectors: WordVectors | None,
     phonemizer: Phonemizer,
     progress: FeatureProgress = lambda what, done, total: None,
     embed: "Embedder | None" = None,
 ) -> int:
     """Fill the cache for `corpus`; returns how many recordings and texts were computed.
 
-    `embed` computes the states of a speech encoder (None: in this process). Raises `UserError` for
-    an audio file that cannot be read.
+    `embed` computes the states of a speech encoder (None: in this process). Without `vectors`, the
+    words' vectors are left out. Raises `UserError` for an audio file that cannot be read.
     """
     cache = FeatureCache.open(store, spec)
     computed = _extract_frames(corpus.utterances, spec, store, cache, progress, embed)
     computed += _extract_tokens(corpus.utterances, spec.language, phonemizer, cache, progress)
-    _extract_vectors(corpus.utterances, vectors, cache)
+    if vectors is not None:
+        _extract_vectors(corpus.utterances, vectors, cache)
     return computed
 
 

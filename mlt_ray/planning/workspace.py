@@ -120,7 +120,9 @@ class Workspace:
         """
         rows = [row for row in study.rows if asked is None or row.name in asked]
         for labels in dict.fromkeys(row.labels for row in rows):
-            self._check_texts(labels, [row for row in rows if row.labels == labels])
+            counted = select(self.corpus, labels)
+            reading = [row for row in rows if row.labels == labels]
+            check_texts(counted, reading, self.places.unread_texts)
         for row in rows:
             if row.model.source:
                 # Not at the top: it imports torch.
@@ -128,25 +130,6 @@ class Workspace:
 
                 try_model(row, len(select(self.corpus, row.labels).classes))
         return name_contents(study, self.corpus, self.pretrained, asked)
-
-    def _check_texts(self, labels: Labels, rows: Iterable[Row]) -> None:
-        """`UserError` if a row reads texts that what `labels` count has not, or not as it can."""
-        corpus = select(self.corpus, labels)
-        reading = [row for row in rows if row.model.reads_words or row.model.text_encoder]
-        if reading and not any(u.text.strip() for u in corpus.utterances):
-            raise UserError(
-                f"corpus {corpus.name}: expected texts where a row reads them, as "
-                f"{_named(reading)} would, found none; add them to the corpus (--texts for "
-                "EmoBox's), or train rows of audio alone"
-            )
-        english = [row for row in reading if row.model.reads_words and row.features.is_english]
-        if english and too_many_unread(corpus) and not self.places.unread_texts:
-            raise UserError(
-                f"corpus {corpus.name}: {unread_text(corpus)}, expected at most "
-                f"{MOST_UNREAD:.0%} where a row reads words, as {_named(english)} would; "
-                "set features.language, transcribe them in letters from a to z, train other "
-                "rows, or give --unread-texts"
-            )
 
     def text_notes(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """What in the texts makes rows that read words worse than they could be, a line each."""
@@ -172,6 +155,29 @@ class Workspace:
     def states_left(self, rows: Sequence[Row]) -> tuple[StatesLeft, ...]:
         """`planning.states.states_left` with this corpus and these pre-trained files."""
         return states_left(self.corpus, rows, self.store, self.pretrained)
+
+
+def check_texts(corpus: Corpus, rows: Iterable[Row], unread_texts: bool) -> None:
+    """`UserError` if a row reads texts that what counts of a corpus has not, or not as it can.
+
+    With `unread_texts`, rows may read words although most texts are in letters that they do not
+    read.
+    """
+    reading = [row for row in rows if row.model.reads_words or row.model.text_encoder]
+    if reading and not any(u.text.strip() for u in corpus.utterances):
+        raise UserError(
+            f"corpus {corpus.name}: expected texts where a row reads them, as "
+            f"{_named(reading)} would, found none; add them to the corpus (--texts for "
+            "EmoBox's), or train rows of audio alone"
+        )
+    english = [row for row in reading if row.model.reads_words and row.features.is_english]
+    if english and too_many_unread(corpus) and not unread_texts:
+        raise UserError(
+            f"corpus {corpus.name}: {unread_text(corpus)}, expected at most "
+            f"{MOST_UNREAD:.0%} where a row reads words, as {_named(english)} would; "
+            "set features.language, transcribe them in letters from a to z, train other "
+            "rows, or give --unread-texts"
+        )
 
 
 def _named(rows: Iterable[Row]) -> str:

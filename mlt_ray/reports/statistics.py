@@ -1,7 +1,7 @@
 """Computes a row's means and deviations from the test scores of its runs."""
 
 import statistics
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,6 +78,21 @@ def aggregate(runs: "DataFrame", planned: int) -> Aggregate:
 
     `runs` is a frame of `mlt_ray.reports.frames.runs_frame`.
     """
+    found = statistics_of(runs, ("wa", "ua"))
+    return Aggregate(
+        wa=found["wa"],
+        ua=found["ua"],
+        done=len(runs),
+        planned=planned,
+        gaps=_gaps(runs),
+    )
+
+
+def statistics_of(runs: "DataFrame", scores: Sequence[str]) -> dict[str, Statistic]:
+    """The statistics of these test scores of runs, by name; `ValueError` if there are no runs.
+
+    Columns that are read: ``fold, seed, num_folds, test_confusion``, and ``test_NAME`` of a score.
+    """
     if runs.empty:
         raise ValueError("no finished run to aggregate")
     confusion = np.sum(runs["test_confusion"].to_list(), axis=0)
@@ -85,13 +100,7 @@ def aggregate(runs: "DataFrame", planned: int) -> Aggregate:
         np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
     )
     pooled = score(labels, predictions, len(confusion))
-    return Aggregate(
-        wa=_statistic(runs, "test_wa", pooled.wa),
-        ua=_statistic(runs, "test_ua", pooled.ua),
-        done=len(runs),
-        planned=planned,
-        gaps=_gaps(runs),
-    )
+    return {name: _statistic(runs, f"test_{name}", getattr(pooled, name)) for name in scores}
 
 
 def _statistic(runs: "DataFrame", column: str, pooled: float) -> Statistic:

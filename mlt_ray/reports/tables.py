@@ -89,10 +89,10 @@ def as_markdown(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         head = ["row", *headings(table), *_EXTRA]
-        lines = [f"## {table.title}", "", caption(table), "", _pipes(head)]
-        lines.append(_pipes(["---"] + ["---:"] * (len(head) - 1)))
+        lines = [f"## {table.title}", "", caption(table), "", pipes(head)]
+        lines.append(pipes(["---"] + ["---:"] * (len(head) - 1)))
         lines += [
-            _pipes([row.name, *row_cells(row, table), *_extra_cells(row)]) for row in table.rows
+            pipes([row.name, *row_cells(row, table), *_extra_cells(row)]) for row in table.rows
         ]
         parts.append("\n".join(lines))
         parts += ["\n".join(f"- {line}" for line in layers_text(table))]
@@ -104,14 +104,14 @@ def as_latex(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         body = [
-            " & ".join(_latex(c) for c in [row.name, *row_cells(row, table)]) + r" \\"
+            " & ".join(latex_text(c) for c in [row.name, *row_cells(row, table)]) + r" \\"
             for row in table.rows
         ]
-        head = " & ".join(_latex(h) for h in ["row", *headings(table)]) + r" \\"
+        head = " & ".join(latex_text(h) for h in ["row", *headings(table)]) + r" \\"
         lines = [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_latex(table.title)}. {_latex(caption(table))}}}",
+            rf"\caption{{{latex_text(table.title)}. {latex_text(caption(table))}}}",
             rf"\label{{tab:{table.study}}}",
             r"\footnotesize",
             r"\setlength{\tabcolsep}{3pt}",
@@ -321,11 +321,13 @@ def _json_row(row: TableRow) -> dict[str, Any]:
     return shown
 
 
-def _pipes(values: Sequence[str]) -> str:
+def pipes(values: Sequence[str]) -> str:
+    """Cells as a line of a Markdown table."""
     return "| " + " | ".join(v.replace("|", r"\|") for v in values) + " |"
 
 
-def _latex(text: str) -> str:
+def latex_text(text: str) -> str:
+    """A text that LaTeX prints as it is."""
     names = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum"}
     escapes = {c: rf"\{c}" for c in "&%_#${}"} | {c: rf"\{n}{{}}" for c, n in names.items()}
     return "".join({**escapes, "±": r"$\pm$"}.get(c, c) for c in text)

@@ -23,8 +23,8 @@ TEMPORARY: Final = re.compile(r"\..+\.([a-z0-9_]{8}|[0-9a-f]{32})")
 """Names of temporaries of `mlt_ray.storage.files`, `remote` and `lease`."""
 
 FOLDERS: Final = (
-    "checkpoints", "corpora", "encoders", "features", "leases", "reports", "runs", "searches",
-    "studies",
+    "checkpoints", "corpora", "encoders", "evaluations", "features", "leases", "reports", "runs",
+    "searches", "studies",
 )  # fmt: skip
 """The folders of a store in which only this package writes."""
 

@@ -5,6 +5,7 @@
     encoders/<digest>/           pre-trained encoders, for workers that see only the store
     models/<digest>.py           files of users' own models; kept for people, never run
     runs/<digest>/               predictions, curve, weights, fitted inputs; report.json last
+    evaluations/<digest>.json    what a run says of another corpus (`mlt_ray.storage.evaluation`)
     checkpoints/<digest>.pt      state of an unfinished run
     studies/<study>.json         rows as last planned
     searches/<search>.json       configurations as proposed; Optuna's own state is in optuna.db,
@@ -150,6 +151,10 @@ class Store:
     def model(self, digest: str) -> Path:
         """File with the copy of a model's file."""
         return self._path("models", f"{digest}.py")
+
+    def evaluation(self, digest: str) -> Path:
+        """File with what a run says of the utterances of another corpus."""
+        return self._path("evaluations", f"{digest}.json")
 
     def study(self, name: str) -> Path:
         """File with a study's rows and runs as last planned."""

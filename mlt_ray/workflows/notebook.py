@@ -23,7 +23,14 @@ from mlt_ray.reports.results import Results, results_of
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.files import check_own_name
+from mlt_ray.studies.labels import parse_labels
 from mlt_ray.studies.study import Study, load_study, parse_study
+from mlt_ray.workflows.evaluate import (
+    Evaluated,
+    EvaluationRequest,
+    evaluate_rows,
+    show_evaluated,
+)
 from mlt_ray.workflows.report import show_results
 from mlt_ray.workflows.run import Request, run_studies
 
@@ -86,15 +93,7 @@ def run(
     if changes:
         overrides = [f"{key}={_json(value, key)}" for key, value in changes.items()]
         request = replace(request, studies=_load(study, overrides, request.asked_rows))
-    is_terminal = sys.stdout.isatty()
-    # Plain lines in a notebook: rich's widgets need a package of their own, and Jupyter asks rich
-    # for a terminal's colours and moves of the cursor, which a cell would keep.
-    console = Console(
-        quiet=not progress,
-        force_jupyter=False,
-        force_terminal=is_terminal,
-        width=None if is_terminal else WIDTH,
-    )
+    console = _console(progress)
     with _signals_kept():
         outcome = run_studies(request, console)
     found = results_of(outcome.records, request.places.store)
@@ -112,6 +111,59 @@ def results(store: str | Path, study: str | Path | Sequence[str | Path]) -> Resu
     names = [study] if isinstance(study, str | Path) else study
     looking = Store(store).looking()
     return results_of([find_record(str(name), looking) for name in names], looking)
+
+
+def evaluate(
+    rows: str | Sequence[str],
+    corpus: str | Path,
+    store: str | Path = "runs",
+    *,
+    labels: str | Sequence[str] | Mapping[str, Any] | None = None,
+    audio: str | Path | None = None,
+    texts: str | Path | None = None,
+    leave_out_heard: bool = False,
+    unread_texts: bool = False,
+    glove: str | Path | None = None,
+    model_file: str | Path | None = None,
+    progress: bool = True,
+) -> Evaluated:
+    """Test trained rows, as ``STUDY/ROW``, on another corpus, as ``mlt-ray evaluate`` does.
+
+    `labels` are what a study's key ``labels`` is given: a named set, a list of classes, or classes
+    with the names that count as them. The other arguments are the command's options of the same
+    name. What the store has is not computed again. Raises `UserError` for input that cannot be
+    used, such as recordings that runs of a row were trained on.
+    """
+    request = EvaluationRequest(
+        rows=[rows] if isinstance(rows, str) else list(rows),
+        corpus=Path(corpus),
+        store=Store(store),
+        elsewhere=Elsewhere(audio=_path(audio), texts=_path(texts)),
+        labels=None
+        if labels is None
+        else parse_labels(json.loads(_json(labels, "labels")), "labels"),
+        leaves_out_heard=leave_out_heard,
+        unread_texts=unread_texts,
+        glove=_path(glove),
+        model_file=_path(model_file),
+    )
+    console = _console(progress)
+    found = evaluate_rows(request, console)
+    show_evaluated(found, request.store, None, console)
+    return found
+
+
+def _console(progress: bool) -> Console:
+    """Where to print what the command prints; nowhere unless `progress`."""
+    is_terminal = sys.stdout.isatty()
+    # Plain lines in a notebook: rich's widgets need a package of their own, and Jupyter asks rich
+    # for a terminal's colours and moves of the cursor, which a cell would keep.
+    return Console(
+        quiet=not progress,
+        force_jupyter=False,
+        force_terminal=is_terminal,
+        width=None if is_terminal else WIDTH,
+    )
 
 
 def _load(

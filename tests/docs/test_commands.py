@@ -73,9 +73,12 @@ def check_mlt_ray(words: Sequence[str]) -> None:
     changes = list(given.get("overrides") or [])
     if name == "compare":
         rows = [given["row"], given["other"]]
+    if name == "evaluate":
+        for study, _, row in (text.partition("/") for text in given["rows"]):
+            check_study("run", study, [] if PLACEHOLDER.fullmatch(row) else [row], changes)
     for study in named:
         check_study(name, study, [row for row in rows if not PLACEHOLDER.fullmatch(row)], changes)
-    if "labels" in given:
+    if given.get("labels"):
         parse_labels(parse_yaml(given["labels"], "--labels"), "--labels")
     for option in ("folds", "seeds"):
         parse_numbers(f"--{option}", given.get(option) or "")
@@ -323,6 +326,8 @@ def test_the_pages_have_commands_of_every_program() -> None:
         "mlt-ray search layers --corpus C --timeout 2x",
         "mlt-ray compare table1 concatenation",
         "mlt-ray compare table1 concatenation highways",
+        "mlt-ray evaluate demo/highways --corpus C",
+        "mlt-ray evaluate demo/concatenation --corpus C --labels seven",
         "mlt-ray corpus check C --labels seven",
         "mlt-ray corpus check C D",
         "mlt-ray studies table1",

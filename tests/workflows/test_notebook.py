@@ -19,7 +19,9 @@ STUDY = {
 
 
 def test_names_and_arguments_stay_what_notebooks_use() -> None:
-    assert sorted(mlt_ray.__all__) == ["Results", "RunsFailed", "UserError", "results", "run"]
+    assert sorted(mlt_ray.__all__) == [
+        *("Results", "RunsFailed", "UserError", "evaluate", "load", "results", "run"),
+    ]
     assert set(mlt_ray.__all__) <= set(dir(mlt_ray))
     parameters = inspect.signature(mlt_ray.run).parameters
     assert [p.name for p in parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD] == [
@@ -40,6 +42,10 @@ def test_names_and_arguments_stay_what_notebooks_use() -> None:
         *("unread_texts", "tracking_uri", "address", "profile", "resources", "progress"),
     }
     assert list(inspect.signature(mlt_ray.results).parameters) == ["store", "study"]
+    assert list(inspect.signature(mlt_ray.evaluate).parameters) == [
+        *("rows", "corpus", "store", "labels", "audio", "texts", "leave_out_heard"),
+        *("unread_texts", "glove", "model_file", "progress"),
+    ]
     with pytest.raises(AttributeError, match="no attribute 'runs'"):
         _ = mlt_ray.runs
 
