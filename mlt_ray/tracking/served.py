@@ -6,6 +6,7 @@ predicts, a copy of which lies beside it (`mlt_ray.inference.bundle`).
 
 import json
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ FOLDER = "model"
 
 COLUMNS = ("text", "text_source", "label", "probabilities")
 """Columns of the answer."""
+
+
+# MLflow asks for annotations of `predict`, which it would take for the signature; that is given.
+warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method")
 
 
 class EmotionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -33,7 +38,6 @@ class EmotionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         own = folder / source.rpartition("@")[0] if source else None
         self.predictor = mlt_ray.load(folder, model_file=own)
 
-    # Without annotations: MLflow would take them for the signature, which is given.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """A frame with a row for each recording, and the columns `COLUMNS`.
 

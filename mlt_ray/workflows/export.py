@@ -93,7 +93,9 @@ def export_model(
 def _write_mlflow(contents: _Contents, folder: Path) -> None:
     from mlt_ray.tracking.model import save_model
 
-    with beside(folder) as data, beside(folder) as code:
+    with beside(folder) as parts:
+        data, code = parts / "model", parts / "code"
+        data.mkdir()
         write_folder(contents.model, data, contents.parts)
         write_own_file(contents.model, data)
         save_model(
