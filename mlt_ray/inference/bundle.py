@@ -50,8 +50,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
     """Dotted names that a module imports when it runs, so not those that only a checker reads."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            for other in node.orelse:
-                yield from imported(other)
+            yield from imported(ast.Module(body=node.orelse, type_ignores=[]))
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
