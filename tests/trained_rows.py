@@ -1,4 +1,4 @@
-"""A store with small rows that were trained on noise: one of each kind that is exported otherwise."""
+"""A store with small rows that were trained on noise, one of each kind that is exported."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -11,14 +11,9 @@ import torch
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.labels import FOUR
-from mlt_ray.planning.contents import Pretrained, name_contents
-from mlt_ray.planning.plan import make_plan
-from mlt_ray.planning.prepare import fill_cache
-from mlt_ray.storage.record import write_record
 from mlt_ray.storage.store import Store
-from mlt_ray.studies.study import parse_study
-from mlt_ray.training.finish import FinishedRun
-from mlt_ray.training.from_store import train_from_store
+from mlt_ray.studies.study import Study, parse_study
+from tests.inference.trained_store import train_rows
 from tests.tiny_encoder import write_encoder
 
 OWN_FILE = Path(__file__).parents[1] / "docs" / "own_model" / "mean_frames.py"
@@ -46,7 +41,9 @@ def noise_corpus(folder: Path) -> Corpus:
     for n in range(NUM_SPEAKERS * OF_EACH):
         path, label = folder / f"{n}.wav", FOUR[n % len(FOUR)]
         loudness = 0.02 * (1 + 2 * FOUR.index(label))
-        soundfile.write(path, np.random.default_rng(n).normal(size=5000 + 311 * n) * loudness, 16_000)
+        soundfile.write(
+            path, np.random.default_rng(n).normal(size=5000 + 311 * n) * loudness, 16_000
+        )
         utterances.append(
             Utterance(
                 id=f"u{n}",
@@ -61,41 +58,23 @@ def noise_corpus(folder: Path) -> Corpus:
     return Corpus(name="noise", utterances=tuple(utterances))
 
 
-def train_rows(
-    study: str, rows: Sequence[dict[str, object]], corpus: Corpus, store: Store, glove: Path | None
-) -> None:
-    """Train rows of a study, three folds of one seed each, and note them in the store."""
-    parsed = parse_study(
-        study,
-        {
-            "seeds": [1],
-            "base": {
-                "folds": {"by": "speaker", "number": 3},
-                "features": {"frames_per_step": 4},
-                "training": {"learning_rate": 3e-3, "max_epochs": 2, "batch_size": 4},
-            },
-            "models": [str(OWN_FILE)],
-            "rows": list(rows),
+def study_of(name: str, rows: Sequence[dict[str, object]]) -> Study:
+    """A study of three folds of one seed each."""
+    values = {
+        "seeds": [1],
+        "base": {
+            "folds": {"by": "speaker", "number": 3},
+            "features": {"frames_per_step": 4},
+            "training": {"learning_rate": 3e-3, "max_epochs": 2, "batch_size": 4},
         },
-    )
-    pretrained = Pretrained.load(glove)
-    named = name_contents(parsed, corpus, pretrained)
-    fill_cache(corpus, named.rows, store, pretrained, lambda *_: None)
-    plan = make_plan(named, corpus)
-    write_record(store, store.study(study), plan.as_record())
-    for row in plan.rows:
-        done = train_from_store(
-            row.runs,
-            store,
-            on_epoch=lambda *_: None,
-            tell=lambda *_: None,
-            stop=lambda _: False,
-        )
-        assert all(isinstance(one, FinishedRun) for one in done), done
+        "models": [str(OWN_FILE)],
+        "rows": list(rows),
+    }
+    return parse_study(name, values)
 
 
 def fill(folder: Path) -> None:
-    """Write a store with the study ``noise`` of `ROWS`, and ``mine`` with word vectors of its own."""
+    """Write a store with the study ``noise`` of `ROWS`, and ``mine`` with vectors of its own."""
     store, corpus = Store(folder / "store"), noise_corpus(folder)
     encoder = write_encoder(folder / "tiny")
     models: Sequence[dict[str, object]] = (
@@ -108,18 +87,19 @@ def fill(folder: Path) -> None:
         {"system": "mean_frames", "width": 5},
     )
     rows = [{"name": n, "model": m} for n, m in zip(ROWS, models, strict=True)]
-    train_rows("noise", rows, corpus, store, None)
+    runs = [(fold, 1) for fold in (1, 2, 3)]
+    train_rows(store, corpus, study_of("noise", rows), runs)
     table = folder / "mine.txt"
     words = {word for text in TEXTS.values() for word in text.split()} - {"alone"}
     drawn = np.random.default_rng(5).normal(size=(len(words) + 2, 3))
     lines = zip([*sorted(words), "at home", "never"], drawn, strict=True)
     table.write_text("".join(f"{w} {' '.join(f'{v:.5f}' for v in r)}\n" for w, r in lines))
-    train_rows("mine", [{"name": "both", "model": SMALL}], corpus, store, table)
+    train_rows(store, corpus, study_of("mine", [{"name": "both", "model": SMALL}]), runs, table)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `fill`, with ``store`` and ``mine.txt``; filled once, wherever it is asked for."""
+    """The folder of `fill`, with ``store`` and ``mine.txt``; it is filled once for all tests."""
     if "folder" not in _MADE:
         before = torch.get_num_threads()
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Predictions for clips whose text is known, all at once: what a server and a script answer with."""
+"""Predictions for clips whose text is known: what a server and a script answer with."""
 
 from collections.abc import Sequence
 
@@ -43,6 +43,6 @@ def _check_text(clip: Clip, windowing: Windowing, model: str) -> None:
         )
     if clip.text and windowing.is_long(clip):
         raise UserError(
-            f"{clip.id}: expected at most {windowing.longest_s:g} s of a recording with a text, got "
-            f"{clip.duration_s:.0f} s; cut it into utterances, each with its text"
+            f"{clip.id}: expected at most {windowing.longest_s:g} s of a recording with a text, "
+            f"got {clip.duration_s:.0f} s; cut it into utterances, each with its text"
         )

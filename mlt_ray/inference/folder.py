@@ -4,13 +4,13 @@
     preprocessor_config.json    how a recording becomes the model's input, for people and tools
     model.safetensors           weights of all runs as ``<digest>/<name>``, and word vectors
     <digest>.skops              instead of weights, the fitted classifiers of each run
-    inputs.json                 what each run fitted on its training part, and the words with a vector
+    inputs.json                 what each run fitted on its training part, and words with a vector
     encoders/<digest>/          pre-trained encoders that the model reads
     vectors/words.npy, .txt     the user's table of word vectors, for words that training lacks
 
 Nothing that is read here is run: safetensors, JSON, NumPy arrays without pickle, and skops files in
 which types other than scikit-learn's are refused. What else lies in the folder, such as the code
-that goes along with it (`mlt_ray.inference.package`), is not looked at.
+that goes along with it (`mlt_ray.inference.package.write`), is not looked at.
 
 Shapes: V words, D values a vector.
 """
@@ -209,7 +209,8 @@ def _write_weights(model: TrainedModel, folder: Path) -> list[Path]:
     from safetensors.torch import save_file
     from torch import from_numpy
 
-    tensors, files = {}, []
+    tensors: dict[str, Tensor] = {}
+    files: list[Path] = []
     for run in model.runs:
         if isinstance(run.weights, Classical):
             files.append(folder / f"{run.digest}.skops")

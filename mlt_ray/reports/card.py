@@ -1,6 +1,6 @@
 """The model card of an exported row: what it was trained on, its scores, how to use it, its limits.
 
-It is Markdown with the YAML front matter of Hugging Face's cards. Every number comes from the store.
+It is Markdown with the YAML front matter of Hugging Face's cards. All numbers are the store's.
 """
 
 import shlex

@@ -1,7 +1,7 @@
 """The code that MLflow runs of an exported model; MLflow keeps a copy of this file with the model.
 
 A model from code: nothing of it is pickled. It needs mlflow, and of this package only the part that
-predicts, a copy of which lies beside it (`mlt_ray.inference.bundle`).
+predicts, a copy of which lies beside it (`mlt_ray.inference.package.bundle`).
 """
 
 import json
@@ -25,7 +25,7 @@ COLUMNS = ("text", "text_source", "label", "probabilities")
 warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method")
 
 
-class EmotionModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class EmotionModel(mlflow.pyfunc.PythonModel):
     """Predicts recordings whose bytes come in a table, and opens no file for a request."""
 
     def load_context(self, context: Any) -> None:

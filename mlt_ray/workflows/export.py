@@ -1,4 +1,4 @@
-"""Exports the trained model of a row: as a folder that predicts by itself, for MLflow, or as ONNX."""
+"""Exports the trained model of a row: a folder that predicts by itself, MLflow's, or ONNX."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from mlt_ray.errors import UserError
 from mlt_ray.inference.folder import HeldOut, write_folder
-from mlt_ray.inference.package import write_code, write_own_file, write_package
-from mlt_ray.inference.requirements import requirements_of
+from mlt_ray.inference.package.requirements import requirements_of
+from mlt_ray.inference.package.write import write_code, write_own_file, write_package
 from mlt_ray.inference.trained import TrainedModel, open_trained
 from mlt_ray.reports.card import CARD, Export, card_of, held_out, row_content
 from mlt_ray.reports.page.cells import slug
@@ -62,7 +62,9 @@ def export_model(
     """
     study, slash, row = name.partition("/")
     if not slash:
-        raise UserError(f"{name}: expected STUDY/ROW, such as 'demo/highway network'; see the table")
+        raise UserError(
+            f"{name}: expected STUDY/ROW, such as 'demo/highway network'; see the table"
+        )
     if log and to != "mlflow":
         raise UserError(f"--log: expected it with --to mlflow, got --to {to}; leave it out")
     folder = out or Path(f"{study}-{slug(row)}-{to}")
@@ -109,7 +111,7 @@ def _write_mlflow(contents: _Contents, folder: Path) -> None:
 
 
 def _write_onnx(contents: _Contents, folder: Path) -> None:
-    from mlt_ray.inference.onnx import write_onnx
+    from mlt_ray.inference.graphs.write import write_onnx
 
     write_onnx(contents.model, folder)
 
@@ -133,7 +135,9 @@ def _notes(model: TrainedModel) -> tuple[str, ...]:
     done = len(model.runs)
     if done == model.planned:
         return ()
-    return (f"only {done} of the row's {model.planned} runs are finished; the others are not in it",)
+    return (
+        f"only {done} of the row's {model.planned} runs are finished; the others are not in it",
+    )
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A trained model as a folder: it says what the store says, and no file of it is believed or run."""
+"""A trained model as a folder: it says what the store says, and no file of it is trusted."""
 
 import json
 import shutil
@@ -178,7 +178,10 @@ def test_a_changed_file_is_named(trained: Path, tmp_path: Path, name: str) -> No
 
 
 CHANGES = {
-    "format": (lambda v: v.update(format=FORMAT + 1), f"expected format {FORMAT}, got {FORMAT + 1}"),
+    "format": (
+        lambda v: v.update(format=FORMAT + 1),
+        f"expected format {FORMAT}, got {FORMAT + 1}",
+    ),
     "kind": (lambda v: v.update(model_type="bert"), "expected a model of mlt-ray export"),
     "fold": (lambda v: v["runs"][0].update(fold=2), "expected the digest"),
     "setting": (lambda v: v["spec"]["model"].update(dropout=0.25), "expected the digest"),

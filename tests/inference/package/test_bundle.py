@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mlt_ray import models
-from mlt_ray.inference.bundle import PACKAGE, bundle_of, imported
-from mlt_ray.inference.package import LICENCE, write_code
+from mlt_ray.inference.package.bundle import PACKAGE, bundle_of, imported
+from mlt_ray.inference.package.write import LICENCE, write_code
 from tests.test_imports import FLOOR, modules, room_of
 
 UNREAD = {"fsspec", "huggingface_hub"}
@@ -21,7 +21,7 @@ INSTALLED = {
     *("pyarrow", "safetensors", "scikit-learn", "scipy", "skops", "soundfile", "tokenizers"),
     *("torch", "torchaudio", "transformers", "espeakng-loader"),
 }
-"""What `mlt_ray.inference.requirements` can name."""
+"""What `mlt_ray.inference.package.requirements` can name."""
 
 
 def test_it_has_no_file_of_what_plans_schedules_or_reports() -> None:
@@ -34,8 +34,8 @@ def test_it_leaves_out_what_no_prediction_imports() -> None:
     files = set(map(str, bundle_of().files))
     for file in (
         *("corpus/synthetic/demo.py", "corpus/readers/iemocap.py", "corpus/examination/check.py"),
-        *("inference/bundle.py", "inference/package.py", "inference/requirements.py"),
-        *("inference/script.py", "studies/study.py", "storage/lease.py"),
+        *("inference/package/bundle.py", "inference/package/write.py", "studies/study.py"),
+        *("inference/package/script.py", "storage/lease.py", "workflows/export.py"),
     ):
         assert (PACKAGE / file).is_file()
         assert file not in files
@@ -87,7 +87,7 @@ for name in {names!r}:
     )
     assert done.returncode == 0, done.stderr
     # Everything that a module imports inside a function is there, too.
-    there = {file for file in bundle_of().files}
+    there = set(bundle_of().files)
     for file in there:
         for name in imported(ast.parse((PACKAGE / file).read_text())):
             top, _, rest = name.partition(".")

@@ -1,11 +1,11 @@
-"""A model needs installed what its own predictions read, in the versions that are installed here."""
+"""A model needs installed what its own predictions read, in the versions of this machine."""
 
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from mlt_ray.inference.requirements import packages_of, requirements_of
+from mlt_ray.inference.package.requirements import packages_of, requirements_of
 from mlt_ray.inference.trained import open_trained
 from mlt_ray.storage.store import Store
 from tests.trained_rows import OWN_FILE
