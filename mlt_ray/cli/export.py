@@ -12,7 +12,9 @@ from mlt_ray.display.waiting import waiting
 Row = Annotated[
     str,
     typer.Argument(
-        metavar="STUDY/ROW", help="A row with finished runs in the store.", show_default=False
+        metavar="MODEL",
+        help="A row with finished runs in the store, as STUDY/ROW, or a run by its digest.",
+        show_default=False,
     ),
 ]
 To = Annotated[

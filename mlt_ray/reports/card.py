@@ -67,26 +67,30 @@ FEW_TEXTS: Final = 50
 class Export:
     """What a card says of the export that it belongs to.
 
-    `folder` is its name. `licence` is that of the model, as its user gives it. `requirements` are
-    lines of pip's.
+    `folder` is its name, and `files` are the names of what lies in it. `licence` is that of the
+    model, as its user gives it. `requirements` are lines of pip's.
     """
 
     to: str
     folder: str
     licence: str | None
     requirements: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
 
-def row_content(study: str, row: str, store: Store) -> StudyContent:
+def row_content(study: str, row: str, store: Store, run: str | None = None) -> StudyContent:
     """What the reports say of one row of a study, as if the study had no other.
 
-    `UserError` for a study or a row that the store does not have, and one without finished runs.
+    `run` is the digest of the only run that counts (None: all do). `UserError` for a study or a row
+    that the store does not have, and one without finished runs.
     """
     record = find_record(study, store)
     rows = {found.name: found for found in record.rows}
     if row not in rows:
         raise unknown_key(study, row, list(rows), "row")
-    content = contents_of(results_of([replace(record, rows=(rows[row],))], store))[0]
+    kept = tuple(one for one in rows[row].runs if run in (None, one.digest))
+    one_row = replace(record, rows=(replace(rows[row], runs=kept),))
+    content = contents_of(results_of([one_row], store))[0]
     if not content.rows:
         raise UserError(f"{study}/{row}: expected finished runs, found none; run it first")
     return content

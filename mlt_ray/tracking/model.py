@@ -53,8 +53,8 @@ def save_model(
 ) -> None:
     """Save the trained model in `folder` as MLflow's model `out`, a new or empty folder.
 
-    `code` is the part of this package that predicts (`mlt_ray.inference.package.write.write_code`), and
-    `requirements` are the lines of pip's without mlflow itself.
+    `code` is the part of this package that predicts, as `mlt_ray.inference.package.write` copies
+    it, and `requirements` are the lines of pip's without mlflow itself.
     """
     with _quiet():
         import mlflow

@@ -202,3 +202,18 @@ def corpus_of(texts: list[str]) -> Corpus:
             for n, text in enumerate(texts)
         ),
     )
+
+
+def test_of_one_run_the_scores_are_its_own(trained: Path) -> None:
+    store = Store(trained / "store")
+    run = opened(trained).runs[0]
+    content = row_content("noise", "both", store, run.digest)
+    report = store.report(run.digest)
+    assert report is not None
+    assert list(content.rows[0].runs["digest"]) == [run.digest]
+    model = open_trained(run.digest, store)
+    text = card_of(model, content, held_out(model, content.corpora[0]), EXPORT)
+    assert "is one run." in text
+    assert "runs were done" not in text
+    [line] = lines_of(text, "UA")
+    assert line[1:3] == [percent(report.scores[part]["ua"]) for part in ("dev", "test")]

@@ -1,7 +1,7 @@
 """The files of this package that predict, which a model takes along, and what they import.
 
 A file belongs to it if a module of `STARTS` imports it, directly or through others, at its top or
-inside a function. Networks are found by their folder's name, so all of `mlt_ray.models` belong.
+inside a function. Networks are found by their folder's name, so all systems' folders belong.
 """
 
 import ast
@@ -14,7 +14,7 @@ import mlt_ray
 
 PACKAGE: Final = Path(mlt_ray.__file__).parent
 
-STARTS: Final = ("inference/load.py", "inference/answer.py", "models/*.py", "models/*/*.py")
+STARTS: Final = ("inference/load.py", "inference/answer.py", "models/*/*.py")
 """Patterns of the files that a prediction begins with."""
 
 

@@ -1,5 +1,7 @@
 """What a trained model needs installed to predict: packages of pip, with their versions here."""
 
+from collections.abc import Iterable
+
 from mlt_ray.features.extract import frames_kind
 from mlt_ray.inference.folder import packaged_vectors, reads_vectors
 from mlt_ray.inference.trained import TrainedModel
@@ -10,11 +12,15 @@ NO_PACKAGES = {"mlt_ray.features", "libsndfile"}
 
 
 def requirements_of(model: TrainedModel) -> tuple[str, ...]:
-    """Lines such as ``numpy==2.4.6``, in alphabetical order: what predicting reads, and no more.
+    """Lines of pip's: what predicting reads, and no more."""
+    return pinned(packages_of(model))
+
+
+def pinned(names: Iterable[str]) -> tuple[str, ...]:
+    """Lines such as ``numpy==2.4.6`` with the versions that are installed, in alphabetical order.
 
     Versions are the public ones: torch for a GPU and for a CPU have the same.
     """
-    names = packages_of(model)
     found = {name: version(name) for name in sorted(names)}
     return tuple(name if v == "none" else f"{name}=={v}" for name, v in found.items())
 
