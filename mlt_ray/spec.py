@@ -262,6 +262,11 @@ class ModelSpec:
         return False
 
     @property
+    def reads_audio(self) -> bool:
+        """False if the recording does not decide this configuration's predictions."""
+        return True
+
+    @property
     def reads_words(self) -> bool:
         """True if this configuration reads the words or phonemes of `mlt_ray.corpus.words`.
 

@@ -99,7 +99,7 @@ def test_what_runs_a_model_s_file_reads_no_store() -> None:
         for path in PACKAGE.rglob("*.py")
         if "load_systems" in path.read_text() and path != OWN
     }
-    assert users == {"studies/study.py", "studies/space.py"}
+    assert users == {"studies/study.py", "studies/space.py", "inference/trained.py"}
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,32 @@ class WordVectors(ABC):
                 vectors[word] = np.stack(known).mean(axis=0, dtype=np.float32)
         return vectors
 
+    def write_array(self, array: Path, words: Path) -> None:
+        """Write the table as an array (V, D) float32 without pickle, and its V words, one a line.
+
+        `load_vectors` opens the two if their names differ in their endings alone, ``.npy`` and
+        ``.txt``. Raises `UserError` for a damaged file.
+        """
+        rows = np.lib.format.open_memmap(
+            array, mode="w+", dtype=np.float32, shape=(self._num_rows(), self.dim)
+        )
+        with words.open("w", encoding="utf-8", newline="\n") as lines:
+            for row, (word, vector) in enumerate(self._rows()):
+                rows[row] = vector
+                lines.write(f"{word}\n")
+        rows.flush()
+
     @abstractmethod
     def _read(self, wanted: set[str]) -> dict[str, Vector]:
         """Vectors of the wanted words that the files hold; the first of equal words counts."""
+
+    @abstractmethod
+    def _num_rows(self) -> int:
+        """V, the number of rows."""
+
+    @abstractmethod
+    def _rows(self) -> Iterator[tuple[str, NDArray[np.floating]]]:
+        """Every word and its (D,) vector, in the order of the files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +123,12 @@ class ArrayVectors(WordVectors):
                 )
         return vectors
 
+    def _num_rows(self) -> int:
+        return len(_map_array(self.files[0]))
+
+    def _rows(self) -> Iterator[tuple[str, NDArray[np.floating]]]:
+        return zip(_read_vocabulary(self.files[1]), _map_array(self.files[0]), strict=True)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextVectors(WordVectors):
@@ -110,20 +139,32 @@ class TextVectors(WordVectors):
     def _read(self, wanted: set[str]) -> dict[str, Vector]:
         encoded = {word.encode() for word in wanted}
         vectors: dict[str, Vector] = {}
+        for number, line in self._lines():
+            # Most lines are skipped here, since to split every line takes long. Some words of
+            # GloVe 840B contain spaces ("at name@domain.com"); they are sorted out below.
+            if line[: line.index(b" ")] not in encoded:
+                continue
+            word, *numbers = line.rstrip().rsplit(b" ", self.dim)
+            if word in encoded:
+                vectors.setdefault(word.decode(), self._parse(numbers, number))
+        return vectors
+
+    def _num_rows(self) -> int:
+        return sum(1 for _ in self._lines())
+
+    def _rows(self) -> Iterator[tuple[str, NDArray[np.floating]]]:
+        for number, line in self._lines():
+            word, *numbers = line.rstrip().rsplit(b" ", self.dim)
+            yield word.decode("utf-8", errors="replace"), self._parse(numbers, number)
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        """The lines with a word, and their numbers."""
         with self.files[0].open("rb") as lines:
             for number, line in enumerate(islice(lines, self.header, None), self.header + 1):
-                if line.count(b" ") < self.dim:
-                    if line.isspace():
-                        continue
+                if line.count(b" ") >= self.dim:
+                    yield number, line
+                elif not line.isspace():
                     raise self._damaged(number, f"{len(line.split())} fields")
-                # Most lines are skipped here, since to split every line takes long. Some words of
-                # GloVe 840B contain spaces ("at name@domain.com"); they are sorted out below.
-                if line[: line.index(b" ")] not in encoded:
-                    continue
-                word, *numbers = line.rstrip().rsplit(b" ", self.dim)
-                if word in encoded:
-                    vectors.setdefault(word.decode(), self._parse(numbers, number))
-        return vectors
 
     def _parse(self, numbers: list[bytes], line: int) -> Vector:
         try:

@@ -81,6 +81,11 @@ class TrainedModel:
         return model.reads_words or model.text_encoder is not None
 
     @property
+    def reads_audio(self) -> bool:
+        """True if a prediction depends on the recording."""
+        return self.spec.model.reads_audio
+
+    @property
     def vector_dim(self) -> int:
         """D: values of a word vector; 1 if the training corpus has no word with one."""
         return len(next(iter(self.vectors.values()))) if self.vectors else 1
@@ -109,8 +114,7 @@ def open_trained(
     reports = store.reports(run.digest for run in runs)
     if not reports:
         raise UserError(f"{name}: expected finished runs in {store}, found none; run it first")
-    systems = load_systems([str(model_file)], Path(), "--model-file") if model_file else SYSTEMS
-    spec = read_spec(reports[0].spec, f"run {reports[0].digest}", systems)
+    spec = read_spec(reports[0].spec, f"run {reports[0].digest}", systems_of(model_file))
     tools = Tools(
         features=spec.features,
         folder_of=folders_in(store),
@@ -126,6 +130,11 @@ def open_trained(
         tools=tools,
         planned=len(runs),
     )
+
+
+def systems_of(model_file: Path | None) -> Systems:
+    """The systems of this package, and those of the file of a model of one's own."""
+    return load_systems([str(model_file)], Path(), "--model-file") if model_file else SYSTEMS
 
 
 def _runs_of(model: str, store: Store) -> tuple[str, Sequence[RunRecord]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlt_ray.reports.frames import RunOfRow, runs_frame
+from mlt_ray.reports.page.cells import slug
 from mlt_ray.reports.statistics import aggregate, counted_runs
 from mlt_ray.spec import decisive, digest_of
 from mlt_ray.storage.lease import alone
@@ -217,6 +218,28 @@ class Experiment:
             self._log_file(run_id, "rows.png", as_png(picture))
         self.client.set_tag(run_id, "mlt_ray.page", sha256)
         self.client.set_terminated(run_id, "FINISHED")
+
+    def write_model(self, name: str, folder: Path) -> str:
+        """Log a saved model of MLflow's as that of a row; returns the model's id.
+
+        A model that MLflow has already, of the same runs, is not written again.
+        """
+        from mlflow.entities import LoggedModelOutput
+
+        row = self.rows[name]
+        config = next(folder.glob("artifacts/*/config.json")).read_bytes()
+        tags = {"mlt_ray.config": hashlib.sha256(config).hexdigest()}
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        for found in self.client.search_logged_models([self.experiment], filter_string=query):
+            return str(found.model_id)
+        run_id = self._parent(row, None)
+        made = self.client.create_logged_model(
+            self.experiment, name=slug(name), source_run_id=run_id, tags=tags
+        )
+        self.client.log_model_artifacts(made.model_id, str(folder))
+        self.client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
+        self.client.finalize_logged_model(made.model_id, "READY")
+        return str(made.model_id)
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
         """Tag a row's parent run and mark it as finished."""

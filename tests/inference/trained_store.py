@@ -74,11 +74,19 @@ def study_of(rows: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], **base
 
 
 def train_rows(
-    store: Store, corpus: Corpus, study: Study, fold_seeds: Sequence[tuple[int, int]]
+    store: Store,
+    corpus: Corpus,
+    study: Study,
+    fold_seeds: Sequence[tuple[int, int]],
+    glove: Path | None = None,
 ) -> None:
-    """Train those runs of each row, in this process, and note the study in the store."""
-    named = name_contents(study, corpus, pretrained())
-    fill_cache(corpus, named.rows, store, pretrained(), lambda *_: None)
+    """Train those runs of each row, in this process, and note the study in the store.
+
+    `glove` is a file of word vectors (None: the packaged ones).
+    """
+    files = pretrained() if glove is None else Pretrained.load(glove)
+    named = name_contents(study, corpus, files)
+    fill_cache(corpus, named.rows, store, files, lambda *_: None)
     plan = make_plan(named, corpus)
     note_plans([plan], store)
     for row in plan.rows:

@@ -3,6 +3,7 @@
 Neither shows it in every utterance, so a model that uses both beats a model that uses one.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from mlt_ray.corpus.synthetic.lines import Line
 from mlt_ray.corpus.synthetic.synthesize import OnSpoken, write_corpus
 from mlt_ray.corpus.synthetic.voices import VOICES, draw_prosody
+from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.labels import FOUR
 
@@ -184,6 +186,23 @@ def demo_lines(*, seed: int, utterances: int) -> list[Line]:
     for i in rng.choice(len(lines), max(1, round(SHARE_WORDLESS * len(lines))), replace=False):
         lines[i] = _wordless(lines[i], rng)
     return lines
+
+
+def is_demo(corpus: Corpus) -> bool:
+    """True if the texts of a corpus, but for tags and utterances without words, are the demo's."""
+    texts = {_without_tags(u.text) for u in corpus.utterances} - {""}
+    patterns = [
+        re.compile(re.sub(r"\\{\w+\\}", r"[\\w ]+", re.escape(sentence)))
+        for phrases in PHRASES.values()
+        for sentence in phrases.sentences
+    ]
+    return bool(texts) and all(any(p.fullmatch(text) for p in patterns) for text in texts)
+
+
+def _without_tags(text: str) -> str:
+    for tag in TAGS.values():
+        text = text.replace(tag, "")
+    return text.strip()
 
 
 def _wordless(line: Line, rng: np.random.Generator) -> Line:

@@ -68,6 +68,11 @@ class ClassicalSpec(ModelSpec):
         return tuple(name for name in (self.audio, self.text) if name is not None)
 
     @property
+    def reads_audio(self) -> bool:
+        """True with a classifier of the audio."""
+        return self.audio is not None
+
+    @property
     def reads_words(self) -> bool:
         """True for TF-IDF."""
         return self.text == "tfidf"

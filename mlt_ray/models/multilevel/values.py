@@ -74,6 +74,11 @@ class MultilevelSpec(ModelSpec):
         return self.inputs != "audio"
 
     @property
+    def reads_audio(self) -> bool:
+        """True unless the inputs are text alone."""
+        return self.inputs != "text"
+
+    @property
     def can_be_packed(self) -> bool:
         """True for every configuration."""
         return True

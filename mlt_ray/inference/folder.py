@@ -1,0 +1,409 @@
+"""A trained model as a folder that needs no store, in the habit of Hugging Face's models.
+
+    config.json                 classes, the specification, the runs and what each has not seen
+    preprocessor_config.json    how a recording becomes the model's input, for people and tools
+    model.safetensors           weights of all runs as ``<digest>/<name>``, and word vectors
+    <digest>.skops              instead of weights, the fitted classifiers of each run
+    inputs.json                 what each run fitted on its training part, and words with a vector
+    encoders/<digest>/          pre-trained encoders that the model reads
+    vectors/words.npy, .txt     the user's table of word vectors, for words that training lacks
+
+Nothing that is read here is run: safetensors, JSON, NumPy arrays without pickle, and skops files in
+which types other than scikit-learn's are refused. What else lies in the folder, such as the code
+that goes along with it (`mlt_ray.inference.package.write`), is not looked at.
+
+Shapes: V words, D values a vector.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+import mlt_ray
+from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
+from mlt_ray.errors import UserError
+from mlt_ray.features.fitted import FittedInputs
+from mlt_ray.features.vectors import ArrayVectors, WordVectors, load_vectors
+from mlt_ray.inference.raw import Tools, folders_below
+from mlt_ray.inference.trained import TrainedModel, TrainedRun, read_spec, systems_of
+from mlt_ray.libraries import versions_of
+from mlt_ray.spec import Run, RunSpec
+from mlt_ray.storage.files import json_bytes
+from mlt_ray.training.classifiers import Classical
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT: Final = 1
+"""Version of the layout; raised when an older reader would misread a newer folder."""
+
+CONFIG: Final = "config.json"
+PREPROCESSOR: Final = "preprocessor_config.json"
+WEIGHTS: Final = "model.safetensors"
+INPUTS: Final = "inputs.json"
+ENCODERS: Final = "encoders"
+TABLE: Final = ("vectors/words.npy", "vectors/words.txt")
+
+WORD_VECTORS: Final = "word_vectors"
+"""Name of the (V, D) tensor in `WEIGHTS`; `INPUTS` has the V words."""
+
+KIND: Final = "mlt_ray"
+"""``model_type`` of such a folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Who speaks in a part of a fold: sessions, where the corpus has them, and speakers."""
+
+    sessions: tuple[str, ...]
+    speakers: tuple[str, ...]
+    utterances: int
+
+
+HeldOut = Mapping[int, Mapping[str, Part]]
+"""By fold, the parts ``dev`` and ``test``, which runs of the fold were not trained on."""
+
+
+def is_folder(path: Path) -> bool:
+    """True if `path` is a folder with a `CONFIG` of ours."""
+    try:
+        return json.loads((path / CONFIG).read_text("utf-8")).get("model_type") == KIND
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def write_folder(model: TrainedModel, folder: Path, held_out: HeldOut) -> list[Path]:
+    """Write a trained model into an existing folder; returns the files, relative to it."""
+    files = [*_write_weights(model, folder), *_write_encoders(model, folder)]
+    files += _write_table(model, folder)
+    files += [
+        _write(folder / INPUTS, _inputs(model)),
+        _write(folder / PREPROCESSOR, _preprocessor(model.spec)),
+    ]
+    sums = {str(path.relative_to(folder)): _sha256(path) for path in files}
+    files.append(_write(folder / CONFIG, _config(model, held_out, sums)))
+    return [path.relative_to(folder) for path in files]
+
+
+def read_folder(folder: Path, *, model_file: Path | None = None) -> TrainedModel:
+    """The trained model in a folder of `write_folder`.
+
+    `model_file` is the file of a model of the user's own; none of the folder is run. Raises
+    `UserError` for a folder of another kind or version, a file that is missing or is not the one
+    that was written, and a run whose digest is not that of its values.
+    """
+    values = _read_config(folder)
+    with _damage(folder / CONFIG):
+        sums = dict(values["files"])
+        _check_files(folder, sums)
+        spec = read_spec(values["spec"], str(folder / CONFIG), systems_of(model_file))
+        runs = [_run_of(spec, run, folder) for run in values["runs"]]
+        if not runs:
+            raise ValueError("no runs")
+        name, planned = str(values["name"]), int(values["planned_runs"])
+    inputs, tensors = _read_json(folder / INPUTS), _read_tensors(folder)
+    with _damage(folder / INPUTS):
+        vectors = dict(zip(inputs["words"], _vectors_in(tensors, folder), strict=True))
+        found = tuple(
+            TrainedRun(
+                digest=run.digest,
+                fold=run.fold,
+                seed=run.seed,
+                fitted=_fitted(inputs["runs"][run.digest]),
+                weights=_weights_of(run.digest, tensors, folder, sums),
+            )
+            for run in runs
+        )
+    return TrainedModel(
+        name=name,
+        spec=spec,
+        runs=found,
+        vectors=vectors,
+        tools=Tools(
+            features=spec.features,
+            folder_of=folders_below(folder / ENCODERS),
+            open_vectors=functools.partial(_open_table, folder, spec, TABLE[0] in sums),
+        ),
+        planned=planned,
+    )
+
+
+def encoders_of(spec: RunSpec) -> tuple[str, ...]:
+    """The pre-trained encoders, as ``name@digest``, that a prediction reads, each once."""
+    model = spec.model
+    named = [spec.features.frames.encoder, model.text_encoder, model.speech_encoder]
+    named += [extra.encoder for extra in model.extras]
+    return tuple(dict.fromkeys(filter(None, named)))
+
+
+def reads_vectors(model: TrainedModel) -> bool:
+    """True if words are looked up in a table of pre-trained vectors."""
+    return model.is_network and model.spec.model.reads_words
+
+
+@functools.cache
+def packaged_vectors() -> str:
+    """``name@digest`` of the word vectors that a package has."""
+    found = load_vectors()
+    return f"{found.name}@{found.sha256[:16]}"
+
+
+def _config(model: TrainedModel, held_out: HeldOut, sums: Mapping[str, str]) -> dict[str, Any]:
+    spec, classes = model.spec, model.spec.classes
+    own = reads_vectors(model) and spec.features.vectors != packaged_vectors()
+    return {
+        "architectures": [spec.model.system],
+        "model_type": KIND,
+        "format": FORMAT,
+        "name": model.name,
+        "id2label": {str(n): name for n, name in enumerate(classes)},
+        "label2id": {name: n for n, name in enumerate(classes)},
+        "spec": spec.as_dict(),
+        "planned_runs": model.planned,
+        "runs": [
+            {
+                "digest": run.digest,
+                "fold": run.fold,
+                "seed": run.seed,
+                "not_trained_on": {k: asdict(v) for k, v in held_out.get(run.fold, {}).items()},
+            }
+            for run in model.runs
+        ],
+        "word_vectors": {"name": spec.features.vectors, "comes_along": own},
+        "libraries": {"mlt_ray": mlt_ray.__version__, **versions_of(spec.as_dict())},
+        "files": dict(sums),
+    }
+
+
+def _preprocessor(spec: RunSpec) -> dict[str, Any]:
+    features = asdict(spec.features)
+    frames = features.pop("frames")
+    return {
+        "feature_extractor_type": KIND,
+        "sampling_rate": SAMPLE_RATE_HZ,
+        "channels": 1,
+        "frames": frames,
+        **features,
+        "extras": [extra._asdict() for extra in spec.model.extras],
+        "reads_words": spec.model.reads_words,
+    }
+
+
+def _inputs(model: TrainedModel) -> dict[str, Any]:
+    return {
+        "words": list(model.vectors),
+        "runs": {run.digest: run.fitted.as_dict() for run in model.runs},
+    }
+
+
+def _write_weights(model: TrainedModel, folder: Path) -> list[Path]:
+    from safetensors.torch import save_file
+    from torch import from_numpy
+
+    tensors: dict[str, Tensor] = {}
+    files: list[Path] = []
+    for run in model.runs:
+        if isinstance(run.weights, Classical):
+            files.append(folder / f"{run.digest}.skops")
+            files[-1].write_bytes(run.weights.to_bytes())
+        else:
+            # Cloned: the format refuses tensors that share their memory.
+            own = {name: value.detach().cpu().clone() for name, value in run.weights.items()}
+            tensors |= {f"{run.digest}/{name}": value for name, value in own.items()}
+    tensors[WORD_VECTORS] = from_numpy(model.vectors_of(list(model.vectors)))
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    return [*files, folder / WEIGHTS]
+
+
+def _write_encoders(model: TrainedModel, folder: Path) -> list[Path]:
+    files: list[Path] = []
+    for identity in encoders_of(model.spec):
+        there = model.tools.folder_of(identity)
+        here = folders_below(folder / ENCODERS)(identity)
+        shutil.copytree(there, here, dirs_exist_ok=True)
+        files += _files_below(here)
+    return files
+
+
+def _write_table(model: TrainedModel, folder: Path) -> list[Path]:
+    """The table of word vectors, unless a package has it, as an array and its words."""
+    if not reads_vectors(model) or model.spec.features.vectors == packaged_vectors():
+        return []
+    array, words = (folder / name for name in TABLE)
+    array.parent.mkdir()
+    model.tools.vectors.write_array(array, words)
+    return [array, words]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _KeptVectors(ArrayVectors):
+    """A table that was written by `_write_table`; `origin` is the digest of the user's files."""
+
+    origin: str
+
+    @cached_property
+    def sha256(self) -> str:
+        return self.origin
+
+
+def _open_table(folder: Path, spec: RunSpec, is_there: bool) -> WordVectors:
+    if not is_there:
+        return load_vectors()
+    array, words = (folder / name for name in TABLE)
+    name, _, digest = spec.features.vectors.rpartition("@")
+    found = load_vectors(array)
+    return _KeptVectors(name=name, dim=found.dim, files=(array, words), origin=digest)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    values = _read_json(folder / CONFIG)
+    if values.get("model_type") != KIND:
+        raise UserError(
+            f"{folder / CONFIG}: expected a model of mlt-ray export, got model_type "
+            f"{values.get('model_type')}; name another folder"
+        )
+    if values.get("format") != FORMAT:
+        raise UserError(
+            f"{folder / CONFIG}: expected format {FORMAT}, got {values.get('format')}, of another "
+            "version; export the model again, or use that version of mlt_ray"
+        )
+    return values
+
+
+def _check_files(folder: Path, sums: Mapping[str, str]) -> None:
+    """`UserError` for a file that is not the one that was written; `ValueError` for a bad name."""
+    strangers = {str(p.relative_to(folder)) for p in _files_below(folder / ENCODERS)} - sums.keys()
+    if strangers:
+        raise UserError(
+            f"{folder / min(strangers)}: expected the files of an encoder that {CONFIG} names, got "
+            "another; remove it"
+        )
+    if missing := {WEIGHTS, INPUTS} - sums.keys():
+        raise ValueError(f"no {min(missing)} among the files")
+    for name, expected in sums.items():
+        path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"file {name}, which would leave the folder")
+        if not path.is_file():
+            raise UserError(f"{path}: expected a file of the model, found none; copy it again")
+        if _sha256(path) != expected:
+            raise UserError(
+                f"{path}: expected the file that was written with {CONFIG}, got another or a "
+                "damaged one; copy the folder again"
+            )
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _run_of(spec: RunSpec, values: Mapping[str, Any], folder: Path) -> Run:
+    run = Run(spec=spec, fold=int(values["fold"]), seed=int(values["seed"]))
+    if run.digest != values["digest"]:
+        raise UserError(
+            f"{folder / CONFIG}: expected the digest {run.digest} of {run}, got "
+            f"{values['digest']}; export the model again"
+        )
+    return run
+
+
+def _fitted(values: Mapping[str, Any]) -> FittedInputs:
+    found = FittedInputs.from_dict(values)
+    if found is None:
+        raise ValueError("too few values")
+    return found
+
+
+def _read_tensors(folder: Path) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{folder / WEIGHTS}: expected weights, got {error}; copy the folder again"
+        ) from error
+
+
+def _vectors_in(tensors: "Mapping[str, Tensor]", folder: Path) -> np.ndarray:
+    found = tensors.get(WORD_VECTORS)
+    if found is None or found.ndim != 2:
+        raise UserError(
+            f"{folder / WEIGHTS}: expected {WORD_VECTORS} of two axes, got none; copy the folder "
+            "again"
+        )
+    vectors: np.ndarray = found.numpy()
+    return vectors
+
+
+def _weights_of(
+    digest: str, tensors: "Mapping[str, Tensor]", folder: Path, sums: Mapping[str, str]
+) -> "Mapping[str, Tensor] | Classical":
+    path = folder / f"{digest}.skops"
+    if path.name in sums:
+        try:
+            return Classical.from_bytes(path.read_bytes())
+        except Exception as error:  # of many types, if the file is damaged
+            raise UserError(
+                f"{path}: expected fitted classifiers, got {_line(error)}; copy the folder again"
+            ) from error
+    start = f"{digest}/"
+    own = {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
+    if not own:
+        raise UserError(
+            f"{folder / WEIGHTS}: expected weights of run {digest}, found none; copy the folder "
+            "again"
+        )
+    return own
+
+
+@contextlib.contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Raises a `UserError` that names the file if values are missing or of another kind."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = f"no {error}" if isinstance(error, KeyError) else _line(error)
+        raise UserError(
+            f"{path}: expected values of mlt-ray export, got {said}; copy the folder again"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{path}: expected a file of the model, found none; name a folder of mlt-ray export"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"{path}: expected JSON, got {_line(error)}; copy the folder again"
+        ) from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: expected a mapping, got {found!r:.60}; copy the folder again")
+    return found
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> Path:
+    path.write_bytes(json_bytes(values))
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,39 @@
+"""Prints the emotion that the model of this folder hears in recordings, as JSON.
+
+    python predict.py clip.wav --text "what is said in it"
+
+This is the file ``predict.py`` of an exported model. It runs the code beside it, ``mlt_ray``, and,
+if the model is one of its user's own, the Python file that came with it.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import mlt_ray
+from mlt_ray.inference.answer import answer
+from mlt_ray.inference.clips import clip_of
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    """Predict the recordings that the command line names."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("audio", type=Path, help="a WAV, FLAC, … file")
+    parser.add_argument("--text", help="what is said in it, for a model that reads text")
+    parser.add_argument("--device", help="such as cpu or cuda; default: a GPU if there is one")
+    given = parser.parse_args()
+    source = json.loads((HERE / "config.json").read_text("utf-8"))["spec"]["model"].get("source")
+    own = HERE / source.rpartition("@")[0] if source else None
+    try:
+        model = mlt_ray.load(HERE, device=given.device, model_file=own)
+        [found] = answer(model, [clip_of(given.audio, given.text)])
+    except mlt_ray.UserError as error:
+        sys.exit(f"predict.py: {error}")
+    print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The code that MLflow runs of an exported model; MLflow keeps a copy of this file with the model.
+
+A model from code: nothing of it is pickled. It needs mlflow, and of this package only the part that
+predicts, a copy of which lies beside it (`mlt_ray.inference.package.bundle`).
+"""
+
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mlflow.models
+import mlflow.pyfunc
+from mlflow.exceptions import MlflowException
+
+FOLDER = "model"
+"""Name of the artifact that is the folder of the trained model."""
+
+COLUMNS = ("text", "text_source", "label", "probabilities")
+"""Columns of the answer."""
+
+
+# MLflow asks for annotations of `predict`, which it would take for the signature; that is given.
+warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method")
+
+
+class EmotionModel(mlflow.pyfunc.PythonModel):
+    """Predicts recordings whose bytes come in a table, and opens no file for a request."""
+
+    def load_context(self, context: Any) -> None:
+        """Open the folder of the trained model."""
+        import mlt_ray
+
+        folder = Path(context.artifacts[FOLDER])
+        values = json.loads((folder / "config.json").read_text("utf-8"))
+        source = values["spec"]["model"].get("source")
+        own = folder / source.rpartition("@")[0] if source else None
+        self.predictor = mlt_ray.load(folder, model_file=own)
+
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """A frame with a row for each recording, and the columns `COLUMNS`.
+
+        `model_input` is a frame with the columns ``audio`` (bytes of a WAV, FLAC, … file) and
+        ``text`` (None or missing: nobody knows what is said). `MlflowException`, in one line, for a
+        row that cannot be read; a server answers it with status 400.
+        """
+        from pandas import DataFrame
+
+        from mlt_ray import UserError
+        from mlt_ray.inference.answer import answer
+
+        try:
+            rows = model_input.to_dict("records")
+            clips = [_clip(f"row {number}", row) for number, row in enumerate(rows)]
+            found = [one.as_dict() for one in answer(self.predictor, clips)]
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+        except Exception:
+            # A server would send the traceback to whoever asked.
+            logging.getLogger(__name__).exception("prediction failed")
+            raise MlflowException("the prediction failed; the server's log says why") from None
+        return DataFrame({name: [one[name] for one in found] for name in COLUMNS})
+
+
+def _clip(name: str, row: dict[str, Any]) -> Any:
+    """The recording of a row; `UserError` if it holds none."""
+    from mlt_ray import UserError
+    from mlt_ray.inference.clips import clip_of
+
+    audio, text = row["audio"], row.get("text")
+    if not isinstance(audio, bytes):  # above all no path
+        raise UserError(f"{name}: expected the bytes of an audio file, got {type(audio).__name__}")
+    return clip_of(audio, text if isinstance(text, str) else None, name=name)
+
+
+mlflow.models.set_model(EmotionModel())

@@ -1,0 +1,219 @@
+"""The model card: each number is that of the report's functions, and names stay names."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlt_ray.corpus.synthetic.demo import demo_lines, is_demo
+from mlt_ray.corpus.utterance import Corpus, Utterance
+from mlt_ray.errors import UserError
+from mlt_ray.inference.trained import TrainedModel, open_trained
+from mlt_ray.reports.breakdown import calibration_of, recalls
+from mlt_ray.reports.card import Export, card_of, held_out, plain_text, row_content
+from mlt_ray.reports.collect import find_record
+from mlt_ray.reports.resampling import Counts, groups_of, interval
+from mlt_ray.reports.results import results_of
+from mlt_ray.reports.statistics import aggregate
+from mlt_ray.storage.store import Store
+
+EXPORT = Export(to="folder", folder="my model", licence=None, requirements=("torch==2.11.0",))
+
+
+def opened(trained: Path, row: str = "both") -> TrainedModel:
+    return open_trained(f"noise/{row}", Store(trained / "store"))
+
+
+def card(trained: Path, row: str = "both", export: Export = EXPORT) -> str:
+    model, content = opened(trained, row), row_content("noise", row, Store(trained / "store"))
+    return card_of(model, content, held_out(model, content.corpora[0]), export)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def lines_of(text: str, start: str) -> list[list[str]]:
+    """The cells of the lines of tables whose first cell begins so."""
+    rows = (line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|"))
+    return [[cell.strip() for cell in row] for row in rows if row[0].strip().startswith(start)]
+
+
+def test_scores_are_those_of_the_report(trained: Path) -> None:
+    store = Store(trained / "store")
+    results = results_of([find_record("noise", store)], store)
+    runs = results.runs[results.runs["row"] == "both"]
+    predictions = results.predictions
+    tested = predictions[(predictions["row"] == "both") & (predictions["part"] == "test")]
+    measured = aggregate(runs, 3)
+    corpus = Corpus.from_dict(store.read_json(store.corpus(results.records[0].fingerprint)) or {})
+    counts = Counts.of(tested, groups_of(corpus.utterances)[1])
+    text = card(trained)
+    for name, statistic in (("wa", measured.wa), ("ua", measured.ua)):
+        drawn = interval(name, counts)
+        assert drawn is not None
+        assert lines_of(text, name.upper()) == [
+            [
+                name.upper(),
+                percent(runs[f"dev_{name}"].mean()),
+                percent(statistic.mean),
+                percent(statistic.pooled),
+                f"{percent(drawn.low)} – {percent(drawn.high)}",
+            ]
+        ]
+    [f1] = lines_of(text, "macro F1")
+    assert f1[1:3] == [percent(runs[f"{part}_macro_f1"].mean()) for part in ("dev", "test")]
+    confusion = sum(map(as_array, runs["test_confusion"]))
+    for name, recall in zip(runs["classes"].iloc[0], recalls(confusion), strict=True):
+        assert recall is not None
+        assert [name, percent(recall), "6"] in lines_of(text, name)
+    assert f"is {percent(calibration_of(tested).error)} %" in text
+    front = yaml.safe_load(text.split("---")[1])
+    [result] = front["model-index"][0]["results"]
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values["accuracy"] == pytest.approx(measured.wa.mean, abs=1e-4)
+    assert values["recall"] == pytest.approx(measured.ua.mean, abs=1e-4)
+    assert values["f1"] == pytest.approx(runs["test_macro_f1"].mean(), abs=1e-4)
+
+
+def as_array(confusion: object) -> object:
+    import numpy as np
+
+    return np.asarray(confusion)
+
+
+def test_it_says_what_was_heard_and_what_was_held_out(trained: Path) -> None:
+    text = card(trained)
+    assert "| corpus | noise (fingerprint `" in text
+    assert "| utterances | 24, " in text
+    assert "| speakers | 3 |" in text
+    assert "| different texts | 4 |" in text
+    assert "only 4 different texts" in text
+    assert "| angry | 6 utterances |" in text
+    for fold in (1, 2, 3):
+        [line] = lines_of(text, str(fold))
+        test, dev, num = line[1:]
+        assert re.fullmatch(r"speaker\d", test)
+        assert re.fullmatch(r"speaker\d", dev)
+        assert test != dev
+        assert num == "8"
+    assert "an ensemble of 3 runs (3 folds × 1 seed)" in text
+    assert "**has no such score of its own**" in text
+    assert "each utterance of it was heard by some of its runs in training" in text
+    assert "heard 3 speakers" in text
+    assert "Never use it for decisions about people" in text
+    assert "Intervals of so few as 3 speakers are too narrow." in text
+
+
+def test_the_parts_are_those_of_the_folds(trained: Path) -> None:
+    model, content = opened(trained), row_content("noise", "both", Store(trained / "store"))
+    parts = held_out(model, content.corpora[0])
+    assert sorted(p["test"].speakers for p in parts.values()) == [
+        ("speaker0",),
+        ("speaker1",),
+        ("speaker2",),
+    ]
+    one = held_out(replace(model, runs=model.runs[:1]), content.corpora[0])
+    assert one == {model.runs[0].fold: parts[model.runs[0].fold]}
+
+
+def test_one_run_alone_has_a_score_and_is_said_to_be_one_of_three(trained: Path) -> None:
+    model, content = opened(trained), row_content("noise", "both", Store(trained / "store"))
+    one = replace(model, runs=model.runs[:1])
+    text = card_of(one, content, held_out(one, content.corpora[0]), EXPORT)
+    assert "is one run." in text
+    assert "no such score of its own" not in text
+    assert "1 of the row's 3 runs were done" in text
+
+
+def test_the_licence_is_the_user_s_or_unknown(trained: Path) -> None:
+    assert yaml.safe_load(card(trained).split("---")[1])["license"] == "unknown"
+    text = card(trained, export=replace(EXPORT, licence="cc-by-nc-4.0"))
+    assert yaml.safe_load(text.split("---")[1])["license"] == "cc-by-nc-4.0"
+    assert "gave it the licence cc-by-nc-4.0" in text
+
+
+@pytest.mark.parametrize(
+    ("package", "said"), [("opensmile", "not for commercial products"), ("espeakng-loader", "GPL")]
+)
+def test_parts_with_licences_of_their_own_are_named_where_they_are_needed(
+    trained: Path, package: str, said: str
+) -> None:
+    assert said not in card(trained)
+    assert said in card(trained, export=replace(EXPORT, requirements=(f"{package}==1.0",)))
+
+
+@pytest.mark.parametrize(("row", "reads"), [("audio", {"audio"}), ("w/o audio", {"text"})])
+def test_a_model_of_one_input_is_said_to_be_one(trained: Path, row: str, reads: set[str]) -> None:
+    text = card(trained, row)
+    front = yaml.safe_load(text.split("---")[1])
+    assert {"audio", "text"} & set(front["tags"]) == reads
+    assert ("--text" in text) == ("text" in reads)
+    assert front["pipeline_tag"].startswith(*reads)
+
+
+@pytest.mark.parametrize(
+    ("to", "command"),
+    [
+        ("folder", "mlt-ray predict 'my model' clip.wav"),
+        ("mlflow", "mlflow models serve -m 'my model' --env-manager local"),
+        ("onnx", "model.onnx"),
+    ],
+)
+def test_each_export_says_how_it_is_used(trained: Path, to: str, command: str) -> None:
+    assert command in card(trained, export=replace(EXPORT, to=to))
+
+
+def test_names_from_data_are_shown_letter_by_letter() -> None:
+    assert plain_text("<b>a|b</b>\n# c_d `e`") == r"\<b\>a\|b\</b\> \# c\_d \`e\`"
+
+
+def test_a_row_that_is_not_there_or_not_finished_is_named(trained: Path) -> None:
+    store = Store(trained / "store")
+    with pytest.raises(UserError, match="unknown row bot; did you mean both"):
+        row_content("noise", "bot", store)
+    with pytest.raises(UserError, match="expected runs of study other"):
+        row_content("other", "both", store)
+
+
+def test_the_demo_s_texts_are_known_and_others_are_not(trained: Path) -> None:
+    texts = [line.text for line in demo_lines(seed=3, utterances=200)]
+    assert is_demo(corpus_of(texts))
+    assert not is_demo(corpus_of([*texts, "Kids are talking."]))
+    assert not is_demo(corpus_of([""]))
+    assert "synthetic" not in card(trained)
+
+
+def corpus_of(texts: list[str]) -> Corpus:
+    return Corpus(
+        name="c",
+        utterances=tuple(
+            Utterance(
+                id=str(n),
+                audio=Path("a.wav"),
+                text=text,
+                emotion="sad",
+                speaker="s",
+                duration_s=1.0,
+                audio_sha256="0",
+            )
+            for n, text in enumerate(texts)
+        ),
+    )
+
+
+def test_of_one_run_the_scores_are_its_own(trained: Path) -> None:
+    store = Store(trained / "store")
+    run = opened(trained).runs[0]
+    content = row_content("noise", "both", store, run.digest)
+    report = store.report(run.digest)
+    assert report is not None
+    assert list(content.rows[0].runs["digest"]) == [run.digest]
+    model = open_trained(run.digest, store)
+    text = card_of(model, content, held_out(model, content.corpora[0]), EXPORT)
+    assert "is one run." in text
+    assert "runs were done" not in text
+    [line] = lines_of(text, "UA")
+    assert line[1:3] == [percent(report.scores[part]["ua"]) for part in ("dev", "test")]
