@@ -14,17 +14,17 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mlt_ray.batch import Batch
-from mlt_ray.models.attention import Attention, key_bias
+from mlt_ray.models.attention import Attention
 from mlt_ray.models.layers import ScaledPositions
 from mlt_ray.models.li.network import SpeechEncoder, interval_mean, rows, seen
-from mlt_ray.models.mixture import LayerMixture
 
 OPSET: Final = 17
 """Version of ONNX's operators, of 2022: the first with layer norm. onnxruntime 1.12 can run it."""
@@ -57,9 +57,12 @@ class ExportableAttention(Attention):
     ) -> Tensor:
         query = self._split(self.query(x))
         key, value = map(self._split, self.key_value(memory).chunk(2, dim=-1))
-        bias = key_bias(memory_mask, query.shape[2] if causal else None, query.dtype)
+        hidden = ~memory_mask[:, None, None, :]
+        if causal:
+            places, steps = torch.arange(memory.shape[1]), torch.arange(x.shape[1])
+            hidden = hidden | (places > steps[:, None])
         scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
-        mixed = (scores + bias).softmax(dim=-1) @ value
+        mixed = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1) @ value
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 
@@ -72,13 +75,6 @@ class ExportablePositions(ScaledPositions):
         angle = torch.arange(x.shape[1], dtype=torch.float32)[:, None] * rate
         table = torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)[:, :width]
         return self.dropout(x + self.scale * table)
-
-
-class ExportableMixture(LayerMixture):
-    """`LayerMixture` whose weights are a matrix: the exporter fixes the sizes beside a vector."""
-
-    def forward(self, layers: Tensor) -> Tensor:
-        return (self.weights[None] @ layers).squeeze(-2)
 
 
 class ExportableSpeechEncoder(SpeechEncoder):
@@ -119,7 +115,6 @@ def traced_max(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 EXPORTABLE: Final[dict[type[nn.Module], type[nn.Module]]] = {
     Attention: ExportableAttention,
-    LayerMixture: ExportableMixture,
     ScaledPositions: ExportablePositions,
     SpeechEncoder: ExportableSpeechEncoder,
 }
@@ -136,6 +131,19 @@ def exportable(network: Network) -> Network:
     return found
 
 
+class Reshaping(TorchFunctionMode):
+    """While it is active, `Tensor.unflatten` is a reshape: a trace would fix the sizes of its own."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func is not Tensor.unflatten:
+            return func(*args, **(kwargs or {}))
+        x, axis, sizes = args
+        axis %= x.dim()
+        return x.reshape(*x.shape[:axis], *sizes, *x.shape[axis + 1 :])
+
+
 def write_graph(
     module: nn.Module,
     inputs: Mapping[str, Tensor],
@@ -149,7 +157,7 @@ def write_graph(
     others keep that of the example. Of `inputs`, the graph has those that the outputs depend on.
     Needs no package besides torch.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), Reshaping():
         # Of this exporter, and of sizes that are constants, as the number of channels.
         warnings.simplefilter("ignore")
         torch.onnx.export(
