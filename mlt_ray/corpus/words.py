@@ -95,6 +95,15 @@ def tokenize(text: str, language: str = ENGLISH) -> tuple[str, ...]:
     return tuple(tokens) or (EMPTY,)
 
 
+def token_pattern(language: str = ENGLISH) -> str:
+    """Regular expression of the tokens in a text in lower case, for those who lack `tokenize`.
+
+    It knows tags in square brackets, but no numbers in words and no other spelling of a token.
+    """
+    words = _TOKEN if language == ENGLISH else _ANY_TOKEN
+    return rf"\[[^\]]*\]|{words.pattern}"
+
+
 def is_word(token: str) -> bool:
     """Whether a token of `tokenize` is a word: no punctuation, no tag, not `EMPTY`."""
     return token[0].isalnum()

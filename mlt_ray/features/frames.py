@@ -26,8 +26,8 @@ _MFCC_LOWEST_HZ: Final = 0.0
 
 # Kaldi sets every energy below float32's epsilon to that epsilon. This fits samples of 16 bits
 # (±32768); samples within ±1 would lose everything quieter than about -60 dB.
-_KALDI_SCALE = 32_768.0
-_SMALLEST_POWER: Final = 2.0**-23  # float32's epsilon, as in Kaldi
+KALDI_SCALE: Final = 32_768.0
+SMALLEST_POWER: Final = 2.0**-23  # float32's epsilon, as in Kaldi
 
 
 def compute_frames(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
@@ -70,7 +70,7 @@ def kaldi_samples(waveform: NDArray[np.float32], sample_rate_hz: int, window_ms:
 
     if waveform.ndim != 1:
         raise ValueError(f"expected samples of shape (N,), got {waveform.shape}")
-    samples = torch.from_numpy(np.asarray(waveform, dtype=np.float32)) * _KALDI_SCALE
+    samples = torch.from_numpy(np.asarray(waveform, dtype=np.float32)) * KALDI_SCALE
     # Kaldi rounds the window down to whole samples, and has no frame for a shorter recording.
     missing = max(0, int(sample_rate_hz * window_ms * 0.001) - len(samples))
     return torch.nn.functional.pad(samples, (0, missing))[None]
@@ -128,7 +128,7 @@ def spectrogram(waveform: NDArray[np.float32], sample_rate_hz: int, spec: Frames
     cut = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
     spectrum = np.fft.rfft(cut * np.hanning(window).astype(np.float32), fft_size)
     power = np.square(np.abs(spectrum))
-    return np.log(np.maximum(power, _SMALLEST_POWER)).astype(np.float32)
+    return np.log(np.maximum(power, SMALLEST_POWER)).astype(np.float32)
 
 
 _SAME_SUMS: Final = 8

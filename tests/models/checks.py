@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -15,6 +16,7 @@ from mlt_ray.models.system import System
 from mlt_ray.parsing import parse
 from mlt_ray.spec import ModelSpec
 from tests.models.batches import littered, padded, picked
+from tests.models.graphs import traced
 
 MakeBatch = Callable[..., Batch]
 
@@ -196,6 +198,17 @@ class SystemChecks:
             assert all(torch.equal(a, b) for a, b in zip(trained(), trained(), strict=True))
         finally:
             torch.use_deterministic_algorithms(False)
+
+    def test_onnx_gives_the_same_for_batches_of_other_sizes_than_the_traced_one(
+        self, spec: ModelSpec, sizes: InputSizes, make_batch: MakeBatch, tmp_path: Path
+    ) -> None:
+        model = build(spec, sizes)
+        run = traced(model, make_batch([3, 37, 23], [5, 2, 1]), tmp_path / "model.onnx")
+        for shape in ((FRAMES, WORDS), ([1], [1]), ([2, 401], [101, 3])):
+            batch = make_batch(*shape)
+            expected = logits(model, batch)
+            for given in (batch, padded(batch), littered(batch)):
+                torch.testing.assert_close(run(given), expected, **TOLERANCE)
 
     def test_dropout_is_counted_and_never_torch_s_own(
         self, spec: ModelSpec, sizes: InputSizes

@@ -197,4 +197,4 @@ def stack(
 def prepend(vector: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Put a (C,) vector before (B, T, C), and True before its (B, T) mask."""
     first = vector.expand(x.shape[0], 1, -1)
-    return torch.cat([first, x], dim=1), torch.cat([mask.new_ones(len(mask), 1), mask], dim=1)
+    return torch.cat([first, x], dim=1), torch.cat([mask.new_ones(mask.shape[0], 1), mask], dim=1)

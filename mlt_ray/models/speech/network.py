@@ -58,7 +58,7 @@ class Speech(System):
         if self.tail is not None:
             # As s3prl can: layers differ in scale by orders of magnitude.
             states: Tensor = self.tail(batch.frames, mask)
-            return F.layer_norm(states, states.shape[-1:])
+            return F.layer_norm(states, (self.tail.width,))
         layers = len(self.mixture.scores) if self.mixture is not None else 1
         return batch.frames.unflatten(2, (layers, -1)).transpose(1, 2)
 
