@@ -57,7 +57,7 @@ class Explainer:
         self.samples = read_audio(spoken.audio)
         self.whole = self.altered()
         [self.features] = raw_features([self.whole], self.spec, self.tools)
-        self.probabilities = self._predicted([self.features])[:, 0]
+        self.probabilities = self._predicted([self.features], [self.whole])[:, 0]
         self.predicted = int(self.probabilities.mean(axis=0).argmax())
         self.edges_s = span_edges(spoken.duration_s)
 
@@ -97,14 +97,14 @@ class Explainer:
     def over_time(self) -> np.ndarray:
         """(M, S, K) probabilities of the recording up to the end of each of S spans."""
         cut = [self.altered(up_to(self.samples, time)) for time in self.edges_s[1:-1]]
-        earlier = self._predicted(self._heard(cut))
+        earlier = self._predicted(self._heard(cut), cut)
         return np.concatenate([earlier, self.probabilities[:, None]], axis=1)
 
     def word_changes(self) -> np.ndarray:
         """(M, W) changes without each word."""
         texts = without_each(self.spoken.text, self.spec.features.language)
-        texts = texts[: self.spec.features.max_words]
-        return self._change(self._predicted(self._read([self.altered(text=t) for t in texts])))
+        shorter = [self.altered(text=text) for text in texts[: self.spec.features.max_words]]
+        return self._change(self._predicted(self._read(shorter), shorter))
 
     def span_changes(self) -> SpanChanges:
         """The changes without each span.
@@ -117,11 +117,11 @@ class Explainer:
         spans = np.stack([self.edges_s[:-1], self.edges_s[1:]], axis=1)
         by = self._replaced()
         features = [self.features] * len(spans)
+        silent = [self.altered(silenced(self.samples, *span)) for span in spans]
         if by != "frames":
-            samples = [silenced(self.samples, *span) for span in spans]
-            features = self._heard([self.altered(one) for one in samples])
+            features = self._heard(silent)
         if by == "silence":
-            found = self._predicted(features)
+            found = self._predicted(features, silent)
         else:
             found = self._without_frames(features, spans)
         return SpanChanges(spans_s=spans, changes=self._change(found), by=by)
@@ -155,11 +155,11 @@ class Explainer:
             found[:, indices] = with_mean_frames(ensemble, inputs, inside)
         return found
 
-    def _predicted(self, features: Sequence[RawFeatures]) -> np.ndarray:
+    def _predicted(self, features: Sequence[RawFeatures], altered: Sequence[Altered]) -> np.ndarray:
         """(M, N, K) probabilities."""
         if not features:
             return np.empty((len(self.predictor.model.runs), 0, len(self.predictor.classes)))
-        return self.predictor.of_features(features, [self.whole] * len(features))
+        return self.predictor.of_features(features, altered)
 
     def _change(self, probabilities: np.ndarray) -> np.ndarray:
         """(M, N, K) probabilities → (M, N) changes of that of the predicted class."""
@@ -244,9 +244,9 @@ def _explain(
     tell("attention")
     attention = explainer.attention()
     if attention is None:
-        absent["attention"] = "this row has no attention of frames over words."
+        absent["attention"] = "This row has no attention of frames over words."
     elif attention.phoneme_shares is None:
-        absent["phonemes"] = "this row reads no phonemes."
+        absent["phonemes"] = "This row reads no phonemes."
     tell("the recording up to each half second")
     over_time = explainer.over_time()
     tell("each half second left out")
@@ -255,7 +255,7 @@ def _explain(
     reads_recording = is_change(without_recording) or is_change(spans.changes)
     if not reads_recording:
         for part in ("over_time", "spans"):
-            absent[part] = "this row does not read the recording."
+            absent[part] = "This row does not read the recording."
     tell("each word left out")
     words = explainer.features.words[: model.spec.features.max_words]
     has_text = bool(words) and words[0][0] != EMPTY
