@@ -5,6 +5,7 @@ Shapes: M runs, K classes, N altered utterances, T steps, W words.
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
@@ -13,10 +14,11 @@ import torch
 from mlt_ray.corpus.audio import read_audio
 from mlt_ray.corpus.utterance import Spoken
 from mlt_ray.corpus.words import EMPTY
+from mlt_ray.errors import UserError
 from mlt_ray.features.batch_order import evaluation_batches
 from mlt_ray.features.extract import frames_of, hop_ms_of, words_of
 from mlt_ray.features.extras import INPUTS, Sources
-from mlt_ray.inference.ensemble import Ensemble, Inputs
+from mlt_ray.inference.ensemble import Ensemble, Inputs, Member
 from mlt_ray.inference.explanation.nearest import nearest_of
 from mlt_ray.inference.explanation.parts import (
     Altered,
@@ -51,9 +53,15 @@ class Explainer:
     """A trained model and one utterance, with the features of the whole."""
 
     def __init__(self, predictor: Predictor, spoken: Spoken) -> None:
-        """Raises `UserError` for a recording that cannot be read."""
+        """Raises `UserError` for a recording that cannot be read, and as `explain` does."""
         self.predictor, self.spoken = predictor, spoken
         self.spec, self.tools = predictor.model.spec, predictor.model.tools
+        if self.spec.features.standardise == "speaker":
+            raise UserError(
+                f"{predictor.model.name}: expected a model that one recording is enough for, got "
+                "one whose features are standardised over all recordings of a speaker; name "
+                "another"
+            )
         self.samples = read_audio(spoken.audio)
         self.whole = self.altered()
         [self.features] = raw_features([self.whole], self.spec, self.tools)
@@ -78,7 +86,7 @@ class Explainer:
         if ensemble is None:
             return None
         inputs = self._inputs([self.features])
-        seen = [see(m.network, lambda m=m: m(inputs)) for m in ensemble.members]
+        seen = [see(m.network, partial(m, inputs)) for m in members_of(ensemble)]
         weights = [one.attention for one in seen if one.attention is not None]
         if not weights:
             return None
@@ -241,9 +249,13 @@ def _explain(
     tell("features of the recording")
     explainer = Explainer(predictor, spoken)
     model, absent = predictor.model, dict[Part, str]()
+    words = explainer.features.words[: model.spec.features.max_words]
+    has_text = words[0][0] != EMPTY
     tell("attention")
-    attention = explainer.attention()
-    if attention is None:
+    attention = explainer.attention() if has_text else None
+    if not has_text:
+        absent["attention"] = "No text was given, so there are no words."
+    elif attention is None:
         absent["attention"] = "This row has no attention of frames over words."
     elif attention.phoneme_shares is None:
         absent["phonemes"] = "This row reads no phonemes."
@@ -257,10 +269,8 @@ def _explain(
         for part in ("over_time", "spans"):
             absent[part] = "This row does not read the recording."
     tell("each word left out")
-    words = explainer.features.words[: model.spec.features.max_words]
-    has_text = bool(words) and words[0][0] != EMPTY
     changes = explainer.word_changes() if has_text and model.reads_text else None
-    if not has_text:
+    if model.reads_text and not has_text:
         absent["words"] = "No text was given."
     elif changes is None or not is_change(changes):
         changes = None
@@ -279,7 +289,7 @@ def _explain(
         classes=predictor.classes,
         probabilities=explainer.probabilities,
         provenance=provenance(predictor, store),
-        attention=attention if has_text else None,
+        attention=attention,
         over_time=OverTime(times_s=explainer.edges_s[1:], probabilities=over_time)
         if reads_recording
         else None,
@@ -319,12 +329,17 @@ def with_mean_frames(ensemble: Ensemble, inputs: Inputs, inside: torch.Tensor) -
     """(M, N, K) probabilities with each run's mean frame at the (N, T) steps that are True."""
     place = inside.to(inputs.frames.device)[..., None]
     logits = []
-    for member in ensemble.members:
+    for member in members_of(ensemble):
         mean = member.mean if member.normalises else torch.zeros_like(member.mean)
         frames = torch.where(place, mean, inputs.frames)
         logits.append(member(dataclasses.replace(inputs, frames=frames)))
     found: np.ndarray = torch.stack(logits).double().softmax(dim=-1).cpu().numpy()
     return found
+
+
+def members_of(ensemble: Ensemble) -> list[Member]:
+    """The networks of an ensemble, in the order of its runs."""
+    return [member for member in ensemble.members if isinstance(member, Member)]
 
 
 def is_change(changes: np.ndarray) -> bool:

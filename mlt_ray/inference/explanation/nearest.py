@@ -3,11 +3,13 @@
 Shapes: B and N utterances, D values of a vector.
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
 import torch
 
+from mlt_ray.errors import UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.inference.ensemble import Member
 from mlt_ray.inference.explanation.parts import Altered
@@ -26,6 +28,7 @@ NUM_NEAREST: Final = 5
 CLASSICAL = "It has classifiers of scikit-learn, which have no layers whose vectors to compare."
 NO_STORE = "They are not available: the model is in a folder, without its training part."
 FINE_TUNED = "This row fine-tunes an encoder, and to read the training part with it takes too long."
+NO_FEATURES = "They are not available: the store has no features of the training part any more."
 NO_VECTOR = "They are not available: the network's last layer reads no vector of the utterance."
 
 
@@ -50,8 +53,11 @@ def nearest_of(
     if vector is None:
         return NO_VECTOR
     run = Run(spec=model.spec, fold=found.fold, seed=found.seed)
-    with explained(model.spec.model.source):
+    try:
         data = fold_data(run, store)
+    except (KeyError, UserError):  # its corpus or cache was deleted
+        return NO_FEATURES
+    with explained(model.spec.model.source):
         indices, vectors = training_vectors(member, data, predictor.device)
     similarities = cosines(vector[0].double().cpu().numpy(), vectors)
     order = np.argsort(-similarities, kind="stable")[:NUM_NEAREST]
@@ -84,7 +90,7 @@ def training_vectors(
     vectors: list[np.ndarray] = []
     for places in data.evaluation_order("train"):
         batch = data.batch(places).to(device)
-        found = last_vectors(member.network, lambda batch=batch: member.network(batch))
+        found = last_vectors(member.network, partial(member.network, batch))
         assert found is not None
         indices.append(np.asarray(places))
         vectors.append(found.double().cpu().numpy())

@@ -204,7 +204,8 @@ def _probabilities(axes: Axes, found: Explanation, over_time: OverTime) -> None:
     means = 100 * over_time.probabilities.mean(axis=0)
     order = list(np.argsort(-found.mean))
     for n in order[len(COLOURS) :]:
-        axes.plot(over_time.times_s, means[:, n], color=FAINT, lw=0.7)
+        name = "others" if n == order[-1] else None
+        axes.plot(over_time.times_s, means[:, n], color=FAINT, lw=0.7, label=name)
     for colour, mark, n in zip(COLOURS, "osD", order, strict=False):
         axes.plot(
             over_time.times_s,
@@ -218,7 +219,7 @@ def _probabilities(axes: Axes, found: Explanation, over_time: OverTime) -> None:
         )
     axes.set_ylim(0, 100)
     axes.set_ylabel("up to here, %")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0, handlelength=1.6)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderpad=0, handlelength=1.6)
 
 
 def _spans(axes: Axes, label: str, spans: SpanChanges) -> None:

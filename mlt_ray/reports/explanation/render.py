@@ -22,8 +22,8 @@ from mlt_ray.storage.files import write_bytes
 MOST_SOUND_BYTES: Final = 2_000_000
 """Size of a recording that the page holds, at most."""
 
-SOURCES: Final[Mapping[str, str]] = {GIVEN: "as given with the recording"}
-"""Where a text is from, in words."""
+ASR: Final = "asr: "
+"""What the source of a text begins with that a recogniser has heard."""
 
 REPLACED: Final[Mapping[str, str]] = {
     "frames": "the mean frame of the training part stands in the span's place",
@@ -57,7 +57,7 @@ def content(found: Explanation) -> dict[str, Any]:
         "duration": duration(found.duration_s),
         "num_runs": len(found.probabilities),
         "sound": sound(found.samples),
-        "text_source": SOURCES.get(found.text_source, found.text_source),
+        "text_source": source_text(found.text_source),
         "absent": found.absent,
         "strongest": percent(found.attention.weights.max()) if found.attention else "",
         "even": percent(1 / max(1, len(found.words))),
@@ -75,6 +75,13 @@ def content(found: Explanation) -> dict[str, Any]:
         "neighbours": neighbours(found.nearest),
         "version": __version__,
     }
+
+
+def source_text(source: str) -> str:
+    """Where a text is from, in words."""
+    if source == GIVEN:
+        return "as given with the recording"
+    return f"as {source.removeprefix(ASR)} has transcribed it" if source.startswith(ASR) else source
 
 
 def sound(samples: Samples) -> str:
@@ -201,7 +208,7 @@ def neighbours(nearest: Nearest | None) -> Sequence[dict[str, str]]:
             "label": one.label,
             "speaker": one.speaker,
             "text": one.text,
-            "similarity": f"{one.similarity:.3f}".replace("-", "−"),
+            "similarity": f"{one.similarity:.4f}".replace("-", "−"),
         }
         for one in nearest.neighbours
     ]

@@ -118,6 +118,14 @@ def test_a_row_that_does_not_hear_does_not_change_with_the_recording(found: Call
     )
 
 
+@pytest.mark.parametrize("row", ["both", "audio", "text", "three words", "classical"])
+def test_what_is_none_has_a_reason(row: str, found: Callable) -> None:
+    said = found(row)
+    for part in ("attention", "over_time", "spans", "nearest"):
+        assert (getattr(said, part) is None) == (part in said.absent)
+    assert (said.changes is None) == ("words" in said.absent)
+
+
 def test_words_that_are_cut_off_are_not_shown(found: Callable) -> None:
     said = found("three words")
     assert said.words == TOKENS[:3]
@@ -300,6 +308,7 @@ def test_without_a_text_there_are_no_words(open_row: Open, trained: Store) -> No
     assert said.words == ()
     assert said.attention is said.changes is None
     assert said.absent["words"] == "No text was given."
+    assert said.absent["attention"] == "No text was given, so there are no words."
     assert said.spans is not None
 
 

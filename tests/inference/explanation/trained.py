@@ -75,7 +75,7 @@ def fill(folder: Path) -> Store:
             "base": {
                 "folds": {"by": "speaker", "number": 3},
                 "features": {"frames_per_step": 4},
-                "training": {"learning_rate": 3e-3, "max_epochs": 3, "batch_size": 4},
+                "training": {"learning_rate": 3e-3, "max_epochs": 2, "batch_size": 4},
             },
             "rows": [{"name": name, **row} for name, row in ROWS.items()],
         },

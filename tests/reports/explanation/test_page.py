@@ -124,6 +124,11 @@ def test_attention_is_said_not_to_be_importance(page: str) -> None:
     assert "the network has no attention over phonemes" in words(page)
 
 
+def test_who_transcribed_a_text_is_said() -> None:
+    heard = replace(bare(), text="So?", text_source="asr: whisper-tiny")
+    assert "Text: as whisper-tiny has transcribed it." in words(render(heard))
+
+
 def test_what_is_absent_is_said_with_its_reason() -> None:
     said = words(render(bare()))
     for reason in ("No frames.", "No time.", "No spans.", "No words.", "No neighbours."):
