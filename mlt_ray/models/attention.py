@@ -62,14 +62,31 @@ class Attention(nn.Module):
         """
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
+    def weights(
+        self, x: Tensor, memory: Tensor, memory_mask: Tensor, causal: bool = False
+    ) -> Tensor:
+        """The weights that `forward` takes its means with, without dropout → (B, H, T, S).
+
+        Those of a query sum to 1 over the keys; padding and hidden keys have 0.
+        """
+        query = self._split(self.query(x))
+        key = self._split(self.key_value(memory).chunk(2, dim=-1)[0])
+        bias = key_bias(memory_mask, query.shape[2] if causal else None, query.dtype)
+        return _weights(query, key, bias)
+
     def _mix_dropping(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """The same with dropout of the (B, H, T, S) weights."""
-        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
-        # Not in place: under vmap the bias may have a run axis where the scores have none.
-        return self.dropout((scores + bias).softmax(dim=-1)) @ value
+        """The same as `mix` with dropout of the (B, H, T, S) weights."""
+        return self.dropout(_weights(query, key, bias)) @ value
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _weights(query: Tensor, key: Tensor, bias: Tensor) -> Tensor:
+    """softmax(Q Kᵀ / √d + bias) of (B, H, T, d) queries and (B, H, S, d) keys → (B, H, T, S)."""
+    scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
+    # Not in place: under vmap the bias may have a run axis where the scores have none.
+    return (scores + bias).softmax(dim=-1)
 
 
 def key_bias(mask: Tensor, causal_steps: int | None, dtype: torch.dtype) -> Tensor:

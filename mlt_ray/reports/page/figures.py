@@ -96,6 +96,27 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
 
 
 @contextmanager
+def panels(
+    width: float, heights: Sequence[float], columns: int = 1
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A figure of axes one above another, of these heights in inches, with one horizontal axis.
+
+    With several `columns`, a row of axes has the height, and one vertical axis.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+        axes = figure.subplots(
+            len(heights),
+            columns,
+            squeeze=False,
+            sharex=columns == 1,
+            sharey=columns > 1,
+            height_ratios=heights,
+        )
+        yield figure, list(axes.flat)
+
+
+@contextmanager
 def small_drawing(
     width: float, height: float, left: float = 0.52, bottom: float = 0.44
 ) -> Iterator[tuple[Figure, Axes]]:

@@ -1,0 +1,121 @@
+"""What a trained model makes of one recording, from the arguments of ``explain`` to its page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mlt_ray.errors import UserError
+from mlt_ray.inference.clips import Clip, clip_of, heard_by, told
+from mlt_ray.storage.store import Store
+
+if TYPE_CHECKING:
+    from mlt_ray.inference.explanation.values import Explanation
+    from mlt_ray.inference.predictor import Predictor
+
+MOST_S: Final = 60.0
+"""Seconds of a recording that is explained, at most: it is read as one utterance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainRequest:
+    """What the verb was asked for.
+
+    `text` is what is said in the recording, `asr` a model that transcribes it instead. `out` is the
+    page's file or a folder for it (None: this folder). `device` None: a GPU if there is one.
+    """
+
+    clip: Path
+    model: str
+    store: str
+    text: str | None = None
+    asr: str | None = None
+    out: Path | None = None
+    device: str | None = None
+    glove: Path | None = None
+    model_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.text is not None and self.asr:
+            raise UserError("--text: expected no --asr beside it; leave one out")
+
+    @property
+    def page(self) -> Path:
+        """The file of the page."""
+        name = f"explain-{self.clip.stem}.html"
+        if self.out is None:
+            return Path(name)
+        return self.out / name if self.out.is_dir() else self.out
+
+
+def explain_clip(request: ExplainRequest) -> list[str]:
+    """Write the page of a recording; lines that say where it is and what stands there.
+
+    Raises `UserError` for a recording that cannot be read or is longer than `MOST_S`, for a model
+    that cannot be opened or was standardised by speaker, and where the model reads text and none is
+    given.
+    """
+    clip = clip_of(request.clip, request.text, name=request.clip.name)
+    if clip.duration_s > MOST_S:
+        raise UserError(
+            f"{clip.id}: expected one utterance of at most {MOST_S:g} s, got {clip.duration_s:.0f} "
+            "s; cut one out"
+        )
+    # Not at the top: they import torch and matplotlib.
+    from mlt_ray.inference.explanation.explain import explain
+    from mlt_ray.inference.load import load
+    from mlt_ray.reports.explanation.render import write_explanation
+
+    store = Store(request.store).looking()
+    predictor = load(
+        request.model,
+        store,
+        device=request.device,
+        glove=request.glove,
+        model_file=request.model_file,
+    )
+    clip = _with_text(clip, request, predictor)
+    found = explain(predictor, clip, clip.text_source, store)
+    write_explanation(found, request.page)
+    return [*summary(found), f"written: {request.page}"]
+
+
+def _with_text(clip: Clip, request: ExplainRequest, predictor: "Predictor") -> Clip:
+    """The clip with the text that its recogniser hears, if one is asked for."""
+    if not predictor.model.reads_text or clip.has_text:
+        return clip
+    if request.asr is None:
+        raise UserError(
+            f"{clip.id}: {predictor.model.name} reads text, and none is given; give one by --text "
+            '("" if nothing is said), or a model that transcribes by --asr'
+        )
+    from mlt_ray.encoders.recognition import open_recogniser
+
+    recogniser = open_recogniser(request.asr, predictor.device)
+    return told(clip, next(recogniser.transcribe([clip.audio])), heard_by(recogniser.name))
+
+
+def summary(found: "Explanation") -> list[str]:
+    """The answer, the part that it changes most without, and the nearest training utterances."""
+    first, second = found.mean.argsort()[::-1][:2]
+    runs = len(found.probabilities)
+    lines = [
+        f"{found.label}: {100 * found.mean[first]:.1f} %, then {found.classes[second]} "
+        f"{100 * found.mean[second]:.1f} %, by {found.provenance.model}"
+        + (f", the mean of {runs} runs" if runs > 1 else "")
+    ]
+    parts = []
+    if found.changes is not None:
+        changes = found.changes.mean(axis=0)
+        place = int(abs(changes).argmax())
+        parts.append(f"without the word {found.words[place]} {100 * changes[place]:+.1f} points")
+    if found.spans is not None:
+        changes = found.spans.changes.mean(axis=0)
+        place = int(abs(changes).argmax())
+        start, stop = found.spans.spans_s[place]
+        parts.append(f"without {start:.1f} to {stop:.1f} s {100 * changes[place]:+.1f} points")
+    if parts:
+        lines.append(f"{found.label} changes most: {'; '.join(parts)}")
+    if found.nearest is not None:
+        named = (f"{n.id} ({n.label})" for n in found.nearest.neighbours[:3])
+        lines.append(f"nearest training utterances: {', '.join(named)}")
+    return lines
