@@ -12,8 +12,10 @@ import typer
 from mlt_ray.cli import corpus
 from mlt_ray.cli.compare import compare
 from mlt_ray.cli.doctor import doctor
-from mlt_ray.cli.predict import predict
 from mlt_ray.cli.evaluate import evaluate
+from mlt_ray.cli.explain import explain
+from mlt_ray.cli.export import export
+from mlt_ray.cli.predict import predict
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
@@ -32,7 +34,9 @@ app.command()(search)
 app.command()(report)
 app.command()(compare)
 app.command()(predict)
+app.command()(explain)
 app.command()(evaluate)
+app.command()(export)
 app.command()(demo)
 app.command("studies")(list_studies)
 app.command()(sync)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from mlt_ray.inference.clips import clip_of
 
+from mlt_ray.inference.clips import clip_of
 from mlt_ray.inference.load import load
 from mlt_ray.storage.store import Store
 from tests.crashes.journal import wait_until

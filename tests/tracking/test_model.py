@@ -13,8 +13,8 @@ import pytest
 import soundfile
 import yaml
 from mlflow.exceptions import MlflowException
-from mlt_ray.inference.clips import clip_of
 
+from mlt_ray.inference.clips import clip_of
 from mlt_ray.inference.load import load
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.storage.store import Store

@@ -54,9 +54,7 @@ class Classifiers(nn.Module):
                     "which reads texts and is no graph of ONNX; predict with mlt-ray predict"
                 )
         extras = run.fitted.extras
-        self.parts = nn.ModuleList(
-            Scaled(c, extras[READ[c.kind]]) for c in fitted.classifiers
-        )
+        self.parts = nn.ModuleList(Scaled(c, extras[READ[c.kind]]) for c in fitted.classifiers)
         self.weights = tuple(fitted.weights)
 
     def forward(self, inputs: Inputs) -> Tensor:
