@@ -56,7 +56,8 @@ def score_lines(found: CrossCorpus) -> Lines:
         lines.append([row.name, f"{row.trained_on}, own test parts", *_means(row.own, own_marks)])
         lines[-1].append("")
         runs = f"{row.done}" if row.done == row.planned else f"{row.done}/{row.planned}"
-        said = {"runs": f"mean of {runs} runs", "ensemble": "ensemble"}
+        noun = "run" if row.planned == 1 else "runs"
+        said = {"runs": f"mean of {runs} {noun}", "ensemble": "ensemble"}
         marks = dict.fromkeys(("ua", "macro_f1"), MARK) if row.absent else {}
         for what in WHATS:
             measured = row.measured(what)

@@ -328,7 +328,7 @@ def _computed(
     with Bars(console) as bars:
         fill_cache(corpus, spec, model.tools, store, bars.show)
         computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
-        what = f"{candidate.name}, {len(missing)} runs"
+        what = f"{candidate.name}, {len(missing)} {'run' if len(missing) == 1 else 'runs'}"
         shares = probabilities_on(
             corpus,
             Predictor(model),
