@@ -20,6 +20,7 @@ from mlt_ray.corpus.synthetic.demo import is_demo
 from mlt_ray.corpus.texts import same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
+from mlt_ray.features.fitted import LEAST_RECORDINGS
 from mlt_ray.inference.folder import HeldOut, Part, encoders_of, reads_vectors
 from mlt_ray.inference.trained import TrainedModel
 from mlt_ray.parsing import unknown_key
@@ -138,6 +139,7 @@ def card_of(model: TrainedModel, content: StudyContent, parts: HeldOut, export: 
         "heard": heard_text(model, corpus),
         "scores": score_lines(found, content),
         "recalls": recall_lines(found),
+        "least_recordings": LEAST_RECORDINGS,
         "ece": percent(found.calibration.error),
         "gaps": found.measured.gaps,
         "method": METHODS.get(model.spec.model.system)

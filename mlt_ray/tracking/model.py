@@ -1,15 +1,15 @@
 """Saves a trained model as MLflow's, which its server and its Python function can run.
 
 The model is one from code (`mlt_ray.tracking.served`): it holds no pickle. Its input has a column
-``audio`` of bytes and, if the model reads text, an optional column ``text``; its output has the
-columns ``text, text_source, label`` and ``probabilities``, a mapping from class to probability.
+``audio`` of bytes and, if the model reads them, optional columns ``text`` and ``speaker``; its
+output has ``text, text_source, label`` and ``probabilities``, a mapping from class to probability.
 """
 
 import io
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +39,8 @@ SERVED: Final = Path(__file__).with_name("served.py")
 
 MLMODEL: Final = "MLmodel"
 
-EXAMPLE_TEXT: Final = "What a day."
+EXAMPLE: Final[Mapping[str, str]] = {"text": "What a day.", "speaker": "somebody"}
+"""An example of each column that a model may read besides ``audio``."""
 
 
 def save_model(
@@ -48,13 +49,14 @@ def save_model(
     out: Path,
     requirements: Sequence[str],
     *,
-    reads_text: bool,
+    more_columns: Sequence[str],
     name: str,
 ) -> None:
     """Save the trained model in `folder` as MLflow's model `out`, a new or empty folder.
 
     `code` is the part of this package that predicts, as `mlt_ray.inference.package.write` copies
-    it, and `requirements` are the lines of pip's without mlflow itself.
+    it, and `requirements` are the lines of pip's without mlflow itself. `more_columns` are those
+    of the input besides ``audio``: of `EXAMPLE`.
     """
     with _quiet():
         import mlflow
@@ -68,22 +70,22 @@ def save_model(
             artifacts={FOLDER: str(folder)},
             code_paths=[str(code)],
             pip_requirements=[f"mlflow=={mlflow.__version__}", *requirements],
-            signature=_signature(reads_text),
-            input_example=_example(reads_text),
+            signature=_signature(more_columns),
+            input_example=_example(more_columns),
             metadata={"mlt_ray.name": name},
         )
         _forget_paths(out)
 
 
-def _signature(reads_text: bool) -> Any:
+def _signature(more_columns: Sequence[str]) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Map
 
-    text = [ColSpec(DataType.string, "text", required=False)] if reads_text else []
+    more = [ColSpec(DataType.string, name, required=False) for name in more_columns]
     names = ("text", "text_source", "label")
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.binary, "audio"), *text]),
+        inputs=Schema([ColSpec(DataType.binary, "audio"), *more]),
         outputs=Schema(
             [
                 *(ColSpec(DataType.string, name) for name in names),
@@ -93,14 +95,11 @@ def _signature(reads_text: bool) -> Any:
     )
 
 
-def _example(reads_text: bool) -> Any:
+def _example(more_columns: Sequence[str]) -> Any:
     """A frame of one recording, a tone of half a second."""
     from pandas import DataFrame
 
-    columns: dict[str, list[object]] = {"audio": [tone()]}
-    if reads_text:
-        columns["text"] = [EXAMPLE_TEXT]
-    return DataFrame(columns)
+    return DataFrame({"audio": [tone()], **{name: [EXAMPLE[name]] for name in more_columns}})
 
 
 def tone(seconds: float = 0.5, frequency_hz: float = 220.0) -> bytes:

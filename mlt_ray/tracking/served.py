@@ -41,13 +41,14 @@ class EmotionModel(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """A frame with a row for each recording, and the columns `COLUMNS`.
 
-        `model_input` is a frame with the columns ``audio`` (bytes of a WAV, FLAC, … file) and
-        ``text`` (None or missing: nobody knows what is said). `MlflowException`, in one line, for a
-        row that cannot be read; a server answers it with status 400.
+        `model_input` is a frame with the columns ``audio`` (bytes of a WAV, FLAC, … file), ``text``
+        (None or missing: nobody knows what is said) and, for a model that was standardised by
+        speaker, ``speaker``. `MlflowException`, in one line, for a row that cannot be read; a
+        server answers it with status 400.
         """
         from pandas import DataFrame
 
-        from mlt_ray import UserError
+        from mlt_ray.errors import UserError
         from mlt_ray.inference.answer import answer
 
         try:
@@ -65,13 +66,19 @@ class EmotionModel(mlflow.pyfunc.PythonModel):
 
 def _clip(name: str, row: dict[str, Any]) -> Any:
     """The recording of a row; `UserError` if it holds none."""
-    from mlt_ray import UserError
+    from mlt_ray.errors import UserError
     from mlt_ray.inference.clips import clip_of
 
     audio, text = row["audio"], row.get("text")
     if not isinstance(audio, bytes):  # above all no path
         raise UserError(f"{name}: expected the bytes of an audio file, got {type(audio).__name__}")
-    return clip_of(audio, text if isinstance(text, str) else None, name=name)
+    speaker = row.get("speaker")
+    return clip_of(
+        audio,
+        text if isinstance(text, str) else None,
+        name=name,
+        speaker=speaker if isinstance(speaker, str) else "",
+    )
 
 
 mlflow.models.set_model(EmotionModel())

@@ -116,7 +116,7 @@ def _write_mlflow(model: TrainedModel, parts: HeldOut, folder: Path) -> tuple[st
             write_code(code),
             folder,
             requirements,
-            reads_text=model.reads_text,
+            more_columns=["text"] * model.reads_text + ["speaker"] * _is_by_speaker(model),
             name=model.name,
         )
     return requirements
@@ -143,6 +143,10 @@ def _check_free(folder: Path) -> None:
             f"{folder}: expected a new or empty folder for the export, got one with files; name "
             "another with --out, or delete it"
         )
+
+
+def _is_by_speaker(model: TrainedModel) -> bool:
+    return model.spec.features.standardise == "speaker"
 
 
 def _notes(model: TrainedModel) -> tuple[str, ...]:

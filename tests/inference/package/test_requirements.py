@@ -22,6 +22,7 @@ NEEDED = {
     "noise/words": CLASSICAL | WORDS,
     "noise/encoder": {"transformers", "tokenizers"},
     "noise/own": set(),
+    "noise/by speaker": WORDS | PACKAGED,
     "mine/both": WORDS,
 }
 
