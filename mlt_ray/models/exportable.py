@@ -108,7 +108,9 @@ def traced_max(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
             later = (place + size // 2).minimum(place[-1])
             table = torch.maximum(table, table.index_select(1, later))
         fits = (length >= size) & (length < 2 * size)
-        ends = (rows(table, torch.where(fits, s, torch.zeros_like(s))) for s in (first, last - size))
+        ends = (
+            rows(table, torch.where(fits, s, torch.zeros_like(s))) for s in (first, last - size)
+        )
         found = torch.where(fits[..., None], torch.maximum(*ends), found)
     return found
 
@@ -132,7 +134,7 @@ def exportable(network: Network) -> Network:
 
 
 class Reshaping(TorchFunctionMode):
-    """While it is active, `Tensor.unflatten` is a reshape: a trace would fix the sizes of its own."""
+    """While it is active, `Tensor.unflatten` is a reshape: a trace would fix its sizes."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
