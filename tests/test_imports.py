@@ -43,6 +43,8 @@ ENGINES = {
     "optuna": {"search"},
     "transformers": {"encoders"},
     "opensmile": {"features"},
+    "onnx": {"inference"},
+    "onnxruntime": {"inference"},
 }
 """Each engine, and the only rooms that import it."""
 

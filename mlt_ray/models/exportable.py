@@ -134,7 +134,7 @@ def exportable(network: Network) -> Network:
 
 
 class Reshaping(TorchFunctionMode):
-    """While it is active, `Tensor.unflatten` is a reshape: a trace would fix the sizes of its own."""
+    """While it is active, `Tensor.unflatten` is a reshape: a trace would fix its sizes."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None

@@ -53,6 +53,10 @@ class System(nn.Module):
     replaces layers, for speed: linear layers with a bias, convolutions with padding ``same``, and
     layer norm over the last axis. The default is False: runs are then trained one by one.
 
+    **ONNX.** An export traces the forward pass on one batch. What Python computes there with
+    ``len()`` or ``int()`` of a tensor would be a constant of the graph; ``x.shape[0]`` and sums of
+    it are not. `mlt_ray.models.exportable` replaces layers that need more.
+
     The test file subclasses ``SystemChecks`` of ``tests/models/checks.py``, which checks all of
     this but packs and `NO_LABEL`.
     """

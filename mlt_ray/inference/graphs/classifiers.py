@@ -1,6 +1,6 @@
 """Fitted classifiers of scikit-learn as torch modules with the same numbers, to be traced.
 
-Shapes: M runs, B utterances, D values, K classes, V support vectors, P = K (K − 1) / 2 pairs of classes.
+Shapes: M runs, B utterances, D values, K classes.
 """
 
 from collections.abc import Callable, Mapping
@@ -65,6 +65,9 @@ class Classifiers(nn.Module):
 class Scaled(nn.Module):
     """One classifier: softmax of its decision values divided by its temperature, (B, K)."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, classifier: Classifier, extra: FittedExtra) -> None:
         super().__init__()
         self.name = READ[classifier.kind]
@@ -91,18 +94,23 @@ class Scaled(nn.Module):
 class Standard(nn.Module):
     """`StandardScaler`: (B, D) → (B, D)."""
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, fitted: Any) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(fitted.mean_))
         self.register_buffer("scale", torch.from_numpy(fitted.scale_))
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = (x - self.mean) / self.scale
-        return found
+        return (x - self.mean) / self.scale
 
 
 class Logistic(nn.Module):
     """`LogisticRegression`: (B, D) → (B, K) decision values."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, fitted: Any) -> None:
         super().__init__()
@@ -113,8 +121,7 @@ class Logistic(nn.Module):
         self.register_buffer("bias", torch.from_numpy(bias.astype(np.float64)))
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = x @ self.weight.T + self.bias
-        return found
+        return x @ self.weight.T + self.bias
 
 
 class Machine(nn.Module):
@@ -123,6 +130,12 @@ class Machine(nn.Module):
     Each pair of classes has a machine of its own. The value of a class is the number of pairs that
     it wins, and a share of a third at most by how clearly (scikit-learn's ``ovr``).
     """
+
+    vectors: Tensor
+    weight: Tensor
+    bias: Tensor
+    first: Tensor
+    second: Tensor
 
     def __init__(self, fitted: Any) -> None:
         """The pairs are read from libsvm's table of coefficients (its FAQ, "sv_coef")."""
@@ -156,8 +169,7 @@ class Machine(nn.Module):
         lost = (values < 0).double()
         votes = (1 - lost) @ self.first + lost @ self.second
         surplus = values @ self.first - values @ self.second
-        found: Tensor = votes + surplus / (3 * (surplus.abs() + 1))
-        return found
+        return votes + surplus / (3 * (surplus.abs() + 1))
 
 
 STEPS: Final[Mapping[str, Callable[[Any], nn.Module]]] = {

@@ -1,11 +1,11 @@
 """Acoustic frames as a graph of ONNX: from samples to what a network reads.
 
-Shapes: N samples, L samples a window, T frames, S lines of the spectrum, F values a frame, T' steps.
+Shapes: N samples, L samples a window, T frames of F values, S lines of the spectrum, T' steps.
 """
 
 import math
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,7 @@ class FrontEnd(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """(N,) float32 samples in [-1, 1] → (T', F) float32."""
         count = torch.ones_like(samples, dtype=torch.int64).sum()  # N; a length would be a constant
-        starts = torch.arange((count - self.length).clamp(min=0) // self.hop + 1) * self.hop
+        starts = places((count - self.length).clamp(min=0) // self.hop + 1) * self.hop
         # A recording that is shorter than a window goes on with zeros.
         samples = F.pad(samples.double() * KALDI_SCALE, (0, self.length))
         cut = samples[starts[:, None] + torch.arange(self.length)]
@@ -76,10 +76,14 @@ class FrontEnd(nn.Module):
     def _means(self, frames: Tensor, count: Tensor) -> Tensor:
         """(T, F) frames, T of which is `count` → (T', F); the last is maybe of fewer."""
         size = self.frames_per_step
-        first = torch.arange((count + size - 1) // size)[: self.max_steps] * size
-        places = first[:, None] + torch.arange(size)
-        sums = F.pad(frames, (0, 0, 0, size))[places].sum(dim=1)
+        first = places((count + size - 1) // size)[: self.max_steps] * size
+        sums = F.pad(frames, (0, 0, 0, size))[first[:, None] + torch.arange(size)].sum(dim=1)
         return sums / (count - first).clamp(max=size)[:, None]
+
+
+def places(count: Tensor) -> Tensor:
+    """() number → the int64 numbers from 0 on, so many of them."""
+    return torch.arange(cast(int, count))
 
 
 def waves(length: int, fft_size: int) -> Tensor:

@@ -8,7 +8,8 @@ this file knows of the model stands in the metadata of model.onnx.
 
 It differs from `mlt-ray predict` in this: a word that the training corpus did not have is unknown
 here, where mlt-ray looks up its pre-trained vector and its pronunciation; numbers are not written
-out as words; a word is pronounced as it is alone; a recording must have 16 kHz.
+out as words; a word is pronounced as it is alone; a recording must have 16 kHz, and is heard as a
+whole, however long it is.
 """
 
 import json
