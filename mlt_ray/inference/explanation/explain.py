@@ -46,7 +46,7 @@ OF_RECORDING: Final = ("prosody", "speech_layers", "egemaps")
 """Extra inputs that are computed from the recording alone."""
 
 NO_CHANGE: Final = 1e-6
-"""Changes of probabilities up to this come from rounding: what they come from is not read."""
+"""Changes of probabilities up to this come from rounding."""
 
 
 class Explainer:
@@ -267,14 +267,15 @@ def _explain(
     reads_recording = is_change(without_recording) or is_change(spans.changes)
     if not reads_recording:
         for part in ("over_time", "spans"):
-            absent[part] = "This row does not read the recording."
+            absent[part] = "The answer does not change with the recording."
     tell("each word left out")
     changes = explainer.word_changes() if has_text and model.reads_text else None
-    if model.reads_text and not has_text:
-        absent["words"] = "No text was given."
-    elif changes is None or not is_change(changes):
-        changes = None
+    if not model.reads_text:
         absent["words"] = "This row does not read the text."
+    elif changes is None:
+        absent["words"] = "No text was given."
+    elif not is_change(changes):
+        changes, absent["words"] = None, "The answer does not change with the text."
     tell("nearest training utterances")
     nearest = nearest_of(predictor, explainer.features, explainer.whole, store)
     if isinstance(nearest, str):

@@ -23,28 +23,41 @@ from mlt_ray.inference.vocabulary import Vocabulary
 from mlt_ray.models.system import System
 from mlt_ray.spec import FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
-from tests.inference.explanation.trained import SECONDS, SPOKEN, STUDY, utterance
+from tests.inference.explanation.spoken import SECONDS, SPOKEN, utterance
+from tests.inference.trained_store import (
+    SMALL,
+    corpus_with_words,
+    study_of,
+    train_rows,
+    trained_store,
+)
 
-TOKENS = ("i", "am", "so", "glad", ",", "now", ".")
+TOKENS = ("i", "am", "so", "joyful", ",", "now", ".")
+NUM_RUNS = 2
 CLOSE = 1e-5
 """Between an utterance alone and among others; `Predictor` promises no less."""
 
 Open = Callable[[str], Predictor]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def trained() -> Store:
+    return trained_store()[0]
+
+
+@pytest.fixture(scope="module")
 def open_row(trained: Store) -> Open:
     opened: dict[str, Predictor] = {}
 
     def opening(row: str) -> Predictor:
         if row not in opened:
-            opened[row] = load(f"{STUDY}/{row}", trained, device="cpu")
+            opened[row] = load(f"study/{row}", trained, device="cpu")
         return opened[row]
 
     return opening
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def found(trained: Store, open_row: Open) -> Callable[[str], Explanation]:
     made: dict[str, Explanation] = {}
 
@@ -61,7 +74,7 @@ def predicted(predictor: Predictor, **changed: object) -> np.ndarray:
     return predictor.probabilities([replace(utterance(), **changed)])[:, 0]
 
 
-@pytest.mark.parametrize("row", ["both", "audio", "text", "classical"])
+@pytest.mark.parametrize("row", SMALL)
 def test_the_answer_is_the_predictors(row: str, found: Callable, open_row: Open) -> None:
     said = found(row)
     np.testing.assert_allclose(said.probabilities, predicted(open_row(row)), atol=CLOSE)
@@ -70,12 +83,12 @@ def test_the_answer_is_the_predictors(row: str, found: Callable, open_row: Open)
 
 
 def test_the_last_time_has_the_probabilities_of_the_whole(found: Callable) -> None:
-    over = found("both").over_time
+    over = found("multilevel").over_time
     assert over.times_s[-1] == pytest.approx(SECONDS)
-    np.testing.assert_array_equal(over.probabilities[:, -1], found("both").probabilities)
+    np.testing.assert_array_equal(over.probabilities[:, -1], found("multilevel").probabilities)
 
 
-@pytest.mark.parametrize("row", ["both", "audio"])
+@pytest.mark.parametrize("row", ["multilevel", "audio only", "li"])
 def test_an_earlier_time_has_those_of_the_recording_cut_there(
     row: str, found: Callable, open_row: Open
 ) -> None:
@@ -83,11 +96,11 @@ def test_an_earlier_time_has_those_of_the_recording_cut_there(
     np.testing.assert_allclose(over.times_s, [0.5, 1.0, SECONDS])
     for n, time in enumerate(over.times_s[:-1]):
         cut = up_to(utterance().audio, time)
-        expected = predicted(open_row(row), audio=cut, duration_s=len(cut) / 16_000)
+        expected = predicted(open_row(row), audio=cut)
         np.testing.assert_allclose(over.probabilities[:, n], expected, atol=CLOSE)
 
 
-@pytest.mark.parametrize("row", ["both", "text", "classical"])
+@pytest.mark.parametrize("row", ["multilevel", "text only", "li", "tfidf", "late fusion"])
 def test_a_words_change_is_that_of_the_text_without_it(
     row: str, found: Callable, open_row: Open
 ) -> None:
@@ -102,23 +115,25 @@ def test_a_words_change_is_that_of_the_text_without_it(
 def test_a_row_that_does_not_read_does_not_change_without_a_word(
     open_row: Open, found: Callable
 ) -> None:
-    changes = Explainer(open_row("audio"), utterance()).word_changes()
-    assert changes.shape == (3, len(TOKENS))
+    changes = Explainer(open_row("audio only"), utterance()).word_changes()
+    assert changes.shape == (NUM_RUNS, len(TOKENS))
     np.testing.assert_allclose(changes, 0, atol=1e-6)
-    said = found("audio")
+    said = found("audio only")
     assert said.changes is None
     assert said.absent["words"] == "This row does not read the text."
 
 
 def test_a_row_that_does_not_hear_does_not_change_with_the_recording(found: Callable) -> None:
-    said = found("text")
+    said = found("text only")
     assert said.over_time is said.spans is None
     assert (
-        said.absent["spans"] == said.absent["over_time"] == "This row does not read the recording."
+        said.absent["spans"]
+        == said.absent["over_time"]
+        == "The answer does not change with the recording."
     )
 
 
-@pytest.mark.parametrize("row", ["both", "audio", "text", "three words", "classical"])
+@pytest.mark.parametrize("row", SMALL)
 def test_what_is_none_has_a_reason(row: str, found: Callable) -> None:
     said = found(row)
     for part in ("attention", "over_time", "spans", "nearest"):
@@ -126,15 +141,18 @@ def test_what_is_none_has_a_reason(row: str, found: Callable) -> None:
     assert (said.changes is None) == ("words" in said.absent)
 
 
-def test_words_that_are_cut_off_are_not_shown(found: Callable) -> None:
-    said = found("three words")
+def test_words_that_are_cut_off_are_not_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    study = study_of({"cut": SMALL["multilevel"]}, (1,), features={"max_words": 3})
+    train_rows(store, corpus_with_words(tmp_path), study, [(1, 1)])
+    said = explain(load("study/cut", store, device="cpu"), utterance(), "given")
     assert said.words == TOKENS[:3]
-    assert said.changes.shape == (3, 3)
+    assert said.changes.shape == (1, 3)
     assert said.attention.weights.shape[1] == 3
 
 
 def test_attention_of_each_frame_sums_to_one(found: Callable) -> None:
-    said = found("both")
+    said = found("multilevel")
     np.testing.assert_allclose(said.attention.weights.sum(axis=1), 1, atol=1e-6)
     assert said.attention.of_words.sum() == pytest.approx(1)
     assert len(said.attention.phoneme_shares) == len(TOKENS)
@@ -143,7 +161,7 @@ def test_attention_of_each_frame_sums_to_one(found: Callable) -> None:
 
 
 def test_steps_lie_within_the_recording(found: Callable) -> None:
-    attention = found("both").attention
+    attention = found("multilevel").attention
     last = attention.first_s + attention.step_s * (len(attention.weights) - 1)
     assert SECONDS - 2 * attention.step_s < last < SECONDS
 
@@ -226,34 +244,42 @@ def test_a_span_of_a_linear_network_counts_as_the_formula_says() -> None:
 
 def test_without_every_frame_nothing_is_left_of_the_recording(open_row: Open) -> None:
     """All spans together are as if the recording had mean frames alone."""
-    explainer = Explainer(open_row("audio"), utterance())
+    explainer = Explainer(open_row("audio only"), utterance())
     everything = np.array([[-np.inf, np.inf]])
     nothing = explainer._without_frames([explainer.features], everything)[:, 0]
-    quiet = Explainer(open_row("audio"), replace(utterance(), audio=utterance().audio / 50))
+    quiet = Explainer(open_row("audio only"), replace(utterance(), audio=utterance().audio / 50))
     again = quiet._without_frames([quiet.features], everything)[:, 0]
     np.testing.assert_allclose(nothing, again, atol=1e-6)
 
 
-def test_spans_cover_the_recording_and_name_what_stands_there(found: Callable) -> None:
-    spans = found("both").spans
-    assert spans.by == "frames"
+@pytest.mark.parametrize(
+    ("row", "by"),
+    [("multilevel", "frames"), ("xu", "frames"), ("yoon", "both"), ("late fusion", "silence")],
+)
+def test_what_stands_in_a_span_follows_from_what_is_read(row: str, by: str, open_row: Open) -> None:
+    """Yoon et al. read frames and the prosody of the whole recording, late fusion eGeMAPS alone."""
+    assert Explainer(open_row(row), utterance()).span_changes().by == by
+
+
+def test_spans_cover_the_recording_each_moment_once(found: Callable) -> None:
+    spans = found("multilevel").spans
     np.testing.assert_allclose(spans.spans_s, [[0, 0.5], [0.5, 1.0], [1.0, SECONDS]])
-    assert spans.changes.shape == (3, 3)
+    assert spans.changes.shape == (NUM_RUNS, 3)
 
 
 def test_silence_stands_in_a_span_where_no_frames_are_read(open_row: Open) -> None:
     """A classical row of the text alone: nothing changes."""
-    spans = Explainer(open_row("classical"), utterance()).span_changes()
+    spans = Explainer(open_row("tfidf"), utterance()).span_changes()
     assert spans.by == "silence"
     assert not spans.changes.any()
 
 
 def test_silence_changes_what_is_computed_from_the_recording(open_row: Open) -> None:
-    explainer = Explainer(open_row("audio"), utterance())
+    explainer = Explainer(open_row("audio only"), utterance())
     quiet = explainer.altered(silenced(explainer.samples, 0.5, 1.0))
     [features] = explainer._heard([quiet])
     assert features.words == explainer.features.words
-    expected = predicted(open_row("audio"), audio=quiet.audio)
+    expected = predicted(open_row("audio only"), audio=quiet.audio)
     found = explainer._predicted([features], [quiet])[:, 0]
     np.testing.assert_allclose(found, expected, atol=CLOSE)
 
@@ -261,7 +287,7 @@ def test_silence_changes_what_is_computed_from_the_recording(open_row: Open) -> 
 def test_the_nearest_utterances_are_of_the_training_part_of_the_best_run(
     found: Callable, open_row: Open, trained: Store
 ) -> None:
-    nearest, model = found("both").nearest, open_row("both").model
+    nearest, model = found("multilevel").nearest, open_row("multilevel").model
     reports = [trained.report(run.digest) for run in model.runs]
     was = [report.scores["dev"]["wa"] for report in reports]
     best = best_on_dev(model, trained)
@@ -276,13 +302,13 @@ def test_the_nearest_utterances_are_of_the_training_part_of_the_best_run(
 def test_a_training_utterance_is_nearest_to_itself(
     found: Callable, open_row: Open, trained: Store
 ) -> None:
-    first = found("both").nearest.neighbours[0]
-    model = open_row("both").model
+    first = found("multilevel").nearest.neighbours[0]
+    model = open_row("multilevel").model
     corpus = trained.read_json(trained.corpus(model.spec.corpus))
     [own] = [u for u in corpus["utterances"] if u["id"] == first.id]
     samples = read_audio(Path(own["audio"]))
     same = replace(utterance(), audio=samples, text=own["text"], duration_s=len(samples) / 16_000)
-    again = explain(open_row("both"), same, "given", trained).nearest.neighbours[0]
+    again = explain(open_row("multilevel"), same, "given", trained).nearest.neighbours[0]
     assert again.similarity == pytest.approx(1, abs=1e-5)
     assert again.label == own["emotion"]
 
@@ -298,13 +324,13 @@ def test_cosines_equal_those_of_scikit_learn() -> None:
 
 
 def test_what_has_no_vectors_to_compare_says_so(found: Callable, open_row: Open) -> None:
-    assert found("classical").absent["nearest"] == CLASSICAL
-    assert found("classical").attention is None
-    assert explain(open_row("audio"), utterance(), "given").absent["nearest"] == NO_STORE
+    assert found("tfidf").absent["nearest"] == CLASSICAL
+    assert found("tfidf").attention is None
+    assert explain(open_row("audio only"), utterance(), "given").absent["nearest"] == NO_STORE
 
 
 def test_without_a_text_there_are_no_words(open_row: Open, trained: Store) -> None:
-    said = explain(open_row("both"), utterance(text=""), "none", trained)
+    said = explain(open_row("multilevel"), utterance(text=""), "none", trained)
     assert said.words == ()
     assert said.attention is said.changes is None
     assert said.absent["words"] == "No text was given."
@@ -313,6 +339,6 @@ def test_without_a_text_there_are_no_words(open_row: Open, trained: Store) -> No
 
 
 def test_a_short_recording_has_one_span(open_row: Open) -> None:
-    said = explain(open_row("audio"), utterance(seconds=0.3), "given")
+    said = explain(open_row("audio only"), utterance(seconds=0.3), "given")
     np.testing.assert_allclose(said.over_time.times_s, [0.3])
-    assert said.spans.changes.shape == (3, 1)
+    assert said.spans.changes.shape == (NUM_RUNS, 1)
