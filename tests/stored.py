@@ -56,7 +56,7 @@ PREDICTIONS = {
         probabilities=np.array([[0.0, 1.0, 0.0, 0.0]]),
     ),
 }
-RUN_FILES = {"weights.pt", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
+RUN_FILES = {"weights.safetensors", "inputs.json", "predictions.csv", "curve.csv", "report.json"}
 """Names of the files that `Store.write_run` writes."""
 
 

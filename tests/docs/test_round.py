@@ -127,7 +127,7 @@ def test_a_finished_run_has_the_files_that_the_page_names(room: Path) -> None:
     for run in runs:
         names = {path.name for path in run.iterdir()}
         assert {"report.json", "predictions.csv", "curve.csv", "inputs.json"} <= names
-        assert len(names & {"weights.pt", "classical.skops"}) == 1
+        assert len(names & {"weights.safetensors", "classical.skops"}) == 1
         assert [name for name in names if name not in page] == []
 
 

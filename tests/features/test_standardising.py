@@ -81,12 +81,12 @@ def test_a_speaker_with_few_recordings_is_named() -> None:
         "features.standardise: speaker expects at least 5 recordings of every speaker, got 4 of a; "
         "set it to train"
     )
-    check_speakers(corpus(("a",) * 5 + ("b",) * 6))
+    check_speakers(corpus(("a",) * 5 + ("b",) * 6).utterances)
 
 
 def test_a_corpus_without_speakers_is_refused() -> None:
     with pytest.raises(UserError) as raised:
-        check_speakers(corpus(("a",) * 5 + ("",) * 7))
+        check_speakers(corpus(("a",) * 5 + ("",) * 7).utterances)
     assert str(raised.value) == (
         "features.standardise: speaker expects the speaker of every recording, got none for u5; "
         "set it to train"

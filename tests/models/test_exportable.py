@@ -1,8 +1,5 @@
 """Layers for a trace equal those that they stand in for; `SystemChecks` compares whole systems."""
 
-<<<<<<< HEAD
-import pytest
-=======
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +21,6 @@ from tests.models.checks import FRAMES, TOLERANCE, WORDS, build, logits
 from tests.models.graphs import traced
 from tests.models.test_speech import speech_batch
 from tests.tiny_speech_encoder import WIDTH, write_speech_encoder
->>>>>>> 939aeb020dcb51fee2c7b53bc681c5f1e88626b5
 
 
 @torch.no_grad()

@@ -168,4 +168,4 @@ def test_a_worker_of_several_whose_lease_was_taken_over_writes_nothing(
     assert [end.kind for end in ends.values()] == [End.ELSEWHERE]
     assert store.finished(ends) == set()
     assert [checkpoint.is_mine() for checkpoint in checkpoints] == [False]
-    assert not list((tmp_path / "there").rglob("weights.pt"))
+    assert not list((tmp_path / "there").rglob("weights.safetensors"))

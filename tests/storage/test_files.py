@@ -72,7 +72,7 @@ def write_run(disk: Path) -> Path:
     store = Store(disk)
     assert not store.is_done(DIGEST)
     store.write_run(REPORT, PREDICTIONS, bytes(2 * MEBIBYTE), {})
-    return store.run_dir(DIGEST) / "weights.pt"
+    return store.run_dir(DIGEST) / "weights.safetensors"
 
 
 @pytest.mark.parametrize("write", [write_plainly, write_checkpoint, write_features, write_run])

@@ -92,15 +92,21 @@ def test_old_temporaries_may_go_and_fresh_ones_and_other_files_stay(store: Store
     finish(store)
     runs, features = store.root / "runs", store.root / "features" / "frames-1"
     features.mkdir(parents=True)
-    old = [runs / DIGEST / ".weights.pt.x1_k2m9q", features / ".0.npy.abcdefgh"]
+    old = [runs / DIGEST / ".weights.safetensors.x1_k2m9q", features / ".0.npy.abcdefgh"]
     killed = runs / f".{OTHER}.q8w7e6r5"
     killed.mkdir()
     fresh = [features / ".1.npy.abcdefgh", runs / ".fresh.abcdefgh"]
     fresh[1].mkdir()
     own = [features / ".hidden", store.root / ".x.abcdefgh"]
-    for path in (*old, killed / "weights.pt", fresh[0], fresh[1] / "weights.pt", *own):
+    for path in (
+        *old,
+        killed / "weights.safetensors",
+        fresh[0],
+        fresh[1] / "weights.safetensors",
+        *own,
+    ):
         path.write_bytes(bytes(10))
-    make_old(*old, killed / "weights.pt", killed, *own, fresh[1])
+    make_old(*old, killed / "weights.safetensors", killed, *own, fresh[1])
     found = find_leftovers(store)
     names = {*(path.name for path in old), killed.name}
     assert kinds(found) == {"temporaries of killed processes": names}

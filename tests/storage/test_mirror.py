@@ -87,8 +87,10 @@ def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -
     assert b.is_done(DIGEST)
     assert b.report(DIGEST) == REPORT
     assert b.reports(["another", DIGEST]) == [REPORT]
-    assert b.run_file(DIGEST, "weights.pt").read_bytes() == b"weights"
-    assert names(b.root) == {f"runs/{DIGEST}/{name}" for name in ("report.json", "weights.pt")}
+    assert b.run_file(DIGEST, "weights.safetensors").read_bytes() == b"weights"
+    assert names(b.root) == {
+        f"runs/{DIGEST}/{name}" for name in ("report.json", "weights.safetensors")
+    }
 
 
 def empty(there: Path) -> None:
@@ -168,7 +170,7 @@ def test_a_report_is_that_of_the_store_and_not_of_the_mirror(on: OnMachine, ther
     empty(there)
     on("b").write_run(other, PREDICTIONS, b"WEIGHTS", {"mean": [0.1]})
     assert store.report(DIGEST) == other
-    assert store.run_file(DIGEST, "weights.pt").read_bytes() == b"WEIGHTS"
+    assert store.run_file(DIGEST, "weights.safetensors").read_bytes() == b"WEIGHTS"
 
 
 def test_a_report_of_another_run_is_damaged(on: OnMachine) -> None:

@@ -31,7 +31,7 @@ def test_other_names_stay_as_they_are(name: str) -> None:
         lambda store, name: store.search(name),
         lambda store, name: store.report_dir(name),
         lambda store, name: store.run_dir(name),
-        lambda store, name: store.run_file(name, "weights.pt"),
+        lambda store, name: store.run_file(name, "weights.safetensors"),
         lambda store, name: store.run_file("d1", name),
         lambda store, name: store.checkpoint(name),
         lambda store, name: store.corpus(name),

@@ -42,7 +42,7 @@ def test_a_run_is_read_back_as_it_was_written(store: Store) -> None:
     assert store.is_done(DIGEST)
     assert store.report(DIGEST) == REPORT
     folder = store.run_dir(DIGEST)
-    assert (folder / "weights.pt").read_bytes() == b"weights"
+    assert (folder / "weights.safetensors").read_bytes() == b"weights"
     assert store.read_json(folder / "inputs.json") == {"mean": [0.1]}
     assert {p.name for p in folder.iterdir()} == RUN_FILES
 
@@ -50,7 +50,7 @@ def test_a_run_is_read_back_as_it_was_written(store: Store) -> None:
 def test_weights_that_are_not_torch_s_can_have_another_file_name(store: Store) -> None:
     store.write_run(REPORT, PREDICTIONS, b"weights", {}, "forest.bin")
     names = {p.name for p in store.run_dir(DIGEST).iterdir()}
-    assert names == RUN_FILES - {"weights.pt"} | {"forest.bin"}
+    assert names == RUN_FILES - {"weights.safetensors"} | {"forest.bin"}
 
 
 def test_the_report_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +98,7 @@ def test_a_finished_run_is_not_overwritten(store: Store) -> None:
     write(store)
     write(store, replace(REPORT, best_epoch=1), b"other weights")
     assert store.report(DIGEST) == REPORT
-    assert (store.run_dir(DIGEST) / "weights.pt").read_bytes() == b"weights"
+    assert (store.run_dir(DIGEST) / "weights.safetensors").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize("content", ["", "{", "{}", "[]", '{"digest": 1}', "\x00" * 64])

@@ -106,7 +106,7 @@ def test_a_run_that_one_machine_finished_is_finished_on_another(on: OnMachine) -
     write(a, size=20_000_000)
     assert b.is_done(DIGEST)
     assert b.reports([DIGEST, "another"]) == [REPORT]
-    assert b.run_file(DIGEST, "weights.pt").read_bytes() == bytes(20_000_000)
+    assert b.run_file(DIGEST, "weights.safetensors").read_bytes() == bytes(20_000_000)
     assert not b.pull(b.root / "checkpoints" / "another.pt")
     assert objects(a) == {f"runs/{DIGEST}/{name}" for name in RUN_FILES}
 
@@ -126,7 +126,7 @@ def test_a_run_is_not_finished_if_the_machine_is_killed_while_it_uploads(
     assert process.poll() is None, "the upload ended before the kill"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert f"runs/{DIGEST}/weights.pt" not in objects(store), "an incomplete file is there"
+    assert f"runs/{DIGEST}/weights.safetensors" not in objects(store), "an incomplete file is there"
     assert not on("another").is_done(DIGEST)
     assert not on("killed").is_done(DIGEST)
     write(on("killed"))

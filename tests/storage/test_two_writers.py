@@ -52,7 +52,7 @@ def read(store: Store) -> set[int]:
     assert files["curve.csv"] == curve_csv(report.curve) or len(curve) == 1
     return {
         int(report.computed_s),
-        *store.run_file(DIGEST, "weights.pt").read_bytes(),
+        *store.run_file(DIGEST, "weights.safetensors").read_bytes(),
         int(files["inputs.json"].split(":")[1].strip(" }\n")),
         *curve,
         2 if any(line.startswith("test,") for line in lines) else 1,
@@ -203,7 +203,7 @@ def test_a_folder_with_what_a_killed_writer_has_left_is_replaced(
         store = Store(tmp_path / f"{steps}")
         folder = store.run_dir(DIGEST)
         folder.mkdir(parents=True)
-        for name in ("weights.pt", "inputs.json", ".curve.csv.x7k2m9qa", "other.txt"):
+        for name in ("weights.safetensors", "inputs.json", ".curve.csv.x7k2m9qa", "other.txt"):
             (folder / name).write_bytes(b"\3")
         interleaved(turns, (store, store), steps, is_lease_asked=False)
         assert len(read(store)) == 1
@@ -251,7 +251,7 @@ def test_a_file_that_is_not_the_report_s_own_is_told(
     store = Store(f"local://{tmp_path}/there")
     Content(1).write(store, lambda: None)
     assert read(store) == {1}
-    (tmp_path / "there" / "runs" / DIGEST / "weights.pt").write_bytes(b"another")
+    (tmp_path / "there" / "runs" / DIGEST / "weights.safetensors").write_bytes(b"another")
     with pytest.raises(UserError, match=r"weights\.pt: expected the file .* report"):
-        store.run_file(DIGEST, "weights.pt")
+        store.run_file(DIGEST, "weights.safetensors")
     assert store.run_file(DIGEST, "curve.csv").exists()
