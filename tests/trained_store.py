@@ -1,4 +1,4 @@
-"""A store with a study of two small rows that were trained in this process, on a corpus of noise."""
+"""A store with a study of two small rows, trained in this process on a corpus of noise."""
 
 from pathlib import Path
 

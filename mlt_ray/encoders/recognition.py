@@ -29,10 +29,10 @@ GPU_BATCH: Final = 16
 """Recordings that a GPU recognises together (*assumed*)."""
 
 _CUT_FROM_S, _PAUSE_S = 20.0, 0.1  # a long recording is cut at the quietest pause from there on
+_TOKENIZERS: Final = ("tokenizer.json", "vocab.json")
 _FILES: Final = (
-    *(CONFIG, *PREPROCESSORS, "generation_config.json"),
-    *("tokenizer.json", "vocab.json", "merges.txt", "normalizer.json", "tokenizer_config.json"),
-    *("special_tokens_map.json", "added_tokens.json"),
+    *(CONFIG, *PREPROCESSORS, *_TOKENIZERS, "generation_config.json", "tokenizer_config.json"),
+    *("merges.txt", "normalizer.json", "special_tokens_map.json", "added_tokens.json"),
 )
 _REMEDY: Final = "name a folder or a model of the Hugging Face hub such as openai/whisper-base"
 _MARKS: Final = re.compile(r"<\|[^|<>]*\|>")
@@ -51,6 +51,14 @@ class Recogniser:
     def at_once(self) -> int:
         """Recordings that are recognised together: several on a GPU alone."""
         return 1 if self.pipeline.device.type == "cpu" else GPU_BATCH
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """Of a model that writes word by word, the likeliest next one is taken.
+
+        The pipeline would follow five ways at once, in several times the time.
+        """
+        return {"generate_kwargs": {"num_beams": 1}} if self.pipeline.model.can_generate() else {}
 
     def transcribe(self, sounds: Sequence[Sound]) -> Iterator[str]:
         """Yield the words of each recording, in order; empty if the model finds none.
@@ -76,7 +84,7 @@ class Recogniser:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what transformers advises its own callers
-                found = self.pipeline(inputs, batch_size=self.at_once)
+                found = self.pipeline(inputs, batch_size=self.at_once, **self._options)
         except Exception as error:  # what a damaged folder makes of transformers can be anything
             raise _unusable(self.folder, _reason(error)) from error
         return [" ".join(_MARKS.sub(" ", result["text"]).split()) for result in found]
@@ -123,6 +131,9 @@ def open_recogniser(model: str | Path, device: torch.device | None = None) -> Re
     hub's cache. Raises `UserError` for a model that cannot be found, or that does not transcribe.
     """
     folder = _folder(str(model))
+    for needed in ((CONFIG,), _TOKENIZERS):  # without them, transformers makes up others
+        if not any((folder / name).is_file() for name in needed):
+            raise _unusable(folder, f"a folder without {' or '.join(needed)}")
     if device is None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Importing transformers takes seconds.
@@ -144,8 +155,6 @@ def open_recogniser(model: str | Path, device: torch.device | None = None) -> Re
         raise
     except Exception as error:  # what a damaged folder makes of transformers can be anything
         raise _unusable(folder, _reason(error)) from error
-    if opened.tokenizer is None or not opened.tokenizer.get_vocab():
-        raise _unusable(folder, "none that has a tokenizer")
     name = folder.resolve().name if Path(model).is_dir() else str(model).rpartition("/")[2]
     return Recogniser(name=name, folder=folder, pipeline=opened)
 
@@ -182,8 +191,6 @@ def _network(folder: Path) -> Any:
 def _folder(model: str) -> Path:
     """The local folder of that name, or that of the hub's cache; downloaded unless it is there."""
     if Path(model).is_dir():
-        if not (Path(model) / CONFIG).is_file():
-            raise _unusable(Path(model), f"a folder without {CONFIG}")
         return Path(model)
     if model.startswith((".", "/", "~")):
         raise UserError(f"speech recogniser {model}: no such folder; {_REMEDY}")

@@ -1,10 +1,14 @@
 """What is refused is judged on the samples that training reads."""
 
+import io
+
 import numpy as np
 import pytest
 import soundfile as sf
 
-from mlt_ray.corpus.recordings import decode_all
+from mlt_ray.corpus.audio import read_audio
+from mlt_ray.corpus.recordings import decode_all, read_speech
+from mlt_ray.errors import UserError
 
 
 def decoded(tmp_path, samples, rate_hz=16_000):
@@ -49,3 +53,36 @@ def test_files_of_two_formats_may_hold_one_sound(tmp_path):
     sf.write(tmp_path / "c.wav", samples[::-1], 16_000, subtype="PCM_16")
     a, b, c = (found.sound for found in decode_all(sorted(tmp_path.iterdir())))
     assert a == b != c
+
+
+def test_speech_is_read_as_audio_is(tmp_path):
+    path = tmp_path / "a.wav"
+    sf.write(path, noise(), 22_050)
+    np.testing.assert_array_equal(read_speech(path, "a"), read_audio(path))
+    with path.open("rb") as file:
+        np.testing.assert_array_equal(read_speech(file, "a"), read_audio(path))
+
+
+@pytest.mark.parametrize(
+    ("samples", "line"),
+    [
+        (np.zeros(0), "here: expected audio, got a recording without samples"),
+        (np.full(4800, 0.3), "here: expected speech, got a recording silent from start to end"),
+        (np.append(noise(), np.nan), "here: expected audio, got samples that are not finite"),
+    ],
+)
+def test_a_recording_in_which_nothing_is_heard_is_refused(tmp_path, samples, line):
+    path = tmp_path / "a.wav"
+    sf.write(path, samples, 16_000, subtype="FLOAT")
+    with pytest.raises(UserError) as error:
+        read_speech(path, "here")
+    assert str(error.value) == line
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_a_recording_that_is_cut_short_is_refused(tmp_path, kind):
+    file = io.BytesIO()
+    sf.write(file, noise(), 16_000, format=kind)
+    half = file.getvalue()[: len(file.getvalue()) // 2]
+    with pytest.raises(UserError, match=r"^here: (audio file is cut short|expected audio)"):
+        read_speech(io.BytesIO(half), "here")
