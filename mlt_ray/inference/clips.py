@@ -64,6 +64,10 @@ class Clip:
         return self.text_source != NONE
 
 
+Recording = str | Path | Samples | bytes | BinaryIO
+"""What `Predictor.predict` takes: a path, mono samples at 16 kHz, or the bytes of a file."""
+
+
 def heard_by(recogniser: str) -> str:
     """The `text_source` of what a recogniser heard."""
     return f"asr: {recogniser}"

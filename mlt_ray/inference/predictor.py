@@ -6,31 +6,25 @@ Shapes: M runs, N recordings, K classes.
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mlt_ray.corpus.utterance import Spoken
+from mlt_ray.errors import UserError
 from mlt_ray.features.batch_order import evaluation_batches
-from mlt_ray.features.extract import Words
-from mlt_ray.features.extras import INPUTS, Sources
-from mlt_ray.features.fitted import (
-    SMALLEST_DEVIATION,
-    FittedExtra,
-    Standardise,
-    by_speaker,
-    check_speakers,
-    normalised,
-    speakers_of,
-)
-from mlt_ray.features.frames import average_frames
+from mlt_ray.features.fitted import FittedExtra
+from mlt_ray.inference.clips import Clip, Recording, clip_of
+from mlt_ray.inference.encoding import Encoded, encoded, inputs_of, is_by_speaker
 from mlt_ray.inference.ensemble import Ensemble, Inputs, build_ensemble
+from mlt_ray.inference.prediction import Prediction
 from mlt_ray.inference.raw import RawFeatures, raw_features
 from mlt_ray.inference.trained import TrainedModel
+from mlt_ray.inference.windows import Cut, Windowing, cut, spoken_in, transcribed
 from mlt_ray.training.classical import Readable, read_inputs
 from mlt_ray.training.classifiers import Classical
 
@@ -41,15 +35,6 @@ BLOCK: Final = 512
 
 Progress = Callable[[int, int], None]
 """Called with the number of recordings that are done, and of all."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Encoded:
-    """Features of N utterances, ready to be cut into batches."""
-
-    frames: Sequence[np.ndarray]
-    words: Sequence[Words]
-    extras: Mapping[str, Any]
 
 
 class Predictor:
@@ -84,7 +69,7 @@ class Predictor:
         """
         if not spoken:
             return np.zeros((len(self.model.runs), 0, len(self.classes)))
-        size = len(spoken) if self._is_by_speaker else BLOCK
+        size = len(spoken) if is_by_speaker(self.model) else BLOCK
         features = raw_features(spoken, self.model.spec, self.model.tools)
         found = []
         for start in range(0, len(spoken), size):
@@ -97,80 +82,92 @@ class Predictor:
         self, features: Sequence[RawFeatures], spoken: Sequence[Spoken]
     ) -> Probabilities:
         """(M, N, K) probabilities that each run gives, from features of the recordings."""
-        encoded = self._encoded(features, spoken)
+        ready = encoded(features, spoken, self.model)
         with self._one_at_a_time, torch.inference_mode():
             if self.ensemble is None:
-                return self._of_classifiers(encoded, spoken)
+                return self._of_classifiers(ready, spoken)
             found = np.empty((len(self.model.runs), len(spoken), len(self.classes)))
-            lengths = np.array([len(frames) for frames in encoded.frames])
+            lengths = np.array([len(frames) for frames in ready.frames])
             for indices in evaluation_batches(range(len(spoken)), lengths):
-                inputs = self._inputs(encoded, indices).to(self.device)
+                inputs = inputs_of(ready, indices, self.model, self.ensemble).to(self.device)
                 found[:, indices] = self.ensemble(inputs).cpu().numpy()
         return found
 
     def inputs(self, features: Sequence[RawFeatures], spoken: Sequence[Spoken]) -> Inputs:
         """The recordings as one batch for `ensemble`, on the CPU, in their order."""
-        return self._inputs(self._encoded(features, spoken), np.arange(len(spoken)))
-
-    @property
-    def _is_by_speaker(self) -> bool:
-        return self.model.spec.features.standardise == "speaker"
-
-    def _encoded(self, features: Sequence[RawFeatures], spoken: Sequence[Spoken]) -> _Encoded:
-        spec = self.model.spec.features
-        standardise = Standardise(())
-        if self._is_by_speaker:
-            check_speakers(spoken)
-            standardise = by_speaker(spoken)
-        frames = [x.frames.astype(np.float32) for x in features]
-        if self._is_by_speaker and self.model.spec.model.normalises_frames:
-            frames = _by_speaker(frames, spoken)
-        sources = Sources(self.model.tools.folder_of, spec)
-        return _Encoded(
-            frames=[average_frames(f, spec.frames_per_step)[: spec.max_steps] for f in frames],
-            words=[x.words[: spec.max_words] for x in features],
-            extras={
-                extra.name: INPUTS[extra.name].use(
-                    [x.extras[extra.name] for x in features], standardise, extra, sources
-                )
-                for extra in self.model.spec.model.extras
-            },
-        )
-
-    def _inputs(self, encoded: _Encoded, indices: NDArray[np.int64]) -> Inputs:
         assert self.ensemble is not None
-        vocabulary = self.ensemble.vocabulary
-        frames = [encoded.frames[i] for i in indices]
-        texts = [encoded.words[i] for i in indices]
-        lengths = [len(f) for f in frames]
-        padded = np.zeros((len(frames), max(lengths), frames[0].shape[1]), np.float32)
-        for row, frame in zip(padded, frames, strict=True):
-            row[: len(frame)] = frame
-        vectors = self._further_vectors({word for text in texts for word, _ in text})
-        rows = {word: row for row, word in enumerate(vectors)}
-        words, phonemes = vocabulary.ids_of(texts, rows)
-        table = [*vectors.values()] or [np.zeros(self.model.vector_dim, np.float32)]
-        return Inputs(
-            frames=torch.from_numpy(padded),
-            num_frames=torch.tensor(lengths),
-            words=torch.from_numpy(words),
-            num_words=torch.tensor([len(text) for text in texts]),
-            word_vectors=torch.from_numpy(np.stack(table)),
-            phonemes=torch.from_numpy(phonemes),
-            extras={name: extra.batch(indices) for name, extra in encoded.extras.items()},
-        )
+        ready, everything = encoded(features, spoken, self.model), np.arange(len(spoken))
+        return inputs_of(ready, everything, self.model, self.ensemble)
 
-    def _further_vectors(self, words: set[str]) -> dict[str, np.ndarray]:
-        """Pre-trained vectors of those words that the training corpus does not have."""
-        assert self.ensemble is not None
-        unknown = words - self.ensemble.vocabulary.word_ids.keys()
-        if not unknown or not self.ensemble.reads_new_words:
-            return {}
-        return self.model.tools.vectors.lookup(sorted(unknown))
+    def predict(
+        self,
+        audio: Recording | list[Recording] | tuple[Recording, ...],
+        text: str | Sequence[str | None] | None = None,
+        *,
+        asr: str | Path | None = None,
+        windowing: Windowing | None = None,
+    ) -> Prediction | list[Prediction]:
+        """The prediction of a recording, or of each of several.
 
-    def _of_classifiers(self, encoded: _Encoded, spoken: Sequence[Spoken]) -> Probabilities:
+        A recording is a path, the bytes of a file, or mono samples at 16 kHz. `text` is what is
+        said in it, ``""`` if nothing is; of several, one for each. `asr` transcribes those without:
+        a folder or a name on the Hugging Face hub. `windowing` None: recordings of more than 30 s
+        are cut into windows. Raises `UserError` as `answer` does.
+        """
+        if isinstance(audio, list | tuple):
+            texts = [None] * len(audio) if text is None else text
+            if isinstance(texts, str) or len(texts) != len(audio):
+                raise UserError(f"text: expected one of each of {len(audio)} recordings")
+            clips = [
+                _clip(one, said, place)
+                for place, (one, said) in enumerate(zip(audio, texts, strict=True))
+            ]
+            return self.answer(clips, windowing, asr)
+        if not (text is None or isinstance(text, str)):
+            raise UserError("text: expected one, of one recording, got several")
+        [found] = self.answer([_clip(audio, text, 0)], windowing, asr)
+        return found
+
+    def answer(
+        self,
+        clips: Sequence[Clip],
+        windowing: Windowing | None = None,
+        asr: str | Path | None = None,
+    ) -> list[Prediction]:
+        """The prediction of each clip; a long one is cut into windows (None: as by default).
+
+        Raises `UserError` for a clip that cannot be read, and, if the model reads text and nothing
+        transcribes, for one without a text and for a long one with more than an empty text, since
+        nobody knows which window says what.
+        """
+        windowing, reads = windowing or Windowing(), self.model.reads_text
+        if reads and asr is None:
+            for clip in clips:
+                _check_text(clip, windowing, self.model.name)
+        items = [cut(clip, windowing) if windowing.is_long(clip) else clip for clip in clips]
+        if reads and asr is not None:
+            # Not at the top: transformers takes seconds to import.
+            from mlt_ray.encoders.recognition import open_recogniser
+
+            items = transcribed(items, open_recogniser(asr, self.device))
+        return self.answers(items)
+
+    def answers(self, items: Sequence[Clip | Cut]) -> list[Prediction]:
+        """The predictions of clips, and of recordings in windows, all with their texts."""
+        if not items:
+            return []
+        shares = self.probabilities(spoken_in(items)).mean(axis=0)
+        ends = np.cumsum([len(spoken_in([item])) for item in items])[:-1]
+        return [
+            item.prediction(own, self.classes)
+            if isinstance(item, Cut)
+            else Prediction.of(item, item.text_source, own[0], self.classes)
+            for item, own in zip(items, np.split(shares, ends), strict=True)
+        ]
+
+    def _of_classifiers(self, ready: Encoded, spoken: Sequence[Spoken]) -> Probabilities:
         everything = np.arange(len(spoken))
-        arrays = {name: x.batch(everything).numpy() for name, x in encoded.extras.items()}
+        arrays = {name: x.batch(everything).numpy() for name, x in ready.extras.items()}
         found = []
         for run in self.model.runs:
             assert isinstance(run.weights, Classical)
@@ -191,13 +188,20 @@ def _standardised(
     return fitted[name].standardised(arrays[name])
 
 
-def _by_speaker(frames: Sequence[np.ndarray], spoken: Sequence[Spoken]) -> list[np.ndarray]:
-    """(T, F) frames of each recording, normalised over all recordings of its speaker."""
-    found = list(frames)
-    for places in speakers_of(spoken).values():
-        wide = np.concatenate([frames[i] for i in places]).astype(np.float64)
-        mean, squares = wide.mean(axis=0), np.square(wide).mean(axis=0)
-        deviation = np.sqrt(np.maximum(squares - mean**2, SMALLEST_DEVIATION**2))
-        for place in places:
-            found[place] = normalised(frames[place], mean, deviation)
-    return found
+def _clip(audio: Recording, text: str | None, place: int) -> Clip:
+    if isinstance(audio, str):
+        audio = Path(audio)
+    name = str(audio) if isinstance(audio, Path) else f"recording {place}"
+    return clip_of(audio, text, name=name)
+
+
+def _check_text(clip: Clip, windowing: Windowing, model: str) -> None:
+    if not clip.has_text:
+        raise UserError(
+            f'{clip.id}: {model} reads text, and none is given; give it ("" if nothing is said)'
+        )
+    if clip.text and windowing.is_long(clip):
+        raise UserError(
+            f"{clip.id}: expected at most {windowing.longest_s:g} s of a recording with a text, "
+            f"got {clip.duration_s:.0f} s; cut it into utterances, each with its text"
+        )

@@ -4,9 +4,9 @@ Models are trained on single utterances, a few seconds each; of a recording of m
 see an average in which every emotion is lost. Shapes: W windows, K classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, read_audio
 from mlt_ray.corpus.recordings import is_silence
 from mlt_ray.errors import UserError
-from mlt_ray.inference.clips import Clip
+from mlt_ray.inference.clips import Clip, heard_by, told
 from mlt_ray.inference.prediction import GIVEN, NONE, Prediction, Window
+
+if TYPE_CHECKING:
+    from mlt_ray.encoders.recognition import Recogniser
 
 LONGEST_S: Final = 30.0
 """Seconds from which a recording is cut: few utterances that models are trained on are longer
@@ -137,6 +140,40 @@ def cut(clip: Clip, windowing: Windowing) -> Cut:
     if not windows:
         raise UserError(f"{clip.id}: expected speech, got windows silent from start to end")
     return Cut(clip=clip, spans=tuple(spans), windows=tuple(windows))
+
+
+def spoken_in(items: Sequence[Clip | Cut]) -> list[Clip]:
+    """The clips that a model hears, in order: windows in place of long recordings."""
+    return [c for item in items for c in (item.windows if isinstance(item, Cut) else (item,))]
+
+
+def transcribed(
+    items: Sequence[Clip | Cut],
+    recogniser: "Recogniser",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Clip | Cut]:
+    """Clips and windows with the texts that they lack.
+
+    `progress` is called after each of these with their number so far, and of all.
+    """
+    wanted = [clip for clip in spoken_in(items) if not clip.has_text]
+    texts = iter(recogniser.transcribe([clip.audio for clip in wanted]))
+    source, done = heard_by(recogniser.name), 0
+
+    def with_text(clip: Clip) -> Clip:
+        nonlocal done
+        if clip.has_text:
+            return clip
+        text, done = next(texts), done + 1
+        progress(done, len(wanted))
+        return told(clip, text, source)
+
+    return [
+        replace(item, windows=tuple(map(with_text, item.windows)))
+        if isinstance(item, Cut)
+        else with_text(item)
+        for item in items
+    ]
 
 
 def weights(spans: Sequence[tuple[float, float]]) -> NDArray[np.float64]:

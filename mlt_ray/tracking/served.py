@@ -49,12 +49,11 @@ class EmotionModel(mlflow.pyfunc.PythonModel):
         from pandas import DataFrame
 
         from mlt_ray.errors import UserError
-        from mlt_ray.inference.answer import answer
 
         try:
             rows = model_input.to_dict("records")
             clips = [_clip(f"row {number}", row) for number, row in enumerate(rows)]
-            found = [one.as_dict() for one in answer(self.predictor, clips)]
+            found = [one.as_dict() for one in self.predictor.answer(clips)]
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
         except Exception:

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from mlt_ray.corpus.audio import import_torchaudio
 from mlt_ray.errors import UserError
-from mlt_ray.inference.clips import Clip, find_clips, heard, heard_by, told, with_text, with_texts
+from mlt_ray.inference.clips import Clip, find_clips, heard, with_text, with_texts
 from mlt_ray.inference.prediction import Prediction
-from mlt_ray.inference.windows import Cut, Windowing, cut
+from mlt_ray.inference.windows import Cut, Windowing, cut, transcribed
 from mlt_ray.machine import torch_threads, usable_cpus
 from mlt_ray.storage.store import Store
 
@@ -276,44 +276,19 @@ class Work:
         """Clips and windows with the texts that they lack, if there is what transcribes them."""
         if self.recogniser is None:
             return list(items)
-        wanted = [clip for clip in _spoken(items) if not clip.has_text]
-        texts = iter(self.recogniser.transcribe([clip.audio for clip in wanted]))
-        source, done = heard_by(self.recogniser.name), 0
 
-        def with_text(clip: Clip) -> Clip:
-            nonlocal done
-            if clip.has_text:
-                return clip
-            text, done = next(texts), done + 1
-            if len(wanted) > BLOCK_HEARD:  # a block of windows, of which it takes long to hear any
-                self.progress("windows transcribed", done, len(wanted))
-            return told(clip, text, source)
+        def show(done: int, total: int) -> None:
+            if total > BLOCK_HEARD:  # a block of windows, of which it takes long to hear any
+                self.progress("windows transcribed", done, total)
 
-        return [
-            replace(item, windows=tuple(map(with_text, item.windows)))
-            if isinstance(item, Cut)
-            else with_text(item)
-            for item in items
-        ]
+        return transcribed(items, self.recogniser, show)
 
     def _answers(self, items: Sequence[Clip | Cut]) -> list[Prediction]:
         """The predictions of clips and of recordings in windows."""
-        if not items:
-            return []
         try:
-            shares = self.predictor.probabilities(_spoken(items)).mean(axis=0)
+            return self.predictor.answers(items)
         except UserError as error:
             return self._apart(items, error)
-        found, start = [], 0
-        for item in items:
-            end = start + len(_spoken([item]))
-            of_item = shares[start:end]
-            if isinstance(item, Cut):
-                found.append(item.prediction(of_item, self.classes))
-            else:
-                found.append(Prediction.of(item, item.text_source, of_item[0], self.classes))
-            start = end
-        return found
 
     def _apart(self, items: Sequence[Clip | Cut], error: UserError) -> list[Prediction]:
         """The predictions of those items that do not raise; `error` if it is no single item's."""
@@ -336,11 +311,6 @@ class Work:
         if self.num_clips == 1:
             raise error
         self.tell(str(error))
-
-
-def _spoken(items: Sequence[Clip | Cut]) -> list[Clip]:
-    """The clips that a model hears, in order: windows in place of long recordings."""
-    return [c for item in items for c in (item.windows if isinstance(item, Cut) else (item,))]
 
 
 def _tried(clip: Clip) -> Clip | UserError:

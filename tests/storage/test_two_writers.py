@@ -252,6 +252,6 @@ def test_a_file_that_is_not_the_report_s_own_is_told(
     Content(1).write(store, lambda: None)
     assert read(store) == {1}
     (tmp_path / "there" / "runs" / DIGEST / "weights.safetensors").write_bytes(b"another")
-    with pytest.raises(UserError, match=r"weights\.pt: expected the file .* report"):
+    with pytest.raises(UserError, match=r"weights\.safetensors: expected the file .* report"):
         store.run_file(DIGEST, "weights.safetensors")
     assert store.run_file(DIGEST, "curve.csv").exists()

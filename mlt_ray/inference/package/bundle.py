@@ -14,7 +14,7 @@ import mlt_ray
 
 PACKAGE: Final = Path(mlt_ray.__file__).parent
 
-STARTS: Final = ("inference/load.py", "inference/answer.py", "models/*/*.py")
+STARTS: Final = ("inference/load.py", "models/*/*.py")
 """Patterns of the files that a prediction begins with."""
 
 

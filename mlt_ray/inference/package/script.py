@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import mlt_ray
-from mlt_ray.inference.answer import answer
 from mlt_ray.inference.clips import clip_of
 
 HERE = Path(__file__).resolve().parent
@@ -29,7 +28,7 @@ def main() -> None:
     own = HERE / source.rpartition("@")[0] if source else None
     try:
         model = mlt_ray.load(HERE, device=given.device, model_file=own)
-        [found] = answer(model, [clip_of(given.audio, given.text)])
+        [found] = model.answer([clip_of(given.audio, given.text)])
     except mlt_ray.UserError as error:
         sys.exit(f"predict.py: {error}")
     print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))

@@ -1,0 +1,118 @@
+"""Features of recordings as inputs of an ensemble: cut, averaged, and in batches of similar length.
+
+Shapes: T steps, F values a frame.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mlt_ray.corpus.utterance import Spoken
+from mlt_ray.features.extract import Words
+from mlt_ray.features.extras import INPUTS, FoldInput, Sources
+from mlt_ray.features.fitted import (
+    SMALLEST_DEVIATION,
+    Standardise,
+    by_speaker,
+    check_speakers,
+    normalised,
+    speakers_of,
+)
+from mlt_ray.features.frames import average_frames
+from mlt_ray.inference.ensemble import Ensemble, Inputs
+from mlt_ray.inference.raw import RawFeatures
+from mlt_ray.inference.trained import TrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Features of recordings, ready to be cut into batches.
+
+    `frames` are (T, F) float32 of each, `extras` hold the extra inputs of all, by name.
+    """
+
+    frames: Sequence[np.ndarray]
+    words: Sequence[Words]
+    extras: Mapping[str, FoldInput]
+
+
+def is_by_speaker(model: TrainedModel) -> bool:
+    """Whether a recording's features depend on the other recordings of its speaker."""
+    return model.spec.features.standardise == "speaker"
+
+
+def encoded(
+    features: Sequence[RawFeatures], spoken: Sequence[Spoken], model: TrainedModel
+) -> Encoded:
+    """The features as all runs of a model read them; standardised by speaker where its row was.
+
+    Raises `UserError` if it was, for recordings without a speaker, or of speakers with too few.
+    """
+    spec, standardise = model.spec.features, Standardise(())
+    frames = [x.frames.astype(np.float32) for x in features]
+    if is_by_speaker(model):
+        check_speakers(spoken)
+        standardise = by_speaker(spoken)
+        if model.spec.model.normalises_frames:
+            frames = _frames_by_speaker(frames, spoken)
+    sources = Sources(model.tools.folder_of, spec)
+    return Encoded(
+        frames=[average_frames(f, spec.frames_per_step)[: spec.max_steps] for f in frames],
+        words=[x.words[: spec.max_words] for x in features],
+        extras={
+            extra.name: INPUTS[extra.name].use(
+                [x.extras[extra.name] for x in features], standardise, extra, sources
+            )
+            for extra in model.spec.model.extras
+        },
+    )
+
+
+def _frames_by_speaker(frames: Sequence[np.ndarray], spoken: Sequence[Spoken]) -> list[np.ndarray]:
+    """(T, F) frames of each recording, normalised over all recordings of its speaker."""
+    found = list(frames)
+    for places in speakers_of(spoken).values():
+        wide = np.concatenate([frames[i] for i in places]).astype(np.float64)
+        mean, squares = wide.mean(axis=0), np.square(wide).mean(axis=0)
+        deviation = np.sqrt(np.maximum(squares - mean**2, SMALLEST_DEVIATION**2))
+        for place in places:
+            found[place] = normalised(frames[place], mean, deviation)
+    return found
+
+
+def inputs_of(
+    features: Encoded, indices: NDArray[np.int64], model: TrainedModel, ensemble: Ensemble
+) -> Inputs:
+    """The recordings at `indices` as one batch, on the CPU."""
+    frames = [features.frames[i] for i in indices]
+    texts = [features.words[i] for i in indices]
+    lengths = [len(f) for f in frames]
+    padded = np.zeros((len(frames), max(lengths), frames[0].shape[1]), np.float32)
+    for row, frame in zip(padded, frames, strict=True):
+        row[: len(frame)] = frame
+    vectors = _further_vectors({word for text in texts for word, _ in text}, model, ensemble)
+    rows = {word: row for row, word in enumerate(vectors)}
+    words, phonemes = ensemble.vocabulary.ids_of(texts, rows)
+    table = [*vectors.values()] or [np.zeros(model.vector_dim, np.float32)]
+    return Inputs(
+        frames=torch.from_numpy(padded),
+        num_frames=torch.tensor(lengths),
+        words=torch.from_numpy(words),
+        num_words=torch.tensor([len(text) for text in texts]),
+        word_vectors=torch.from_numpy(np.stack(table)),
+        phonemes=torch.from_numpy(phonemes),
+        extras={name: extra.batch(indices) for name, extra in features.extras.items()},
+    )
+
+
+def _further_vectors(
+    words: set[str], model: TrainedModel, ensemble: Ensemble
+) -> dict[str, np.ndarray]:
+    """Pre-trained vectors of those words that the training corpus does not have."""
+    unknown = words - ensemble.vocabulary.word_ids.keys()
+    if not unknown or not ensemble.reads_new_words:
+        return {}
+    return model.tools.vectors.lookup(sorted(unknown))
