@@ -31,7 +31,7 @@ SMALL = {
     "phoneme_kernel": 3,
     "mel_prenet_width": 7,
 }
-ROWS = ("both", "audio", "w/o audio", "eGeMAPS", "words", "encoder", "own")
+ROWS = ("both", "audio", "w/o audio", "eGeMAPS", "words", "encoder", "own", "by speaker")
 _MADE: dict[str, Path] = {}
 
 
@@ -86,7 +86,9 @@ def fill(folder: Path) -> None:
         {"system": "bert", "encoder": str(encoder), "fine_tune": "last_n", "last_n": 1},
         {"system": "mean_frames", "width": 5},
     )
-    rows = [{"name": n, "model": m} for n, m in zip(ROWS, models, strict=True)]
+    rows: list[dict[str, object]]
+    rows = [{"name": n, "model": m} for n, m in zip(ROWS, (*models, SMALL), strict=True)]
+    rows[-1]["features"] = {"standardise": "speaker"}
     runs = [(fold, 1) for fold in (1, 2, 3)]
     train_rows(store, corpus, study_of("noise", rows), runs)
     table = folder / "mine.txt"

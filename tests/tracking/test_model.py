@@ -142,6 +142,21 @@ def test_its_signature_and_requirements_are_those_of_the_model(
     assert source == "none"
 
 
+def test_a_model_standardised_by_speaker_reads_who_speaks(trained: Path, tmp_path: Path) -> None:
+    store = Store(trained / "store")
+    export_model("noise/by speaker", store, "mlflow", tmp_path / "spoken")
+    model = mlflow.pyfunc.load_model(str(tmp_path / "spoken"))
+    rows = [(flac(1 + n / 10), TEXT, "somebody") for n in range(5)]
+    frame = pd.DataFrame(rows, columns=["audio", "text", "speaker"])
+    predictor = load("noise/by speaker", store)
+    clips = [clip_of(a, t, name=str(n), speaker=s) for n, (a, t, s) in enumerate(rows)]
+    expected = predictor.probabilities(clips).mean(axis=0)
+    found = [list(row.values()) for row in model.predict(frame)["probabilities"]]
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(MlflowException, match="at least 5 recordings of every speaker, got 4"):
+        model.predict(frame[:4])
+
+
 def test_a_model_of_one_s_own_is_run_by_mlflow(trained: Path, tmp_path: Path) -> None:
     store = Store(trained / "store")
     export_model("noise/own", store, "mlflow", tmp_path / "own", model_file=OWN_FILE)
