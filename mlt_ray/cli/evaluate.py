@@ -1,12 +1,11 @@
 """The verb ``evaluate``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Audio, Corpus, Out, Store, Texts
+from mlt_ray.cli.options import DEFAULT_STORE, Audio, Corpus, Glove, ModelFile, Out, Store, Texts
 
 Rows = Annotated[
     list[str],
@@ -33,16 +32,6 @@ UnreadTexts = Annotated[
     typer.Option(
         "--unread-texts",
         help="Also rows that read words, if many texts are in letters that they do not read.",
-    ),
-]
-Glove = Annotated[
-    Path | None,
-    typer.Option(help="Word vectors that the rows were trained with; default: the packaged ones."),
-]
-ModelFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--model-file", help="Python file of a model of your own, which the store never runs."
     ),
 ]
 

@@ -1,35 +1,20 @@
 """The verb ``explain``."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Glove, Store
+from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, ModelFile, Store, Text
 from mlt_ray.display.waiting import waiting
 
 Sound = Annotated[Path, typer.Argument(metavar="CLIP", help="A recording of one utterance.")]
 Model = Annotated[
     str, typer.Option(metavar="STUDY/ROW|RUN|FOLDER", help="What was trained.", show_default=False)
 ]
-Text = Annotated[str | None, typer.Option(help='What is said in the recording; "" for nothing.')]
-Asr = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL",
-        help="Transcribe the recording: a folder or a name on the Hugging Face hub, such as "
-        "openai/whisper-base.",
-    ),
-]
 Page = Annotated[
     Path | None, typer.Option("--out", help="The page's file; default: explain-CLIP.html, here.")
-]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")
-]
-ModelFile = Annotated[
-    Path | None, typer.Option(help="Python file of a model of your own, as in its study.")
 ]
 
 

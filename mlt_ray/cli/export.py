@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Glove, Store, TrackingUri
+from mlt_ray.cli.options import DEFAULT_STORE, Glove, ModelFile, Store, TrackingUri
 from mlt_ray.display.waiting import waiting
 
 Row = Annotated[
@@ -23,9 +23,6 @@ To = Annotated[
 ]
 Out = Annotated[
     Path | None, typer.Option(help="New folder; default: one here, named after the row.")
-]
-ModelFile = Annotated[
-    Path | None, typer.Option(help="Python file of a model of your own, if the row is one.")
 ]
 Licence = Annotated[
     str | None,

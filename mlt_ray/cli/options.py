@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -44,6 +44,24 @@ Overrides = Annotated[
 Glove = Annotated[
     Path | None,
     typer.Option(help="Word vectors, such as glove.6B.300d.txt; default: 50-d GloVe, packaged."),
+]
+Text = Annotated[
+    str | None, typer.Option(help='What is said in the one recording; "" for nothing.')
+]
+Asr = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Transcribe recordings without a text: a folder or a name on the Hugging Face hub, "
+        "such as openai/whisper-base.",
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")
+]
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(help="Python file of a model of your own, which no store and no folder runs."),
 ]
 Encoder = Annotated[
     str | None,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Store
+from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, ModelFile, Store, Text
 from mlt_ray.display.bars import Bars
 from mlt_ray.display.waiting import waiting
 
@@ -26,20 +26,9 @@ Model = Annotated[
         help="What was trained; default: the best row on dev of the store's only study.",
     ),
 ]
-Text = Annotated[
-    str | None, typer.Option(help='What is said in the one recording; "" for nothing.')
-]
 Texts = Annotated[
     Path | None,
     typer.Option(help="CSV file with columns key (a file's name or path) and text."),
-]
-Asr = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODEL",
-        help="Transcribe recordings without a text: a folder or a name on the Hugging Face hub, "
-        "such as openai/whisper-base.",
-    ),
 ]
 Window = Annotated[
     float | None,
@@ -59,12 +48,6 @@ Hop = Annotated[
         help="Seconds from the start of one window to the next; default: half a window.",
     ),
 ]
-Glove = Annotated[
-    Path | None, typer.Option(help="Word vectors that the model was trained with, if not packaged.")
-]
-ModelFile = Annotated[
-    Path | None, typer.Option(help="Python file of a model of your own, as in its study.")
-]
 
 
 def predict(
@@ -80,9 +63,7 @@ def predict(
     ] = "table",
     window: Window = None,
     hop: Hop = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")
-    ] = "auto",
+    device: Device = "auto",
     glove: Glove = None,
     model_file: ModelFile = None,
 ) -> None:
