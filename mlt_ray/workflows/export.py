@@ -171,7 +171,7 @@ def _try(to: To, folder: Path, model: TrainedModel) -> str:
     if to == "mlflow":
         return f"mlflow models serve -m {where} --env-manager local"
     if to == "folder":
-        return f"mlt-ray predict {where} clip.wav" + f' --text "{said}"' * model.reads_text
+        return f"mlt-ray predict clip.wav --model {where}" + f' --text "{said}"' * model.reads_text
     if (folder / "run.py").exists():
         return f"python {where}/run.py clip.wav" + f' "{said}"' * model.reads_text
     return f"less {where}/{CARD}"

@@ -130,7 +130,7 @@ def test_mlflow_serves_the_model_over_http(undisturbed, tmp_path, clip, expected
 
 def test_the_folder_predicts_alone_what_the_store_predicts(undisturbed, tmp_path, clip, expected):
     printed = export(undisturbed, "folder", tmp_path / "made", ROW, "--license", "cc-by-4.0")
-    assert f"mlt-ray predict {tmp_path / 'made'}" in printed
+    assert f"mlt-ray predict clip.wav --model {tmp_path / 'made'} --text" in printed
     folder = tmp_path / "moved"
     (tmp_path / "made").rename(folder)
     code = ALONE.format(
@@ -151,6 +151,8 @@ def test_the_folder_predicts_alone_what_the_store_predicts(undisturbed, tmp_path
     assert found["probabilities"] == pytest.approx(expected, abs=1e-6)
     assert (found["audio"], found["text"], found["text_source"]) == (str(clip), TEXT, "given")
     assert found["label"] == max(expected, key=expected.get)
+    beside = mlt_ray("predict", clip, "--model", folder, "--text", TEXT, "--format", "json")
+    assert json.loads(beside.stdout) == found
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: cc-by-4.0\n")
     assert "voices are synthetic" in card

@@ -157,7 +157,7 @@ def test_a_model_of_one_input_is_said_to_be_one(trained: Path, row: str, reads: 
 @pytest.mark.parametrize(
     ("to", "command"),
     [
-        ("folder", "mlt-ray predict 'my model' clip.wav"),
+        ("folder", "mlt-ray predict clip.wav --model 'my model'"),
         ("mlflow", "mlflow models serve -m 'my model' --env-manager local"),
         ("onnx", "model.onnx"),
     ],
