@@ -6,13 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, ModelFile, Store, Text
+from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, Model, ModelFile, Store, Text
 from mlt_ray.display.waiting import waiting
 
 Sound = Annotated[Path, typer.Argument(metavar="CLIP", help="A recording of one utterance.")]
-Model = Annotated[
-    str, typer.Option(metavar="STUDY/ROW|RUN|FOLDER", help="What was trained.", show_default=False)
-]
 Page = Annotated[
     Path | None, typer.Option("--out", help="The page's file; default: explain-CLIP.html, here.")
 ]
@@ -20,8 +17,8 @@ Page = Annotated[
 
 def explain(
     clip: Sound,
-    model: Model,
     store: Store = DEFAULT_STORE,
+    model: Model = None,
     text: Text = None,
     asr: Asr = None,
     out: Page = None,

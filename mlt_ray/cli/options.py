@@ -59,6 +59,13 @@ Asr = Annotated[
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="auto: a GPU if there is one.")
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STUDY/ROW|RUN|FOLDER",
+        help="What was trained; default: the best row on dev of the store's only study.",
+    ),
+]
 ModelFile = Annotated[
     Path | None,
     typer.Option(help="Python file of a model of your own, which no store and no folder runs."),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, ModelFile, Store, Text
+from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, Model, ModelFile, Store, Text
 from mlt_ray.display.bars import Bars
 from mlt_ray.display.waiting import waiting
 
@@ -17,13 +17,6 @@ Sounds = Annotated[
         metavar="AUDIO...",
         help="Recordings; folders of them; CSV files with a column path, and text and speaker if "
         "there are; or - for standard input.",
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        metavar="STUDY/ROW|RUN|FOLDER",
-        help="What was trained; default: the best row on dev of the store's only study.",
     ),
 ]
 Texts = Annotated[

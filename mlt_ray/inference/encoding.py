@@ -115,4 +115,4 @@ def _further_vectors(
     unknown = words - ensemble.vocabulary.word_ids.keys()
     if not unknown or not ensemble.reads_new_words:
         return {}
-    return model.tools.vectors.lookup(sorted(unknown))
+    return model.tools.vectors_of(sorted(unknown))

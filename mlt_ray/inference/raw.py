@@ -3,7 +3,7 @@
 Shapes: T frames, F values a frame.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,19 @@ class Tools:
                 "give their file with --glove"
             )
         return found
+
+    def vectors_of(self, words: Iterable[str]) -> dict[str, np.ndarray]:
+        """The (D,) vectors of those words that have one; each word is looked up once."""
+        asked = list(words)
+        if missing := [word for word in asked if word not in self._looked_up]:
+            found = self.vectors.lookup(missing)
+            self._looked_up.update((word, found.get(word)) for word in missing)
+        known = {word: self._looked_up[word] for word in asked}
+        return {word: vector for word, vector in known.items() if vector is not None}
+
+    @cached_property
+    def _looked_up(self) -> dict[str, np.ndarray | None]:
+        return {}
 
     @cached_property
     def phonemizer(self) -> Phonemizer:

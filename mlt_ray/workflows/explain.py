@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mlt_ray.errors import UserError
 from mlt_ray.inference.clips import Clip, clip_of, heard_by, told
 from mlt_ray.storage.store import Store
+from mlt_ray.workflows.predict import best_model
 
 if TYPE_CHECKING:
     from mlt_ray.inference.explanation.values import Explanation
@@ -22,10 +23,11 @@ class ExplainRequest:
 
     `text` is what is said in the recording, `asr` a model that transcribes it instead. `out` is the
     page's file or a folder for it (None: this folder). `device` None: a GPU if there is one.
+    `model` None: the best row on dev of the store's only study.
     """
 
     clip: Path
-    model: str
+    model: str | None
     store: str
     text: str | None = None
     asr: str | None = None
@@ -67,7 +69,7 @@ def explain_clip(request: ExplainRequest) -> list[str]:
 
     store = Store(request.store).looking()
     predictor = load(
-        request.model,
+        request.model or best_model(store),
         store,
         device=request.device,
         glove=request.glove,

@@ -16,16 +16,25 @@ from mlt_ray.corpus.audio import read_audio
 from mlt_ray.errors import UserError
 from mlt_ray.inference.clips import clip_of
 from mlt_ray.inference.load import load
+from mlt_ray.storage.store import Store
 from mlt_ray.workflows import predict as workflow
 from tests.encoders.test_recognition import write_recogniser
-from tests.trained_store import AUDIO, BOTH, NAME, NUM_RUNS, write_trained
+from tests.inference.trained_store import SMALL, corpus_with_words, study_of, train_rows
 
+AUDIO, BOTH = "audio only", "both"
+"""Rows of the store; one reads no text."""
+
+NAME, NUM_RUNS = "study", 2
 CLASSES = ("angry", "happy", "neutral", "sad")
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trained(tmp_path_factory.mktemp("trained")).root
+    folder = tmp_path_factory.mktemp("trained")
+    made = Store(folder / "store")
+    rows = {AUDIO: SMALL["audio only"], BOTH: SMALL["multilevel"]}
+    train_rows(made, corpus_with_words(folder), study_of(rows, (1, 2)), [(1, 1), (1, 2)])
+    return made.root
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +180,12 @@ def test_what_cannot_be_used_is_named_and_the_others_are_predicted(
     [
         (("nowhere.wav",), "nowhere.wav: expected audio, found no such file; correct the path"),
         (("1.wav",), 'reads text, and none is given; give one by --text TEXT ("" if nothing'),
-        (("1.wav", "2.flac"), "2 of 2 recordings: small/both reads text, and none is given"),
+        (("1.wav", "2.flac"), "2 of 2 recordings: study/both reads text, and none is given"),
         (("long.wav", "--text", "so"), "expected at most 30 s with one text, got 31 s"),
         (("1.wav", "2.flac", "--text", "so"), "--text: expected one recording, got 2"),
         (("1.wav", "--text", "so", "--asr", "x"), "--text: expected no --texts or --asr"),
         (("1.wav", "--hop", "11"), "--hop: expected at most the window of 10 s"),
-        (("1.wav", "--text", "", "--model", "small/bath"), "did you mean both?"),
+        (("1.wav", "--text", "", "--model", "study/bath"), "did you mean both?"),
     ],
 )
 def test_a_mistake_is_one_line(

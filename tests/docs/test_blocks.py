@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import math
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from mlt_ray.corpus.protocols import PROTOCOLS
 from mlt_ray.corpus.readers.manifest import REQUIRED
 from mlt_ray.documents import parse_yaml
 from mlt_ray.errors import UserError
+from mlt_ray.inference.prediction import Prediction
 from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.planning.states import StatesLeft
 from mlt_ray.spec import FeatureSpec, FoldSpec, FramesSpec, TrainingSpec
@@ -178,6 +181,7 @@ PYTHON = [block for block in BLOCKS if block.language == "python"]
 RUN_BY = {
     "docs/python.md": "tests/end_to_end/test_notebook.py",
     "docs/model.md": "tests/models/test_own.py",
+    "docs/predict.md": "tests/inference/test_predict.py",
 }
 """Which test runs the program of a page."""
 
@@ -313,6 +317,15 @@ def check_manifest(block: Block) -> None:
     assert {len(line) for line in lines} == {len(head)}
 
 
+def check_prediction(block: Block) -> None:
+    """A line of ``mlt-ray predict --format json``, whose probabilities sum to 1."""
+    found = json.loads(block.text)
+    assert tuple(found) == tuple(f.name for f in fields(Prediction) if f.name != "windows")
+    shares = found["probabilities"]
+    assert math.isclose(sum(shares.values()), 1)
+    assert found["label"] == max(shares, key=shares.get)
+
+
 SHOWN: dict[tuple[str, str], Callable[[Block], None]] = {
     ("README.md", "                          published"): check_demo_table,
     ("docs/speech_encoders.md", "states: "): check_states,
@@ -321,6 +334,7 @@ SHOWN: dict[tuple[str, str], Callable[[Block], None]] = {
     ("docs/code.md", "mlt_ray/\n"): check_tree,
     ("CONTRIBUTING.md", "cli  "): check_floors,
     ("docs/store.md", "runs/<digest>/"): check_store,
+    ("docs/predict.md", '{"audio"'): check_prediction,
 }
 """Blocks that show what is printed or stored, by page and beginning, and how they are checked."""
 
@@ -362,6 +376,7 @@ def test_a_block_that_shows_what_is_not_so_is_noticed(key: tuple[str, str]) -> N
         check_floors: ("storage ", "stores "),
         check_store: ("features/", "feature/"),
         check_manifest: ("emotion,speaker", "emotion"),
+        check_prediction: ("0.73", "0.74"),
     }
     old, new = changes[SHOWN[key]]
     for block in OTHERS:

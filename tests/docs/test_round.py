@@ -48,6 +48,13 @@ OF_OURS = {"STUDY…": "beside_highway", "STUDY": "beside_highway"}
 ROWS = {"ROW": "mean of frames", "OTHER": "highway network"}
 RUN = f"mlt-ray run {STUDY} --corpus CORPUS"
 
+HEARD = dict.fromkeys(
+    ("AUDIO…", "CLIP", "clip.wav"),
+    "corpus/Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav",
+)
+ROW = {"STUDY/ROW": "beside_highway/highway network"}
+SAID = ("--model", ROW["STUDY/ROW"], "--text", "they were early")
+
 ROUND = (
     Step("docs/store.md", "mlt-ray corpus demo", "100 utt", more=("corpus", "--utterances", "100")),
     Step("docs/studies.md", "mlt-ray corpus check IEMOCAP_full_release", "100", IEMOCAP),
@@ -80,6 +87,22 @@ ROUND = (
         "width",
         IEMOCAP,
         ("--dry-run",),
+    ),
+    Step("docs/store.md", "mlt-ray predict AUDIO…", "neutral", HEARD, SAID),
+    Step("docs/store.md", "mlt-ray explain CLIP", "explain-Ses01F_impro01_F000.html", HEARD, SAID),
+    Step(
+        "docs/store.md",
+        "mlt-ray export STUDY/ROW --to folder",
+        "predict.py",
+        ROW,
+        ("--out", "mine"),
+    ),
+    Step(
+        "docs/predict.md",
+        "mlt-ray predict clip.wav --model my-model",
+        "neutral",
+        HEARD | {"my-model": "mine"},
+        SAID[2:],
     ),
     Step("docs/store.md", "mlt-ray sync", "beside_highway"),
     Step("docs/store.md", "mlt-ray doctor", "nothing to remove", more=("--sweep",)),
