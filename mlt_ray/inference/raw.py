@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mlt_ray.corpus.utterance import Spoken
+from mlt_ray.corpus.words import EMPTY
 from mlt_ray.encoders.folder import EncoderFolders
 from mlt_ray.errors import UserError
 from mlt_ray.features.extract import Words, frames_of, words_of
@@ -24,12 +25,17 @@ BLOCK = 256
 """Recordings whose features are computed before the first of them is given."""
 
 
+UNREAD: Words = [(EMPTY, [EMPTY])]
+"""The words of a text that the model does not read: a phonemizer need not be installed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RawFeatures:
     """The features of one recording and its text, as the feature cache of a store has them.
 
-    `frames` are (T, F) float16 and not normalised. `words` have their phonemes. `extras` are the
-    arrays of extra inputs by name, as `mlt_ray.features.extras` computes them.
+    `frames` are (T, F) float16 and not normalised. `words` have their phonemes; they are `UNREAD`
+    where the model reads none. `extras` are the arrays of extra inputs by name, as
+    `mlt_ray.features.extras` computes them.
     """
 
     frames: np.ndarray
@@ -101,12 +107,12 @@ def raw_features(spoken: Sequence[Spoken], spec: RunSpec, tools: Tools) -> Itera
             for extra in spec.model.extras
         }
         for one, array in zip(block, frames, strict=True):
-            if one.text not in pronounced:
+            if one.text not in pronounced and spec.model.reads_words:
                 language = spec.features.language
                 pronounced[one.text] = words_of(one.text, language, tools.phonemizer)
             yield RawFeatures(
                 frames=array,
-                words=pronounced[one.text],
+                words=pronounced.get(one.text, UNREAD),
                 extras={name: next(arrays) for name, arrays in extras.items()},
             )
 

@@ -249,7 +249,9 @@ def _explain(
     tell("features of the recording")
     explainer = Explainer(predictor, spoken)
     model, absent = predictor.model, dict[Part, str]()
-    words = explainer.features.words[: model.spec.features.max_words]
+    features = model.spec.features
+    # Not the explainer's, which has none for a model that reads pieces of a text encoder alone.
+    words = words_of(spoken.text, features.language, model.tools.phonemizer)[: features.max_words]
     has_text = words[0][0] != EMPTY
     tell("attention")
     attention = explainer.attention() if has_text else None
