@@ -221,6 +221,7 @@ def _write_weights(model: TrainedModel, folder: Path) -> list[Path]:
             tensors |= {f"{run.digest}/{name}": value for name, value in own.items()}
     tensors[WORD_VECTORS] = from_numpy(model.vectors_of(list(model.vectors)))
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)  # safetensors keeps others from reading it
     return [*files, folder / WEIGHTS]
 
 

@@ -83,7 +83,7 @@ class Predictor:
     ) -> Probabilities:
         """(M, N, K) probabilities that each run gives, from features of the recordings."""
         ready = encoded(features, spoken, self.model)
-        with self._one_at_a_time, torch.inference_mode():
+        with self._one_at_a_time, torch.no_grad():
             if self.ensemble is None:
                 return self._of_classifiers(ready, spoken)
             found = np.empty((len(self.model.runs), len(spoken), len(self.classes)))

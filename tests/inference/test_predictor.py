@@ -137,6 +137,20 @@ def predictor_features(predictor: Predictor, *spoken: Spoken) -> list[object]:
     return list(raw_features(spoken, predictor.model.spec, predictor.model.tools))
 
 
+def test_a_process_that_has_predicted_can_train() -> None:
+    """Tables that networks share, such as those of positions, must not belong to prediction."""
+    store, corpus = trained_store()
+    predictor = load("study/multilevel", store)
+    found = predictor.probabilities(corpus.utterances[:2])
+    assert predictor.ensemble is not None
+    network = predictor.ensemble.members[0].network.requires_grad_(True)
+    features = predictor_features(predictor, *corpus.utterances[:2])
+    logits = predictor.ensemble.members[0](predictor.inputs(features, corpus.utterances[:2]))
+    logits.sum().backward()
+    assert any(p.grad is not None for p in network.parameters())
+    np.testing.assert_allclose(logits.detach().softmax(1).numpy(), found[0], atol=1e-6)
+
+
 def test_one_run_is_a_model_too() -> None:
     store, corpus = trained_store()
     whole = load("study/multilevel", store)
