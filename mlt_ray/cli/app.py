@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -57,6 +57,13 @@ def main() -> NoReturn:
     except UserError as error:
         print(f"mlt-ray: {masked(str(error))}", file=sys.stderr)
         leave(2)
+    except PermissionError as error:
+        print(
+            f"mlt-ray: {error.filename}: expected a place that may be read and written, got: "
+            f"{error.strerror}; change its permissions, or name another place",
+            file=sys.stderr,
+        )
+        leave(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:
             print(f"\nmlt-ray: interrupted; {_what_stays(sys.argv[1:])}", file=sys.stderr)
@@ -64,10 +71,19 @@ def main() -> NoReturn:
     leave(0)
 
 
+_LEFT: Final = {
+    "predict": "what was printed stays",
+    "explain": "nothing was written",
+    "export": "nothing was written",
+}
+"""What an interrupted verb leaves, where it is not what was computed."""
+
+
 def _what_stays(arguments: Sequence[str]) -> str:
     """What an interrupted command leaves."""
-    if arguments[:1] == ["predict"]:
-        return "what was printed stays"
+    verb = arguments[0] if arguments else ""
+    if verb in _LEFT:
+        return _LEFT[verb]
     return "what was computed is kept, the same command goes on from here"
 
 

@@ -161,10 +161,13 @@ def _runs_of(model: str, store: Store) -> tuple[str, Sequence[RunRecord]]:
             raise UserError(f"run {model}: expected a finished run in {store}, found none")
         return model, [RunRecord(digest=model, fold=report.fold, seed=report.seed)]
     study, slash, row = model.partition("/")
-    if model.startswith((".", "/", "~")):
-        raise UserError(f"{model}: expected a folder of mlt-ray export --to folder, found none")
+    if model.startswith((".", "/", "~")) or Path(model).is_dir():
+        got = "another" if Path(model).is_dir() else "none"
+        raise UserError(f"{model}: expected a folder of mlt-ray export --to folder, got {got}")
     files = {n: store.search(n) for n in store.searches()}
     files |= {n: store.study(n) for n in store.studies()}
+    if not files:
+        raise UserError(f"{store}: expected a store with a study, found none; name another store")
     if study not in files:
         raise unknown_key(str(store), study, sorted(files), "study")
     record = read_record(store, files[study])

@@ -1,5 +1,6 @@
 """Trained rows on another corpus: what the store lacks is computed, then the tables are made."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -143,6 +144,11 @@ def evaluate_rows(request: EvaluationRequest, console: Console) -> Evaluated:
 
 def _finished(name: str, store: Store) -> tuple[str, StudyRecord]:
     """The record of a study with the named row alone."""
+    if Path(name).is_dir():
+        raise UserError(
+            f"{name}: expected STUDY/ROW of a store, got a folder; an exported model predicts, and "
+            "is evaluated where its runs are"
+        )
     study, slash, row = name.partition("/")
     if not slash:
         raise UserError(f"{name}: expected STUDY/ROW, got no slash; name a row of a study")
@@ -222,6 +228,11 @@ def _answers(
     number = sum(found is None for of_row in kept.values() for found in of_row.values())
     total = sum(len(of_row) for of_row in kept.values())
     console.print(f"runs: {total} asked for, {total - number} in the store, {number} to compute")
+    if left and store.mirror is None and not os.access(store.root, os.W_OK):
+        raise UserError(
+            f"{store}: expected a store that may be written, since {number} runs are to be "
+            "computed, got one that may not; change its permissions, or copy it"
+        )
     for candidate in left:
         _check_before(candidate, request.unread_texts)
     for candidate in candidates:

@@ -10,6 +10,9 @@ from mlt_ray.storage.store import Store
 from mlt_ray.workflows.predict import best_model
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mlt_ray.inference.explanation.values import Explanation
     from mlt_ray.inference.predictor import Predictor
 
@@ -107,17 +110,24 @@ def summary(found: "Explanation") -> list[str]:
     ]
     parts = []
     if found.changes is not None:
-        changes = found.changes.mean(axis=0)
-        place = int(abs(changes).argmax())
-        parts.append(f"without the word {found.words[place]} {100 * changes[place]:+.1f} points")
+        place = int(abs(found.changes.mean(axis=0)).argmax())
+        parts.append(f"without the word {found.words[place]} {_points(found.changes[:, place])}")
     if found.spans is not None:
-        changes = found.spans.changes.mean(axis=0)
-        place = int(abs(changes).argmax())
+        changes = found.spans.changes
+        place = int(abs(changes.mean(axis=0)).argmax())
         start, stop = found.spans.spans_s[place]
-        parts.append(f"without {start:.1f} to {stop:.1f} s {100 * changes[place]:+.1f} points")
+        parts.append(f"without {start:.1f} to {stop:.1f} s {_points(changes[:, place])}")
     if parts:
         lines.append(f"{found.label} changes most: {'; '.join(parts)}")
     if found.nearest is not None:
         named = (f"{n.id} ({n.label})" for n in found.nearest.neighbours[:3])
         lines.append(f"nearest training utterances: {', '.join(named)}")
     return lines
+
+
+def _points(changes: "NDArray[np.float64]") -> str:
+    """The mean of (M,) changes in percentage points, with their deviation over several runs."""
+    mean = f"{100 * changes.mean():+.1f}"
+    return (
+        f"{mean} ± {100 * changes.std(ddof=1):.1f} points" if len(changes) > 1 else f"{mean} points"
+    )

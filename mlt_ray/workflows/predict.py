@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from mlt_ray.corpus.audio import import_torchaudio
+from mlt_ray.corpus.words import EMPTY, tokenize
 from mlt_ray.errors import UserError
 from mlt_ray.inference.clips import Clip, find_clips, heard, with_text, with_texts
 from mlt_ray.inference.prediction import Prediction
@@ -17,6 +18,7 @@ from mlt_ray.storage.store import Store
 if TYPE_CHECKING:
     from mlt_ray.encoders.recognition import Recogniser
     from mlt_ray.inference.predictor import Predictor
+    from mlt_ray.spec import RunSpec
 
 BLOCK: Final = 64
 """Recordings that are predicted before their predictions are given."""
@@ -77,6 +79,7 @@ def predict(request: Request, stream: BinaryIO, tell: Tell) -> "Work":
     recogniser = None
     if predictor.model.reads_text:
         _check_texts(clips, request, predictor.model.name)
+        _tell_unread(clips, predictor.model.spec, tell)
         recogniser = _recogniser(clips, request)
     else:
         given = {"--text": request.text, "--texts": request.texts, "--asr": request.asr}
@@ -137,6 +140,17 @@ def _check_texts(clips: Sequence[Clip], request: Request, model: str) -> None:
         )
 
 
+def _tell_unread(clips: Sequence[Clip], spec: "RunSpec", tell: Tell) -> None:
+    """Tell of texts of which a model that reads words can read nothing."""
+    if not spec.model.reads_words:
+        return
+    language = spec.features.language
+    unread = [c for c in clips if c.text.strip() and tokenize(c.text, language) == (EMPTY,)]
+    if unread:
+        more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+        tell(f"note: the model can read nothing of the text of {unread[0].id}{more}")
+
+
 def _recogniser(clips: Sequence[Clip], request: Request) -> "Recogniser | None":
     """The model that transcribes, if a clip needs it."""
     wanted = (c for c in clips if not c.has_text or (c.text and request.windowing.is_long(c)))
@@ -153,7 +167,10 @@ def open_predictor(request: Request, tell: Tell) -> "Predictor":
     """The model that was asked for, or the best row of the store's only study; it is told."""
     from mlt_ray.inference.load import load
 
-    model = request.model or best_model(Store(request.store).looking())
+    model = request.model
+    if model is None:
+        model = best_model(Store(request.store).looking())
+        tell(f"{model} is the best row on dev")
     predictor = load(
         model,
         request.store,

@@ -225,6 +225,9 @@ PROGRAMS = {
     ),
     "ray": Program(check_ray, "wants a cluster; its options are read in a slow test below"),
     "curl": Program(check_installed, "asks a server; tests/end_to_end/test_export.py does it"),
+    "printf": Program(
+        check_installed, "writes a request; tests/end_to_end/test_export.py sends one"
+    ),
     "arecord": Program(check_installed, "wants a microphone; a stream is read in tests/cli"),
     "mlflow": Program(check_installed, "a server that stays; its options are read in a slow test"),
     "mkdocs": Program(check_mkdocs, "a server that stays; test_site.py builds the same pages"),
@@ -234,7 +237,17 @@ PROGRAMS = {
 }
 """Every program that the pages name. What is not run as it stands is only checked."""
 
-ELSEWHERE = {"kubectl", "sbatch", "curl", "arecord", "source", "bash", "python", "python3"}
+ELSEWHERE = {
+    "kubectl",
+    "sbatch",
+    "curl",
+    "arecord",
+    "printf",
+    "source",
+    "bash",
+    "python",
+    "python3",
+}
 """Programs that are not in the environment of the tests, or are there by another name."""
 
 

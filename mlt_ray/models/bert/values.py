@@ -67,6 +67,11 @@ class BertSpec(EncoderSpec):
     dropout: float = 0.1
 
     @property
+    def reads_audio(self) -> bool:
+        """False: it reads alone."""
+        return False
+
+    @property
     def reads_words(self) -> bool:
         """False: the encoder cuts the texts into word pieces of its own."""
         return False
