@@ -61,11 +61,13 @@ def evaluate(
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.workflows.evaluate import (
         EvaluationRequest,
+        check_out,
         evaluate_rows,
         read_labels,
         show_evaluated,
     )
 
+    check_out(out)
     request = EvaluationRequest(
         rows=rows,
         corpus=corpus,

@@ -31,13 +31,14 @@ import numpy as np
 import mlt_ray
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 from mlt_ray.errors import UserError
-from mlt_ray.features.fitted import FittedInputs
+from mlt_ray.features.fitted import FittedExtra, FittedInputs
 from mlt_ray.features.vectors import ArrayVectors, WordVectors, load_vectors
 from mlt_ray.inference.raw import Tools, folders_below
 from mlt_ray.inference.trained import TrainedModel, TrainedRun, read_spec, systems_of
 from mlt_ray.libraries import versions_of
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.files import json_bytes
+from mlt_ray.storage.names import plain
 from mlt_ray.training.classifiers import Classical
 
 if TYPE_CHECKING:
@@ -81,6 +82,19 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def own_file_in(folder: Path) -> Path | None:
+    """The file of a model of the user's own that goes along with it; None for one of this package.
+
+    Raises `UserError` if `CONFIG` cannot be read, or names a file outside the folder.
+    """
+    values = _read_config(folder)
+    with _damage(folder / CONFIG):
+        source = str(values["spec"]["model"].get("source") or "")
+    if not source:
+        return None
+    return folder / plain(source.rpartition("@")[0], folder / CONFIG)
+
+
 def write_folder(model: TrainedModel, folder: Path, held_out: HeldOut) -> list[Path]:
     """Write a trained model into an existing folder; returns the files, relative to it."""
     files = [*_write_weights(model, folder), *_write_encoders(model, folder)]
@@ -99,13 +113,15 @@ def read_folder(folder: Path, *, model_file: Path | None = None) -> TrainedModel
 
     `model_file` is the file of a model of the user's own; none of the folder is run. Raises
     `UserError` for a folder of another kind or version, a file that is missing or is not the one
-    that was written, and a run whose digest is not that of its values.
+    that was written, a run whose digest is not that of its values, and an encoder that did not come
+    along.
     """
     values = _read_config(folder)
     with _damage(folder / CONFIG):
         sums = dict(values["files"])
         _check_files(folder, sums)
         spec = read_spec(values["spec"], str(folder / CONFIG), systems_of(model_file))
+        _check_encoders(spec, folder, sums)
         runs = [_run_of(spec, run, folder) for run in values["runs"]]
         if not runs:
             raise ValueError("no runs")
@@ -118,7 +134,7 @@ def read_folder(folder: Path, *, model_file: Path | None = None) -> TrainedModel
                 digest=run.digest,
                 fold=run.fold,
                 seed=run.seed,
-                fitted=_fitted(inputs["runs"][run.digest]),
+                fitted=_fitted(inputs["runs"][run.digest], vectors),
                 weights=_weights_of(run.digest, tensors, folder, sums),
             )
             for run in runs
@@ -303,6 +319,17 @@ def _check_files(folder: Path, sums: Mapping[str, str]) -> None:
             )
 
 
+def _check_encoders(spec: RunSpec, folder: Path, sums: Mapping[str, str]) -> None:
+    """`UserError` for an encoder of the model whose files are not among those of the folder."""
+    for identity in encoders_of(spec):
+        digest = plain(identity.rpartition("@")[2], f"{folder / CONFIG}, encoder {identity}")
+        if not any(name.startswith(f"{ENCODERS}/{digest}/") for name in sums):
+            raise UserError(
+                f"{folder / CONFIG}: expected the files of encoder {identity}, found none; export "
+                "the model again"
+            )
+
+
 def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
@@ -317,11 +344,39 @@ def _run_of(spec: RunSpec, values: Mapping[str, Any], folder: Path) -> Run:
     return run
 
 
-def _fitted(values: Mapping[str, Any]) -> FittedInputs:
+def _fitted(values: Mapping[str, Any], vectors: Mapping[str, np.ndarray]) -> FittedInputs:
+    """What a run has fitted; `ValueError` for values of another kind, or that do not belong."""
     found = FittedInputs.from_dict(values)
     if found is None:
         raise ValueError("too few values")
+    for name in ("mean", "deviation"):
+        if not _is_list_of(getattr(found, name), (int, float)):
+            raise ValueError(f"{name}, which is no list of numbers")
+    for name in ("phonemes", "words", "vectors"):
+        if not _is_list_of(getattr(found, name), str):
+            raise ValueError(f"{name}, which is no list of texts")
+    for name in ("frame_layers", "num_speech_layers"):
+        if not isinstance(getattr(found, name), int):
+            raise ValueError(f"{name}, which is no whole number")
+    if len(found.mean) != len(found.deviation):
+        raise ValueError(f"{len(found.mean)} means and {len(found.deviation)} deviations")
+    if unknown := [word for word in found.vectors if word not in vectors]:
+        raise ValueError(f"word {unknown[0]!r}, which has no vector")
+    for name, extra in found.extras.items():
+        _check_extra(name, extra)
     return found
+
+
+def _is_list_of(values: object, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, kinds) for value in values)
+
+
+def _check_extra(name: str, extra: FittedExtra) -> None:
+    if not isinstance(extra.dim, int):
+        raise ValueError(f"dim of {name}, which is no whole number")
+    for values in extra.moments or ():
+        if values.shape[-1:] != (extra.dim,):
+            raise ValueError(f"moments of {name} that are not of its {extra.dim} values")
 
 
 def _read_tensors(folder: Path) -> "dict[str, Tensor]":

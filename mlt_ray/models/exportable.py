@@ -157,7 +157,7 @@ def write_graph(
 
     `axes` names the axes of inputs and outputs that may have any size, by default the first; all
     others keep that of the example. Of `inputs`, the graph has those that the outputs depend on.
-    Needs no package besides torch.
+    Needs onnx besides torch.
     """
     with warnings.catch_warnings(), Reshaping():
         # Of this exporter, and of sizes that are constants, as the number of channels.

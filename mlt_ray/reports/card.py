@@ -30,6 +30,7 @@ from mlt_ray.reports.page.content import RowContent, StudyContent, contents_of
 from mlt_ray.reports.page.provenance import versions
 from mlt_ray.reports.resampling import Counts, groups_of, interval
 from mlt_ray.reports.results import results_of
+from mlt_ray.spec import ModelSpec
 from mlt_ray.storage.store import Store
 
 CARD: Final = "README.md"
@@ -51,7 +52,7 @@ METHODS: Final[Mapping[str, str]] = {
     "classical": "Classifiers of scikit-learn, with probabilities scaled by a temperature "
     "(Guo et al., 2017).",
 }
-"""What each system of this package is, and where it comes from."""
+"""What systems of this package are, and where they come from."""
 
 LICENCES: Final[Mapping[str, str]] = {
     "espeakng-loader": "espeak-ng, which pronounces the words: GPLv3",
@@ -127,8 +128,10 @@ def card_of(model: TrainedModel, content: StudyContent, parts: HeldOut, export: 
     template = files("mlt_ray.reports").joinpath("card.md.j2").read_text("utf-8")
     corpus = content.corpora[0] if content.corpora else None
     found = content.rows[0]
+    scores = score_lines(found, content)
     values = {
         "front": front_matter(model, content, export),
+        "title": title_of(model, content),
         "model": model,
         "spec": model.spec,
         "export": export,
@@ -137,14 +140,14 @@ def card_of(model: TrainedModel, content: StudyContent, parts: HeldOut, export: 
         "parts": parts,
         "runs": runs_values(model),
         "heard": heard_text(model, corpus),
-        "scores": score_lines(found, content),
+        "voices": voices_text(model, corpus),
+        "scores": scores,
+        "few": content.few if any(line["interval"] for line in scores) else "",
         "recalls": recall_lines(found),
         "least_recordings": LEAST_RECORDINGS,
         "ece": percent(found.calibration.error),
         "gaps": found.measured.gaps,
-        "method": METHODS.get(model.spec.model.system)
-        if not model.spec.model.source
-        else f"A model of the user's own, {model.spec.model.source}.",
+        "method": method_text(model.spec.model),
         "encoders": encoders_of(model.spec),
         "vectors": model.spec.features.vectors if reads_vectors(model) else "",
         "folds": describe(model.spec.folds, model.spec.features.standardise),
@@ -153,6 +156,22 @@ def card_of(model: TrainedModel, content: StudyContent, parts: HeldOut, export: 
         "versions": versions(content),
     }
     return environment.from_string(template).render(values)
+
+
+def title_of(model: TrainedModel, content: StudyContent) -> str:
+    """The study and the row; of a run that was exported by its digest, also which one it is."""
+    row = f"{content.record.study}/{content.rows[0].row.name}"
+    [run, *others] = model.runs
+    if others or model.name != run.digest:
+        return row
+    return f"{row}, run {run.digest} (fold {run.fold}, seed {run.seed})"
+
+
+def method_text(spec: ModelSpec) -> str:
+    """What a system is, in a sentence."""
+    if spec.source:
+        return f"{spec.system}, a model of the user's own, {spec.source}."
+    return METHODS.get(spec.system, f"The system {spec.system} of mlt_ray.")
 
 
 def front_matter(model: TrainedModel, content: StudyContent, export: Export) -> str:
@@ -173,7 +192,7 @@ def front_matter(model: TrainedModel, content: StudyContent, export: Export) -> 
         "tags": ["speech-emotion-recognition", "emotion-recognition", "mlt_ray", *reads],
         "model-index": [
             {
-                "name": model.name,
+                "name": title_of(model, content),
                 "results": [
                     {
                         "task": {"type": task, "name": "Speech emotion recognition"},
@@ -217,7 +236,11 @@ def corpus_values(corpus: Corpus) -> dict[str, Any]:
 
 
 def runs_values(model: TrainedModel) -> dict[str, Any]:
-    """How many runs there are, and of which folds and seeds."""
+    """How many runs there are, and of which folds and seeds; of one alone, which it is."""
+    if len(model.runs) == 1:
+        [run] = model.runs
+        which = f"fold {run.fold}, seed {run.seed}"
+        return {"num": 1, "planned": model.planned, "which": which}
     folds, seeds = ({getattr(run, name) for run in model.runs} for name in ("fold", "seed"))
     which = f"{_counted(len(folds), 'fold')} × {_counted(len(seeds), 'seed')}"
     if len(folds) * len(seeds) != len(model.runs):
@@ -229,12 +252,24 @@ def heard_text(model: TrainedModel, corpus: Corpus | None) -> str:
     """How many utterances of the corpus some run was trained on, as the rest of a sentence."""
     if corpus is None:
         return "its runs were trained on parts of it"
-    wanted = {run.fold for run in model.runs}
-    folds = [fold for fold in _folds(model, corpus) if fold.number in wanted]
-    heard, everything = {i for fold in folds for i in fold.train}, len(corpus.utterances)
+    heard, everything = _heard(model, corpus), len(corpus.utterances)
     if len(heard) == everything:
         return "each utterance of it was heard by some of its runs in training"
     return f"{len(heard)} of its {everything} utterances were heard by some of its runs in training"
+
+
+def voices_text(model: TrainedModel, corpus: Corpus | None) -> str:
+    """How many speakers some run was trained on; empty if the corpus does not name them."""
+    found = [corpus.utterances[i].speaker for i in _heard(model, corpus)] if corpus else []
+    speakers = set(filter(None, found))
+    return _counted(len(speakers), "speaker") if speakers else ""
+
+
+def _heard(model: TrainedModel, corpus: Corpus) -> set[int]:
+    """The utterances that some run was trained on."""
+    wanted = {run.fold for run in model.runs}
+    folds = (fold for fold in _folds(model, corpus) if fold.number in wanted)
+    return {i for fold in folds for i in fold.train}
 
 
 def _folds(model: TrainedModel, corpus: Corpus) -> Sequence[Fold]:

@@ -222,16 +222,22 @@ class Experiment:
     def write_model(self, name: str, folder: Path) -> str:
         """Log a saved model of MLflow's as that of a row; returns the model's id.
 
-        A model that MLflow has already, of the same runs, is not written again.
+        A model that MLflow has already, of the same runs, is not written again. One that is not
+        complete, as an interrupted call leaves it, is deleted: of those that log to one experiment,
+        let one at a time call this.
         """
-        from mlflow.entities import LoggedModelOutput
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
         row = self.rows[name]
         config = next(folder.glob("artifacts/*/config.json")).read_bytes()
         tags = {"mlt_ray.config": hashlib.sha256(config).hexdigest()}
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        for found in self.client.search_logged_models([self.experiment], filter_string=query):
-            return str(found.model_id)
+        found = list(self.client.search_logged_models([self.experiment], filter_string=query))
+        for model in found:
+            if model.status == LoggedModelStatus.READY:
+                return str(model.model_id)
+        for model in found:
+            self.client.delete_logged_model(model.model_id)
         run_id = self._parent(row, None)
         made = self.client.create_logged_model(
             self.experiment, name=slug(name), source_run_id=run_id, tags=tags

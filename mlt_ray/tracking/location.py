@@ -14,6 +14,9 @@ from mlt_ray.storage.store import Store
 LEASE = "mlflow"
 """Name of the lease of who creates a database or looks for a row's run before creating it."""
 
+MODELS_LEASE = "mlflow-models"
+"""Name of the lease of who logs a model; it is not `LEASE`, which is taken meanwhile."""
+
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 """Environment variable that names a server where no option does."""
 

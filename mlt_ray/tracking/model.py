@@ -26,6 +26,7 @@ from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
 from mlt_ray.tracking.location import (
     LEASE,
+    MODELS_LEASE,
     default_uri,
     follow_store,
     limit_waiting,
@@ -144,7 +145,8 @@ def log_model(record: StudyRecord, store: Store, tracking_uri: str | None, folde
                 follow_store(store)
             client = mlflow.MlflowClient(tracking_uri=uri)
             experiment = Experiment(client, store, record, uri)
-        model_id = experiment.write_model(record.rows[0].name, folder)
+        with alone(store, MODELS_LEASE):
+            model_id = experiment.write_model(record.rows[0].name, folder)
     except UserError:
         raise
     except Exception as error:  # a server may fail in any way

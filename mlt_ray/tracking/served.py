@@ -4,9 +4,9 @@ A model from code: nothing of it is pickled. It needs mlflow, and of this packag
 predicts, a copy of which lies beside it (`mlt_ray.inference.package.bundle`).
 """
 
-import json
 import logging
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ FOLDER = "model"
 COLUMNS = ("text", "text_source", "label", "probabilities")
 """Columns of the answer."""
 
+MOST_SECONDS = 3600
+"""Seconds that the recordings of one request may last together (*assumed*): decoded, they take four
+bytes a sample, and all of them are in memory at once."""
+
 
 # MLflow asks for annotations of `predict`, which it would take for the signature; that is given.
 warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method")
@@ -31,28 +35,25 @@ class EmotionModel(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         """Open the folder of the trained model."""
         import mlt_ray
+        from mlt_ray.inference.folder import own_file_in
 
         folder = Path(context.artifacts[FOLDER])
-        values = json.loads((folder / "config.json").read_text("utf-8"))
-        source = values["spec"]["model"].get("source")
-        own = folder / source.rpartition("@")[0] if source else None
-        self.predictor = mlt_ray.load(folder, model_file=own)
+        self.predictor = mlt_ray.load(folder, model_file=own_file_in(folder))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """A frame with a row for each recording, and the columns `COLUMNS`.
 
         `model_input` is a frame with the columns ``audio`` (bytes of a WAV, FLAC, … file), ``text``
         (None or missing: nobody knows what is said) and, for a model that was standardised by
-        speaker, ``speaker``. `MlflowException`, in one line, for a row that cannot be read; a
-        server answers it with status 400.
+        speaker, ``speaker``. `MlflowException`, in one line, for a row that cannot be read and for
+        more than `MOST_SECONDS`; a server answers it with status 400.
         """
         from pandas import DataFrame
 
         from mlt_ray.errors import UserError
 
         try:
-            rows = model_input.to_dict("records")
-            clips = [_clip(f"row {number}", row) for number, row in enumerate(rows)]
+            clips = _clips(model_input.to_dict("records"))
             found = [one.as_dict() for one in self.predictor.answer(clips)]
         except UserError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
@@ -61,6 +62,22 @@ class EmotionModel(mlflow.pyfunc.PythonModel):
             logging.getLogger(__name__).exception("prediction failed")
             raise MlflowException("the prediction failed; the server's log says why") from None
         return DataFrame({name: [one[name] for one in found] for name in COLUMNS})
+
+
+def _clips(rows: Iterable[dict[str, Any]]) -> list[Any]:
+    """The recordings of a request's rows; `UserError` as soon as they last too long together."""
+    from mlt_ray.errors import UserError
+
+    clips, seconds = [], 0.0
+    for number, row in enumerate(rows):
+        clips.append(_clip(f"row {number}", row))
+        seconds += clips[-1].duration_s
+        if seconds > MOST_SECONDS:
+            raise UserError(
+                f"row {number}: expected at most {MOST_SECONDS} s of recordings in one request, "
+                f"got {seconds:.0f} s up to here; send several requests"
+            )
+    return clips
 
 
 def _clip(name: str, row: dict[str, Any]) -> Any:

@@ -353,6 +353,15 @@ def _computed(
     }
 
 
+def check_out(out: Path | None) -> None:
+    """`UserError` if files cannot be written into the folder `out`, which need not exist."""
+    if out is None:
+        return
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"--out: expected a folder, got the file {there}; name another")
+
+
 def show_evaluated(evaluated: Evaluated, store: Store, out: Path | None, console: Console) -> None:
     """Print the tables, and write them with all predictions below the store, or into `out`."""
     found = evaluated.tables

@@ -138,11 +138,26 @@ _WRITERS: Final[Mapping[To, Callable[[TrainedModel, HeldOut, Path], tuple[str, .
 
 
 def _check_free(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if (got := _taken(folder)) is not None:
         raise UserError(
-            f"{folder}: expected a new or empty folder for the export, got one with files; name "
-            "another with --out, or delete it"
+            f"{folder}: expected a new or empty folder for the export, got {got}; name another "
+            "with --out"
         )
+
+
+def _taken(folder: Path) -> str | None:
+    """Why no new folder can be put in the place of `folder`; None if one can."""
+    if folder.is_symlink():
+        return "a link"
+    if not folder.exists():
+        there = next(path for path in folder.absolute().parents if path.exists())
+        return None if there.is_dir() else "one below a file"
+    if not folder.is_dir():
+        return "a file"
+    if any(folder.iterdir()):
+        return "one with files"
+    # Renamed away, it would leave whoever is in it in a folder that is no more.
+    return "the one you are in" if folder.samefile(Path.cwd()) else None
 
 
 def _notes(model: TrainedModel) -> tuple[str, ...]:

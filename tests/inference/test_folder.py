@@ -11,6 +11,7 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.inference.folder import (
     CONFIG,
+    ENCODERS,
     FORMAT,
     INPUTS,
     PREPROCESSOR,
@@ -18,6 +19,7 @@ from mlt_ray.inference.folder import (
     WEIGHTS,
     Part,
     is_folder,
+    own_file_in,
     read_folder,
     write_folder,
 )
@@ -37,7 +39,7 @@ def opened(trained: Path, row: str) -> TrainedModel:
 
 
 def written(trained: Path, row: str, out: Path) -> Path:
-    out.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     write_folder(opened(trained, row), out, {1: {"test": NOTHING}})
     return out
 
@@ -202,6 +204,73 @@ def test_a_changed_configuration_is_one_line(trained: Path, tmp_path: Path, name
     change(values)
     (folder / CONFIG).write_text(json.dumps(values))
     with pytest.raises(UserError) as caught:
+        read_folder(folder)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("digest", "expected"),
+    [
+        ("../../outside", "expected a name without slashes, got '../../outside'"),
+        ("..", "expected a name without slashes, got '..'"),
+        ("0" * 16, f"expected the files of encoder tiny@{'0' * 16}, found none"),
+    ],
+)
+def test_an_encoder_that_did_not_come_along_is_refused(
+    trained: Path, tmp_path: Path, digest: str, expected: str
+) -> None:
+    folder = written(trained, "noise/encoder", tmp_path / "a" / "out")
+    shutil.copytree(next((folder / ENCODERS).iterdir()), tmp_path / "a" / "outside")
+    values = json.loads((folder / CONFIG).read_text())
+    values["spec"]["model"]["encoder"] = f"tiny@{digest}"
+    (folder / CONFIG).write_text(json.dumps(values))
+    with pytest.raises(UserError) as caught:
+        read_folder(folder)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_of_a_model_of_one_s_own_is_found_in_its_folder_alone(
+    trained: Path, tmp_path: Path
+) -> None:
+    folder = written(trained, "noise/own", tmp_path / "own")
+    assert own_file_in(folder) == folder / OWN_FILE.name
+    assert own_file_in(written(trained, "noise/audio", tmp_path / "audio")) is None
+    values = json.loads((folder / CONFIG).read_text())
+    values["spec"]["model"]["source"] = f"../{OWN_FILE.name}@0123456789abcdef"
+    (folder / CONFIG).write_text(json.dumps(values))
+    with pytest.raises(UserError, match=r"expected a name without slashes, got '\.\./mean_frames"):
+        own_file_in(folder)
+
+
+ODD_INPUTS = {
+    "short mean": (lambda v: v.update(mean=v["mean"][:-1]), "127 means and 128 deviations"),
+    "mean of texts": (lambda v: v.update(mean=["a"]), "mean, which is no list of numbers"),
+    "mean alone": (lambda v: v.update(mean=5), "mean, which is no list of numbers"),
+    "phonemes": (lambda v: v.update(phonemes=5), "phonemes, which is no list of texts"),
+    "a text": (lambda v: v.update(words="alone"), "words, which is no list of texts"),
+    "unknown": (lambda v: v["vectors"].append("frobnik"), "word 'frobnik', which has no vector"),
+    "layers": (lambda v: v.update(frame_layers="1"), "frame_layers, which is no whole number"),
+    "extras": (lambda v: v.update(extras=[]), "got"),
+    "dim": (lambda v: v["extras"].update(x={"dim": "5"}), "dim of x, which is no whole number"),
+    "moments": (
+        lambda v: v["extras"].update(x={"dim": 2, "mean": [0.5], "deviation": [1.0]}),
+        "moments of x that are not of its 2 values",
+    ),
+    "missing": (lambda v: v.pop("mean"), "got too few values"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_INPUTS)
+def test_odd_inputs_are_one_line(trained: Path, tmp_path: Path, name: str) -> None:
+    folder = written(trained, "noise/both", tmp_path / "out")
+    change, expected = ODD_INPUTS[name]
+    values = json.loads((folder / INPUTS).read_text())
+    change(next(iter(values["runs"].values())))
+    (folder / INPUTS).write_text(json.dumps(values))
+    believe(folder, INPUTS)
+    with pytest.raises(UserError, match=rf"{INPUTS}: expected values of mlt-ray export") as caught:
         read_folder(folder)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,6 +1,7 @@
 """The model card: each number is that of the report's functions, and names stay names."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,24 @@ from mlt_ray.corpus.synthetic.demo import demo_lines, is_demo
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.inference.trained import TrainedModel, open_trained
+from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.reports.breakdown import calibration_of, recalls
-from mlt_ray.reports.card import Export, card_of, held_out, plain_text, row_content
+from mlt_ray.reports.card import (
+    METHODS,
+    Export,
+    card_of,
+    held_out,
+    method_text,
+    plain_text,
+    row_content,
+    voices_text,
+)
 from mlt_ray.reports.collect import find_record
 from mlt_ray.reports.resampling import Counts, groups_of, interval
 from mlt_ray.reports.results import results_of
 from mlt_ray.reports.statistics import aggregate
 from mlt_ray.storage.store import Store
+from tests.trained_rows import OWN_FILE
 
 EXPORT = Export(to="folder", folder="my model", licence=None, requirements=("torch==2.11.0",))
 
@@ -119,13 +131,43 @@ def test_the_parts_are_those_of_the_folds(trained: Path) -> None:
     assert one == {model.runs[0].fold: parts[model.runs[0].fold]}
 
 
-def test_one_run_alone_has_a_score_and_is_said_to_be_one_of_three(trained: Path) -> None:
-    model, content = opened(trained), row_content("noise", "both", Store(trained / "store"))
-    one = replace(model, runs=model.runs[:1])
-    text = card_of(one, content, held_out(one, content.corpora[0]), EXPORT)
-    assert "is one run." in text
+def test_one_run_alone_has_a_score_and_is_said_to_be_one_of_three(
+    trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "store", tmp_path / "store")
+    store = Store(tmp_path / "store")
+    kept, *others = opened(trained).runs
+    for run in others:
+        store.run_file(run.digest, "report.json").unlink()
+    model, content = open_trained("noise/both", store), row_content("noise", "both", store)
+    text = card_of(model, content, held_out(model, content.corpora[0]), EXPORT)
+    assert f"is one run of the row both: fold {kept.fold}, seed 1." in text
     assert "no such score of its own" not in text
     assert "1 of the row's 3 runs were done" in text
+    assert "# noise/both\n" in text
+    # Of three speakers of eight recordings, one is tested and one is dev.
+    assert "It has heard 1 speaker. " in text
+    [line] = lines_of(text, "WA")
+    assert not "".join(line[4:])  # no interval of one speaker
+    assert "Intervals of so few" not in text
+
+
+def test_it_has_heard_the_speakers_of_its_runs_training_parts(trained: Path) -> None:
+    model = opened(trained)
+    corpus = row_content("noise", "both", Store(trained / "store")).corpora[0]
+    said = [voices_text(replace(model, runs=model.runs[:n]), corpus) for n in (1, 2, 3)]
+    assert said == ["1 speaker", "2 speakers", "3 speakers"]
+    assert voices_text(model, None) == ""
+
+
+def test_a_system_of_any_name_has_a_method(trained: Path) -> None:
+    assert set(METHODS) <= set(SYSTEMS)
+    spec = opened(trained).spec.model
+    assert "He, M. Wu" in method_text(spec)
+    new = replace(spec, system="brand_new")
+    assert method_text(new) == "The system brand_new of mlt_ray."
+    own = open_trained("noise/own", Store(trained / "store"), model_file=OWN_FILE).spec.model
+    assert method_text(own) == f"mean_frames, a model of the user's own, {own.source}."
 
 
 def test_the_licence_is_the_user_s_or_unknown(trained: Path) -> None:
@@ -213,7 +255,13 @@ def test_of_one_run_the_scores_are_its_own(trained: Path) -> None:
     assert list(content.rows[0].runs["digest"]) == [run.digest]
     model = open_trained(run.digest, store)
     text = card_of(model, content, held_out(model, content.corpora[0]), EXPORT)
-    assert "is one run." in text
+    assert f"is one run of the row both: fold {run.fold}, seed {run.seed}." in text
+    title = f"noise/both, run {run.digest} (fold {run.fold}, seed {run.seed})"
+    assert f"# {title}\n" in text
+    [named] = yaml.safe_load(text.split("---")[1])["model-index"]
+    assert named["name"] == title
+    assert "It has heard 1 speaker. " in text
+    assert "Intervals of so few" not in text
     assert "runs were done" not in text
     [line] = lines_of(text, "UA")
     assert line[1:3] == [percent(report.scores[part]["ua"]) for part in ("dev", "test")]

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
 from mlt_ray.inference.clips import clip_of
@@ -76,6 +77,14 @@ def test_a_long_recording_is_cut_into_windows_if_its_text_is_empty(
     assert sum(shares.values()) == pytest.approx(1)
     with pytest.raises(MlflowException, match="row 0: expected at most 30 s of a recording with a"):
         loaded.predict(table((flac(seconds=31), TEXT)))
+
+
+def test_a_request_lasts_an_hour_at_most(loaded: mlflow.pyfunc.PyFuncModel) -> None:
+    half, more = flac(seconds=1800), flac(seconds=1801)
+    with pytest.raises(MlflowException, match=r"row 1: expected at most 3600.* got 3601 s") as e:
+        loaded.predict(table((half, ""), (more, ""), (b"never decoded", "")))
+    assert e.value.error_code == "INVALID_PARAMETER_VALUE"
+    assert "\n" not in e.value.message
 
 
 @pytest.mark.parametrize(
@@ -210,3 +219,39 @@ def test_mlflow_shows_it_as_the_model_of_the_row_s_run_once(trained: Path, tmp_p
     assert folder.is_relative_to(store.root)
     said = json.loads((folder / "artifacts" / "model" / "config.json").read_text())
     assert said["name"] == "noise/both"
+
+
+def test_an_interrupted_upload_is_done_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, uri = Store(trained / "store"), f"sqlite:///{tmp_path}/mlflow.db"
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    client.create_experiment("noise", artifact_location=(tmp_path / "artifacts").as_uri())
+
+    def logged() -> list[LoggedModel]:
+        experiment = client.get_experiment_by_name("noise")
+        return list(client.search_logged_models([experiment.experiment_id]))
+
+    def export(name: str) -> tuple[str, ...]:
+        return export_model(
+            "noise/audio", store, "mlflow", tmp_path / name, log=True, tracking_uri=uri
+        ).notes
+
+    def interrupt(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, "log_model_artifacts", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            export("interrupted")
+    assert [str(model.status) for model in logged()] == ["PENDING"]
+    note = export("again")
+    [model] = logged()
+    assert str(model.status) == "READY"
+    assert note == (f"MLflow has it as models:/{model.model_id}",)
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    assert (folder / "artifacts" / "model" / "model.safetensors").is_file()
+    run = client.get_run(model.source_run_id)
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert export("once more") == note
+    assert [model.model_id for model in logged()] == [model.model_id]

@@ -241,6 +241,18 @@ def test_rows_are_named_with_their_study(store: Path) -> None:
         assert told in str(done.exception)
 
 
+@pytest.mark.parametrize("name", ["file", "file/deeper"])
+def test_a_file_where_a_folder_is_to_be_written_is_told_first(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    absent = tmp_path / "absent"
+    done = asked(absent, "study/audio only", "--out", str(tmp_path / name), corpus=absent)
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == (
+        f"--out: expected a folder, got the file {tmp_path / 'file'}; name another"
+    )
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_row_without_finished_runs_is_told(store: Path) -> None:
     for run in load("study/tfidf", store).model.runs:
         shutil.rmtree(store / "runs" / run.digest)

@@ -43,8 +43,17 @@ FIRST_PIECE, PIECES = 3, 40
 _PHONEMES, _VECTORS, _LONGEST_TEXT = 5, 3, 11
 
 
-def made_up(model: TrainedModel, num_frames: Sequence[int], num_words: Sequence[int]) -> Inputs:
-    """Random inputs of the model, for utterances of so many steps and words."""
+def made_up(
+    model: TrainedModel,
+    num_frames: Sequence[int],
+    num_words: Sequence[int],
+    *,
+    with_new_words: bool = False,
+) -> Inputs:
+    """Random inputs of the model, for utterances of so many steps and words.
+
+    `with_new_words`: every other word is none of the vocabulary, but a row of the word vectors.
+    """
     generator = torch.Generator().manual_seed(len(num_frames))
     vocabulary = Vocabulary.of(run.fitted for run in model.runs)
     size, steps, words = len(num_frames), max(num_frames), max(num_words)
@@ -58,11 +67,15 @@ def made_up(model: TrainedModel, num_frames: Sequence[int], num_words: Sequence[
     def numbers(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
 
+    drawn = ids(vocabulary.num_words, size, words)
+    if with_new_words:
+        rows = torch.arange(words) // 2 % _VECTORS
+        drawn = torch.where(torch.arange(words) % 2 == 0, vocabulary.num_words + rows, drawn)
     frames = torch.tensor(fitted.mean) + deviation * numbers(size, steps, len(deviation))
     return Inputs(
         frames=frames * real(torch.tensor(num_frames), steps)[..., None],
         num_frames=torch.tensor(num_frames),
-        words=ids(vocabulary.num_words, size, words) * spoken,
+        words=drawn * spoken,
         num_words=torch.tensor(num_words),
         word_vectors=numbers(_VECTORS, model.vector_dim),
         phonemes=ids(2 + len(vocabulary.phonemes), size, words, _PHONEMES) * spoken[..., None],

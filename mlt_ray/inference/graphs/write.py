@@ -71,10 +71,10 @@ def write_onnx(model: TrainedModel, folder: Path) -> list[Path]:
         )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL
-    members, reference = _members(model)
+    members, reference, reads_new_words = _members(model)
     _check_size(model, members)
     _trace(model, members, path)
-    names = _check(model, reference, path)
+    names = _check(model, reference, path, reads_new_words)
     _explain(model, names, path)
     files = [path]
     features = model.spec.features
@@ -106,14 +106,19 @@ Reference = Callable[[Inputs], np.ndarray]
 """(M, B, K) probabilities of the runs, as `mlt_ray.inference.predictor` computes them."""
 
 
-def _members(model: TrainedModel) -> tuple[list[nn.Module], Reference]:
-    """A module for each run, which gives (B, K) probabilities, and what they must equal."""
+def _members(model: TrainedModel) -> tuple[list[nn.Module], Reference, bool]:
+    """A module for each run, which gives (B, K) probabilities, and what they must equal.
+
+    Also whether they read words that their vocabularies lack.
+    """
     if not model.is_network:
-        return [Classifiers(run) for run in model.runs], functools.partial(classified, model)
+        classifiers = [Classifiers(run) for run in model.runs]
+        return list(classifiers), functools.partial(classified, model), False
     ensemble = build_ensemble(model)
     members = exportable(ensemble).members
     with_softmax = [nn.Sequential(member, nn.Softmax(dim=-1)) for member in members]
-    return list(with_softmax), lambda inputs: ensemble(inputs).numpy()
+    reads_new_words = ensemble.reads_new_words
+    return list(with_softmax), lambda inputs: ensemble(inputs).numpy(), reads_new_words
 
 
 def _check_size(model: TrainedModel, members: Sequence[nn.Module]) -> None:
@@ -140,7 +145,9 @@ def _trace(model: TrainedModel, members: Sequence[nn.Module], path: Path) -> Non
         ) from error
 
 
-def _check(model: TrainedModel, reference: Reference, path: Path) -> list[str]:
+def _check(
+    model: TrainedModel, reference: Reference, path: Path, reads_new_words: bool
+) -> list[str]:
     """Run the file on made-up utterances; returns the names of its inputs."""
     import onnxruntime
 
@@ -148,8 +155,9 @@ def _check(model: TrainedModel, reference: Reference, path: Path) -> list[str]:
     options.log_severity_level = 4  # what fails is told below
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
-    for num_frames, num_words in _CHECKED:
-        inputs = made_up(model, num_frames, num_words)
+    checked = [(*sizes, new) for sizes in _CHECKED for new in {False, reads_new_words}]
+    for num_frames, num_words, with_new_words in checked:
+        inputs = made_up(model, num_frames, num_words, with_new_words=with_new_words)
         with torch.no_grad():
             expected = reference(inputs)
         tensors = tensors_of(inputs)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import mlt_ray
 from mlt_ray.inference.clips import clip_of
+from mlt_ray.inference.folder import own_file_in
 
 HERE = Path(__file__).resolve().parent
 
@@ -24,10 +25,8 @@ def main() -> None:
     parser.add_argument("--text", help="what is said in it, for a model that reads text")
     parser.add_argument("--device", help="such as cpu or cuda; default: a GPU if there is one")
     given = parser.parse_args()
-    source = json.loads((HERE / "config.json").read_text("utf-8"))["spec"]["model"].get("source")
-    own = HERE / source.rpartition("@")[0] if source else None
     try:
-        model = mlt_ray.load(HERE, device=given.device, model_file=own)
+        model = mlt_ray.load(HERE, device=given.device, model_file=own_file_in(HERE))
         [found] = model.answer([clip_of(given.audio, given.text)])
     except mlt_ray.UserError as error:
         sys.exit(f"predict.py: {error}")

@@ -24,6 +24,8 @@ from mlt_ray.inference.graphs.write import write_onnx
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.raw import raw_features
 from mlt_ray.inference.trained import TrainedModel, open_trained
+from mlt_ray.models.exportable import EXPORTABLE
+from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.multilevel.network import Multilevel
 from tests.inference.trained_store import SMALL, trained_store
 
@@ -159,6 +161,23 @@ def test_more_weights_than_a_file_can_hold_are_refused(
 def of_fixed_length(batch: Any) -> Tensor:
     """Logits that are right for the traced number of steps alone."""
     return batch.frames[:, :1, :4].sum(dim=1) * int(batch.frames.shape[1])
+
+
+class Forgetful(WordEmbedding):
+    """Gives words that the network was not built for the first of their vectors."""
+
+    def forward(self, words: Tensor) -> Tensor:
+        last = self.learned.num_embeddings + len(self.vectors) - 1
+        return super().forward(words.clamp(max=last))
+
+
+@pytest.mark.parametrize("row", ["multilevel", "text only", "xu"])
+def test_a_graph_that_misreads_new_words_is_refused(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EXPORTABLE, WordEmbedding, Forgetful)
+    with pytest.raises(UserError, match="expected a graph that gives torch's probabilities"):
+        write_onnx(opened(row), tmp_path)
 
 
 def untraceable(batch: Any) -> Tensor:

@@ -1,0 +1,3 @@
+"""The store with small trained rows."""
+
+from tests.trained_rows import trained as trained
