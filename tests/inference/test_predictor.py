@@ -1,6 +1,5 @@
 """A trained model says of a recording what its runs said of it when they were tested."""
 
-import csv
 import json
 import shutil
 from collections.abc import Sequence
@@ -19,9 +18,10 @@ from mlt_ray.inference.predictor import Predictor
 from mlt_ray.models.own import load_systems
 from mlt_ray.storage.store import Store
 from mlt_ray.training.weights import EARLIER_FILE, WEIGHTS_FILE, read_weights
-from tests.inference.trained_store import (
+from tests.trained_store import (
     SMALL,
     corpus_with_words,
+    scores_of,
     study_of,
     train_rows,
     trained_store,
@@ -41,14 +41,6 @@ class Heard:
     speaker: str = ""
     duration_s: float = 1.0
     alignment: None = None
-
-
-def scores_of(store: Store, digest: str) -> dict[str, list[float]]:
-    """The probabilities of a run's test predictions, by utterance."""
-    with store.run_file(digest, "predictions.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["part"] == "test"]
-    fixed = ("part", "utterance", "emotion", "predicted")
-    return {r["utterance"]: [float(v) for k, v in r.items() if k not in fixed] for r in rows}
 
 
 def named(store: Store, spoken: Sequence[Utterance], digest: str) -> list[Utterance]:

@@ -25,7 +25,7 @@ from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.raw import raw_features
 from mlt_ray.inference.trained import TrainedModel, open_trained
 from mlt_ray.models.multilevel.network import Multilevel
-from tests.inference.trained_store import SMALL, trained_store
+from tests.trained_store import SMALL, trained_store
 
 onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "mlt-ray[onnx]"')
 pytest.importorskip("onnx", reason='needs pip install "mlt-ray[onnx]"')
