@@ -137,6 +137,11 @@ def batches(recordings: Sequence[Samples], pad_to_30s: bool = False) -> Iterator
         order = order[size:]
 
 
+def device_of(asked: torch.device | None) -> torch.device:
+    """The device that is asked for, else a GPU if there is one."""
+    return asked or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def embed_files(
     folder: Path, sounds: Sequence[Sound], embedding: Embedding
 ) -> Iterator[NDArray[Any]]:
@@ -144,7 +149,13 @@ def embed_files(
 
     A GPU computes them if there is one. Raises `UserError` for a recording that cannot be read.
     """
-    encoder = open_encoder(folder, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    yield from embed_sounds(open_encoder(folder, device_of(None)), sounds, embedding)
+
+
+def embed_sounds(
+    encoder: SpeechEncoder, sounds: Sequence[Sound], embedding: Embedding
+) -> Iterator[NDArray[Any]]:
+    """`embed_files`, by an encoder that is open."""
     for block in blocks(sounds):
         yield from embed(encoder, block, embedding)
 

@@ -63,17 +63,21 @@ def cls_vectors(
     return _vectors(folder, texts, lambda outputs, mask: outputs[:, 0], device)
 
 
-def sentence_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
+def sentence_vectors(
+    folder: Path, texts: Sequence[str], device: torch.device | None = None
+) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: the mean of the last hidden states, scaled to norm 1.
 
     CLS and SEP are part of the mean, as in sentence-transformers.
     """
-    return _vectors(folder, texts, mean_direction)
+    return _vectors(folder, texts, mean_direction, device)
 
 
-def mean_vectors(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
+def mean_vectors(
+    folder: Path, texts: Sequence[str], device: torch.device | None = None
+) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: the mean of the last hidden states, CLS and SEP too."""
-    return _vectors(folder, texts, mean_state)
+    return _vectors(folder, texts, mean_state, device)
 
 
 def mean_state(outputs: Tensor, mask: Tensor) -> Tensor:

@@ -33,6 +33,11 @@ SEGMENT_BYTES: Final = 2**28
 """Bytes of arrays that are stored even where they are fewer: all layers of a large encoder's states
 take 20 MB a recording."""
 
+OTHER_ENCODER: Final = (
+    "take the utterance out of the corpus, or name another encoder if one computed them"
+)
+"""What helps against a feature of a corpus that is not finite."""
+
 FeatureProgress = Callable[[str, int, int], None]
 """Called with what is computed, how many arrays there are now, and how many there will be."""
 
@@ -153,11 +158,8 @@ def compute_missing(
     return len(keys)
 
 
-def check_finite(array: np.ndarray, what: str) -> None:
+def check_finite(array: np.ndarray, what: str, remedy: str = OTHER_ENCODER) -> None:
     """Raise `UserError`, which begins with `what`, if a value is infinite or not a number."""
     finite = np.isfinite(array)
     if not finite.all():
-        raise UserError(
-            f"{what}: expected finite values, got {array[~finite][0]}; take the utterance out of "
-            "the corpus, or name another encoder if one computed them"
-        )
+        raise UserError(f"{what}: expected finite values, got {array[~finite][0]}; {remedy}")

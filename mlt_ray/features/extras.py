@@ -56,11 +56,15 @@ Arrays = Sequence[np.ndarray]
 
 
 class Sources(NamedTuple):
-    """What arrays are computed with; `embed` computes those of a speech encoder."""
+    """What arrays are computed with; `embed` computes those of a speech encoder.
+
+    `device` computes those of a text encoder (None: a GPU if there is one).
+    """
 
     folder_of: EncoderFolders
     spec: FeatureSpec
     embed: Embedder = embed_files
+    device: torch.device | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,21 +136,21 @@ INPUTS: dict[str, InputKind] = {
     "text_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: cls_vectors(
-            _encoder(extra, sources), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances), sources.device
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "text_mean": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: mean_vectors(
-            _encoder(extra, sources), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances), sources.device
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "sentence_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: sentence_vectors(
-            _encoder(extra, sources), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances), sources.device
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),

@@ -205,18 +205,18 @@ def speakers_of(spoken: Sequence[Spoken]) -> Mapping[str, Sequence[int]]:
     return places
 
 
-def check_speakers(spoken: Sequence[Spoken]) -> None:
+def check_speakers(spoken: Sequence[Spoken], remedy: str = "set it to train") -> None:
     """`UserError` if an utterance names no speaker, or a speaker has too few recordings."""
     for speaker, places in speakers_of(spoken).items():
         if not speaker:
             raise UserError(
                 "features.standardise: speaker expects the speaker of every recording, got none "
-                f"for {spoken[places[0]].id}; set it to train"
+                f"for {spoken[places[0]].id}; {remedy}"
             )
         if len(places) < LEAST_RECORDINGS:
             raise UserError(
                 f"features.standardise: speaker expects at least {LEAST_RECORDINGS} recordings of "
-                f"every speaker, got {len(places)} of {speaker}; set it to train"
+                f"every speaker, got {len(places)} of {speaker}; {remedy}"
             )
 
 

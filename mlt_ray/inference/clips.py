@@ -68,7 +68,7 @@ Recording = str | Path | Samples | bytes | BinaryIO
 """What `Predictor.predict` takes: a path, mono samples at 16 kHz, or the bytes of a file."""
 
 
-def heard_by(recogniser: str) -> str:
+def transcribed_by(recogniser: str) -> str:
     """The `text_source` of what a recogniser heard."""
     return f"asr: {recogniser}"
 
@@ -86,6 +86,11 @@ def clip_of(
         samples = read_speech(sound, name)
     elif isinstance(sound, np.ndarray):
         name = name or "samples"
+        if not np.issubdtype(sound.dtype, np.floating):
+            raise UserError(
+                f"{name}: expected samples within -1 and 1, got integers ({sound.dtype}); divide "
+                "them by their largest value"
+            )
         samples = np.asarray(sound, np.float32)
         if samples.ndim != 1:
             raise UserError(
@@ -93,6 +98,11 @@ def clip_of(
                 f"{samples.ndim} dimensions; average the channels"
             )
         check_heard(samples, name)
+    elif not (isinstance(sound, bytes) or hasattr(sound, "seek")):
+        raise UserError(
+            f"{name or 'recording'}: expected a path, bytes of a file, or a NumPy array of samples "
+            f"at {SAMPLE_RATE_HZ} Hz, got {type(sound).__name__}"
+        )
     else:
         name = name or "recording"
         samples = read_speech(BytesIO(sound) if isinstance(sound, bytes) else sound, name)

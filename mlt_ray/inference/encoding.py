@@ -39,11 +39,6 @@ class Encoded:
     extras: Mapping[str, FoldInput]
 
 
-def is_by_speaker(model: TrainedModel) -> bool:
-    """Whether a recording's features depend on the other recordings of its speaker."""
-    return model.spec.features.standardise == "speaker"
-
-
 def encoded(
     features: Sequence[RawFeatures], spoken: Sequence[Spoken], model: TrainedModel
 ) -> Encoded:
@@ -53,8 +48,8 @@ def encoded(
     """
     spec, standardise = model.spec.features, Standardise(())
     frames = [x.frames.astype(np.float32) for x in features]
-    if is_by_speaker(model):
-        check_speakers(spoken)
+    if model.is_by_speaker:
+        check_speakers(spoken, "name the speakers of all, or use a row of standardise: train")
         standardise = by_speaker(spoken)
         if model.spec.model.normalises_frames:
             frames = _frames_by_speaker(frames, spoken)
@@ -113,6 +108,7 @@ def _further_vectors(
 ) -> dict[str, np.ndarray]:
     """Pre-trained vectors of those words that the training corpus does not have."""
     unknown = words - ensemble.vocabulary.word_ids.keys()
-    if not unknown or not ensemble.reads_new_words:
+    # Without a vector in the training corpus, networks have no table of vectors at all.
+    if not unknown or not ensemble.reads_new_words or not model.vectors:
         return {}
     return model.tools.vectors_of(sorted(unknown))

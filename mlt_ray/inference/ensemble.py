@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mlt_ray.batch import NO_LABEL, Batch, InputSizes, real
+from mlt_ray.errors import UserError
 from mlt_ray.features.fitted import FittedInputs
 from mlt_ray.inference.trained import TrainedModel, TrainedRun
 from mlt_ray.inference.vocabulary import Vocabulary
@@ -140,11 +141,18 @@ def build_ensemble(model: TrainedModel) -> Ensemble:
 
 
 def _member(model: TrainedModel, run: TrainedRun, vocabulary: Vocabulary) -> Member:
-    features, values = model.spec.features, model.spec.model
-    network = build_model(values, sizes_of(model, run.fitted))
-    load_kept_state(network, run.network_weights())
-    is_normalised = features.standardise == "speaker" or not values.normalises_frames
-    return Member(network, run.fitted, vocabulary, is_normalised)
+    values = model.spec.model
+    try:
+        network = build_model(values, sizes_of(model, run.fitted))
+        load_kept_state(network, run.network_weights())
+        is_normalised = model.is_by_speaker or not values.normalises_frames
+        return Member(network, run.fitted, vocabulary, is_normalised)
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"run {run.digest}: expected weights and fitted inputs of its network, got: {reason}; "
+            "compute the run again, or export it again"
+        ) from error
 
 
 def sizes_of(model: TrainedModel, fitted: FittedInputs) -> InputSizes:

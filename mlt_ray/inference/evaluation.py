@@ -60,8 +60,7 @@ def probabilities_on(
 
     A row that is standardised by speaker hears all utterances of the corpus at once.
     """
-    by_speaker = predictor.model.spec.features.standardise == "speaker"
-    size = len(corpus) if by_speaker else BLOCK
+    size = len(corpus) if predictor.model.is_by_speaker else BLOCK
     found = []
     progress(0, len(corpus))
     for start in range(0, len(corpus), size):

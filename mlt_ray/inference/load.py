@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import torch
+
+from mlt_ray.errors import UserError
 from mlt_ray.inference.folder import is_folder, read_folder
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.trained import TrainedModel, open_trained
@@ -23,15 +26,26 @@ def load(
     `model_file` is the Python file of a model of one's own, which neither a store nor a folder
     runs. Raises `UserError` where the model cannot be opened.
     """
-    import torch
-
     trained = open_model(
         model,
         store if isinstance(store, Store) else Store(store).looking(),
         glove=Path(glove) if glove else None,
         model_file=Path(model_file) if model_file else None,
     )
-    return Predictor(trained, torch.device(device) if device else None)
+    return Predictor(trained, _device(device))
+
+
+def _device(name: str | None) -> torch.device | None:
+    """The device of that name; `UserError` if there is none here."""
+    if name is None:
+        return None
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"device: expected one of this machine, got {name}: {reason}") from error
+    return device
 
 
 def open_model(

@@ -7,19 +7,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlt_ray.corpus.audio import Sound
 from mlt_ray.corpus.utterance import Spoken
 from mlt_ray.corpus.words import EMPTY
 from mlt_ray.encoders.folder import EncoderFolders
 from mlt_ray.errors import UserError
+from mlt_ray.features.cache import check_finite
 from mlt_ray.features.extract import Words, frames_of, words_of
 from mlt_ray.features.extras import INPUTS, Sources
 from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.features.pronunciation import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
 from mlt_ray.spec import FeatureSpec, RunSpec
+from mlt_ray.storage.names import plain
+
+if TYPE_CHECKING:
+    import torch
+
+    from mlt_ray.encoders.embedding import Embedding
 
 BLOCK = 256
 """Recordings whose features are computed before the first of them is given."""
@@ -42,17 +51,24 @@ class RawFeatures:
     words: Words
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(x.nbytes for x in (self.frames, *self.extras.values()))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tools:
     """What computes the features that a specification names; each is opened when it is needed.
 
     `folder_of` gives the folder of a pre-trained encoder. `open_vectors` opens the word vectors.
+    `device` computes what encoders do (None: a GPU if there is one).
     """
 
     features: FeatureSpec
     folder_of: EncoderFolders
     open_vectors: Callable[[], WordVectors] = load_vectors
+    device: "torch.device | None" = None
 
     @cached_property
     def vectors(self) -> WordVectors:
@@ -66,6 +82,22 @@ class Tools:
                 "give their file with --glove"
             )
         return found
+
+    def embed(
+        self, folder: Path, sounds: Sequence[Sound], embedding: "Embedding"
+    ) -> Iterator[np.ndarray]:
+        """`mlt_ray.encoders.embedding.embed_files`, with an encoder that stays open."""
+        # Not at the top: it imports torch.
+        from mlt_ray.encoders.embedding import device_of, embed_sounds
+        from mlt_ray.encoders.opening import open_encoder
+
+        if folder not in self._encoders:
+            self._encoders[folder] = open_encoder(folder, device_of(self.device))
+        return embed_sounds(self._encoders[folder], sounds, embedding)
+
+    @cached_property
+    def _encoders(self) -> dict[Path, Any]:
+        return {}
 
     def vectors_of(self, words: Iterable[str]) -> dict[str, np.ndarray]:
         """The (D,) vectors of those words that have one; each word is looked up once."""
@@ -95,13 +127,14 @@ class Tools:
 def raw_features(spoken: Sequence[Spoken], spec: RunSpec, tools: Tools) -> Iterator[RawFeatures]:
     """Yield the features of each recording and text, in order.
 
-    Raises `UserError` for a recording that cannot be read.
+    Raises `UserError` for a recording that cannot be read, or has a feature that is not finite.
     """
     pronounced: dict[str, Words] = {}
-    sources = Sources(tools.folder_of, spec.features)
+    sources = Sources(tools.folder_of, spec.features, tools.embed, tools.device)
     for start in range(0, len(spoken), BLOCK):
         block = spoken[start : start + BLOCK]
-        frames = frames_of([s.audio for s in block], spec.features, tools.folder_of)
+        sounds = [one.audio for one in block]
+        frames = frames_of(sounds, spec.features, tools.folder_of, tools.embed)
         extras = {
             extra.name: INPUTS[extra.name].compute(block, extra, sources)
             for extra in spec.model.extras
@@ -110,13 +143,19 @@ def raw_features(spoken: Sequence[Spoken], spec: RunSpec, tools: Tools) -> Itera
             if one.text not in pronounced and spec.model.reads_words:
                 language = spec.features.language
                 pronounced[one.text] = words_of(one.text, language, tools.phonemizer)
-            yield RawFeatures(
+            features = RawFeatures(
                 frames=array,
                 words=pronounced.get(one.text, UNREAD),
                 extras={name: next(arrays) for name, arrays in extras.items()},
             )
+            for name, values in {"frames": array, **features.extras}.items():
+                check_finite(values, f"{one.id}, {name}", "leave the recording out")
+            yield features
 
 
 def folders_below(folder: Path) -> EncoderFolders:
-    """The folders of encoders that are named by their digest in `folder`."""
-    return lambda identity: folder / identity.rpartition("@")[2]
+    """The folders of encoders that are named by their digest in `folder`.
+
+    `UserError` for a digest that would leave it.
+    """
+    return lambda identity: folder / plain(identity.rpartition("@")[2], folder)

@@ -3,7 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from mlt_ray.features.fitted import FittedInputs
 from mlt_ray.features.vectors import load_vectors
 from mlt_ray.inference.raw import Tools
 from mlt_ray.labels import FOUR
+from mlt_ray.libraries import version, versions
 from mlt_ray.models.own import Systems, load_systems
 from mlt_ray.models.registry import SYSTEMS, parse_model
 from mlt_ray.parsing import parse, unknown_key
@@ -67,12 +68,27 @@ class TrainedModel:
     vectors: Mapping[str, np.ndarray]
     tools: Tools
     planned: int
-    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines on what a prediction may differ in from what training would say."""
+        named = versions(self.spec.features.libraries)
+        others = [
+            f"{k} {version(k)} (trained with {v})" for k, v in named.items() if version(k) != v
+        ]
+        if not others:
+            return ()
+        return (f"{self.name}: features are computed by other versions: {', '.join(others)}",)
 
     @property
     def is_network(self) -> bool:
         """False if the runs are fitted classifiers."""
         return not isinstance(self.runs[0].weights, Classical)
+
+    @property
+    def is_by_speaker(self) -> bool:
+        """True if a prediction depends on all recordings of the speaker."""
+        return self.spec.features.standardise == "speaker"
 
     @property
     def reads_text(self) -> bool:
@@ -145,7 +161,9 @@ def _runs_of(model: str, store: Store) -> tuple[str, Sequence[RunRecord]]:
             raise UserError(f"run {model}: expected a finished run in {store}, found none")
         return model, [RunRecord(digest=model, fold=report.fold, seed=report.seed)]
     study, slash, row = model.partition("/")
-    files = {**{n: store.search(n) for n in store.searches()}}
+    if model.startswith((".", "/", "~")):
+        raise UserError(f"{model}: expected a folder of mlt-ray export --to folder, found none")
+    files = {n: store.search(n) for n in store.searches()}
     files |= {n: store.study(n) for n in store.studies()}
     if study not in files:
         raise unknown_key(str(store), study, sorted(files), "study")
@@ -194,7 +212,14 @@ def _trained_run(report: RunReport, spec: RunSpec, store: Store) -> TrainedRun:
         # An earlier version did not keep all of it; the store still has what it follows from.
         from mlt_ray.training.from_store import fold_data
 
-        fitted = fold_data(run, store).all_fitted
+        try:
+            fitted = fold_data(run, store).all_fitted
+        except KeyError as error:
+            raise UserError(
+                f"run {report.digest}: expected the features of its corpus in {store}, since an "
+                "earlier version wrote less with a run, found they were deleted; the study run "
+                "again with its corpus computes them"
+            ) from error
     return TrainedRun(
         digest=report.digest,
         fold=report.fold,

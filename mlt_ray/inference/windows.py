@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, read_audio
 from mlt_ray.corpus.recordings import is_silence
 from mlt_ray.errors import UserError
-from mlt_ray.inference.clips import Clip, heard_by, told
+from mlt_ray.inference.clips import Clip, told, transcribed_by
 from mlt_ray.inference.prediction import GIVEN, NONE, Prediction, Window
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LONGEST_S: Final = 30.0
 """Seconds from which a recording is cut: few utterances that models are trained on are longer
 (IEMOCAP's longest has 34 s), and Whisper hears no more at once."""
+
+SHORTEST_S: Final = 0.1
+"""Seconds of a window, at least: a shorter one holds no sound of speech."""
 
 WINDOW_S: Final = 10.0
 HOP_S: Final = 5.0
@@ -33,7 +36,7 @@ HOP_S: Final = 5.0
 class Windowing:
     """How recordings are cut: those of more than `longest_s`, every `hop_s`, into `window_s`.
 
-    Raises `UserError` for a hop that leaves gaps.
+    Raises `UserError` for a hop that leaves gaps, and a window in which nothing can be heard.
     """
 
     window_s: float = WINDOW_S
@@ -41,6 +44,10 @@ class Windowing:
     longest_s: float = LONGEST_S
 
     def __post_init__(self) -> None:
+        if not self.window_s >= SHORTEST_S:
+            raise UserError(
+                f"--window: expected at least {SHORTEST_S:g} s, got {self.window_s:g} s"
+            )
         if not 0 < self.hop_s <= self.window_s:
             raise UserError(
                 f"--hop: expected at most the window of {self.window_s:g} s, and above 0, got "
@@ -54,9 +61,10 @@ class Windowing:
         Who gives a window has everything cut that is longer than it. The hop is half a window
         unless given.
         """
-        window = window_s or WINDOW_S
+        window = WINDOW_S if window_s is None else window_s
         longest = LONGEST_S if window_s is None else window
-        return cls(window_s=window, hop_s=hop_s or window / 2, longest_s=longest)
+        hop = window / 2 if hop_s is None else hop_s
+        return cls(window_s=window, hop_s=hop, longest_s=longest)
 
     def is_long(self, clip: Clip) -> bool:
         """Whether the clip is cut."""
@@ -158,7 +166,7 @@ def transcribed(
     """
     wanted = [clip for clip in spoken_in(items) if not clip.has_text]
     texts = iter(recogniser.transcribe([clip.audio for clip in wanted]))
-    source, done = heard_by(recogniser.name), 0
+    source, done = transcribed_by(recogniser.name), 0
 
     def with_text(clip: Clip) -> Clip:
         nonlocal done

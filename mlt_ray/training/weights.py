@@ -33,6 +33,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.name == EARLIER_FILE:
             return dict(torch.load(path, map_location="cpu", weights_only=True))
         return load_file(path)
+    except MemoryError:
+        raise
     except Exception as error:  # of many types, if the file is damaged
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mlt_ray.errors import UserError
-from mlt_ray.inference.clips import Clip, clip_of, heard_by, told
+from mlt_ray.inference.clips import Clip, clip_of, told, transcribed_by
 from mlt_ray.storage.store import Store
 from mlt_ray.workflows.predict import best_model
 
@@ -93,7 +93,7 @@ def _with_text(clip: Clip, request: ExplainRequest, predictor: "Predictor") -> C
     from mlt_ray.encoders.recognition import open_recogniser
 
     recogniser = open_recogniser(request.asr, predictor.device)
-    return told(clip, next(recogniser.transcribe([clip.audio])), heard_by(recogniser.name))
+    return told(clip, next(recogniser.transcribe([clip.audio])), transcribed_by(recogniser.name))
 
 
 def summary(found: "Explanation") -> list[str]:

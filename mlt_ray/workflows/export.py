@@ -116,7 +116,7 @@ def _write_mlflow(model: TrainedModel, parts: HeldOut, folder: Path) -> tuple[st
             write_code(code),
             folder,
             requirements,
-            more_columns=["text"] * model.reads_text + ["speaker"] * _is_by_speaker(model),
+            more_columns=["text"] * model.reads_text + ["speaker"] * model.is_by_speaker,
             name=model.name,
         )
     return requirements
@@ -143,10 +143,6 @@ def _check_free(folder: Path) -> None:
             f"{folder}: expected a new or empty folder for the export, got one with files; name "
             "another with --out, or delete it"
         )
-
-
-def _is_by_speaker(model: TrainedModel) -> bool:
-    return model.spec.features.standardise == "speaker"
 
 
 def _notes(model: TrainedModel) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def predict(request: Request, stream: BinaryIO, tell: Tell) -> "Work":
     clips = [clip for clip in clips if _is_readable(clip, tell if found > 1 else _fail)]
     if not clips:
         raise UserError(f"expected a recording that can be read, got none of {found}")
-    predictor = open_model(request, tell)
+    predictor = open_predictor(request, tell)
     recogniser = None
     if predictor.model.reads_text:
         _check_texts(clips, request, predictor.model.name)
@@ -149,7 +149,7 @@ def _recogniser(clips: Sequence[Clip], request: Request) -> "Recogniser | None":
     return open_recogniser(request.asr, torch.device(request.device) if request.device else None)
 
 
-def open_model(request: Request, tell: Tell) -> "Predictor":
+def open_predictor(request: Request, tell: Tell) -> "Predictor":
     """The model that was asked for, or the best row of the store's only study; it is told."""
     from mlt_ray.inference.load import load
 
@@ -162,6 +162,8 @@ def open_model(request: Request, tell: Tell) -> "Predictor":
         model_file=request.model_file,
     )
     runs = len(predictor.model.runs)
+    for note in predictor.model.notes:
+        tell(f"note: {note}")
     tell(f"{predictor.model.name}: the mean of {runs} runs" if runs > 1 else predictor.model.name)
     return predictor
 
@@ -216,11 +218,6 @@ class Work:
         """The classes that have probabilities, in their order."""
         return self.predictor.classes
 
-    @property
-    def _is_by_speaker(self) -> bool:
-        """Whether a prediction depends on all recordings of the speaker, so that none can wait."""
-        return self.predictor.model.spec.features.standardise == "speaker"
-
     def predictions(self) -> Iterator[list[Prediction]]:
         """Yield the predictions of each block of recordings, in the order of the arguments.
 
@@ -228,7 +225,7 @@ class Work:
         the only one, and for a mistake that is not one recording's.
         """
         done = self.failed
-        for block in [list(self.clips)] if self._is_by_speaker else self._blocks():
+        for block in [list(self.clips)] if self.predictor.model.is_by_speaker else self._blocks():
             yield self._answers(self._transcribed(self._cut(self._heard(block))))
             done += len(block)
             if len(block) < len(self.clips):
@@ -260,7 +257,7 @@ class Work:
                 self._failed(result)
             else:
                 # All recordings of all speakers would fill the memory: they are read once more.
-                found.append(clip if self._is_by_speaker else result)
+                found.append(clip if self.predictor.model.is_by_speaker else result)
         return found
 
     def _cut(self, clips: Sequence[Clip]) -> list[Clip | Cut]:
@@ -292,7 +289,7 @@ class Work:
 
     def _apart(self, items: Sequence[Clip | Cut], error: UserError) -> list[Prediction]:
         """The predictions of those items that do not raise; `error` if it is no single item's."""
-        if len(items) == 1 or self._is_by_speaker:
+        if len(items) == 1 or self.predictor.model.is_by_speaker:
             raise error
         found, failed = list[Prediction](), list[UserError]()
         for item in items:

@@ -1,11 +1,14 @@
 """From Python: files, bytes and samples, with their texts; and the program of docs/predict.md."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 import mlt_ray
 from mlt_ray.errors import UserError
@@ -72,7 +75,7 @@ def test_several_recordings_have_a_text_each(predictor: Predictor) -> None:
     assert predictor.predict([], []) == []
     with pytest.raises(UserError, match="text: expected one of each of 2 recordings"):
         predictor.predict(recordings, "so")
-    with pytest.raises(UserError, match="text: expected one, of one recording"):
+    with pytest.raises(UserError, match="text, speaker: expected one, of one recording"):
         predictor.predict(recordings[0], texts)
 
 
@@ -96,6 +99,48 @@ def test_a_long_recording_is_the_mean_over_its_windows(predictor: Predictor) -> 
         assert share == pytest.approx(mean, abs=1e-5)
     with pytest.raises(UserError, match="cut it into utterances, each with its text"):
         predictor.predict(noise(31), "one text of all")
+
+
+@pytest.mark.parametrize(
+    ("audio", "says"),
+    [
+        (
+            np.arange(800, dtype=np.int16),
+            r"expected samples within -1 and 1, got integers \(int",
+        ),
+        (np.full(800, np.nan, np.float32), "got samples that are not finite"),
+        (np.zeros((800, 2), np.float32), "expected mono samples at 16000 Hz"),
+        (torch.zeros(800), "expected a path, bytes of a file, or a NumPy array .* got Tensor"),
+        (None, "expected a path, bytes of a file, or a NumPy array .* got NoneType"),
+        (b"no sound", "expected audio"),
+    ],
+)
+def test_what_is_no_recording_is_told(predictor: Predictor, audio: Any, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        predictor.predict(audio, "so")
+
+
+def test_a_device_that_is_not_there_is_told() -> None:
+    store, _ = trained_store()
+    for name in ("cuda:7", "gpu"):
+        with pytest.raises(UserError, match=f"device: expected one of this machine, got {name}"):
+            load("study/multilevel", store, device=name)
+
+
+def test_features_of_other_versions_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, _ = trained_store()
+    model = load("study/multilevel", store).model
+    assert model.notes == ()
+    features = replace(model.spec.features, libraries="numpy 0.1, inflect 0.2")
+    [note] = replace(model, spec=replace(model.spec, features=features)).notes
+    assert f"numpy {np.__version__} (trained with 0.1)" in note
+
+
+def test_probabilities_that_are_not_finite_are_no_answer(predictor: Predictor) -> None:
+    assert predictor.ensemble is not None
+    predictor.ensemble.members[1].deviation.zero_()
+    with pytest.raises(UserError, match="expected probabilities, got some that are not finite"):
+        predictor.predict(noise(0.5), "so")
 
 
 def test_the_program_of_the_page_runs(
