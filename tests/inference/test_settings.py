@@ -25,12 +25,8 @@ GERMAN = ("Lass das, du Zwerg!", "Schön, dass du kommst.", "Das Stück Papier."
 HEARD = {"system": "speech", "speech_encoder": "heard"}
 READ = {"system": "bert", "encoder": "read"}
 STATES = {"kind": "encoder", "encoder": "heard"}
-TUNED = {
-    "max_epochs": 2,
-    "learning_rate": 3e-3,
-    "encoder_learning_rate": 1e-3,
-    "warmup_steps": 3,
-}
+TRAINING = {"max_epochs": 2, "learning_rate": 3e-3}
+TUNED = {**TRAINING, "encoder_learning_rate": 1e-3, "warmup_steps": 3}
 AUDIO, BOTH, WORDS = SMALL["audio only"], SMALL["multilevel"], SMALL["tfidf"]
 SPEAKER = {"standardise": "speaker"}
 
@@ -85,7 +81,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "cut": (BOTH, {"features": {"max_words": 2, "max_steps": 5, "frames_per_step": 3}}),
     "cut and aligned": (SMALL["li"], {"features": {"max_words": 2, "max_steps": 5}}),
-    "weighed classes": (BOTH, {"training": {"max_epochs": 2, "class_weights": "balanced"}}),
+    "weighed classes": (BOTH, {"training": {**TRAINING, "class_weights": "balanced"}}),
 }
 
 
@@ -148,3 +144,20 @@ def test_two_classes_of_odd_names_keep_their_order(model: dict[str, Any], tmp_pa
     check(replace(corpus, utterances=kept), model, {"labels": labels}, tmp_path)
     predictor = load("study/row", Store(tmp_path / "store"))
     assert predictor.classes == tuple(labels)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [BOTH, HEARD, {**READ, "fine_tune": "last_n", "last_n": 1}],
+    ids=lambda m: m["system"],
+)
+def test_a_run_in_bfloat16_is_asked_in_bfloat16(model: dict[str, Any], tmp_path: Path) -> None:
+    """Its test part in one call, as the run had it: other batches round otherwise."""
+    corpus, store = corpus_with_words(tmp_path), Store(tmp_path / "store")
+    study = study_of({"row": model}, (1,), training={**TRAINING, "precision": "bfloat16"})
+    train_rows(store, corpus, study, [(2, 1)], pretrained())
+    predictor = load("study/row", store)
+    [run] = predictor.model.runs
+    scores, by_id = scores_of(store, run.digest), {u.id: u for u in corpus.utterances}
+    [found] = predictor.probabilities([by_id[name] for name in scores])
+    np.testing.assert_allclose(found, list(scores.values()), atol=SIX_DIGITS)
