@@ -79,7 +79,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
-    "cut": (BOTH, {"features": {"max_words": 2, "max_steps": 5, "frames_per_step": 3}}),
+    "cut": (BOTH, {"features": {"max_words": 2, "max_steps": 2, "frames_per_step": 3}}),
     "cut and aligned": (SMALL["li"], {"features": {"max_words": 2, "max_steps": 5}}),
     "weighed classes": (BOTH, {"training": {**TRAINING, "class_weights": "balanced"}}),
 }
