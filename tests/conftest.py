@@ -1,4 +1,4 @@
-"""A corpus of five sessions in memory, and a cache of features that a test fills by hand."""
+"""A corpus of five sessions in memory, a cache that a test fills by hand, and trained rows."""
 
 import hashlib
 import json
@@ -114,3 +114,20 @@ def raw() -> Raw:
 def features() -> Callable[..., FeatureCache]:
     """`write_features`, for tests with a corpus of their own."""
     return write_features
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `tests.trained_rows.fill`; it is filled once, if a test asks for it."""
+    # Not at the top: most tests do without torch.
+    import torch
+
+    from tests.trained_rows import fill
+
+    before, folder = torch.get_num_threads(), tmp_path_factory.mktemp("trained")
+    torch.set_num_threads(1)
+    try:
+        fill(folder)
+    finally:
+        torch.set_num_threads(before)
+    return folder

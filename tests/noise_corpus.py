@@ -1,6 +1,7 @@
-"""A corpus of noise for tests of speech encoders, and what a store holds of it for a row."""
+"""A corpus of noise for tests of all that trains, and what a store holds of it for a row."""
 
 import functools
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,28 +18,39 @@ from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, parse_study
 
-NUM_SPEAKERS, OF_EACH = 5, 5
 
+def noise_corpus(
+    folder: Path,
+    *,
+    num_speakers: int = 5,
+    of_each: int = 5,
+    texts: Sequence[str] = ("so",),
+    loudness: Sequence[float] = (0.1,),
+    shortest: int = 900,
+    step: int = 211,
+) -> Corpus:
+    """Recordings of noise of many lengths; every speaker has every class.
 
-def noise_corpus(folder: Path) -> Corpus:
-    """Recordings of noise of many lengths; every speaker has every class."""
+    Classes, `texts` and `loudness` (the deviation of the samples) take turns. The first recording
+    has `shortest` samples, each of the others `step` more than the one before.
+    """
     utterances = []
-    for n in range(NUM_SPEAKERS * OF_EACH):
+    for n in range(num_speakers * of_each):
         path = folder / f"{n}.wav"
-        noise = np.random.default_rng(n).normal(size=900 + 211 * n) * 0.1
-        soundfile.write(path, noise, 16_000)
+        noise = np.random.default_rng(n).normal(size=shortest + step * n)
+        soundfile.write(path, noise * loudness[n % len(loudness)], 16_000)
         utterances.append(
             Utterance(
                 id=f"u{n}",
                 audio=path,
-                text="so",
+                text=texts[n % len(texts)],
                 emotion=FOUR[n % len(FOUR)],
-                speaker=f"speaker{n // OF_EACH}",
+                speaker=f"speaker{n // of_each}",
                 duration_s=len(noise) / 16_000,
                 audio_sha256=sha256(path.read_bytes()).hexdigest(),
             )
         )
-    return Corpus(name="noise", classes=(), utterances=tuple(utterances))
+    return Corpus(name="noise", utterances=tuple(utterances))
 
 
 @functools.cache

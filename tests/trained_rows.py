@@ -1,26 +1,26 @@
 """A store with small rows that were trained on noise, one of each kind that is exported."""
 
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import pytest
-import soundfile
-import torch
 
-from mlt_ray.corpus.utterance import Corpus, Utterance
-from mlt_ray.labels import FOUR
+from mlt_ray.planning.contents import Pretrained
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, parse_study
-from tests.inference.trained_store import train_rows
+from tests.noise_corpus import noise_corpus
 from tests.tiny_encoder import write_encoder
+from tests.trained_store import train_rows
 
 OWN_FILE = Path(__file__).parents[1] / "docs" / "own_model" / "mean_frames.py"
 """The file of a model of a user's own."""
 
-TEXTS = {"angry": "stop it, now", "happy": "so glad", "neutral": "it is Monday", "sad": "alone"}
-NUM_SPEAKERS, OF_EACH = 3, 8
+TEXTS = ("stop it, now", "so glad", "it is Monday", "alone")
+"""The text of each class."""
+
+LOUDNESS = (0.02, 0.06, 0.1, 0.14)
+"""Deviation of the samples of each class."""
+
 SMALL = {
     "system": "multilevel",
     "width": 8,
@@ -32,30 +32,6 @@ SMALL = {
     "mel_prenet_width": 7,
 }
 ROWS = ("both", "audio", "w/o audio", "eGeMAPS", "words", "encoder", "own", "by speaker")
-_MADE: dict[str, Path] = {}
-
-
-def noise_corpus(folder: Path) -> Corpus:
-    """Recordings of noise, as loud as their class says; every speaker has every class."""
-    utterances = []
-    for n in range(NUM_SPEAKERS * OF_EACH):
-        path, label = folder / f"{n}.wav", FOUR[n % len(FOUR)]
-        loudness = 0.02 * (1 + 2 * FOUR.index(label))
-        soundfile.write(
-            path, np.random.default_rng(n).normal(size=5000 + 311 * n) * loudness, 16_000
-        )
-        utterances.append(
-            Utterance(
-                id=f"u{n}",
-                audio=path,
-                text=TEXTS[label],
-                emotion=label,
-                speaker=f"speaker{n // OF_EACH}",
-                duration_s=(5000 + 311 * n) / 16_000,
-                audio_sha256=sha256(path.read_bytes()).hexdigest(),
-            )
-        )
-    return Corpus(name="noise", utterances=tuple(utterances))
 
 
 def study_of(name: str, rows: Sequence[dict[str, object]]) -> Study:
@@ -75,7 +51,16 @@ def study_of(name: str, rows: Sequence[dict[str, object]]) -> Study:
 
 def fill(folder: Path) -> None:
     """Write a store with the study ``noise`` of `ROWS`, and ``mine`` with vectors of its own."""
-    store, corpus = Store(folder / "store"), noise_corpus(folder)
+    store = Store(folder / "store")
+    corpus = noise_corpus(
+        folder,
+        num_speakers=3,
+        of_each=8,
+        texts=TEXTS,
+        loudness=LOUDNESS,
+        shortest=5000,
+        step=311,
+    )
     encoder = write_encoder(folder / "tiny")
     models: Sequence[dict[str, object]] = (
         SMALL,
@@ -92,23 +77,9 @@ def fill(folder: Path) -> None:
     runs = [(fold, 1) for fold in (1, 2, 3)]
     train_rows(store, corpus, study_of("noise", rows), runs)
     table = folder / "mine.txt"
-    words = {word for text in TEXTS.values() for word in text.split()} - {"alone"}
+    words = {word for text in TEXTS for word in text.split()} - {"alone"}
     drawn = np.random.default_rng(5).normal(size=(len(words) + 2, 3))
     lines = zip([*sorted(words), "at home", "never"], drawn, strict=True)
     table.write_text("".join(f"{w} {' '.join(f'{v:.5f}' for v in r)}\n" for w, r in lines))
-    train_rows(store, corpus, study_of("mine", [{"name": "both", "model": SMALL}]), runs, table)
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `fill`, with ``store`` and ``mine.txt``; it is filled once for all tests."""
-    if "folder" not in _MADE:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        folder = tmp_path_factory.mktemp("trained")
-        try:
-            fill(folder)
-        finally:
-            torch.set_num_threads(before)
-        _MADE["folder"] = folder
-    return _MADE["folder"]
+    files = Pretrained.load(table)
+    train_rows(store, corpus, study_of("mine", [{"name": "both", "model": SMALL}]), runs, files)

@@ -11,7 +11,7 @@ from mlt_ray.cli.explain import explain
 from mlt_ray.errors import UserError
 from mlt_ray.storage.store import Store
 from tests.inference.explanation.spoken import SPOKEN, utterance
-from tests.inference.trained_store import trained_store
+from tests.trained_store import trained_store
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from mlt_ray.inference.load import load
 from mlt_ray.storage.store import Store
 from mlt_ray.workflows import predict as workflow
 from tests.encoders.test_recognition import write_recogniser
-from tests.inference.trained_store import SMALL, corpus_with_words, study_of, train_rows
+from tests.trained_store import SMALL, corpus_with_words, study_of, train_rows
 
 AUDIO, BOTH = "audio only", "both"
 """Rows of the store; one reads no text."""

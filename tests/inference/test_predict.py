@@ -17,7 +17,7 @@ from mlt_ray.inference.prediction import Prediction
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.windows import Windowing
 from tests.docs.pages import DOCS, blocks
-from tests.inference.trained_store import trained_store
+from tests.trained_store import trained_store
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 """A trained model says of a recording what its runs said of it when they were tested."""
 
-import csv
 import json
 import shutil
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from mlt_ray.corpus.audio import Samples, read_audio
 from mlt_ray.corpus.utterance import Spoken, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.inference.load import load
-from mlt_ray.inference.predictor import Predictor
+from mlt_ray.inference.predictor import Predictor, Probabilities
 from mlt_ray.models.own import load_systems
 from mlt_ray.storage.store import Store
 from mlt_ray.training.weights import EARLIER_FILE, WEIGHTS_FILE, read_weights
-from tests.inference.trained_store import (
+from tests.trained_store import (
     SMALL,
     corpus_with_words,
+    scores_of,
     study_of,
     train_rows,
     trained_store,
@@ -41,14 +43,6 @@ class Heard:
     speaker: str = ""
     duration_s: float = 1.0
     alignment: None = None
-
-
-def scores_of(store: Store, digest: str) -> dict[str, list[float]]:
-    """The probabilities of a run's test predictions, by utterance."""
-    with store.run_file(digest, "predictions.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["part"] == "test"]
-    fixed = ("part", "utterance", "emotion", "predicted")
-    return {r["utterance"]: [float(v) for k, v in r.items() if k not in fixed] for r in rows}
 
 
 def named(store: Store, spoken: Sequence[Utterance], digest: str) -> list[Utterance]:
@@ -129,6 +123,31 @@ def test_a_new_word_is_read_by_the_vector_that_it_has() -> None:
     table = member.tables[0]
     table.more = inputs.word_vectors
     np.testing.assert_array_equal(table(batch.words)[0, 0], vectors["umbrella"])
+
+
+@pytest.mark.parametrize("row", ["multilevel", "li", "tfidf", "late fusion"])
+def test_four_threads_at_once_get_what_one_gets(row: str) -> None:
+    """From the first call on: nothing is opened yet, and each thread has words of its own."""
+    store, corpus = trained_store()
+    texts = ("magnificent umbrella, 12", "brxtl at noon", "a purple telescope", "so what")
+    parts = [
+        [replace(u, text=f"{text} {u.text}") for u in corpus.utterances[n : n + 5]]
+        for n, text in enumerate(texts)
+    ]
+    one = load(f"study/{row}", store)
+    expected = [one.probabilities(part) for part in parts]
+    together, start = load(f"study/{row}", store), threading.Barrier(len(parts))
+
+    def called(part: Sequence[Utterance]) -> list[Probabilities]:
+        start.wait()
+        return [together.probabilities(part) for _ in range(3)]
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        found = list(pool.map(called, parts))
+    for calls, own in zip(found, expected, strict=True):
+        for each in calls:
+            np.testing.assert_allclose(each, own, atol=1e-6)
+    assert np.abs(expected[0][:, 1:] - expected[1][:, :-1]).max() > 1e-4
 
 
 def predictor_features(predictor: Predictor, *spoken: Spoken) -> list[object]:

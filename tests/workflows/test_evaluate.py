@@ -26,7 +26,7 @@ from mlt_ray.inference.load import load
 from mlt_ray.labels import FOUR
 from mlt_ray.storage.store import Store
 from mlt_ray.workflows.evaluate import Evaluated
-from tests.inference.trained_store import corpus_with_words, study_of, train_rows, trained_store
+from tests.trained_store import corpus_with_words, study_of, train_rows, trained_store
 
 EMOTIONS = ("anger", "joy", "excited", "neutral", "bored")
 """What the other corpus calls what it has. Nobody is sad; bored is none of the row's classes."""

@@ -24,7 +24,7 @@ from mlt_ray.models.system import System
 from mlt_ray.spec import FeatureSpec, FramesSpec
 from mlt_ray.storage.store import Store
 from tests.inference.explanation.spoken import SECONDS, SPOKEN, utterance
-from tests.inference.trained_store import (
+from tests.trained_store import (
     SMALL,
     corpus_with_words,
     study_of,

@@ -27,7 +27,7 @@ from mlt_ray.inference.trained import TrainedModel, open_trained
 from mlt_ray.models.exportable import EXPORTABLE
 from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.multilevel.network import Multilevel
-from tests.inference.trained_store import SMALL, trained_store
+from tests.trained_store import SMALL, trained_store
 
 onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "mlt-ray[onnx]"')
 pytest.importorskip("onnx", reason='needs pip install "mlt-ray[onnx]"')

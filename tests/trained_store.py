@@ -1,9 +1,9 @@
 """A store of small trained rows on a corpus of noise with words, for tests of what uses them."""
 
+import csv
 import functools
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,9 @@ SMALL = {
 """Models of every kind that need no further files."""
 
 
-def corpus_with_words(folder: Path) -> Corpus:
-    """`noise_corpus` with a text for each utterance."""
-    corpus = noise_corpus(folder)
-    texts = (TEXTS[n * 3 % len(TEXTS)] for n in range(len(corpus)))
-    spoken = (replace(u, text=t) for u, t in zip(corpus.utterances, texts, strict=True))
-    return replace(corpus, utterances=tuple(spoken))
+def corpus_with_words(folder: Path, texts: Sequence[str] = TEXTS) -> Corpus:
+    """`noise_corpus` with texts, each of which many classes have."""
+    return noise_corpus(folder, texts=[texts[n * 3 % len(texts)] for n in range(len(texts))])
 
 
 @functools.cache
@@ -78,13 +75,13 @@ def train_rows(
     corpus: Corpus,
     study: Study,
     fold_seeds: Sequence[tuple[int, int]],
-    glove: Path | None = None,
+    files: Pretrained | None = None,
 ) -> None:
     """Train those runs of each row, in this process, and note the study in the store.
 
-    `glove` is a file of word vectors (None: the packaged ones).
+    `files` hold the word vectors and encoders (None: the packaged ones).
     """
-    files = pretrained() if glove is None else Pretrained.load(glove)
+    files = files or pretrained()
     named = name_contents(study, corpus, files)
     fill_cache(corpus, named.rows, store, files, lambda *_: None)
     plan = make_plan(named, corpus)
@@ -109,3 +106,11 @@ def trained_store() -> tuple[Store, Corpus]:
     store, study = Store(folder / "store"), study_of(SMALL, (1,))
     train_rows(store, corpus, study, [(1, 1), (3, 1)])
     return store, select(corpus, study.rows[0].labels)
+
+
+def scores_of(store: Store, digest: str) -> dict[str, list[float]]:
+    """The probabilities of a run's test predictions, by utterance."""
+    with store.run_file(digest, "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "test"]
+    fixed = ("part", "utterance", "emotion", "predicted")
+    return {r["utterance"]: [float(v) for k, v in r.items() if k not in fixed] for r in rows}
