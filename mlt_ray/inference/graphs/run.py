@@ -35,7 +35,10 @@ def open_file(name: str) -> tuple[Any, dict[str, Any]]:
 
 def heard(recording: str, about: dict[str, Any]) -> dict[str, np.ndarray]:
     """The frames of a recording, and their number."""
-    samples, rate_hz = soundfile.read(recording, dtype="float32", always_2d=True)
+    try:
+        samples, rate_hz = soundfile.read(recording, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError) as error:
+        sys.exit(f"{recording}: expected a WAV, FLAC, … file, got: {error}")
     if rate_hz != about["sample_rate_hz"]:
         sys.exit(f"{recording}: expected {about['sample_rate_hz']} Hz, got {rate_hz}; convert it")
     front_end, _ = open_file("frontend.onnx")

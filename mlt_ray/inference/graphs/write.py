@@ -67,7 +67,7 @@ def write_onnx(model: TrainedModel, folder: Path) -> list[Path]:
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         raise UserError(
             f"--to onnx: expected the packages {' and '.join(PACKAGES)}, found no {missing[0]}; "
-            'pip install "mlt-ray[onnx]"'
+            "pip install onnx onnxruntime"
         )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL

@@ -1,4 +1,4 @@
-"""Prints the emotion that the model of this folder hears in recordings, as JSON.
+"""Prints the emotion that the model of this folder hears in a recording, as JSON.
 
     python predict.py clip.wav --text "what is said in it"
 
@@ -19,9 +19,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Predict the recordings that the command line names."""
+    """Predict the recording that the command line names."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("audio", type=Path, help="a WAV, FLAC, … file")
+    parser.add_argument("audio", type=Path, help="one WAV, FLAC, … file")
     parser.add_argument("--text", help="what is said in it, for a model that reads text")
     parser.add_argument("--device", help="such as cpu or cuda; default: a GPU if there is one")
     given = parser.parse_args()
@@ -29,7 +29,8 @@ def main() -> None:
         model = mlt_ray.load(HERE, device=given.device, model_file=own_file_in(HERE))
         [found] = model.answer([clip_of(given.audio, given.text)])
     except mlt_ray.UserError as error:
-        sys.exit(f"predict.py: {error}")
+        print(f"predict.py: {error}", file=sys.stderr)
+        sys.exit(2)
     print(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
 
 

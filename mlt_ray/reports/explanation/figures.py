@@ -43,6 +43,9 @@ SHOWN: Final = FramesSpec(num_bins=64, hop_ms=10.0)
 QUIETEST: Final = 13.0
 """What is quieter than the loudest by more, in natural logarithms of power, has no colour."""
 
+PALEST: Final = 0.08
+"""Opacity of the least attention that a picture shows."""
+
 MOST_COLUMNS: Final = 800
 """Columns of a picture over time, at most; neighbours are averaged."""
 
@@ -176,10 +179,12 @@ def _phonemes(axes: Axes, phonemes: Sequence[Sequence[str]], attention: WordAtte
 
 
 def _rows(axes: Axes, names: Sequence[str], shares: np.ndarray, attention: WordAttention) -> None:
-    """A row of the picture for each name, of (rows, T) shares; the highest has the full colour."""
+    """A row of the picture for each name: the least of its (rows, T) shares is palest."""
     start = attention.first_s - attention.step_s / 2
     stop = start + shares.shape[1] * attention.step_s
-    _picture(axes, shares / max(shares.max(), 1e-9), start, stop, MAIN)
+    least, most = shares.min(), shares.max()
+    strength = PALEST + (1 - PALEST) * (shares - least) / max(most - least, 1e-9)
+    _picture(axes, strength, start, stop, MAIN)
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
 

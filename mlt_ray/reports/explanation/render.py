@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mlt_ray import __version__
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
-from mlt_ray.inference.clips import heard_by
+from mlt_ray.inference.clips import transcribed_by
 from mlt_ray.inference.explanation.values import Explanation, Nearest, SpanChanges
 from mlt_ray.inference.prediction import GIVEN
 from mlt_ray.reports.explanation import figures
@@ -23,7 +23,7 @@ from mlt_ray.storage.files import write_bytes
 MOST_SOUND_BYTES: Final = 2_000_000
 """Size of a recording that the page holds, at most."""
 
-ASR: Final = heard_by("")
+ASR: Final = transcribed_by("")
 """What the source of a text begins with that a recogniser has heard."""
 
 REPLACED: Final[Mapping[str, str]] = {
@@ -60,6 +60,7 @@ def content(found: Explanation) -> dict[str, Any]:
         "sound": sound(found.samples),
         "text_source": source_text(found.text_source),
         "absent": found.absent,
+        "weakest": percent(found.attention.weights.min()) if found.attention else "",
         "strongest": percent(found.attention.weights.max()) if found.attention else "",
         "even": percent(1 / max(1, len(found.words))),
         "class_bars": as_svg(figures.class_bars(found), classes_said(found)),
