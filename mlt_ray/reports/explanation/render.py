@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from mlt_ray import __version__
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
-from mlt_ray.inference.clips import heard_by
+from mlt_ray.inference.clips import transcribed_by
 from mlt_ray.inference.explanation.values import Explanation, Nearest, SpanChanges
 from mlt_ray.inference.prediction import GIVEN
 from mlt_ray.reports.explanation import figures
@@ -23,7 +23,7 @@ from mlt_ray.storage.files import write_bytes
 MOST_SOUND_BYTES: Final = 2_000_000
 """Size of a recording that the page holds, at most."""
 
-ASR: Final = heard_by("")
+ASR: Final = transcribed_by("")
 """What the source of a text begins with that a recogniser has heard."""
 
 REPLACED: Final[Mapping[str, str]] = {
