@@ -63,7 +63,7 @@ class CsvPrinter:
         self._head = []
         if rows:
             [first, *others] = rows
-            self._output.write(csv_text(map(str, first), others))
+            self._output.write(csv_text(first, others))
             self._output.flush()
 
     def end(self) -> None:

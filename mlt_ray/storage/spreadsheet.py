@@ -9,7 +9,9 @@ _FORMULA_STARTS: Final = tuple("=+-@\t\r\n＝＋－＠")
 """What a formula begins with, as OWASP's page on CSV injection lists it."""
 
 
-def csv_text(head: Iterable[str], rows: Iterable[Iterable[str | float | None]]) -> str:
+def csv_text(
+    head: Iterable[str | float | None], rows: Iterable[Iterable[str | float | None]]
+) -> str:
     """Rows as CSV, below the names of their columns; ``None`` gives an empty cell.
 
     A text that a spreadsheet would take for a formula (``=1+1``, ``-a``) gets an apostrophe in

@@ -98,7 +98,6 @@ def test_csv_has_its_columns_once_and_no_cell_that_a_spreadsheet_computes() -> N
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the first line of a later block has None in empty cells")
 def test_csv_is_the_same_in_one_block_and_in_several() -> None:
     assert printed("csv", [SHORT], [LONG], []) == printed("csv", [SHORT, LONG])
 
