@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlt_ray.corpus.utterance import Spoken
 from mlt_ray.features.extract import Words
-from mlt_ray.features.extras import INPUTS, FoldInput, Sources
+from mlt_ray.features.extras import INPUTS, FoldInput
 from mlt_ray.features.fitted import (
     SMALLEST_DEVIATION,
     Standardise,
@@ -53,13 +53,12 @@ def encoded(
         standardise = by_speaker(spoken)
         if model.spec.model.normalises_frames:
             frames = _frames_by_speaker(frames, spoken)
-    sources = Sources(model.tools.folder_of, spec)
     return Encoded(
         frames=[average_frames(f, spec.frames_per_step)[: spec.max_steps] for f in frames],
         words=[x.words[: spec.max_words] for x in features],
         extras={
             extra.name: INPUTS[extra.name].use(
-                [x.extras[extra.name] for x in features], standardise, extra, sources
+                [x.extras[extra.name] for x in features], standardise, extra, model.tools.sources
             )
             for extra in model.spec.model.extras
         },

@@ -95,6 +95,11 @@ class Tools:
             self._encoders[folder] = open_encoder(folder, device_of(self.device))
         return embed_sounds(self._encoders[folder], sounds, embedding)
 
+    @property
+    def sources(self) -> Sources:
+        """What extra inputs are computed with."""
+        return Sources(self.folder_of, self.features, self.embed, self.device)
+
     @cached_property
     def _encoders(self) -> dict[Path, Any]:
         return {}
@@ -130,13 +135,12 @@ def raw_features(spoken: Sequence[Spoken], spec: RunSpec, tools: Tools) -> Itera
     Raises `UserError` for a recording that cannot be read, or has a feature that is not finite.
     """
     pronounced: dict[str, Words] = {}
-    sources = Sources(tools.folder_of, spec.features, tools.embed, tools.device)
     for start in range(0, len(spoken), BLOCK):
         block = spoken[start : start + BLOCK]
         sounds = [one.audio for one in block]
         frames = frames_of(sounds, spec.features, tools.folder_of, tools.embed)
         extras = {
-            extra.name: INPUTS[extra.name].compute(block, extra, sources)
+            extra.name: INPUTS[extra.name].compute(block, extra, tools.sources)
             for extra in spec.model.extras
         }
         for one, array in zip(block, frames, strict=True):

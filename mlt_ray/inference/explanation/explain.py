@@ -17,7 +17,7 @@ from mlt_ray.corpus.words import EMPTY
 from mlt_ray.errors import UserError
 from mlt_ray.features.batch_order import evaluation_batches
 from mlt_ray.features.extract import frames_of, hop_ms_of, words_of
-from mlt_ray.features.extras import INPUTS, Sources
+from mlt_ray.features.extras import INPUTS
 from mlt_ray.inference.ensemble import Ensemble, Inputs, Member
 from mlt_ray.inference.explanation.nearest import nearest_of
 from mlt_ray.inference.explanation.parts import (
@@ -179,7 +179,8 @@ class Explainer:
         if not altered:
             return []
         features = self.spec.features
-        frames = frames_of([one.audio for one in altered], features, self.tools.folder_of)
+        sounds = [one.audio for one in altered]
+        frames = frames_of(sounds, features, self.tools.folder_of, self.tools.embed)
         extras = self._extras(altered, of_recording=True)
         return [
             dataclasses.replace(
@@ -207,9 +208,8 @@ class Explainer:
         self, altered: Sequence[Altered], *, of_recording: bool
     ) -> dict[str, list[np.ndarray]]:
         """The extra inputs that depend on the recording alone, or all others, by name."""
-        sources = Sources(self.tools.folder_of, self.spec.features)
         return {
-            extra.name: list(INPUTS[extra.name].compute(altered, extra, sources))
+            extra.name: list(INPUTS[extra.name].compute(altered, extra, self.tools.sources))
             for extra in self.spec.model.extras
             if (extra.name in OF_RECORDING) == of_recording
         }
