@@ -43,7 +43,7 @@ PAPER: Final = (
 METHODS: Final[Mapping[str, str]] = {
     "multilevel": f"The multilevel transformer of {PAPER}.",
     "multigranularity": f"The multi-granularity model of {PAPER}.",
-    "bert": "A fine-tuned text encoder alone, after Devlin et al. (2019), as "
+    "bert": "A pre-trained text encoder alone, after Devlin et al. (2019), as "
     f"compared with in {PAPER}.",
     "yoon": "The dual recurrent encoder of S. Yoon et al., built from its paper.",
     "xu": "The learnt alignment of H. Xu et al., built from its paper.",
