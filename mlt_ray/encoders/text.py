@@ -25,15 +25,40 @@ OFFSET = ("roberta", "camembert", "mpnet", "xlm-roberta")
 """Families whose first position has the number behind the id of padding."""
 
 
+class Opened:
+    """Text encoders that are opened once and stay open, each by its folder."""
+
+    def __init__(self) -> None:
+        self._tokenizers: dict[Path, Any] = {}
+        self._models: dict[tuple[Path, torch.device], Any] = {}
+
+    def tokenizer(self, folder: Path) -> Any:
+        """The tokenizer in a folder."""
+        if folder not in self._tokenizers:
+            self._tokenizers[folder] = load_tokenizer(folder)
+        return self._tokenizers[folder]
+
+    def model(self, folder: Path, device: torch.device) -> Any:
+        """The model in a folder, on a device, in evaluation mode."""
+        if (folder, device) not in self._models:
+            self._models[folder, device] = load_model(folder).to(device).eval()
+        return self._models[folder, device]
+
+
 def padding_id(folder: Path) -> int:
     """Id that pads short texts; no word piece has it."""
     padding: int = load_config(folder).pad_token_id
     return padding
 
 
-def word_pieces(folder: Path, texts: Sequence[str]) -> Iterator[np.ndarray]:
-    """Yield (L,) int32 ids of each text, CLS first; texts are cut to the encoder's positions."""
-    config, tokenizer = load_config(folder), load_tokenizer(folder)
+def word_pieces(
+    folder: Path, texts: Sequence[str], opened: Opened | None = None
+) -> Iterator[np.ndarray]:
+    """Yield (L,) int32 ids of each text, CLS first; texts are cut to the encoder's positions.
+
+    `opened` keeps the encoder open for the next call.
+    """
+    config, tokenizer = load_config(folder), (opened or Opened()).tokenizer(folder)
     max_pieces = min(tokenizer.model_max_length, num_positions(config))
     for start in range(0, len(texts), BLOCK):
         block = list(texts[start : start + BLOCK])
@@ -54,30 +79,39 @@ def num_blocks(folder: Path) -> int:
 
 
 def cls_vectors(
-    folder: Path, texts: Sequence[str], device: torch.device | None = None
+    folder: Path,
+    texts: Sequence[str],
+    device: torch.device | None = None,
+    opened: Opened | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: the last hidden state at CLS (section 3.2.2).
 
-    Without a `device`, a GPU computes them if there is one.
+    Without a `device`, a GPU computes them if there is one. `opened` keeps the encoder open.
     """
-    return _vectors(folder, texts, lambda outputs, mask: outputs[:, 0], device)
+    return _vectors(folder, texts, lambda outputs, mask: outputs[:, 0], device, opened)
 
 
 def sentence_vectors(
-    folder: Path, texts: Sequence[str], device: torch.device | None = None
+    folder: Path,
+    texts: Sequence[str],
+    device: torch.device | None = None,
+    opened: Opened | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: the mean of the last hidden states, scaled to norm 1.
 
     CLS and SEP are part of the mean, as in sentence-transformers.
     """
-    return _vectors(folder, texts, mean_direction, device)
+    return _vectors(folder, texts, mean_direction, device, opened)
 
 
 def mean_vectors(
-    folder: Path, texts: Sequence[str], device: torch.device | None = None
+    folder: Path,
+    texts: Sequence[str],
+    device: torch.device | None = None,
+    opened: Opened | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: the mean of the last hidden states, CLS and SEP too."""
-    return _vectors(folder, texts, mean_state, device)
+    return _vectors(folder, texts, mean_state, device, opened)
 
 
 def mean_state(outputs: Tensor, mask: Tensor) -> Tensor:
@@ -95,11 +129,12 @@ def _vectors(
     texts: Sequence[str],
     pool: Callable[[Tensor, Tensor], Tensor],
     device: torch.device | None = None,
+    opened: Opened | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: `pool` of the (B, L, E) outputs and their (B, L) mask."""
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(folder).to(device).eval()
-    pieces = word_pieces(folder, texts)
+    opened = opened or Opened()
+    model, pieces = opened.model(folder, device), word_pieces(folder, texts, opened)
     while block := list(islice(pieces, BLOCK)):
         vectors = np.empty((len(block), model.config.hidden_size), np.float32)
         order = sorted(range(len(block)), key=lambda n: len(block[n]))

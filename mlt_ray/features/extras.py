@@ -19,6 +19,7 @@ from mlt_ray.corpus.utterance import Corpus, Spoken, Utterance
 from mlt_ray.encoders.embedding import Embedder, Embedding, embed_files, layer_index
 from mlt_ray.encoders.folder import EncoderFolders, folders_in
 from mlt_ray.encoders.text import (
+    Opened,
     cls_vectors,
     mean_vectors,
     padded,
@@ -58,13 +59,15 @@ Arrays = Sequence[np.ndarray]
 class Sources(NamedTuple):
     """What arrays are computed with; `embed` computes those of a speech encoder.
 
-    `device` computes those of a text encoder (None: a GPU if there is one).
+    `device` computes those of a text encoder (None: a GPU if there is one), which stays open where
+    there is `opened`.
     """
 
     folder_of: EncoderFolders
     spec: FeatureSpec
     embed: Embedder = embed_files
     device: torch.device | None = None
+    opened: Opened | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,28 +132,28 @@ INPUTS: dict[str, InputKind] = {
     "pieces": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: word_pieces(
-            _encoder(extra, sources), _texts(utterances)
+            _encoder(extra, sources), _texts(utterances), sources.opened
         ),
         use=lambda arrays, _, extra, sources: Pieces(arrays, padding_id(_encoder(extra, sources))),
     ),
     "text_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: cls_vectors(
-            _encoder(extra, sources), _texts(utterances), sources.device
+            _encoder(extra, sources), _texts(utterances), sources.device, sources.opened
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "text_mean": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: mean_vectors(
-            _encoder(extra, sources), _texts(utterances), sources.device
+            _encoder(extra, sources), _texts(utterances), sources.device, sources.opened
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),
     "sentence_embedding": InputKind(
         key=_text_key,
         compute=lambda utterances, extra, sources: sentence_vectors(
-            _encoder(extra, sources), _texts(utterances), sources.device
+            _encoder(extra, sources), _texts(utterances), sources.device, sources.opened
         ),
         use=lambda arrays, *_: Vectors(joined(arrays)),
     ),

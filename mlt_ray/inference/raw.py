@@ -15,6 +15,7 @@ from mlt_ray.corpus.audio import Sound
 from mlt_ray.corpus.utterance import Spoken
 from mlt_ray.corpus.words import EMPTY
 from mlt_ray.encoders.folder import EncoderFolders
+from mlt_ray.encoders.text import Opened
 from mlt_ray.errors import UserError
 from mlt_ray.features.cache import check_finite
 from mlt_ray.features.extract import Words, frames_of, words_of
@@ -98,7 +99,11 @@ class Tools:
     @property
     def sources(self) -> Sources:
         """What extra inputs are computed with."""
-        return Sources(self.folder_of, self.features, self.embed, self.device)
+        return Sources(self.folder_of, self.features, self.embed, self.device, self._opened)
+
+    @cached_property
+    def _opened(self) -> Opened:
+        return Opened()
 
     @cached_property
     def _encoders(self) -> dict[Path, Any]:

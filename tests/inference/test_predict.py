@@ -143,6 +143,21 @@ def test_probabilities_that_are_not_finite_are_no_answer(predictor: Predictor) -
         predictor.predict(noise(0.5), "so")
 
 
+def test_encoders_are_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, corpus = trained_store()
+    reading = load("study/late fusion", store)
+    found = reading.probabilities(corpus.utterances[:2])
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("it was opened before")
+
+    monkeypatch.setattr("mlt_ray.encoders.text.load_model", refuse)
+    monkeypatch.setattr("mlt_ray.encoders.text.load_tokenizer", refuse)
+    np.testing.assert_array_equal(reading.probabilities(corpus.utterances[:2]), found)
+    with pytest.raises(AssertionError, match="it was opened before"):
+        load("study/late fusion", store).probabilities(corpus.utterances[:2])
+
+
 def test_the_program_of_the_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
