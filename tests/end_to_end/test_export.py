@@ -164,7 +164,7 @@ def test_the_folder_predicts_alone_what_the_store_predicts(undisturbed, tmp_path
         cwd="/",
         env=environment(),
     )
-    assert plain.returncode == 1
+    assert plain.returncode == 2
     assert plain.stderr.startswith(f"predict.py: {clip}: small/highway network reads text")
     assert plain.stderr.count("\n") == 1
 
