@@ -8,6 +8,7 @@ output has ``text, text_source, label`` and ``probabilities``, a mapping from cl
 import io
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
@@ -116,7 +117,7 @@ def tone(seconds: float = 0.5, frequency_hz: float = 220.0) -> bytes:
 
 
 def _forget_paths(out: Path) -> None:
-    """Take the paths of this machine out of the model's description; nothing reads them."""
+    """Take out the paths of this machine: of the description, and of what Python compiled."""
     from mlflow.models import Model
 
     description = Model.load(str(out))
@@ -125,6 +126,8 @@ def _forget_paths(out: Path) -> None:
     for artifact in values["artifacts"].values():
         artifact["uri"] = artifact["path"]
     description.save(str(out / MLMODEL))
+    for compiled in [*out.rglob("__pycache__")]:
+        shutil.rmtree(compiled)
 
 
 def log_model(record: StudyRecord, store: Store, tracking_uri: str | None, folder: Path) -> str:

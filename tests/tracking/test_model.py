@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -36,9 +38,19 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module", autouse=True)
+def same_path() -> Iterator[None]:
+    """MLflow puts a model's code in front of what other tests, and their processes, import."""
+    before = [*sys.path]
+    yield
+    sys.path[:] = before
+
+
 @pytest.fixture(scope="module")
-def loaded(exported: Path) -> mlflow.pyfunc.PyFuncModel:
-    return mlflow.pyfunc.load_model(str(exported))
+def loaded(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> mlflow.pyfunc.PyFuncModel:
+    """A copy, since Python compiles the code of what it loads."""
+    copy = tmp_path_factory.mktemp("loaded") / "both"
+    return mlflow.pyfunc.load_model(str(shutil.copytree(exported, copy)))
 
 
 @pytest.fixture(scope="module")
