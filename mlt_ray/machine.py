@@ -4,6 +4,10 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 _ROOT = Path("/")
 
@@ -62,6 +66,13 @@ def _quota(folder: Path, is_version_2: bool) -> float:
     if quota <= 0:
         raise ValueError("no quota")
     return quota / period
+
+
+def device_of(asked: "torch.device | None" = None) -> "torch.device":
+    """The device that is asked for, else a GPU if there is one, else the CPU."""
+    import torch
+
+    return asked or torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,9 @@ import pytest
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 """Programs that will do; Debian and Ubuntu have `apt-get install chromium`."""
 
+PHONE, DESK = (375, 740), (1280, 900)
+"""Sizes of a window, in pixels."""
+
 
 @contextlib.contextmanager
 def browser() -> Iterator:
@@ -24,3 +27,18 @@ def browser() -> Iterator:
             yield opened
         finally:
             opened.close()
+
+
+def opened(chromium, address: str, size: tuple[int, int], scheme: str = "light"):
+    """The page, with what the browser said of it and asked for."""
+    context = chromium.new_context(
+        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
+    )
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    return page, said, [url for url in asked if not url.startswith("data:")]

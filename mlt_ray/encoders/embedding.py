@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from mlt_ray.corpus.audio import (
 from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.encoders.speech import SpeechEncoder, layer_states, pooled
 from mlt_ray.errors import UserError
-from mlt_ray.machine import torch_threads, usable_cpus
+from mlt_ray.machine import device_of, torch_threads, usable_cpus
 from mlt_ray.spec import Layer
 
 Embedder = Callable[[Path, Sequence[Sound], "Embedding"], Iterator[NDArray[Any]]]
@@ -137,11 +136,6 @@ def batches(recordings: Sequence[Samples], pad_to_30s: bool = False) -> Iterator
         order = order[size:]
 
 
-def device_of(asked: torch.device | None) -> torch.device:
-    """The device that is asked for, else a GPU if there is one."""
-    return asked or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def embed_files(
     folder: Path, sounds: Sequence[Sound], embedding: Embedding
 ) -> Iterator[NDArray[Any]]:
@@ -149,7 +143,7 @@ def embed_files(
 
     A GPU computes them if there is one. Raises `UserError` for a recording that cannot be read.
     """
-    yield from embed_sounds(open_encoder(folder, device_of(None)), sounds, embedding)
+    yield from embed_sounds(open_encoder(folder, device_of()), sounds, embedding)
 
 
 def embed_sounds(

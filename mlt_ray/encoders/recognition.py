@@ -18,6 +18,7 @@ from mlt_ray.encoders.catalogue import CONFIG, PREPROCESSORS, WEIGHTS
 from mlt_ray.encoders.layout import with_shards
 from mlt_ray.encoders.pretrained import load_config, load_feature_extractor, load_tokenizer
 from mlt_ray.errors import UserError
+from mlt_ray.machine import device_of
 
 LONGEST_S: Final = 30.0
 """Seconds that are recognised at once: Whisper hears no more, and others take too much memory."""
@@ -134,8 +135,7 @@ def open_recogniser(model: str | Path, device: torch.device | None = None) -> Re
     for needed in ((CONFIG,), _TOKENIZERS):  # without them, transformers makes up others
         if not any((folder / name).is_file() for name in needed):
             raise _unusable(folder, f"a folder without {' or '.join(needed)}")
-    if device is None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(device)
     # Importing transformers takes seconds.
     from transformers import pipeline
     from transformers.utils import logging

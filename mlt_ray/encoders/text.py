@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlt_ray.encoders.pretrained import load_config, load_model, load_tokenizer
-from mlt_ray.machine import torch_threads, usable_cpus
+from mlt_ray.machine import device_of, torch_threads, usable_cpus
 
 BLOCK, BATCH = 256, 32
 """Number of texts that are sorted by length together, and that are encoded together."""
@@ -132,7 +132,7 @@ def _vectors(
     opened: Opened | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield (1, E) float32 for each text: `pool` of the (B, L, E) outputs and their (B, L) mask."""
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(device)
     opened = opened or Opened()
     model, pieces = opened.model(folder, device), word_pieces(folder, texts, opened)
     while block := list(islice(pieces, BLOCK)):

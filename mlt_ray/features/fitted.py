@@ -147,7 +147,14 @@ def mean_and_deviation(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(F,) mean, and (F,) deviation of at least `SMALLEST_DEVIATION`, over all their frames."""
     moments = [cache.moments[u.audio_sha256] for u in utterances]
-    count = sum(cache.frames.rows(u.audio_sha256) for u in utterances)
+    return of_sums(moments, sum(cache.frames.rows(u.audio_sha256) for u in utterances))
+
+
+def of_sums(moments: Sequence[np.ndarray], count: int) -> Moments:
+    """(F,) mean, and deviation of at least `SMALLEST_DEVIATION`, of `count` frames.
+
+    The (2, F) `moments` of each recording are the sums of its frames, and of their squares.
+    """
     mean, squares = np.sum(moments, axis=0) / count
     return mean, np.sqrt(np.maximum(squares - mean**2, SMALLEST_DEVIATION**2))
 

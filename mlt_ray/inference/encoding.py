@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from mlt_ray.corpus.utterance import Spoken
-from mlt_ray.features.extract import Words
+from mlt_ray.features.extract import Words, moments_of
 from mlt_ray.features.extras import INPUTS, FoldInput
 from mlt_ray.features.fitted import (
-    SMALLEST_DEVIATION,
     Standardise,
     by_speaker,
     check_speakers,
     normalised,
+    of_sums,
     speakers_of,
 )
 from mlt_ray.features.frames import average_frames
@@ -69,9 +69,8 @@ def _frames_by_speaker(frames: Sequence[np.ndarray], spoken: Sequence[Spoken]) -
     """(T, F) frames of each recording, normalised over all recordings of its speaker."""
     found = list(frames)
     for places in speakers_of(spoken).values():
-        wide = np.concatenate([frames[i] for i in places]).astype(np.float64)
-        mean, squares = wide.mean(axis=0), np.square(wide).mean(axis=0)
-        deviation = np.sqrt(np.maximum(squares - mean**2, SMALLEST_DEVIATION**2))
+        moments = [moments_of(frames[i]) for i in places]
+        mean, deviation = of_sums(moments, sum(len(frames[i]) for i in places))
         for place in places:
             found[place] = normalised(frames[place], mean, deviation)
     return found

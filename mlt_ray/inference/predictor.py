@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from mlt_ray.corpus.utterance import Spoken
-from mlt_ray.encoders.embedding import device_of
 from mlt_ray.errors import RunFailed, UserError
 from mlt_ray.features.batch_order import evaluation_batches
 from mlt_ray.features.fitted import FittedExtra
@@ -26,6 +25,7 @@ from mlt_ray.inference.prediction import Prediction
 from mlt_ray.inference.raw import RawFeatures, raw_features
 from mlt_ray.inference.trained import TrainedModel
 from mlt_ray.inference.windows import Cut, Windowing, cut, spoken_in, transcribed
+from mlt_ray.machine import device_of
 from mlt_ray.training.classical import Readable, read_inputs
 from mlt_ray.training.classifiers import Classical
 from mlt_ray.training.precision import casting, check_precision, products

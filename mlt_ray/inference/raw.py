@@ -23,6 +23,7 @@ from mlt_ray.features.extras import INPUTS, Sources
 from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.features.pronunciation import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
+from mlt_ray.machine import device_of
 from mlt_ray.spec import FeatureSpec, RunSpec
 from mlt_ray.storage.names import plain
 
@@ -89,7 +90,7 @@ class Tools:
     ) -> Iterator[np.ndarray]:
         """`mlt_ray.encoders.embedding.embed_files`, with an encoder that stays open."""
         # Not at the top: it imports torch.
-        from mlt_ray.encoders.embedding import device_of, embed_sounds
+        from mlt_ray.encoders.embedding import embed_sounds
         from mlt_ray.encoders.opening import open_encoder
 
         if folder not in self._encoders:

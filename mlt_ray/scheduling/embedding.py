@@ -17,6 +17,7 @@ from mlt_ray.encoders.embedding import Embedder, Embedding, blocks, embed
 from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.encoders.speech import SpeechEncoder
 from mlt_ray.errors import UserError
+from mlt_ray.machine import device_of
 from mlt_ray.planning.resources import Node, Resources, check_fits, share_of_trial
 from mlt_ray.scheduling.board import BoardClient
 from mlt_ray.scheduling.job import Job
@@ -103,5 +104,4 @@ def embed_block(
 @functools.lru_cache(maxsize=1)
 def _encoder(job: Job, digest: str) -> SpeechEncoder:
     """The encoder, opened once in each worker."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return open_encoder(open_store(job).encoder(digest), device)
+    return open_encoder(open_store(job).encoder(digest), device_of())

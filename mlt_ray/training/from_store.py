@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
 from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import RunFailed, RunStopped, StoreSilent, StoreUnreachable, UserError
 from mlt_ray.features.batching import FoldData
 from mlt_ray.libraries import check_installed
+from mlt_ray.machine import device_of
 from mlt_ray.models.faults import explained
 from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.outage import LAST_PAUSE_S
@@ -50,7 +49,7 @@ def train_from_store(
     """
     for libraries in {run.spec.training.libraries for run in runs}:
         check_installed(libraries)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of()
     records = uses_cuda_graphs and device.type == "cuda"
     with explained(runs[0].spec.model.source):
         fitted = fit_runs(

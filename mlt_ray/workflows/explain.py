@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mlt_ray.errors import UserError
-from mlt_ray.inference.clips import Clip, clip_of, told, transcribed_by
+from mlt_ray.inference.clips import Clip, clip_of
+from mlt_ray.inference.windows import spoken_in, transcribed
 from mlt_ray.storage.store import Store
 from mlt_ray.workflows.predict import best_model
 
@@ -95,8 +96,8 @@ def _with_text(clip: Clip, request: ExplainRequest, predictor: "Predictor") -> C
         )
     from mlt_ray.encoders.recognition import open_recogniser
 
-    recogniser = open_recogniser(request.asr, predictor.device)
-    return told(clip, next(recogniser.transcribe([clip.audio])), transcribed_by(recogniser.name))
+    [heard] = spoken_in(transcribed([clip], open_recogniser(request.asr, predictor.device)))
+    return heard
 
 
 def summary(found: "Explanation") -> list[str]:

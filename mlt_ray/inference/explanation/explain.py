@@ -56,7 +56,7 @@ class Explainer:
         """Raises `UserError` for a recording that cannot be read, and as `explain` does."""
         self.predictor, self.spoken = predictor, spoken
         self.spec, self.tools = predictor.model.spec, predictor.model.tools
-        if self.spec.features.standardise == "speaker":
+        if predictor.model.is_by_speaker:
             raise UserError(
                 f"{predictor.model.name}: expected a model that one recording is enough for, got "
                 "one whose features are standardised over all recordings of a speaker; name "

@@ -4,7 +4,6 @@ import base64
 import io
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +15,9 @@ from mlt_ray.reports.explanation import render as rendering
 from mlt_ray.reports.explanation.figures import DESK, MOST_COLUMNS, MOST_PHONEMES, timeline
 from mlt_ray.reports.explanation.render import render, sound, word_rows, write_explanation
 from tests.reports.explanation.made_up import SPOKEN, WORDS, explanation
+from tests.reports.reading import read
 
 MOST_BYTES = 1_500_000
-
-
-class Reader(HTMLParser):
-    """Collects the words of a page, its tags and the addresses that it names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    return reader
 
 
 def words(html: str) -> str:

@@ -8,12 +8,10 @@ import pytest
 from mlt_ray.reports.page.content import contents_of
 from mlt_ray.reports.page.render import write_page
 from mlt_ray.storage.store import Store
-from tests.browser import browser
+from tests.browser import DESK, PHONE, browser, opened
 from tests.reports.made_up import fill
 
 pytestmark = pytest.mark.slow
-
-PHONE, DESK = (375, 740), (1280, 900)
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +23,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator:
-    with browser() as opened:
-        yield opened
-
-
-def opened(chromium, address: str, size: tuple[int, int], scheme: str = "light"):
-    """The page, with what the browser said of it and asked for."""
-    context = chromium.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
-    )
-    page = context.new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(address)
-    return page, said, [url for url in asked if not url.startswith("data:")]
+    with browser() as found:
+        yield found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

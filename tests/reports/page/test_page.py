@@ -3,7 +3,6 @@
 import re
 import warnings
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -15,31 +14,9 @@ from mlt_ray.reports.search import ConfigurationResult, write_search
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import parse_space
 from tests.reports.made_up import SKILLS, corpus, fill
+from tests.reports.reading import read
 
 MOST_BYTES = 2_000_000
-
-
-class Reader(HTMLParser):
-    """Collects the words of a page, its tags and the addresses that it names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href")]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def read(html: str) -> Reader:
-    reader = Reader()
-    reader.feed(html)
-    return reader
 
 
 @pytest.fixture(scope="module")
