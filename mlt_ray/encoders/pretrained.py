@@ -4,9 +4,10 @@ A folder's own code is never run, whatever its configuration names. Importing tr
 seconds, so only the functions here import it.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -15,6 +16,12 @@ from mlt_ray.errors import UserError
 
 ATTENTION = "mlt_ray"
 """Name under which our attention function is registered with transformers."""
+
+_LOADING: Final = threading.Lock()
+"""Held while transformers loads weights: meanwhile it replaces functions of torch and its own.
+
+Two threads that loaded at once would put back each other's, for the rest of the process.
+"""
 
 
 def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any:
@@ -36,21 +43,31 @@ def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     kind, options["key_mapping"] = _class_of(folder)
-    model, found = kind.from_pretrained(
-        folder,
-        local_files_only=True,
-        trust_remote_code=False,
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are told below, with all that is wrong
-        **options,
-    )
+    # Weights of another size are told below, with all that is wrong.
+    model, found = load_weights(kind, folder, ignore_mismatched_sizes=True, **options)
     if faults := _faults(model, found):
         raise UserError(
             f"{folder}: expected the weights of the {model.config.model_type} in {CONFIG}, got "
             f"{faults}; fetch the folder again, or name another encoder"
         )
     return model
+
+
+def load_weights(kind: Any, folder: Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """A model of a class of transformers, and transformers' account of what it loaded.
+
+    `options` are those of `from_pretrained`. Threads wait for each other.
+    """
+    with _LOADING:
+        model, found = kind.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    return model, found
 
 
 def _class_of(folder: Path) -> tuple[Any, dict[str, str] | None]:

@@ -5,7 +5,7 @@ Shapes: N samples at 16 kHz.
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,12 @@ import torch
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples, Sound, lengthened, read_audio
 from mlt_ray.encoders.catalogue import CONFIG, PREPROCESSORS, WEIGHTS
 from mlt_ray.encoders.layout import with_shards
-from mlt_ray.encoders.pretrained import load_config, load_feature_extractor, load_tokenizer
+from mlt_ray.encoders.pretrained import (
+    load_config,
+    load_feature_extractor,
+    load_tokenizer,
+    load_weights,
+)
 from mlt_ray.errors import UserError
 from mlt_ray.machine import device_of
 
@@ -91,23 +96,6 @@ class Recogniser:
         return [" ".join(_MARKS.sub(" ", result["text"]).split()) for result in found]
 
 
-def transcribe(
-    model: str | Path,
-    sounds: Sequence[Sound],
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    device: torch.device | None = None,
-) -> Iterator[str]:
-    """Yield the words of each recording, in order, by the recogniser `model`.
-
-    `progress` is called after each with the number of recordings done and of all. Raises
-    `UserError` as `open_recogniser` and `Recogniser.transcribe` do.
-    """
-    recogniser = open_recogniser(model, device)
-    for done, text in enumerate(recogniser.transcribe(sounds), start=1):
-        progress(done, len(sounds))
-        yield text
-
-
 def parts(samples: Samples) -> list[Samples]:
     """Stretches of at most `LONGEST_S`, one behind the other; none of no samples.
 
@@ -175,13 +163,7 @@ def _network(folder: Path) -> Any:
     fitting = [found for names, found in classes if kind in names]
     if not fitting:
         raise _unusable(folder, f"a {kind}")
-    network, found = fitting[0].from_pretrained(
-        folder,
-        local_files_only=True,
-        trust_remote_code=False,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
+    network, found = load_weights(fitting[0], folder)
     # wav2vec 2.0 puts the embedding in place of masked states; here, none is masked.
     if missing := sorted(n for n in found["missing_keys"] if not n.endswith("masked_spec_embed")):
         raise _unusable(folder, f"a {kind} without weights such as {missing[0]}")

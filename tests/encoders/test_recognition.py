@@ -18,7 +18,7 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-from mlt_ray.encoders.recognition import LONGEST_S, open_recogniser, parts, transcribe
+from mlt_ray.encoders.recognition import LONGEST_S, open_recogniser, parts
 from mlt_ray.errors import UserError
 from tests.encoders.noise import noise
 from tests.tiny_encoder import change_config, write_encoder
@@ -91,11 +91,9 @@ def heard_by_whisper(folder: Path, samples: np.ndarray) -> str:
 
 
 def test_each_recording_gets_the_words_that_transformers_gives_it(whisper: Path) -> None:
-    progress = []
-    found = list(transcribe(whisper, recordings(), lambda *counts: progress.append(counts)))
+    found = list(open_recogniser(whisper).transcribe(recordings()))
     assert found == [heard_by_whisper(whisper, samples) for samples in recordings()]
     assert len(set(found)) > 1
-    assert progress == [(1, 3), (2, 3), (3, 3)]
 
 
 @torch.no_grad()
@@ -122,7 +120,7 @@ def test_a_long_recording_is_cut_where_it_is_quiet_and_heard_whole(whisper: Path
     np.testing.assert_array_equal(np.concatenate([first, second]), samples)
     assert 24 * 16_000 <= len(first) <= 25 * 16_000
     expected = f"{heard_by_whisper(whisper, first)} {heard_by_whisper(whisper, second)}"
-    assert list(transcribe(whisper, [samples])) == [expected]
+    assert list(open_recogniser(whisper).transcribe([samples])) == [expected]
 
 
 def test_no_part_is_longer_than_what_is_heard_at_once() -> None:
@@ -135,7 +133,7 @@ def test_no_part_is_longer_than_what_is_heard_at_once() -> None:
 
 
 def test_transcribing_prints_nothing(whisper: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    list(transcribe(whisper, recordings()[:1]))
+    list(open_recogniser(whisper).transcribe(recordings()[:1]))
     assert capfd.readouterr() == ("", "")
 
 
