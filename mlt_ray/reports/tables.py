@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.markup import escape
 from rich.table import Table as RichTable
 
@@ -15,6 +14,7 @@ from mlt_ray.corpus.fold_notes import first_gaps
 from mlt_ray.labels import FOUR
 from mlt_ray.reports.collect import Table, TableRow
 from mlt_ray.reports.layers import layer_lines
+from mlt_ray.reports.markup import latex_table, markdown_table, terminal_table
 from mlt_ray.reports.statistics import Statistic
 from mlt_ray.storage.files import json_bytes, write_bytes
 from mlt_ray.storage.spreadsheet import csv_text
@@ -69,18 +69,10 @@ def _has_published(table: Table) -> bool:
 
 def as_terminal(table: Table) -> RichTable:
     """A table that `rich` prints."""
-    title, below = escape(table.title), escape("\n".join([caption(table), *layers_text(table)]))
-    shown = RichTable(
-        title=title, caption=below, caption_justify="left", box=box.HORIZONTALS, padding=0
-    )
-    # Long names are broken into lines, numbers are not.
-    shown.add_column("row", overflow="fold")
-    for heading in headings(table):
-        shown.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
-    for row in table.rows:
-        # Without blanks, the row fits into a terminal of 80 characters.
-        cells = (cell.replace(" ", "") for cell in row_cells(row, table))
-        shown.add_row(escape(row.name), *cells)
+    shown = terminal_table(["row", *headings(table)], _lines(table))
+    shown.title = escape(table.title)
+    shown.caption = escape("\n".join([caption(table), *layers_text(table)]))
+    shown.caption_justify = "left"
     return shown
 
 
@@ -89,44 +81,33 @@ def as_markdown(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
         head = ["row", *headings(table), *_EXTRA]
-        lines = [f"## {table.title}", "", caption(table), "", pipes(head)]
-        lines.append(pipes(["---"] + ["---:"] * (len(head) - 1)))
-        lines += [
-            pipes([row.name, *row_cells(row, table), *_extra_cells(row)]) for row in table.rows
+        lines = [
+            [*cells, *_extra_cells(row)]
+            for cells, row in zip(_lines(table), table.rows, strict=True)
         ]
-        parts.append("\n".join(lines))
+        parts += [f"## {table.title}", caption(table), markdown_table(head, lines)]
         parts += ["\n".join(f"- {line}" for line in layers_text(table))]
     return "\n\n".join(filter(None, [*parts, *legend(tables)])) + "\n"
 
 
 def as_latex(tables: Sequence[Table]) -> str:
     """LaTeX tables for the booktabs package."""
-    parts = []
-    for table in tables:
-        body = [
-            " & ".join(latex_text(c) for c in [row.name, *row_cells(row, table)]) + r" \\"
-            for row in table.rows
-        ]
-        head = " & ".join(latex_text(h) for h in ["row", *headings(table)]) + r" \\"
-        lines = [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{latex_text(table.title)}. {latex_text(caption(table))}}}",
-            rf"\label{{tab:{table.study}}}",
-            r"\footnotesize",
-            r"\setlength{\tabcolsep}{3pt}",
-            r"\begin{tabular}{p{0.19\linewidth}" + "r" * len(headings(table)) + "}",
-            r"\toprule",
-            head,
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-        parts.append("\n".join(lines))
+    parts = [
+        latex_table(
+            ["row", *headings(table)],
+            _lines(table),
+            caption=f"{table.title}. {caption(table)}",
+            label=table.study,
+            width=0.19,
+        )
+        for table in tables
+    ]
     comments = "\n".join(f"% {line}" for line in legend(tables))
     return comments + "\n" + "\n\n".join(parts) + "\n"
+
+
+def _lines(table: Table) -> list[list[str]]:
+    return [[row.name, *row_cells(row, table)] for row in table.rows]
 
 
 def as_csv(tables: Sequence[Table]) -> str:
@@ -319,15 +300,3 @@ def _json_row(row: TableRow) -> dict[str, Any]:
     if row.layers:
         shown["layers"] = {k: dict(numbers) for k, numbers in row.layers.items()}
     return shown
-
-
-def pipes(values: Sequence[str]) -> str:
-    """Cells as a line of a Markdown table."""
-    return "| " + " | ".join(v.replace("|", r"\|") for v in values) + " |"
-
-
-def latex_text(text: str) -> str:
-    """A text that LaTeX prints as it is."""
-    names = {"\\": "textbackslash", "~": "textasciitilde", "^": "textasciicircum"}
-    escapes = {c: rf"\{c}" for c in "&%_#${}"} | {c: rf"\{n}{{}}" for c, n in names.items()}
-    return "".join({**escapes, "±": r"$\pm$"}.get(c, c) for c in text)

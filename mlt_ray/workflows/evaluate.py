@@ -26,8 +26,10 @@ from mlt_ray.parsing import unknown_key
 from mlt_ray.planning.cross_corpus import Chosen, choose, chosen_text, shared_texts
 from mlt_ray.planning.workspace import check_texts, check_usable
 from mlt_ray.reports.collect import find_record
-from mlt_ray.reports.cross_corpus import Answers, CrossCorpus, cross_corpus
-from mlt_ray.reports.cross_corpus_tables import as_markdown, as_terminal, legend, write_files
+from mlt_ray.reports.cross_corpus.cells import legend
+from mlt_ray.reports.cross_corpus.files import write_files
+from mlt_ray.reports.cross_corpus.scores import Answers, CrossCorpus, cross_corpus
+from mlt_ray.reports.cross_corpus.tables import as_markdown, as_terminal
 from mlt_ray.reports.frames import RunOfRow, finished_runs
 from mlt_ray.reports.statistics import counted_runs
 from mlt_ray.spec import RunSpec, digest_of

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.labels import FOUR
-from mlt_ray.reports.cross_corpus import Answers
+from mlt_ray.reports.cross_corpus.scores import Answers
 from mlt_ray.reports.frames import RunOfRow
 from tests.stored import report_with
 

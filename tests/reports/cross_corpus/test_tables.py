@@ -14,22 +14,19 @@ from pandas import concat
 from rich.console import Console
 
 from mlt_ray.labels import FOUR
-from mlt_ray.reports.cross_corpus import CrossCorpus, cross_corpus
-from mlt_ray.reports.cross_corpus_tables import (
+from mlt_ray.reports.cross_corpus.cells import difference_lines, legend
+from mlt_ray.reports.cross_corpus.files import (
     FILES,
     PREDICTIONS,
     as_csv,
     as_json,
-    as_latex,
-    as_markdown,
-    as_terminal,
     classes_csv,
-    difference_lines,
     differences_csv,
-    legend,
     write_files,
 )
-from tests.reports.elsewhere import answers
+from mlt_ray.reports.cross_corpus.scores import CrossCorpus, cross_corpus
+from mlt_ray.reports.cross_corpus.tables import as_latex, as_markdown, as_terminal
+from tests.reports.cross_corpus.elsewhere import answers
 
 
 @pytest.fixture(scope="module")

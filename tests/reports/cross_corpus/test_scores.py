@@ -8,9 +8,9 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
 from mlt_ray.labels import FOUR
-from mlt_ray.reports.cross_corpus import ENSEMBLE, Answers, cross_corpus
+from mlt_ray.reports.cross_corpus.scores import ENSEMBLE, Answers, cross_corpus
 from mlt_ray.reports.resampling import Interval
-from tests.reports.elsewhere import ANSWERS, answers, corpus, run_of
+from tests.reports.cross_corpus.elsewhere import ANSWERS, answers, corpus, run_of
 
 
 def test_the_worked_example_has_the_scores_worked_by_hand() -> None:
