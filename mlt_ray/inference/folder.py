@@ -17,7 +17,6 @@ Shapes: V words, D values a vector.
 
 import contextlib
 import functools
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -30,14 +29,14 @@ import numpy as np
 
 import mlt_ray
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.features.fitted import FittedExtra, FittedInputs
 from mlt_ray.features.vectors import ArrayVectors, WordVectors, load_vectors
 from mlt_ray.inference.raw import Tools, folders_below
 from mlt_ray.inference.trained import TrainedModel, TrainedRun, read_spec, systems_of
 from mlt_ray.libraries import versions_of
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.storage.files import json_bytes
+from mlt_ray.storage.files import file_sha256, json_bytes
 from mlt_ray.storage.names import plain
 from mlt_ray.training.classifiers import Classical
 
@@ -103,7 +102,7 @@ def write_folder(model: TrainedModel, folder: Path, held_out: HeldOut) -> list[P
         _write(folder / INPUTS, _inputs(model)),
         _write(folder / PREPROCESSOR, _preprocessor(model.spec)),
     ]
-    sums = {str(path.relative_to(folder)): _sha256(path) for path in files}
+    sums = {str(path.relative_to(folder)): file_sha256(path) for path in files}
     files.append(_write(folder / CONFIG, _config(model, held_out, sums)))
     return [path.relative_to(folder) for path in files]
 
@@ -312,7 +311,7 @@ def _check_files(folder: Path, sums: Mapping[str, str]) -> None:
             raise ValueError(f"file {name}, which would leave the folder")
         if not path.is_file():
             raise UserError(f"{path}: expected a file of the model, found none; copy it again")
-        if _sha256(path) != expected:
+        if file_sha256(path) != expected:
             raise UserError(
                 f"{path}: expected the file that was written with {CONFIG}, got another or a "
                 "damaged one; copy the folder again"
@@ -411,7 +410,8 @@ def _weights_of(
             return Classical.from_bytes(path.read_bytes())
         except Exception as error:  # of many types, if the file is damaged
             raise UserError(
-                f"{path}: expected fitted classifiers, got {_line(error)}; copy the folder again"
+                f"{path}: expected fitted classifiers, got {first_line(error)}; copy the folder "
+                "again"
             ) from error
     start = f"{digest}/"
     own = {name[len(start) :]: value for name, value in tensors.items() if name.startswith(start)}
@@ -429,7 +429,7 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        said = f"no {error}" if isinstance(error, KeyError) else _line(error)
+        said = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise UserError(
             f"{path}: expected values of mlt-ray export, got {said}; copy the folder again"
         ) from error
@@ -444,7 +444,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise UserError(
-            f"{path}: expected JSON, got {_line(error)}; copy the folder again"
+            f"{path}: expected JSON, got {first_line(error)}; copy the folder again"
         ) from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected a mapping, got {found!r:.60}; copy the folder again")
@@ -454,12 +454,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _write(path: Path, values: Mapping[str, Any]) -> Path:
     path.write_bytes(json_bytes(values))
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.inference.folder import is_folder, read_folder
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.trained import TrainedModel, open_trained
@@ -43,7 +43,7 @@ def _device(name: str | None) -> torch.device | None:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise UserError(f"device: expected one of this machine, got {name}: {reason}") from error
     return device
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.reports.statistics import counted_runs
 from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.report import EPOCH_SCORES, PARTS, Epoch, RunReport
@@ -170,7 +170,7 @@ def _predictions(report: RunReport, store: Store) -> "DataFrame":
             raise ValueError("lines that end too early")
         return frame.assign(**{name: plain_texts(frame[name]) for name in _WRITTEN})
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{path}: expected the run's predictions, got {reason}; delete the folder to compute "
             "the run again"

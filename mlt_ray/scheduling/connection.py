@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
 
@@ -76,7 +76,7 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         level = logging.INFO if are_logs_shown() else logging.WARNING
         ray.init(address=where, log_to_driver=are_logs_shown(), logging_level=level, **own)
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         if where == LOCAL:
             expected, remedy = (
                 "expected Ray to start here",

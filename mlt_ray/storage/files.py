@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -30,6 +31,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically; its folder is made if needed. `StoreFull` if the disk is full."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits; the file need not fit in memory."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

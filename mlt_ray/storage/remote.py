@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import pyarrow  # type: ignore[import-untyped]
 from pyarrow import fs
 
-from mlt_ray.errors import StoreFull, StoreSilent, StoreUnreachable
+from mlt_ray.errors import StoreFull, StoreSilent, StoreUnreachable, first_line
 from mlt_ray.masking import has_unquoted_password, masked
 from mlt_ray.storage.files import replacing
 from mlt_ray.storage.outage import Outage, outage_of
@@ -112,7 +112,7 @@ class Remote:
         except (FileNotFoundError, StoreFull):
             raise
         except Exception as error:  # each file system's library has errors of its own
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             reason = re.split(r"; Details| \(Request ID", reason)[0]
             reason = masked(reason.replace(self._uri, self.name))
             remedy = next((r for p, r in REMEDIES.items() if re.search(p, reason)), OTHER_REMEDY)

@@ -15,6 +15,7 @@ from mlt_ray.reports.frames import RunOfRow, runs_frame
 from mlt_ray.reports.page.cells import slug
 from mlt_ray.reports.statistics import aggregate, counted_runs
 from mlt_ray.spec import decisive, digest_of
+from mlt_ray.storage.files import file_sha256
 from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord
 from mlt_ray.storage.report import PARTS, Epoch, RunReport
@@ -206,7 +207,7 @@ class Experiment:
         A page that MLflow has already is not written again.
         """
         tags = {"mlt_ray.kind": "report"}
-        sha256 = hashlib.sha256(page.read_bytes()).hexdigest()
+        sha256 = file_sha256(page)
         if self._known({**tags, "mlt_ray.page": sha256}):
             return
         with alone(self.store, LEASE):

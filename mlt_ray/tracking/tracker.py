@@ -17,7 +17,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from mlt_ray.errors import StoreUnreachable, UserError
+from mlt_ray.errors import StoreUnreachable, UserError, first_line
 from mlt_ray.masking import masked
 from mlt_ray.spec import Run
 from mlt_ray.storage.lease import alone
@@ -163,5 +163,5 @@ def reason_of(error: BaseException) -> str:
     while said is not None and not isinstance(said, sqlite3.Error):
         said = said.__cause__ or said.__context__
     said = said or error
-    line = masked((str(said).strip() or type(said).__name__).splitlines()[0])
+    line = masked(first_line(said))
     return line if isinstance(error, UserError) else shorten(line, 300, placeholder=" …")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mlt_ray.display.waiting import waiting
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.machine import installed_cpus, usable_cpus
 from mlt_ray.masking import masked
 
@@ -52,8 +52,7 @@ def examine(
                 verdict, found = "[green]ok[/green]", examination()
         except Exception as error:  # a doctor names whatever is wrong and goes on
             all_work = False
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            verdict, found = "[red]FAILS[/red]", f"{masked(reason[0])}\nremedy: {remedy}"
+            verdict, found = "[red]FAILS[/red]", f"{masked(first_line(error))}\nremedy: {remedy}"
         # A table a line, so that each is seen as soon as it is known.
         line = Table(box=None, padding=(0, 2), show_header=False)
         line.add_column(width=5)

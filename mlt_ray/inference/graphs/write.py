@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mlt_ray import __version__
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 from mlt_ray.corpus.words import EMPTY, token_pattern
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.inference.ensemble import Inputs, build_ensemble
 from mlt_ray.inference.graphs.classifiers import Classifiers, classified
 from mlt_ray.inference.graphs.front_end import KINDS, write_front_end
@@ -138,7 +138,7 @@ def _trace(model: TrainedModel, members: Sequence[nn.Module], path: Path) -> Non
         with torch.no_grad():
             write_graph(Graph(members, list(example)), example, list(OUTPUTS), path, axes)
     except (RuntimeError, AttributeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{model.name}: expected a model that can be traced for ONNX, got {reason}; predict "
             "with mlt-ray predict"
