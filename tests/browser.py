@@ -42,3 +42,32 @@ def opened(chromium, address: str, size: tuple[int, int], scheme: str = "light")
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
     return page, said, [url for url in asked if not url.startswith("data:")]
+
+
+def check_it_opens_and_fits(chromium, address: str, size: tuple[int, int], scheme: str) -> None:
+    """It opens without an error, asks for nothing but itself, and is as wide as the window."""
+    page, said, asked = opened(chromium, address, size, scheme)
+    assert said == []
+    assert asked == [address]
+    inner, outer = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert inner == outer
+
+
+def check_accessibility(chromium, address: str, size: tuple[int, int], scheme: str) -> None:
+    """axe finds nothing, neither in what is folded away."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page, *_ = opened(chromium, address, size, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = axe.Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
+
+
+def check_first_link(chromium, address: str, text: str) -> None:
+    """The first key reaches a link of that text, which leads to the page's main part."""
+    page, *_ = opened(chromium, address, DESK)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == text
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{address}#main")

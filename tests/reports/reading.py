@@ -1,5 +1,6 @@
 """Reads a page as HTML, for tests of what stands in it."""
 
+import re
 from html.parser import HTMLParser
 
 
@@ -24,3 +25,16 @@ def read(html: str) -> Reader:
     reader = Reader()
     reader.feed(html)
     return reader
+
+
+def words(html: str) -> str:
+    """What a page says, with single blanks."""
+    return " ".join(" ".join(read(html).words).split())
+
+
+def check_it_asks_nobody(html: str) -> None:
+    """It runs nothing, and names no address but places in itself."""
+    found = read(html)
+    assert "script" not in found.tags
+    assert all(address.startswith(("#", "data:")) for address in found.addresses)
+    assert not re.search(r"url\((?!#)|@import|@font-face", html)

@@ -1,13 +1,19 @@
 """The page of an explanation in a real browser: on a phone, on a desk, in the dark, printed."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlt_ray.reports.explanation.render import write_explanation
-from tests.browser import DESK, PHONE, browser, opened
+from tests.browser import (
+    DESK,
+    PHONE,
+    check_accessibility,
+    check_first_link,
+    check_it_opens_and_fits,
+    opened,
+)
 from tests.reports.explanation.made_up import explanation
 
 pytestmark = pytest.mark.slow
@@ -21,33 +27,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with browser() as found:
-        yield found
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_it_opens_without_an_error_or_a_request_and_fits(chromium, address, size, scheme) -> None:
-    page, said, asked = opened(chromium, address, size, scheme)
-    assert said == []
-    assert asked == [address]
-    inner, outer = page.evaluate(
-        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    )
-    assert inner == outer
+    check_it_opens_and_fits(chromium, address, size, scheme)
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_checker_of_accessibility_has_nothing_to_say(chromium, address, size, scheme) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page, *_ = opened(chromium, address, size, scheme)
-    # Also of what is folded away.
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    found = axe.Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
+    check_accessibility(chromium, address, size, scheme)
 
 
 @pytest.mark.parametrize(("size", "shown"), [(PHONE, "phone"), (DESK, "desk")])
@@ -85,11 +74,7 @@ def test_the_recording_can_be_played(chromium, address) -> None:
 
 
 def test_the_keyboard_reaches_the_explanation_first(chromium, address) -> None:
-    page, *_ = opened(chromium, address, DESK)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "to the explanation"
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{address}#main")
+    check_first_link(chromium, address, "to the explanation")
 
 
 def test_it_prints(chromium, address, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The report page in a real browser: on a phone, on a desk, in the dark, printed, by keyboard."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,14 @@ import pytest
 from mlt_ray.reports.page.content import contents_of
 from mlt_ray.reports.page.render import write_page
 from mlt_ray.storage.store import Store
-from tests.browser import DESK, PHONE, browser, opened
+from tests.browser import (
+    DESK,
+    PHONE,
+    check_accessibility,
+    check_first_link,
+    check_it_opens_and_fits,
+    opened,
+)
 from tests.reports.made_up import fill
 
 pytestmark = pytest.mark.slow
@@ -21,32 +27,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_page(contents_of(results), folder, ["made: good, fold 1: killed"]).path.as_uri()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    with browser() as found:
-        yield found
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_it_opens_without_an_error_or_a_request_and_fits(chromium, address, size, scheme) -> None:
-    page, said, asked = opened(chromium, address, size, scheme)
-    assert said == []
-    assert asked == [address]
-    inner, outer = page.evaluate(
-        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-    )
-    assert inner == outer
+    check_it_opens_and_fits(chromium, address, size, scheme)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_checker_of_accessibility_has_nothing_to_say(chromium, address, scheme) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page, *_ = opened(chromium, address, DESK, scheme)
-    # Also of what is folded away.
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    found = axe.Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == []
+    check_accessibility(chromium, address, DESK, scheme)
 
 
 def test_the_themes_differ_and_figures_follow_them(chromium, address) -> None:
@@ -74,11 +63,7 @@ def test_the_names_of_rows_stay_in_view_on_a_phone(chromium, address) -> None:
 
 
 def test_the_keyboard_reaches_the_results_first(chromium, address) -> None:
-    page, *_ = opened(chromium, address, DESK)
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "to the results"
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{address}#main")
+    check_first_link(chromium, address, "to the results")
 
 
 def test_it_prints(chromium, address, tmp_path: Path) -> None:

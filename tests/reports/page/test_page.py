@@ -14,7 +14,7 @@ from mlt_ray.reports.search import ConfigurationResult, write_search
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import parse_space
 from tests.reports.made_up import SKILLS, corpus, fill
-from tests.reports.reading import read
+from tests.reports.reading import check_it_asks_nobody, words
 
 MOST_BYTES = 2_000_000
 
@@ -28,15 +28,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     )[0]
 
 
-def words(page: str) -> str:
-    return " ".join(" ".join(read(page).words).split())
-
-
 def test_the_page_asks_nobody_for_anything(page: str) -> None:
-    found = read(page)
-    assert "script" not in found.tags
-    assert all(a.startswith(("#", "data:")) for a in found.addresses)
-    assert not re.search(r"url\((?!#)|@import|@font-face", page)
+    check_it_asks_nobody(page)
     assert len(page.encode()) < MOST_BYTES
 
 
