@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, Model, ModelFile, Store, Text
+from mlt_ray.cli.options import (
+    DEFAULT_STORE,
+    Asr,
+    Device,
+    Glove,
+    Model,
+    ModelFile,
+    Store,
+    Text,
+    model_choice,
+)
 from mlt_ray.display.waiting import waiting
 
 Sound = Annotated[Path, typer.Argument(metavar="CLIP", help="A recording of one utterance.")]
@@ -35,14 +45,10 @@ def explain(
 
     request = ExplainRequest(
         clip=clip,
-        model=model,
-        store=store,
+        model=model_choice(model, store, device, glove, model_file),
         text=text,
         asr=asr,
         out=out,
-        device=None if device == "auto" else device,
-        glove=glove,
-        model_file=model_file,
     )
     with waiting(Console(stderr=True), f"explaining {clip.name}"):
         lines = explain_clip(request)

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from mlt_ray.planning.workspace import Places
+    from mlt_ray.workflows.model_choice import ModelChoice
 
 DEFAULT_STORE = "runs"
 
@@ -244,6 +245,21 @@ def training_options(verb: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
     return called
+
+
+def model_choice(
+    model: str | None, store: str, device: str, glove: Path | None, model_file: Path | None
+) -> "ModelChoice":
+    """The trained model that the options name."""
+    from mlt_ray.workflows.model_choice import ModelChoice
+
+    return ModelChoice(
+        name=model,
+        place=store,
+        device=None if device == "auto" else device,
+        glove=glove,
+        model_file=model_file,
+    )
 
 
 def places_of(training: Training) -> "Places":

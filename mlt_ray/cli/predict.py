@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mlt_ray.cli.options import DEFAULT_STORE, Asr, Device, Glove, Model, ModelFile, Store, Text
+from mlt_ray.cli.options import (
+    DEFAULT_STORE,
+    Asr,
+    Device,
+    Glove,
+    Model,
+    ModelFile,
+    Store,
+    Text,
+    model_choice,
+)
 from mlt_ray.display.bars import Bars
 from mlt_ray.display.waiting import waiting
 
@@ -72,15 +82,11 @@ def predict(
 
     request = Request(
         places=audio,
-        store=store,
-        model=model,
+        model=model_choice(model, store, device, glove, model_file),
         text=text,
         texts=texts,
         asr=asr,
         windowing=Windowing.of(window, hop),
-        device=None if device == "auto" else device,
-        glove=glove,
-        model_file=model_file,
     )
     # Kept from before a bar on the other stream takes sys.stdout for its own.
     results, console = sys.stdout, Console(stderr=True)

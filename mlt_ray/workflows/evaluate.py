@@ -223,8 +223,10 @@ def _answers(
 ) -> Iterator[Answers]:
     """What the runs say; what the store does not have of it is computed and stored."""
     store = request.store
+    asked = {c.name: _asked(c) for c in candidates}
     kept = {
-        c.name: {d: read_evaluation(store, asked) for d, asked in _asked(c)} for c in candidates
+        name: {digest: read_evaluation(store, one) for digest, one in of_row.items()}
+        for name, of_row in asked.items()
     }
     left = [c for c in candidates if any(found is None for found in kept[c.name].values())]
     number = sum(found is None for of_row in kept.values() for found in of_row.values())
@@ -239,7 +241,7 @@ def _answers(
         _check_before(candidate, request.unread_texts)
     for candidate in candidates:
         of_row = kept[candidate.name]
-        missing = {d: asked for d, asked in _asked(candidate) if of_row[d] is None}
+        missing = {d: one for d, one in asked[candidate.name].items() if of_row[d] is None}
         found = {d: shares for d, shares in of_row.items() if shares is not None}
         if missing:
             found |= _computed(candidate, missing, request, console)
@@ -253,21 +255,21 @@ def _answers(
         )
 
 
-def _asked(candidate: _Candidate) -> Iterator[tuple[str, Asked]]:
+def _asked(candidate: _Candidate) -> dict[str, Asked]:
     """What names the answers of each run of a row, by the run's digest."""
     corpus = candidate.chosen.corpus
-    for run in candidate.runs:
-        yield (
-            run.report.digest,
-            Asked(
-                run=run.report.digest,
-                corpus=corpus.name,
-                fingerprint=corpus.fingerprint,
-                libraries=_libraries(candidate),
-                classes=corpus.classes,
-                utterances=tuple(u.id for u in corpus.utterances),
-            ),
+    utterances, libraries = tuple(u.id for u in corpus.utterances), _libraries(candidate)
+    return {
+        run.report.digest: Asked(
+            run=run.report.digest,
+            corpus=corpus.name,
+            fingerprint=corpus.fingerprint,
+            libraries=libraries,
+            classes=corpus.classes,
+            utterances=utterances,
         )
+        for run in candidate.runs
+    }
 
 
 def _libraries(candidate: _Candidate) -> str:

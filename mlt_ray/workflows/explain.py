@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mlt_ray.errors import UserError
 from mlt_ray.inference.clips import Clip, clip_of
 from mlt_ray.inference.windows import spoken_in, transcribed
-from mlt_ray.storage.store import Store
-from mlt_ray.workflows.predict import best_model
+from mlt_ray.workflows.model_choice import ModelChoice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,19 +25,14 @@ class ExplainRequest:
     """What the verb was asked for.
 
     `text` is what is said in the recording, `asr` a model that transcribes it instead. `out` is the
-    page's file or a folder for it (None: this folder). `device` None: a GPU if there is one.
-    `model` None: the best row on dev of the store's only study.
+    page's file or a folder for it (None: this folder).
     """
 
     clip: Path
-    model: str | None
-    store: str
+    model: ModelChoice
     text: str | None = None
     asr: str | None = None
     out: Path | None = None
-    device: str | None = None
-    glove: Path | None = None
-    model_file: Path | None = None
 
     def __post_init__(self) -> None:
         if self.text is not None and self.asr:
@@ -68,19 +62,11 @@ def explain_clip(request: ExplainRequest) -> list[str]:
         )
     # Not at the top: they import torch and matplotlib.
     from mlt_ray.inference.explanation.explain import explain
-    from mlt_ray.inference.load import load
     from mlt_ray.reports.explanation.render import write_explanation
 
-    store = Store(request.store).looking()
-    predictor = load(
-        request.model or best_model(store),
-        store,
-        device=request.device,
-        glove=request.glove,
-        model_file=request.model_file,
-    )
+    predictor = request.model.open()
     clip = _with_text(clip, request, predictor)
-    found = explain(predictor, clip, clip.text_source, store)
+    found = explain(predictor, clip, clip.text_source, request.model.store)
     write_explanation(found, request.page)
     return [*summary(found), f"written: {request.page}"]
 

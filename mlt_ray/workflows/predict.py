@@ -13,7 +13,7 @@ from mlt_ray.inference.clips import Clip, find_clips, heard, with_text, with_tex
 from mlt_ray.inference.prediction import Prediction
 from mlt_ray.inference.windows import Cut, Windowing, cut, transcribed
 from mlt_ray.machine import torch_threads, usable_cpus
-from mlt_ray.storage.store import Store
+from mlt_ray.workflows.model_choice import ModelChoice, Tell
 
 if TYPE_CHECKING:
     from mlt_ray.encoders.recognition import Recogniser
@@ -29,12 +29,6 @@ BLOCK_HEARD: Final = 8
 BLOCK_S: Final = 1800.0
 """Seconds of audio in a block, at most, if it has several recordings."""
 
-MOST_NAMED: Final = 20
-"""Rows that the message names where none was asked for."""
-
-Tell = Callable[[str], None]
-"""Called with each line for the user that is no result."""
-
 Progress = Callable[[str, int, int], None]
 """Called with what is counted, how many are done, and how many there are."""
 
@@ -43,21 +37,16 @@ Progress = Callable[[str, int, int], None]
 class Request:
     """What the verb was asked for.
 
-    `model` None: the best row of the store's only study. `text` is that of the only recording,
-    `texts` a CSV file of keys and texts, and `asr` a model that transcribes recordings without a
-    text. `device` None: a GPU if there is one.
+    `text` is that of the only recording, `texts` a CSV file of keys and texts, and `asr` a model
+    that transcribes recordings without a text.
     """
 
     places: Sequence[str]
-    store: str
-    model: str | None = None
+    model: ModelChoice
     text: str | None = None
     texts: Path | None = None
     asr: str | None = None
     windowing: Windowing = field(default_factory=Windowing)
-    device: str | None = None
-    glove: Path | None = None
-    model_file: Path | None = None
 
     def __post_init__(self) -> None:
         if self.text is not None and (self.texts or self.asr):
@@ -75,12 +64,12 @@ def predict(request: Request, stream: BinaryIO, tell: Tell) -> "Work":
     clips = [clip for clip in clips if _is_readable(clip, tell if found > 1 else _fail)]
     if not clips:
         raise UserError(f"expected a recording that can be read, got none of {found}")
-    predictor = open_predictor(request, tell)
+    predictor = request.model.open(tell)
     recogniser = None
     if predictor.model.reads_text:
         _check_texts(clips, request, predictor.model.name)
         _tell_unread(clips, predictor.model.spec, tell)
-        recogniser = _recogniser(clips, request)
+        recogniser = _recogniser(clips, request, predictor)
     else:
         given = {"--text": request.text, "--texts": request.texts, "--asr": request.asr}
         for option in (name for name, value in given.items() if value):
@@ -151,70 +140,16 @@ def _tell_unread(clips: Sequence[Clip], spec: "RunSpec", tell: Tell) -> None:
         tell(f"note: the model can read nothing of the text of {unread[0].id}{more}")
 
 
-def _recogniser(clips: Sequence[Clip], request: Request) -> "Recogniser | None":
-    """The model that transcribes, if a clip needs it."""
+def _recogniser(
+    clips: Sequence[Clip], request: Request, predictor: "Predictor"
+) -> "Recogniser | None":
+    """The model that transcribes, on the predictor's device, if a clip needs it."""
     wanted = (c for c in clips if not c.has_text or (c.text and request.windowing.is_long(c)))
     if request.asr is None or next(wanted, None) is None:
         return None
-    import torch
-
     from mlt_ray.encoders.recognition import open_recogniser
 
-    return open_recogniser(request.asr, torch.device(request.device) if request.device else None)
-
-
-def open_predictor(request: Request, tell: Tell) -> "Predictor":
-    """The model that was asked for, or the best row of the store's only study; it is told."""
-    from mlt_ray.inference.load import load
-
-    model = request.model
-    if model is None:
-        model = best_model(Store(request.store).looking())
-        tell(f"{model} is the best row on dev")
-    predictor = load(
-        model,
-        request.store,
-        device=request.device,
-        glove=request.glove,
-        model_file=request.model_file,
-    )
-    runs = len(predictor.model.runs)
-    for note in predictor.model.notes:
-        tell(f"note: {note}")
-    tell(f"{predictor.model.name}: the mean of {runs} runs" if runs > 1 else predictor.model.name)
-    return predictor
-
-
-def best_model(store: Store) -> str:
-    """The best row by UA on dev of the store's only study, as ``STUDY/ROW``.
-
-    Raises `UserError`, which names the rows there are, if there is another number of studies.
-    """
-    from mlt_ray.reports.collect import find_record
-
-    studies = store.studies()
-    if len(studies) != 1:
-        names = [f"{s}/{row.name}" for s in studies for row in find_record(s, store).rows]
-        if not names:
-            raise UserError(
-                f"{store}: expected a study that was run, found none; name another --store, or "
-                "train one: mlt-ray demo"
-            )
-        shown = ", ".join(names[:MOST_NAMED])
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        raise UserError(f"--model: expected one of {shown}{more}, got none; name one")
-    # Imported here, since they need pandas, which takes half a second.
-    from mlt_ray.reports.frames import finished_runs, runs_frame
-    from mlt_ray.reports.reference import best_by_dev
-
-    record = find_record(studies[0], store)
-    runs = runs_frame(finished_runs([record], store))
-    best = best_by_dev(runs, {row.name: row for row in record.rows})
-    if best is None:
-        raise UserError(
-            f"{store}: expected finished runs of {studies[0]}, found none; run it first"
-        )
-    return f"{studies[0]}/{best}"
+    return open_recogniser(request.asr, predictor.device)
 
 
 @dataclass(kw_only=True)
