@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from mlt_ray.errors import UserError, first_line
-from mlt_ray.inference.folder import is_folder, read_folder
+from mlt_ray.inference.folder.read import is_folder, read_folder
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.trained import TrainedModel, open_trained
 from mlt_ray.storage.store import Store

@@ -21,7 +21,7 @@ from mlt_ray.corpus.texts import same_words_key
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.features.fitted import LEAST_RECORDINGS
-from mlt_ray.inference.folder import HeldOut, Part, encoders_of, reads_vectors
+from mlt_ray.inference.folder.layout import HeldOut, Part, encoders_of, reads_vectors
 from mlt_ray.inference.trained import TrainedModel
 from mlt_ray.parsing import unknown_key
 from mlt_ray.reports.collect import find_record

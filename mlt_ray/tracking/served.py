@@ -35,7 +35,7 @@ class EmotionModel(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         """Open the folder of the trained model."""
         import mlt_ray
-        from mlt_ray.inference.folder import own_file_in
+        from mlt_ray.inference.folder.read import own_file_in
 
         folder = Path(context.artifacts[FOLDER])
         self.predictor = mlt_ray.load(folder, model_file=own_file_in(folder))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mlt_ray.errors import UserError
-from mlt_ray.inference.folder import HeldOut, write_folder
+from mlt_ray.inference.folder.layout import HeldOut
+from mlt_ray.inference.folder.write import write_folder
 from mlt_ray.inference.package.requirements import pinned, requirements_of
 from mlt_ray.inference.package.write import write_code, write_own_file, write_package
 from mlt_ray.inference.trained import TrainedModel, open_trained

@@ -9,7 +9,7 @@ import pytest
 
 from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
-from mlt_ray.inference.folder import (
+from mlt_ray.inference.folder.layout import (
     CONFIG,
     ENCODERS,
     FORMAT,
@@ -18,11 +18,9 @@ from mlt_ray.inference.folder import (
     TABLE,
     WEIGHTS,
     Part,
-    is_folder,
-    own_file_in,
-    read_folder,
-    write_folder,
 )
+from mlt_ray.inference.folder.read import is_folder, own_file_in, read_folder
+from mlt_ray.inference.folder.write import write_folder
 from mlt_ray.inference.load import open_model
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.trained import TrainedModel, open_trained

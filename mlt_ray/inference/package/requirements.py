@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mlt_ray.features.extract import frames_kind
-from mlt_ray.inference.folder import packaged_vectors, reads_vectors
+from mlt_ray.inference.folder.layout import packaged_vectors, reads_vectors
 from mlt_ray.inference.trained import TrainedModel
 from mlt_ray.libraries import ALWAYS, computing, version, versions
 

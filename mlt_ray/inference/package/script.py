@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mlt_ray
 from mlt_ray.inference.clips import clip_of
-from mlt_ray.inference.folder import own_file_in
+from mlt_ray.inference.folder.read import own_file_in
 
 HERE = Path(__file__).resolve().parent
 

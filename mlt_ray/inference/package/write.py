@@ -1,7 +1,7 @@
 """A folder that predicts by itself: a trained model, the code that runs it, and what it needs.
 
-Beside the files of `mlt_ray.inference.folder` it has ``predict.py``, ``requirements.txt``, a copy
-of the part of this package that predicts, and the file of a model of the user's own.
+Beside the files of `mlt_ray.inference.folder.layout` it has ``predict.py``, ``requirements.txt``, a
+copy of the part of this package that predicts, and the file of a model of the user's own.
 """
 
 import shutil
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from mlt_ray.errors import UserError
-from mlt_ray.inference.folder import HeldOut, write_folder
+from mlt_ray.inference.folder.layout import HeldOut
+from mlt_ray.inference.folder.write import write_folder
 from mlt_ray.inference.package.bundle import PACKAGE, bundle_of
 from mlt_ray.inference.package.requirements import requirements_of
 from mlt_ray.inference.trained import TrainedModel

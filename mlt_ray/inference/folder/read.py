@@ -1,76 +1,40 @@
-"""A trained model as a folder that needs no store, in the habit of Hugging Face's models.
-
-    config.json                 classes, the specification, the runs and what each has not seen
-    preprocessor_config.json    how a recording becomes the model's input, for people and tools
-    model.safetensors           weights of all runs as ``<digest>/<name>``, and word vectors
-    <digest>.skops              instead of weights, the fitted classifiers of each run
-    inputs.json                 what each run fitted on its training part, and words with a vector
-    encoders/<digest>/          pre-trained encoders that the model reads
-    vectors/words.npy, .txt     the user's table of word vectors, for words that training lacks
-
-Nothing that is read here is run: safetensors, JSON, NumPy arrays without pickle, and skops files in
-which types other than scikit-learn's are refused. What else lies in the folder, such as the code
-that goes along with it (`mlt_ray.inference.package.write`), is not looked at.
-
-Shapes: V words, D values a vector.
-"""
+"""Reads a trained model from a folder, and runs nothing of it; `layout` says what is where."""
 
 import contextlib
 import functools
 import json
-import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import mlt_ray
-from mlt_ray.corpus.audio import SAMPLE_RATE_HZ
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.features.fitted import FittedExtra, FittedInputs
 from mlt_ray.features.vectors import ArrayVectors, WordVectors, load_vectors
+from mlt_ray.inference.folder.layout import (
+    CONFIG,
+    ENCODERS,
+    FORMAT,
+    INPUTS,
+    KIND,
+    TABLE,
+    WEIGHTS,
+    WORD_VECTORS,
+    encoders_of,
+    files_below,
+)
 from mlt_ray.inference.raw import Tools, folders_below
 from mlt_ray.inference.trained import TrainedModel, TrainedRun, read_spec, systems_of
-from mlt_ray.libraries import versions_of
 from mlt_ray.spec import Run, RunSpec
-from mlt_ray.storage.files import file_sha256, json_bytes
+from mlt_ray.storage.files import file_sha256
 from mlt_ray.storage.names import plain
 from mlt_ray.training.classifiers import Classical
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-FORMAT: Final = 1
-"""Version of the layout; raised when an older reader would misread a newer folder."""
-
-CONFIG: Final = "config.json"
-PREPROCESSOR: Final = "preprocessor_config.json"
-WEIGHTS: Final = "model.safetensors"
-INPUTS: Final = "inputs.json"
-ENCODERS: Final = "encoders"
-TABLE: Final = ("vectors/words.npy", "vectors/words.txt")
-
-WORD_VECTORS: Final = "word_vectors"
-"""Name of the (V, D) tensor in `WEIGHTS`; `INPUTS` has the V words."""
-
-KIND: Final = "mlt_ray"
-"""``model_type`` of such a folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """Who speaks in a part of a fold: sessions, where the corpus has them, and speakers."""
-
-    sessions: tuple[str, ...]
-    speakers: tuple[str, ...]
-    utterances: int
-
-
-HeldOut = Mapping[int, Mapping[str, Part]]
-"""By fold, the parts ``dev`` and ``test``, which runs of the fold were not trained on."""
 
 
 def is_folder(path: Path) -> bool:
@@ -92,19 +56,6 @@ def own_file_in(folder: Path) -> Path | None:
     if not source:
         return None
     return folder / plain(source.rpartition("@")[0], folder / CONFIG)
-
-
-def write_folder(model: TrainedModel, folder: Path, held_out: HeldOut) -> list[Path]:
-    """Write a trained model into an existing folder; returns the files, relative to it."""
-    files = [*_write_weights(model, folder), *_write_encoders(model, folder)]
-    files += _write_table(model, folder)
-    files += [
-        _write(folder / INPUTS, _inputs(model)),
-        _write(folder / PREPROCESSOR, _preprocessor(model.spec)),
-    ]
-    sums = {str(path.relative_to(folder)): file_sha256(path) for path in files}
-    files.append(_write(folder / CONFIG, _config(model, held_out, sums)))
-    return [path.relative_to(folder) for path in files]
 
 
 def read_folder(folder: Path, *, model_file: Path | None = None) -> TrainedModel:
@@ -152,117 +103,9 @@ def read_folder(folder: Path, *, model_file: Path | None = None) -> TrainedModel
     )
 
 
-def encoders_of(spec: RunSpec) -> tuple[str, ...]:
-    """The pre-trained encoders, as ``name@digest``, that a prediction reads, each once."""
-    model = spec.model
-    named = [spec.features.frames.encoder, model.text_encoder, model.speech_encoder]
-    named += [extra.encoder for extra in model.extras]
-    return tuple(dict.fromkeys(filter(None, named)))
-
-
-def reads_vectors(model: TrainedModel) -> bool:
-    """True if words are looked up in a table of pre-trained vectors."""
-    return model.is_network and model.spec.model.reads_words
-
-
-@functools.cache
-def packaged_vectors() -> str:
-    """``name@digest`` of the word vectors that a package has."""
-    found = load_vectors()
-    return f"{found.name}@{found.sha256[:16]}"
-
-
-def _config(model: TrainedModel, held_out: HeldOut, sums: Mapping[str, str]) -> dict[str, Any]:
-    spec, classes = model.spec, model.spec.classes
-    own = reads_vectors(model) and spec.features.vectors != packaged_vectors()
-    return {
-        "architectures": [spec.model.system],
-        "model_type": KIND,
-        "format": FORMAT,
-        "name": model.name,
-        "id2label": {str(n): name for n, name in enumerate(classes)},
-        "label2id": {name: n for n, name in enumerate(classes)},
-        "spec": spec.as_dict(),
-        "planned_runs": model.planned,
-        "runs": [
-            {
-                "digest": run.digest,
-                "fold": run.fold,
-                "seed": run.seed,
-                "not_trained_on": {k: asdict(v) for k, v in held_out.get(run.fold, {}).items()},
-            }
-            for run in model.runs
-        ],
-        "word_vectors": {"name": spec.features.vectors, "comes_along": own},
-        "libraries": {"mlt_ray": mlt_ray.__version__, **versions_of(spec.as_dict())},
-        "files": dict(sums),
-    }
-
-
-def _preprocessor(spec: RunSpec) -> dict[str, Any]:
-    features = asdict(spec.features)
-    frames = features.pop("frames")
-    return {
-        "feature_extractor_type": KIND,
-        "sampling_rate": SAMPLE_RATE_HZ,
-        "channels": 1,
-        "frames": frames,
-        **features,
-        "extras": [extra._asdict() for extra in spec.model.extras],
-        "reads_words": spec.model.reads_words,
-    }
-
-
-def _inputs(model: TrainedModel) -> dict[str, Any]:
-    return {
-        "words": list(model.vectors),
-        "runs": {run.digest: run.fitted.as_dict() for run in model.runs},
-    }
-
-
-def _write_weights(model: TrainedModel, folder: Path) -> list[Path]:
-    from safetensors.torch import save_file
-    from torch import from_numpy
-
-    tensors: dict[str, Tensor] = {}
-    files: list[Path] = []
-    for run in model.runs:
-        if isinstance(run.weights, Classical):
-            files.append(folder / f"{run.digest}.skops")
-            files[-1].write_bytes(run.weights.to_bytes())
-        else:
-            # Cloned: the format refuses tensors that share their memory.
-            own = {name: value.detach().cpu().clone() for name, value in run.weights.items()}
-            tensors |= {f"{run.digest}/{name}": value for name, value in own.items()}
-    tensors[WORD_VECTORS] = from_numpy(model.vectors_of(list(model.vectors)))
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / WEIGHTS).chmod(0o644)  # safetensors keeps others from reading it
-    return [*files, folder / WEIGHTS]
-
-
-def _write_encoders(model: TrainedModel, folder: Path) -> list[Path]:
-    files: list[Path] = []
-    for identity in encoders_of(model.spec):
-        there = model.tools.folder_of(identity)
-        here = folders_below(folder / ENCODERS)(identity)
-        shutil.copytree(there, here, dirs_exist_ok=True)
-        files += _files_below(here)
-    return files
-
-
-def _write_table(model: TrainedModel, folder: Path) -> list[Path]:
-    """The table of word vectors, unless a package has it, as an array and its words."""
-    if not reads_vectors(model) or model.spec.features.vectors == packaged_vectors():
-        return []
-    array, words = (folder / name for name in TABLE)
-    array.parent.mkdir()
-    model.tools.vectors.write_array(array, words)
-    return [array, words]
-
-
 @dataclass(frozen=True, kw_only=True)
 class _KeptVectors(ArrayVectors):
-    """A table that was written by `_write_table`; `origin` is the digest of the user's files."""
+    """A table that `write_folder` wrote; `origin` is the digest of the user's files."""
 
     origin: str
 
@@ -297,7 +140,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _check_files(folder: Path, sums: Mapping[str, str]) -> None:
     """`UserError` for a file that is not the one that was written; `ValueError` for a bad name."""
-    strangers = {str(p.relative_to(folder)) for p in _files_below(folder / ENCODERS)} - sums.keys()
+    strangers = {str(p.relative_to(folder)) for p in files_below(folder / ENCODERS)} - sums.keys()
     if strangers:
         raise UserError(
             f"{folder / min(strangers)}: expected the files of an encoder that {CONFIG} names, got "
@@ -327,10 +170,6 @@ def _check_encoders(spec: RunSpec, folder: Path, sums: Mapping[str, str]) -> Non
                 f"{folder / CONFIG}: expected the files of encoder {identity}, found none; export "
                 "the model again"
             )
-
-
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _run_of(spec: RunSpec, values: Mapping[str, Any], folder: Path) -> Run:
@@ -449,8 +288,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected a mapping, got {found!r:.60}; copy the folder again")
     return found
-
-
-def _write(path: Path, values: Mapping[str, Any]) -> Path:
-    path.write_bytes(json_bytes(values))
-    return path
