@@ -112,76 +112,17 @@ def _explore(
     from mlt_ray.search.database import open_database
 
     store, places = workspace.store, workspace.places
-    names: dict[str, RunName] = {}
-    tracker = None
     first = _first_spec(space, workspace)
-    record = StudyRecord(
-        study=f"{space.name} search",
-        title=space.title,
-        corpus=workspace.corpus.name,
-        fingerprint=workspace.corpus.fingerprint,
-        rows=(),
-        is_search=True,
-    )
-    prepared: set[object] = set()
-    is_connected = False
-
-    def prepare(row: Row) -> None:
-        """Put what a row reads into the store.
-
-        While runs are trained that is computed here: Tune, which waits for the row, would wait
-        without end for workers of the cluster, since those that have ended their run wait for Tune.
-        """
-        read = (row.features, row.model.extras, row.model.source)
-        if read not in prepared:
-            fill_cache(workspace, [row], console, here=is_connected)
-            prepared.add(read)
-
-    def configure(values: Mapping[str, Any]) -> RunSpec:
-        """The specification of proposed values, with the features that it reads in the store."""
-        row = _row(space, values, workspace)
-        prepare(row)
-        return spec_of(row, workspace.corpus)
-
-    def note(configuration: "Configuration") -> None:
-        """Note a new configuration in the store and in MLflow, and name its runs.
-
-        Those that are known already are noted together, once all of them are: a record of some
-        would hide the others if the command were killed then.
-        """
-        nonlocal record
-        _check_alone(space, lease)
-        runs = configuration.runs
-        row = RowRecord(
-            name=configuration.name, spec=configuration.spec.as_dict(), runs=run_records(runs)
-        )
-        record = replace(record, rows=(*record.rows, row))
-        for run in runs:
-            names[run.digest] = RunName(
-                study=record.study, row=row.name, fold=run.fold, seed=run.seed
-            )
-        # Known configurations come first, before there is a tracker. They are noted all at once,
-        # so that a driver that dies among them leaves the record as it was.
-        if tracker is not None:
-            write_record(store, store.search(space.name), record)
-            tracker.add(record.study, row)
-
-    def tag(configuration: "Configuration") -> None:
-        """Write to MLflow how a configuration has ended."""
-        _check_alone(space, lease)
-        if tracker is not None:
-            tags = {"state": str(configuration.state), "reason": configuration.reason}
-            tracker.note(record.study, configuration.name, tags)
-
+    logbook = _Logbook(space, workspace, console, lease)
     with open_database(store) as storage:
         search = CrossValidationSearch(
             space,
             store,
             storage,
-            configure,
+            logbook.configure,
             identity=_identity(space, first),
-            on_proposal=note,
-            on_end=tag,
+            on_proposal=logbook.note,
+            on_end=logbook.tag,
         )
         console.print(
             f"search: {space.search.trials} configurations of "
@@ -190,22 +131,97 @@ def _explore(
             f"{len(search.configurations)} known already",
             highlight=False,
         )
-        write_record(store, store.search(space.name), record)
-        with waiting(console, "recording in MLflow"):
-            tracker = open_tracker([record], places)
-        complete = search.exhausted
-        if not complete:
-            if not places.is_local:
-                # By the cluster's workers, for most spaces all that their rows read.
-                prepare(_named(space, space.first_row, workspace))
-            with (
-                joined(places, console) as resources,
-                SearchDisplay(search, console) as display,
-            ):
-                is_connected = True
-                observers: list[Observer] = [tracker, display]
-                complete = execute(search, names, store, resources, observers, timeout_s)
+        tracker = logbook.open()
+        if search.exhausted:
+            return search, True
+        if not places.is_local:
+            # By the cluster's workers, for most spaces all that their rows read.
+            logbook.prepare(_named(space, space.first_row, workspace))
+        with joined(places, console) as resources, SearchDisplay(search, console) as display:
+            logbook.is_connected = True
+            observers: list[Observer] = [tracker, display]
+            complete = execute(search, logbook.names, store, resources, observers, timeout_s)
     return search, complete
+
+
+class _Logbook:
+    """Keeps account of a search's configurations: what they read, the store's record, MLflow.
+
+    `names` are the names of their runs, by digest. `is_connected`: this process has joined Ray.
+    """
+
+    def __init__(
+        self, space: SearchSpace, workspace: Workspace, console: Console, lease: Lease
+    ) -> None:
+        self.names: dict[str, RunName] = {}
+        self.is_connected = False
+        self._space, self._workspace, self._console = space, workspace, console
+        self._lease = lease
+        self._prepared: set[object] = set()
+        self._tracker: Tracker | None = None
+        self._record = StudyRecord(
+            study=f"{space.name} search",
+            title=space.title,
+            corpus=workspace.corpus.name,
+            fingerprint=workspace.corpus.fingerprint,
+            rows=(),
+            is_search=True,
+        )
+
+    def prepare(self, row: Row) -> None:
+        """Put what a row reads into the store.
+
+        While runs are trained that is computed here: Tune, which waits for the row, would wait
+        without end for workers of the cluster, since those that have ended their run wait for Tune.
+        """
+        read = (row.features, row.model.extras, row.model.source)
+        if read not in self._prepared:
+            fill_cache(self._workspace, [row], self._console, here=self.is_connected)
+            self._prepared.add(read)
+
+    def configure(self, values: Mapping[str, Any]) -> RunSpec:
+        """The specification of proposed values, with the features that it reads in the store."""
+        row = _row(self._space, values, self._workspace)
+        self.prepare(row)
+        return spec_of(row, self._workspace.corpus)
+
+    def note(self, configuration: "Configuration") -> None:
+        """Note a new configuration in the store and in MLflow, and name its runs.
+
+        Those that are known already come first, before `open`, which notes them together: a record
+        of some would hide the others if the command were killed then.
+        """
+        _check_alone(self._space, self._lease)
+        runs = configuration.runs
+        row = RowRecord(
+            name=configuration.name, spec=configuration.spec.as_dict(), runs=run_records(runs)
+        )
+        self._record = replace(self._record, rows=(*self._record.rows, row))
+        for run in runs:
+            self.names[run.digest] = RunName(
+                study=self._record.study, row=row.name, fold=run.fold, seed=run.seed
+            )
+        if self._tracker is not None:
+            self._write()
+            self._tracker.add(self._record.study, row)
+
+    def tag(self, configuration: "Configuration") -> None:
+        """Write to MLflow how a configuration has ended."""
+        _check_alone(self._space, self._lease)
+        if self._tracker is not None:
+            tags = {"state": str(configuration.state), "reason": configuration.reason}
+            self._tracker.note(self._record.study, configuration.name, tags)
+
+    def open(self) -> "Tracker":
+        """Write the record of the configurations so far, and from now on MLflow too."""
+        self._write()
+        with waiting(self._console, "recording in MLflow"):
+            self._tracker = open_tracker([self._record], self._workspace.places)
+        return self._tracker
+
+    def _write(self) -> None:
+        store = self._workspace.store
+        write_record(store, store.search(self._space.name), self._record)
 
 
 def _check_alone(space: SearchSpace, lease: Lease) -> None:
