@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mlt_ray.cli.options import Audio, Glove, Texts
 from mlt_ray.display.bars import counting
+from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.spec import ENGLISH
 
@@ -100,6 +101,6 @@ def check(
         words = Vocabulary.of(selected, language, vectors, phonemizer_of(language))
     console.print(render(found, everything=everything))
     for line in (*words.lines, *([f"note: {words.note}"] if words.note else ())):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
     if found.fatal:
         raise typer.Exit(2)

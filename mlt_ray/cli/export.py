@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from mlt_ray.cli.options import DEFAULT_STORE, Glove, ModelFile, Store, TrackingUri
+from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 
 Row = Annotated[
@@ -68,4 +69,4 @@ def export(
         f"written: {names} in {found.folder}, {total / 1e6:.1f} MB",
         f"try it: {found.try_it}",
     ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(console, line)

@@ -19,6 +19,7 @@ from mlt_ray.cli.options import (
     model_choice,
 )
 from mlt_ray.display.bars import Bars
+from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 
 Sounds = Annotated[
@@ -92,7 +93,7 @@ def predict(
     results, console = sys.stdout, Console(stderr=True)
 
     def tell(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
 
     with waiting(console, "opening the model"):
         work = predict(request, sys.stdin.buffer, tell)

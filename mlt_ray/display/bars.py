@@ -15,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mlt_ray.display.lines import say
+
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines, at least, if the output is no terminal."""
 
@@ -32,7 +34,7 @@ class Lines:
         is_due = is_last or now - self._told_at > LINE_INTERVAL_S
         if is_due and not self._console.is_terminal:
             self._told_at = now
-            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+            say(self._console, text)
 
 
 class Bars:

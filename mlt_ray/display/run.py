@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlt_ray.display.bars import Lines, duration
+from mlt_ray.display.lines import say
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.backlog import Backlog
 from mlt_ray.planning.plan import PlannedRow
@@ -91,7 +92,7 @@ class RunDisplay:
         if are_logs_shown():
             elapsed = duration(time.monotonic() - self._began)
             line = f"{elapsed} {self._names[run.digest]}: {what}"
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            say(self.console, line)
 
     def _end(self, run: Run, state: str) -> None:
         self._states[run.digest] = state

@@ -16,6 +16,7 @@ from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
 from mlt_ray.corpus.readers.read import read_corpus
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars
+from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.documents import parse_yaml
 from mlt_ray.errors import UserError
@@ -212,10 +213,10 @@ def _tell(candidates: Sequence[_Candidate], console: Console) -> None:
         lines.setdefault(f"corpus: {chosen_text(candidate.chosen)}", []).append(candidate.name)
     for line, names in lines.items():
         of = f" ({', '.join(names)})" if len(lines) > 1 else ""
-        console.print(line + of, highlight=False, markup=False, soft_wrap=True)
+        say(console, line + of)
     problems = dict.fromkeys(str(p) for c in candidates for p in c.chosen.corpus.problems)
     for problem in problems:
-        console.print(f"note: {problem}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {problem}")
 
 
 def _answers(
@@ -331,12 +332,10 @@ def _computed(
     _check_inputs(candidate, model.spec, request.unread_texts)
     libraries = _libraries(candidate)
     if libraries != model.spec.features.libraries:
-        console.print(
+        say(
+            console,
             f"note: {candidate.name}: features are computed with {libraries}; the runs were "
             f"trained on those of {model.spec.features.libraries}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
         )
     spec = replace(model.spec, features=replace(model.spec.features, libraries=libraries))
     model = replace(model, runs=tuple(run for run in model.runs if run.digest in missing))
@@ -372,7 +371,7 @@ def show_evaluated(evaluated: Evaluated, store: Store, out: Path | None, console
     for table in as_terminal(found):
         console.print(table)
     for line in legend(found):
-        console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+        say(console, line, style="dim")
     studies = "-".join(dict.fromkeys(row.name.partition("/")[0] for row in found.rows))
     name = f"evaluate-{studies}-on-{found.corpus}-{evaluated.digest[:8]}"
     folder = out or store.report_dir(name)
@@ -381,4 +380,4 @@ def show_evaluated(evaluated: Evaluated, store: Store, out: Path | None, console
         if out is None:
             store.push(folder)
     names = ", ".join(file.name for file in files)
-    console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False, markup=False)
+    say(console, f"written: {names} in {folder}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.reports.reference import comparisons_csv
 from mlt_ray.reports.results import Results
@@ -64,7 +65,7 @@ def show_results(
             store.push(folder)
     for content in contents:
         if verdicts := content.verdicts:
-            console.print(verdicts, highlight=False, markup=False, soft_wrap=True)
+            say(console, verdicts)
     if tracker is not None:
         for content in contents:
             study = content.record.study
@@ -72,4 +73,4 @@ def show_results(
     names = ", ".join(f.name for f in (*files, folder / COMPARISONS, *page.written))
     console.print(f"written: {names} in {folder}", soft_wrap=True, highlight=False)
     if tracker is not None and not tracker.broken:
-        console.print(f"MLflow: {tracker.address()}", soft_wrap=True, highlight=False, markup=False)
+        say(console, f"MLflow: {tracker.address()}")

@@ -15,6 +15,7 @@ from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.display.bars import Bars, duration
+from mlt_ray.display.lines import say
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.display.waiting import waiting
 from mlt_ray.encoders.folder import EncoderMissing
@@ -130,10 +131,10 @@ def open_workspace(places: Places, labels: Collection[Labels], console: Console)
     notes: dict[str, None] = {}
     for counted in labels:
         corpus = select(workspace.corpus, counted)
-        console.print(corpus_line(corpus, counted), highlight=False, markup=False, soft_wrap=True)
+        say(console, corpus_line(corpus, counted))
         notes |= dict.fromkeys(map(str, corpus.problems))
     for line in notes:
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {line}")
     return workspace
 
 
@@ -168,7 +169,7 @@ def fill_cache(
 def tell_states(left: Iterable[StatesLeft], console: Console) -> None:
     """Say what speech encoders compute, and how much of it is stored, before they do."""
     for states in left:
-        console.print(f"states: {states}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"states: {states}")
 
 
 @contextmanager
@@ -271,19 +272,19 @@ def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
         sizes = sizes_text(make_folds(counted, spec))
         console.print(f"folds: {describe(spec, by)}; {sizes}", highlight=False, soft_wrap=True)
     for line in fold_notes(dict.fromkeys((counted, spec) for counted, spec, _ in ways)):
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {line}")
 
 
 def tell_texts(rows: Iterable[Row], workspace: Workspace, console: Console) -> None:
     """Say which texts or words rows cannot read; those that read no words are not concerned."""
     for line in workspace.text_notes(rows):
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {line}")
 
 
 def tell_versions(backlog: Backlog, store: Store, console: Console) -> None:
     """Say which rows are computed anew, and which studies take the place of others."""
     for line in (*other_studies(backlog.plans, store), *other_versions(backlog.plans, store)):
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {line}")
 
 
 def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) -> None:

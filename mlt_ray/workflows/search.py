@@ -10,6 +10,7 @@ from rich.table import Table
 
 from mlt_ray.corpus.fold_notes import fold_notes
 from mlt_ray.corpus.labelling import select
+from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 from mlt_ray.planning.backlog import latest_records, note_plans, take_stock
@@ -336,4 +337,4 @@ def show_space(space: SearchSpace, places: Places, console: Console) -> None:
         highlight=False,
     )
     for line in _notes(space, [first], workspace):
-        console.print(f"note: {line}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"note: {line}")
