@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlt_ray.spec import Run
+from mlt_ray.storage.format import with_format, without_format
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
 
@@ -101,7 +102,7 @@ def read_record(store: Store, path: Path) -> StudyRecord | None:
     values = store.read_json(path)
     if values is None:
         return None
-    record = StudyRecord.from_dict(values)
+    record = StudyRecord.from_dict(without_format(values, path))
     for name in (record.study, *(run.digest for row in record.rows for run in row.runs)):
         plain(name, path)
     return record
@@ -109,7 +110,7 @@ def read_record(store: Store, path: Path) -> StudyRecord | None:
 
 def write_record(store: Store, path: Path, record: StudyRecord) -> None:
     """Write a record to a file of the store."""
-    store.write_json(path, record.as_dict())
+    store.write_json(path, with_format(record.as_dict()))
 
 
 def all_records(store: Store) -> list[StudyRecord]:

@@ -37,6 +37,7 @@ from urllib.parse import unquote
 
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.storage.files import beside, json_bytes, local_files, put_in_place, write_bytes
+from mlt_ray.storage.format import with_format, without_format
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.outage import nothing
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
@@ -281,7 +282,7 @@ class Store:
     def _report(self, digest: str) -> RunReport:
         path = self.run_dir(digest) / REPORT
         try:
-            values = dict(json.loads(path.read_text()))
+            values = without_format(json.loads(path.read_text()), path)
             values.pop(CHECKSUMS, None)
             report = RunReport.from_dict(values)
             if report.digest != digest:
@@ -328,7 +329,7 @@ class Store:
             "predictions.csv": predictions_csv(predictions).encode(),
             "curve.csv": curve_csv(report.curve).encode(),
         }
-        values = dataclasses.asdict(report)
+        values = with_format(dataclasses.asdict(report))
         if self._mirror:
             values[CHECKSUMS] = {name: checksum(content) for name, content in files.items()}
         with beside(folder) as made:
