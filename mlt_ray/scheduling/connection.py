@@ -16,6 +16,8 @@ from ray.exceptions import RayActorError
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
+from mlt_ray.scheduling.cluster import START, check_cluster, unusable
+from mlt_ray.scheduling.death import Watch, shut_down_dead
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -54,6 +56,7 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
 
     Yields `resources` with the GPUs filled in that they leave open. Raises `UserError` if there is
     no cluster at the address, or if this process has joined one itself, as a notebook may have.
+    If Ray dies while the block lasts, the block ends by `KeyboardInterrupt`, and that by `RayDied`.
     """
     os.environ.update(SETTINGS)
     for name in NOISY_LOGGERS:
@@ -66,33 +69,40 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
             "expected Ray not to be connected in this process, found it connected; call "
             "ray.shutdown() first, and name its cluster by address"
         )
-    where = ray_address(address)
+    check_cluster(address)
+    is_local = ray_address(address) == LOCAL
     # The dashboard's processes cost as much as a run where there are few cores. A head that the
     # user starts has one.
     own: dict[str, Any] = {}
-    if where == LOCAL:
+    if is_local:
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
     try:
         level = logging.INFO if are_logs_shown() else logging.WARNING
-        ray.init(address=where, log_to_driver=are_logs_shown(), logging_level=level, **own)
+        ray.init(
+            address=ray_address(address),
+            log_to_driver=are_logs_shown(),
+            logging_level=level,
+            **own,
+        )
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = first_line(error)
-        if where == LOCAL:
-            expected, remedy = (
-                "expected Ray to start here",
-                "free memory and processors, then ask again",
-            )
-        else:
-            expected = f"--address {where}: expected a Ray cluster"
-            remedy = "start one (ray start --head) or leave --address out"
-        raise UserError(f"{expected}, got: {reason}; {remedy}") from error
+        if not is_local:
+            raise unusable(address, f"got: {reason}", START) from error
+        raise UserError(
+            f"expected Ray to start here, got: {reason}; free memory and processors, then ask again"
+        ) from error
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler would end this process without a word.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    watch = Watch(is_local)
     try:
-        yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
+        with watch.watching():
+            yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
     finally:
-        _shut_down()
+        if watch.died:
+            shut_down_dead()
+        else:
+            _shut_down()
 
 
 def _shut_down() -> None:
