@@ -6,8 +6,8 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import ray
@@ -18,6 +18,7 @@ from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
 from mlt_ray.scheduling.cluster import START, check_cluster, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
+from mlt_ray.scheduling.sockets import folder_for_ray
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -76,8 +77,27 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     own: dict[str, Any] = {}
     if is_local:
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
+    with folder_for_ray() if is_local else nullcontext() as folder:
+        _start(address, own if folder is None else own | {"_temp_dir": folder})
+        if threading.current_thread() is threading.main_thread():
+            # Ray's own handler would end this process without a word.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        watch = None
+        try:
+            watch = Watch(is_local)
+            with watch.watching():
+                yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
+        finally:
+            if watch and watch.died:
+                shut_down_dead()
+            else:
+                _shut_down()
+
+
+def _start(address: str | None, own: Mapping[str, Any]) -> None:
+    """`ray.init`; `UserError` if it fails. `own` is what a Ray that is started here is told."""
+    level = logging.INFO if are_logs_shown() else logging.WARNING
     try:
-        level = logging.INFO if are_logs_shown() else logging.WARNING
         ray.init(
             address=ray_address(address),
             log_to_driver=are_logs_shown(),
@@ -86,23 +106,11 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         )
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = first_line(error)
-        if not is_local:
+        if not own:
             raise unusable(address, f"got: {reason}", START) from error
         raise UserError(
             f"expected Ray to start here, got: {reason}; free memory and processors, then ask again"
         ) from error
-    if threading.current_thread() is threading.main_thread():
-        # Ray's own handler would end this process without a word.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    watch = Watch(is_local)
-    try:
-        with watch.watching():
-            yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
-    finally:
-        if watch.died:
-            shut_down_dead()
-        else:
-            _shut_down()
 
 
 def _shut_down() -> None:
