@@ -19,6 +19,7 @@ from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
 from mlt_ray.scheduling.cluster import START, check_cluster, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
 from mlt_ray.scheduling.sockets import folder_for_ray
+from mlt_ray.scheduling.token import keep_private
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -79,6 +80,8 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
     with folder_for_ray() if is_local else nullcontext() as folder:
         _start(address, own if folder is None else own | {"_temp_dir": folder})
+        if is_local:
+            keep_private()
         if threading.current_thread() is threading.main_thread():
             # Ray's own handler would end this process without a word.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
