@@ -27,6 +27,9 @@ from mlt_ray.masking import masked
 if TYPE_CHECKING:
     from mlt_ray.workflows.run import Request
 
+MOST_NUMBERS = 10_000
+"""Folds or seeds that a range of an option may name."""
+
 DEMO = ("demo",)
 COMPARED = '"highway network" concatenation'
 DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3", "demo_protocols")
@@ -131,9 +134,12 @@ def list_studies() -> None:
 def compute_and_print(request: "Request", out: Path | None) -> None:
     """Compute studies and print their tables; exit 1 where a run failed."""
     from mlt_ray.reports.results import results_of
+    from mlt_ray.storage.files import check_writable
     from mlt_ray.workflows.report import show_results
     from mlt_ray.workflows.run import run_studies
 
+    if out is not None:
+        check_writable(out, "--out")
     console = Console()
     outcome = run_studies(request, console)
     store = request.places.store
@@ -147,9 +153,12 @@ def parse_numbers(option: str, text: str) -> list[int]:
     """Whole numbers of a text such as ``1,3-5``; none for an empty text."""
     numbers: list[int] = []
     for part in text.replace(" ", "").split(",") if text else []:
-        found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        # More digits than any fold or seed has.
+        found = re.fullmatch(r"([0-9]{1,20})(?:-([0-9]{1,20}))?", part)
         some = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
         if not some:
             raise UserError(f"{option}: expected numbers such as 1,3 or 1-5, got {text!r}")
+        if some[-1] - some[0] >= MOST_NUMBERS:
+            raise UserError(f"{option}: expected at most {MOST_NUMBERS} numbers, got {text!r}")
         numbers += some
     return list(dict.fromkeys(numbers))

@@ -36,7 +36,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from mlt_ray.errors import StoreUnreachable, UserError
-from mlt_ray.storage.files import beside, json_bytes, local_files, put_in_place, write_bytes
+from mlt_ray.storage.files import (
+    beside,
+    check_writable,
+    json_bytes,
+    local_files,
+    put_in_place,
+    write_bytes,
+)
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.outage import nothing
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
@@ -83,13 +90,22 @@ class Store:
             self.root = self._mirror.root
             self.location = text
         else:
-            self.root = Path(unquote(text[7:]) if text.startswith("file://") else text).resolve()
+            path = unquote(text[7:]) if text.startswith("file://") else text
+            if not path:
+                raise UserError("--store: expected a folder or a URI, got an empty text")
+            self.root = Path(os.path.realpath(path))
             self.location = str(self.root)
+        if self.root.is_symlink():
+            raise UserError(f"{self.root}: expected a folder for the store, got a link to itself")
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root}: expected a folder for the store, got a file")
 
     def __str__(self) -> str:
         return self._mirror.remote.name if self._mirror else self.location
+
+    def check_writable(self) -> None:
+        """`UserError` if nothing can be written into the store's folder, or the mirror's."""
+        check_writable(self.root, f"--store {self}")
 
     @property
     def mirror(self) -> "Mirror | None":

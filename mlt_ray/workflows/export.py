@@ -58,6 +58,7 @@ def export_model(
         raise UserError(f"--log: expected it with --to mlflow, got --to {to}; leave it out")
     folder = out or Path(f"{run or f'{study}-{slug(row)}'}-{to}")
     _check_free(folder)
+    check_writable(folder.parent, "--out")
     content = row_content(study, row, store, run)
     model = open_trained(name, store, glove=glove, model_file=model_file)
     parts = held_out(model, content.corpora[0]) if content.corpora else {}
