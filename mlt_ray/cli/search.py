@@ -1,5 +1,6 @@
 """The verb ``search``."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -59,7 +60,7 @@ def search(
 def parse_duration(option: str, text: str) -> float:
     """Seconds of a text such as ``90s``, ``30m`` or ``2h``."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.replace(".", "", 1).isdigit() or float(number) <= 0:
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})([smhd])", text)
+    if not found or float(found[1]) <= 0:
         raise UserError(f"{option}: expected a time such as 90s, 30m or 2h, got {text!r}")
-    return float(number) * units[unit]
+    return float(found[1]) * units[found[2]]

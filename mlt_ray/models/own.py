@@ -16,6 +16,7 @@ import functools
 import hashlib
 import importlib.abc
 import importlib.util
+import os
 import sys
 import types
 import typing
