@@ -24,13 +24,15 @@ URI say what is finished: what only a mirror has is uploaded again, or does not 
 such as MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -243,8 +245,27 @@ class Store:
         return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 
     def read_json(self, path: Path) -> Any:
-        """The values in a JSON file of the store; None if it does not exist."""
-        return json.loads(path.read_text()) if self.keep(path) else None
+        """The values in a JSON file of the store; None if it does not exist.
+
+        `UserError` for a file that is damaged.
+        """
+        if not self.keep(path):
+            return None
+        with self.reading(path):
+            return json.loads(path.read_text())
+
+    @contextlib.contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """Raises a `UserError` that names a file if the block cannot make sense of its content."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile) as error:
+            remedy = "delete it: whatever asks for it again writes it anew"
+            if path.parent.parent == self.root / "runs":
+                remedy = self._recompute
+            raise UserError(
+                f"{path}: expected a file of a store, got {error!r}; {remedy}"
+            ) from error
 
     def write_json(self, path: Path, values: Any) -> None:
         """Write a JSON file of the store, also behind the URI."""

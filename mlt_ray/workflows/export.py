@@ -15,7 +15,7 @@ from mlt_ray.inference.trained import TrainedModel, open_trained
 from mlt_ray.reports.card import CARD, Export, card_of, held_out, row_content
 from mlt_ray.reports.collect import find_record
 from mlt_ray.reports.page.cells import slug
-from mlt_ray.storage.files import beside, put_in_place, write_bytes
+from mlt_ray.storage.files import beside, check_writable, put_in_place, write_bytes
 from mlt_ray.storage.store import Store
 
 To = Literal["folder", "mlflow", "onnx"]

@@ -15,13 +15,17 @@ from typing import Final
 import pytest
 
 from mlt_ray.cli.app import exit_code
-from tests.bad_input import flags, spaces, studies
+from tests.bad_input import corpora, environments, flags, inputs, spaces, stores, studies
 from tests.bad_input.case import Case
 
 KINDS: Final[Mapping[str, Mapping[str, Case]]] = {
     "flags": flags.CASES,
     "studies": studies.CASES,
     "spaces": spaces.CASES,
+    "corpora": corpora.CASES,
+    "inputs": inputs.CASES,
+    "stores": stores.CASES,
+    "environments": environments.CASES,
 }
 LEAST: Final = 200
 
