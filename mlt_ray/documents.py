@@ -13,6 +13,11 @@ MERGE = "tag:yaml.org,2002:merge"
 """YAML's tag of the key ``<<``."""
 
 
+NO_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What is raised for a text that is no YAML, no UTF-8, has a date such as 2020-13-45 or a number of
+thousands of digits, or is nested too deeply."""
+
+
 class Loader(yaml.SafeLoader):
     """Safe loader that reads 1e-5 as a number (YAML 1.1 wants 1.0e-5) and refuses repeated keys."""
 
@@ -35,7 +40,7 @@ def read_yaml(path: Path) -> Any:
     """The values of a YAML file; `UserError` if it is not valid YAML in UTF-8."""
     try:
         return yaml.load(path.read_text("utf-8"), Loader=Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NO_YAML as error:
         raise UserError(
             f"{path}: expected YAML in UTF-8, got: {' '.join(str(error).split())}"
         ) from error
@@ -45,7 +50,7 @@ def parse_yaml(text: str, where: str) -> Any:
     """The value of a YAML text, such as that of an option; `UserError` begins with `where`."""
     try:
         return yaml.load(text, Loader=Loader)
-    except yaml.YAMLError as error:
+    except NO_YAML as error:
         raise UserError(f"{where}: expected a YAML value, got {text!r}") from error
 
 

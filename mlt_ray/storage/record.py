@@ -97,12 +97,14 @@ def run_records(runs: Sequence[Run]) -> tuple[RunRecord, ...]:
 def read_record(store: Store, path: Path) -> StudyRecord | None:
     """The record in a file of the store (`Store.study`, `Store.search`); None without a file.
 
-    Raises `UserError` if the name of its study or of a run would leave its folder.
+    Raises `UserError` for a file that is no record, and if the name of its study or of a run would
+    leave its folder.
     """
     values = store.read_json(path)
     if values is None:
         return None
-    record = StudyRecord.from_dict(without_format(values, path))
+    with store.reading(path):
+        record = StudyRecord.from_dict(without_format(values, path))
     for name in (record.study, *(run.digest for row in record.rows for run in row.runs)):
         plain(name, path)
     return record
@@ -134,7 +136,7 @@ def _row(values: Mapping[str, Any]) -> RowRecord:
     published = values.get("published")
     return RowRecord(
         name=values["name"],
-        spec=values["spec"],
+        spec=dict(values["spec"]),
         runs=tuple(RunRecord(**run) for run in values["runs"]),
         published={k: (v[0], v[1]) for k, v in published.items()} if published else None,
         changes=tuple(values.get("overrides", ())),
