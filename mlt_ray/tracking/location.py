@@ -54,13 +54,16 @@ def database(store: Store) -> Path:
 
 
 def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
-    """Make MLflow fail soon if no server answers, instead of after seven retries.
+    """Make MLflow fail soon if no server answers, instead of after seven retries, and keep quiet.
 
     Environment variables that the user has set stay. Call it before mlflow is imported.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(num_retries))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
+    # Else it tells its makers what is called, and reads and prints each run that ends.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
 def quieten() -> None:

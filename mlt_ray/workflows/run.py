@@ -29,7 +29,7 @@ from mlt_ray.planning.backlog import (
     other_versions,
     take_stock,
 )
-from mlt_ray.planning.observer import InBackground, Observer
+from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.source import Queue
@@ -280,6 +280,8 @@ def _train(
 
         return open_tracker(records, places)
 
+    from mlt_ray.tracking.background import InBackground
+
     with ExitStack() as background:
         tracking = background.enter_context(InBackground(make_tracker))
         with joined(places, console) as resources, RunDisplay(backlog, console) as display:
@@ -291,7 +293,7 @@ def _train(
             execute(Queue(backlog.left), backlog.names, places.store, resources, observers)
         with waiting(console, "recording in MLflow"):
             background.close()
-    return tuple(display.failures.values()), tracking.observer
+    return tuple(display.failures.values()), tracking.tracker
 
 
 def check_cluster(places: Places, needs: "Iterable[Need]", resources: Resources) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mlt_ray.planning.memory import Need
     from mlt_ray.search.configuration import Configuration
     from mlt_ray.search.cross_validation import CrossValidationSearch
+    from mlt_ray.tracking.background import InBackground
     from mlt_ray.tracking.tracker import Tracker
 
 
@@ -136,18 +138,23 @@ def _explore(
             f"{len(search.configurations)} known already",
             highlight=False,
         )
-        tracker = logbook.open()
-        if search.exhausted:
-            return search, True
-        check_joinable(places)
-        if not places.is_local:
-            # By the cluster's workers, for most spaces all that their rows read.
-            logbook.prepare(_named(space, space.first_row, workspace))
-        with joined(places, console) as resources, SearchDisplay(search, console) as display:
-            check_cluster(places, [_need_of_first(space, first, workspace)], resources)
-            logbook.is_connected = True
-            observers: list[Observer] = [tracker, display]
-            complete = execute(search, logbook.names, store, resources, observers, timeout_s)
+        with ExitStack() as background:
+            tracking = background.enter_context(logbook.open())
+            complete = search.exhausted
+            if not complete:
+                check_joinable(places)
+                if not places.is_local:
+                    # By the cluster's workers, for most spaces all that their rows read.
+                    logbook.prepare(_named(space, space.first_row, workspace))
+                with joined(places, console) as resources, SearchDisplay(search, console) as shown:
+                    check_cluster(places, [_need_of_first(space, first, workspace)], resources)
+                    logbook.is_connected = True
+                    observers: list[Observer] = [tracking, shown]
+                    complete = execute(
+                        search, logbook.names, store, resources, observers, timeout_s
+                    )
+            with waiting(console, "recording in MLflow"):
+                background.close()
     return search, complete
 
 
@@ -165,7 +172,7 @@ class _Logbook:
         self._space, self._workspace, self._console = space, workspace, console
         self._lease = lease
         self._prepared: set[object] = set()
-        self._tracker: Tracker | None = None
+        self._tracker: InBackground | None = None
         self._record = StudyRecord(
             study=f"{space.name} search",
             title=space.title,
@@ -223,11 +230,16 @@ class _Logbook:
             tags = {"state": str(configuration.state), "reason": configuration.reason}
             self._tracker.note(self._record.study, configuration.name, tags)
 
-    def open(self) -> "Tracker":
-        """Write the record of the configurations so far, and from now on MLflow too."""
+    def open(self) -> "InBackground":
+        """Write the record of the configurations so far, and from now on MLflow too.
+
+        In a thread of its own: Tune's loop, which starts every run, must not wait for MLflow.
+        """
+        from mlt_ray.tracking.background import InBackground
+
         self._write()
-        with waiting(self._console, "recording in MLflow"):
-            self._tracker = open_tracker([self._record], self._workspace.places)
+        record, places = self._record, self._workspace.places
+        self._tracker = InBackground(lambda: open_tracker([record], places))
         return self._tracker
 
     def _write(self) -> None:

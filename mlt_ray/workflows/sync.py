@@ -12,7 +12,7 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
     """Write to MLflow the finished runs and pages it lacks; returns the studies and searches.
 
     The list is empty if MLflow cannot be written, which was said then. Raises `UserError` for a
-    store without runs.
+    store without runs, and last of all if an experiment cannot be written, as a deleted one.
     """
     from mlt_ray.tracking.location import tracking_location
     from mlt_ray.tracking.tracker import Tracker
@@ -30,7 +30,16 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
         page = None if record.is_search else _page_of(record.study, store)
         if page is not None:
             tracker.page(record.study, page)
-    return [] if tracker.broken else [record.study for record in records]
+    if tracker.broken:
+        return []
+    if tracker.unusable:
+        count = len(tracker.unusable)
+        what = "1 experiment is" if count == 1 else f"{count} experiments are"
+        raise UserError(
+            f"{what} not up to date, as said above; the other {len(records) - count} of this "
+            "store are"
+        )
+    return [record.study for record in records]
 
 
 def _page_of(study: str, store: Store) -> Path | None:
