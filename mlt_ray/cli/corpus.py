@@ -22,8 +22,10 @@ def demo(
     utterances: Annotated[int, typer.Option(min=20, max=1_000_000)] = 600,
 ) -> None:
     """Write the demo corpus, in IEMOCAP's layout."""
+    from mlt_ray.corpus.espeak import check_installed
     from mlt_ray.corpus.synthetic.demo import write_demo
 
+    check_installed("corpus demo")
     with counting("utterances spoken", utterances) as count:
         write_demo(out, seed=seed, utterances=utterances, progress=count)
     print(f"{utterances} utterances in {out}")
@@ -90,7 +92,8 @@ def check(
     from mlt_ray.studies.labels import parse_labels
 
     console, counted = Console(), parse_labels(parse_yaml(labels, "--labels"), "--labels")
-    check_language(language, "--language")
+    if language != ENGLISH:
+        check_language(language, "--language")
     vectors = load_vectors(glove)
     with waiting(console, "reading every recording"):
         whole = read_corpus(corpus, elsewhere=Elsewhere(audio=audio, texts=texts))

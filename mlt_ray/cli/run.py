@@ -91,6 +91,7 @@ def demo(
 ) -> None:
     """Run the whole way on an embedded corpus: speech, features, 75 runs, tables, a page."""
     from mlt_ray.corpus.synthetic.demo import write_demo
+    from mlt_ray.planning.contents import check_extras
     from mlt_ray.planning.workspace import Places
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.studies.study import load_study
@@ -98,11 +99,13 @@ def demo(
 
     console, runs = Console(), RunStore(store)
     corpus = runs.root / "demo-corpus"
+    studies = [load_study(name) for name in (DEMO_ALL if everything else DEMO)]
+    check_extras([row for study in studies for row in study.rows], ", or leave out --all")
     if not corpus.exists():
         with waiting(console, "speaking the demo corpus"):
             write_demo(corpus)
     request = Request(
-        studies=[load_study(name) for name in (DEMO_ALL if everything else DEMO)],
+        studies=studies,
         places=Places(corpus=corpus, store=runs, address=address, tracking_uri=tracking_uri),
     )
     compute_and_print(request, out)

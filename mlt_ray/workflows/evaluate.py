@@ -22,7 +22,7 @@ from mlt_ray.documents import parse_yaml
 from mlt_ray.errors import UserError
 from mlt_ray.features.fitted import check_speakers
 from mlt_ray.labels import Labels
-from mlt_ray.libraries import installed, versions
+from mlt_ray.libraries import installed, require, versions
 from mlt_ray.parsing import unknown_key
 from mlt_ray.planning.cross_corpus import Chosen, choose, chosen_text, shared_texts
 from mlt_ray.planning.workspace import check_texts, check_usable
@@ -291,7 +291,8 @@ def _check_before(candidate: _Candidate, unread_texts: bool) -> None:
 
 
 def _check_inputs(candidate: _Candidate, spec: RunSpec, unread_texts: bool) -> None:
-    """`UserError` if the corpus lacks texts or speakers that the row's runs read."""
+    """`UserError` without texts, speakers or libraries that the row's runs read."""
+    require(versions(spec.features.libraries), f"row {candidate.name}")
     row = Row(
         name=candidate.name,
         published=None,

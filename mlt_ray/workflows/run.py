@@ -20,6 +20,7 @@ from mlt_ray.display.run import RunDisplay
 from mlt_ray.display.waiting import waiting
 from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.labels import Labels
+from mlt_ray.libraries import LibraryMissing
 from mlt_ray.parsing import unknown_key
 from mlt_ray.planning.backlog import (
     Backlog,
@@ -354,19 +355,20 @@ def show_plan(request: Request, console: Console) -> None:
 
     places = replace(request.places, store=request.places.store.looking())
     workspace = open_workspace(places, request.asked_labels, console)
-    has_encoders = True
+    is_whole = True
     try:
         studies = [workspace.name_contents(s, request.asked_rows) for s in request.studies]
-    except EncoderMissing as missing:
-        has_encoders = False
-        console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
+    except (EncoderMissing, LibraryMissing) as missing:
+        is_whole = False
+        say(console, str(missing))
+        say(console, "The plan counts its runs as not done.")
         studies = [workspace.name_contents(s, asked=()) for s in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), places.store)
     tell_folds(backlog, workspace.corpus, console)
     tell_versions(backlog, workspace.store, console)
     rows = _rows_left(studies, backlog, workspace)
     tell_texts(rows, workspace, console)
-    if has_encoders:
+    if is_whole:
         tell_states(workspace.states_left(rows), console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
