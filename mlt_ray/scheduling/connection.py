@@ -7,7 +7,8 @@ import platform
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,6 +17,7 @@ from ray.exceptions import RayActorError
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
+from mlt_ray.scheduling.session import session
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -74,7 +76,9 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
     try:
         level = logging.INFO if are_logs_shown() else logging.WARNING
-        ray.init(address=where, log_to_driver=are_logs_shown(), logging_level=level, **own)
+        joined = ray.init(
+            address=where, log_to_driver=are_logs_shown(), logging_level=level, **own
+        )
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = first_line(error)
         if where == LOCAL:
@@ -89,10 +93,12 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler would end this process without a word.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
-    finally:
-        _shut_down()
+    is_own = where == LOCAL
+    with session(Path(joined.address_info["session_dir"])) if is_own else nullcontext():
+        try:
+            yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
+        finally:
+            _shut_down()
 
 
 def _shut_down() -> None:

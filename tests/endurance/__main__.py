@@ -15,6 +15,8 @@ from tests.endurance.growth import PROGRAMS, Bench
 from tests.endurance.growth import table as growth_table
 from tests.endurance.kills import kill_until, table
 from tests.endurance.settings import SETTINGS
+from tests.endurance.verbs import VERBS, Place, leave_all
+from tests.endurance.verbs import table as verbs_table
 
 
 def main() -> int:
@@ -32,6 +34,11 @@ def main() -> int:
     runs.add_argument("--only", metavar="PROGRAM", action="append", choices=PROGRAMS, default=[])
     runs.add_argument("--json", metavar="FILE", type=Path, help="write the samples there too")
     runs.set_defaults(part=run_runs)
+    leftovers = parts.add_parser("remains", help="what each verb leaves, however it ends")
+    leftovers.add_argument("--seed", type=int, default=1)
+    leftovers.add_argument("--only", metavar="VERB", action="append", choices=VERBS, default=[])
+    leftovers.add_argument("--asr", metavar="FOLDER", type=Path, help="a recogniser of speech")
+    leftovers.set_defaults(part=run_remains)
     options = parser.parse_args()
     # Raises SystemExit, so that what was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -73,6 +80,18 @@ def run_runs(options: argparse.Namespace) -> int:
         rows = [dataclasses.asdict(growth) for growth in found]
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 1 if any(growth.complaints for growth in found) else 0
+
+
+def run_remains(options: argparse.Namespace) -> int:
+    """What each verb leaves."""
+    console = Console() if sys.stdout.isatty() else Console(width=150)
+    with tempfile.TemporaryDirectory(prefix="ends-") as folder:
+        scene = Scene.set(Path(folder) / "s")
+        place = Place(scene=scene, folder=Path(folder), asr=options.asr)
+        verbs = options.only or [v for v in VERBS if options.asr or v != "predict --asr"]
+        found = leave_all(place, verbs, options.seed, lambda line: print(line, flush=True))
+    console.print(verbs_table(found))
+    return 0 if all(left.ok for left in found) else 1
 
 
 if __name__ == "__main__":

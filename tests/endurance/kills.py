@@ -35,8 +35,9 @@ TRIES = 4
 class Blow:
     """One damage: in which setting, when, and how its command ended.
 
-    `phase`: what the command did then. `code`: its exit code. `end_s`: seconds from the damage to
-    the command's end, and `orphans_s` from there to the end of all processes that it had started.
+    `phase`: what the command did then. `code`: its exit code, None where it went on until another
+    damage. `forced`: it did not end as it should, and was killed. `end_s`: seconds from the damage
+    to the command's end, and `orphans_s` from there to the end of all that it had started.
     """
 
     damage: str
@@ -48,6 +49,13 @@ class Blow:
     end_s: float = 0.0
     orphans_s: float = 0.0
     ok: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """How the command ended by it, if it did."""
+        if self.forced:
+            return "hung"
+        return "went on" if self.code is None else f"exit {self.code}"
 
 
 @dataclass(kw_only=True)
@@ -88,7 +96,7 @@ class Trial:
                         self._disturbed(setting, kept)
                 self._finish(setting)
             self._judge(setting, kept)
-        done = ", ".join(f"{b.damage} ({b.phase}: {b.code})" for b in self.blows)
+        done = ", ".join(f"{b.damage} ({b.phase}: {b.outcome})" for b in self.blows)
         self.finding.damage = done
         for blow in self.blows:
             blow.ok = self.finding.ok
@@ -216,13 +224,13 @@ class Trial:
             said = f"exit {code}: {shown[-300:]}{errors[-2500:]}"
             self.finding.expect(code in allowed, f"{what}: {said}")
             self.finding.expect("Traceback" not in errors, f"{what}: a traceback: {errors[-3000:]}")
-        for blow in blows:
-            blow.code, blow.forced, blow.end_s = code, forced, time.monotonic() - began
+        if blows:  # after the others the command went on
+            last = blows[-1]
+            last.code, last.forced, last.end_s = code, forced, time.monotonic() - began
         if code == 0:
             left = target.machine.files()
             self.finding.expect(not left, f"{what}: temporary files are left: {left}")
-        last = blows[-1] if blows else None
-        self._machines.append((target.machine, last))
+        self._machines.append((target.machine, blows[-1] if blows else None))
         if self.rng.random() < 0.5:  # else the next command meets what is still ending
             self._wait_for_processes()
 
@@ -292,7 +300,7 @@ def table(tally: Tally) -> Table:
         blows = [blow for blow in tally.blows if blow.damage == name]
         if not blows:
             continue
-        codes = Counter("killed by us" if b.forced else f"exit {b.code}" for b in blows)
+        codes = Counter(blow.outcome for blow in blows)
         shown.add_row(
             name,
             str(len(blows)),

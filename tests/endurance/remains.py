@@ -68,8 +68,9 @@ class Machine:
         return sorted(found)
 
     def files(self) -> list[str]:
-        """Names of the temporary files that are left; Ray's folder of logs is none."""
-        return sorted(p.name for p in self.folder.iterdir() if p.name != "ray")
+        """Names of the temporary files that are left, those of Ray's sessions among them."""
+        names = [p.name for p in self.folder.iterdir() if p.name != "ray"]
+        return sorted(names + [f"ray/{p.name}" for p in (self.folder / "ray").glob("*")])
 
     def wait_for_end(self, timeout_s: float = END_S) -> tuple[float, Mapping[int, str]]:
         """Seconds until all processes had ended; those that have not in time, which are killed."""
