@@ -46,6 +46,13 @@ class StoreFull(UserError):
     """The disk of the store is full. No incomplete file is left."""
 
 
+class RayDied(UserError):
+    """Ray has ended under a command that needs it, as when the kernel kills it for its memory.
+
+    What is finished and every checkpoint is in the store; the same command goes on from there.
+    """
+
+
 class StoreUnreachable(UserError):
     """A store behind a URI that does not answer or refuses access."""
 

@@ -68,6 +68,19 @@ def _quota(folder: Path, is_version_2: bool) -> float:
     return quota / period
 
 
+def processes_with(variable: str, value: str, root: Path = _ROOT) -> list[int]:
+    """Ids of the processes of this user that were started with a variable of that value.
+
+    None on a system without ``/proc``, which is read at `root`.
+    """
+    found, wanted = [], f"{variable}={value}".encode()
+    for path in (root / "proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # another user's, or one that has just ended
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
+
+
 def device_of(asked: "torch.device | None" = None) -> "torch.device":
     """The device that is asked for, else a GPU if there is one, else the CPU."""
     import torch

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -19,6 +20,7 @@ from mlt_ray.cli.predict import predict
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
+from mlt_ray.display.encoding import show_everything, use_utf8
 from mlt_ray.errors import INTERRUPTED, UserError
 from mlt_ray.masking import masked
 
@@ -52,6 +54,10 @@ app.add_typer(corpus_app, name="corpus")
 
 def main() -> NoReturn:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    use_utf8()
+    show_everything()
+    # A batch system's SIGTERM ends a command as Ctrl-C does, not without a word.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except UserError as error:

@@ -64,7 +64,7 @@ def with_shards(weights: str) -> list[str]:
 def read_json(path: Path, modality: Modality) -> dict[str, Any]:
     """The mapping in a JSON file of an encoder; empty if the file holds another value."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: expected JSON, got {error}; {modality.remedy}") from error
     return found if isinstance(found, dict) else {}

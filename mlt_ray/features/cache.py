@@ -64,7 +64,7 @@ class Cache:
         try:
             # A file without rows cannot be mapped, so small files are read.
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
-            places = json.loads(index.read_text())
+            places = json.loads(index.read_text(encoding="utf-8"))
         except (OSError, ValueError, EOFError) as error:
             self._unreadable.append(f"{index.stem} ({str(error) or type(error).__name__})")
             return

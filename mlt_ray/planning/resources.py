@@ -20,6 +20,9 @@ GPUS = Bound(
 LOCAL = "local"
 """Ray's name for a Ray that this process starts for itself."""
 
+AUTO = "auto"
+"""Ray's name for the cluster of which this machine is a node."""
+
 GPU_PACK = 15
 """Runs in a pack on a GPU: five folds of three seeds. Recorded steps of the highway row at the
 paper's sizes then take 5.7 GiB, beside the utterances. On a CPU packs gain nothing."""
@@ -94,8 +97,21 @@ class Resources:
 
 
 def ray_address(asked: str | None) -> str:
-    """The address of the cluster: as asked for, else `RAY_ADDRESS`, else `LOCAL`."""
-    return asked or os.environ.get("RAY_ADDRESS") or LOCAL
+    """The address of the cluster: as asked for, else `RAY_ADDRESS`, else `LOCAL`.
+
+    Where `AUTO` is asked for, `RAY_ADDRESS` goes first, as it does in Ray.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if asked == AUTO:
+        return named or AUTO
+    return asked or named or LOCAL
+
+
+def address_source(asked: str | None) -> str:
+    """What has named the address: the option or the profile that `asked`, or `RAY_ADDRESS`."""
+    if asked and ray_address(asked) == asked:
+        return f"--address {asked} (or a profile's)"
+    return f"RAY_ADDRESS={ray_address(None)}"
 
 
 def cpus_here() -> float:

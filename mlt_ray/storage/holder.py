@@ -69,7 +69,7 @@ UNKNOWN_HOLDER = Holder(owner="", host="", machine="", pid=0, started="")
 def machine() -> str:
     """Names the running kernel and its space of process ids; empty if they are not known."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
@@ -78,7 +78,7 @@ def machine() -> str:
 def process_start(pid: int) -> str | None:
     """When a process started, in ticks since the boot; None if it is a zombie or does not exist."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
     # The second field, the program's name, may contain blanks and brackets.

@@ -228,7 +228,7 @@ class Store:
 
     def read_json(self, path: Path) -> Any:
         """The values in a JSON file of the store; None if it does not exist."""
-        return json.loads(path.read_text()) if self.keep(path) else None
+        return json.loads(path.read_text(encoding="utf-8")) if self.keep(path) else None
 
     def write_json(self, path: Path, values: Any) -> None:
         """Write a JSON file of the store, also behind the URI."""

@@ -110,6 +110,7 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     tell_versions(backlog, workspace.store, console)
     if rows := _rows_left(studies, backlog, workspace):
         tell_texts(rows, workspace, console)
+        check_joinable(request.places)
         fill_cache(workspace, rows, console)
     return compute(backlog, request.places, console)
 
@@ -225,6 +226,14 @@ def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
     tracker = Tracker(store, tracking_location(store, places.tracking_uri), records)
     tracker.sync()
     return tracker
+
+
+def check_joinable(places: Places) -> None:
+    """`UserError` if a cluster is named that does not answer: before features are computed."""
+    if not places.is_local:
+        from mlt_ray.scheduling.cluster import check_cluster
+
+        check_cluster(places.address)
 
 
 @contextmanager

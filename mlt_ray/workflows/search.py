@@ -24,6 +24,7 @@ from mlt_ray.storage.record import RowRecord, StudyRecord, best_name, run_record
 from mlt_ray.studies.space import SearchSpace
 from mlt_ray.studies.study import Row, Study, load_study
 from mlt_ray.workflows.run import (
+    check_joinable,
     compute,
     fill_cache,
     joined,
@@ -135,6 +136,7 @@ def _explore(
         tracker = logbook.open()
         if search.exhausted:
             return search, True
+        check_joinable(places)
         if not places.is_local:
             # By the cluster's workers, for most spaces all that their rows read.
             logbook.prepare(_named(space, space.first_row, workspace))

@@ -160,7 +160,7 @@ class Damage:
 
 
 _KILLED = {-signal.SIGKILL}
-# Python's own answer before the command's modules are there, and after its work is done.
+# Python's own answer before the command's modules are there; its work is done.
 _ASKED = {INTERRUPTED, -signal.SIGINT, 0}
 _DEAD = {2, INTERRUPTED}
 
@@ -178,5 +178,5 @@ DAMAGES: Mapping[str, Damage] = {
     "driver stopped for longer than a lease": Damage(do=stop_driver, codes={0}, kills=False),
     "clock jumps by two hours": Damage(do=jump, codes={0}, weight=4, kills=False),
     "disk full for a while": Damage(do=full_disk, codes={0, 2}, weight=4, kills=False),
-    "server gone for a while": Damage(do=stop_server, codes={0}, weight=6),
+    "server gone for a while": Damage(do=stop_server, codes={0, 2}, weight=6, kills=False),
 }

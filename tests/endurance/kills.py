@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from rich.table import Table
 
+from mlt_ray.storage.store import Store
 from tests.crashes.journal import Journal, journal
 from tests.crashes.scene import Finding, Scene, kill_session, start_mlt_ray
 from tests.crashes.stores import tables
@@ -26,6 +27,9 @@ COMMAND_S = 600.0
 
 FORCE_S = 60.0
 """Seconds after which a command that must have ended is killed, and counts as not ok."""
+
+BUSY = 2
+"""Exit code where Ray did not start in time."""
 
 TRIES = 4
 """How often the same command is given at most, until it has computed all that is left."""
@@ -222,7 +226,8 @@ class Trial:
             self.finding.expect(False, f"{what}: had to be killed: {shown[-500:]}{errors[-1500:]}")
         else:
             said = f"exit {code}: {shown[-300:]}{errors[-2500:]}"
-            self.finding.expect(code in allowed, f"{what}: {said}")
+            is_busy = code == BUSY and "expected Ray to start here" in errors
+            self.finding.expect(code in allowed or is_busy, f"{what}: {said}")
             self.finding.expect("Traceback" not in errors, f"{what}: a traceback: {errors[-3000:]}")
         if blows:  # after the others the command went on
             last = blows[-1]
@@ -253,7 +258,8 @@ class Trial:
             self._wait_for_processes()
             if codes == [0] * len(codes):
                 return
-            self.finding.expect(set(codes) <= {0, FAILED}, f"asked again ({number}): {codes}")
+            # A machine that is too busy for Ray to start says so, and is asked again.
+            self.finding.expect(set(codes) <= {0, FAILED, BUSY}, f"asked again ({number}): {codes}")
 
     def _judge(self, setting: Setting, kept: Journal) -> None:
         finding, root = self.finding, setting.root
@@ -261,13 +267,8 @@ class Trial:
         wanted = tables(setting.undisturbed)
         finding.expect(tables(root) == wanted, "the tables differ from the undisturbed ones")
         setting.check(finding)
-        hidden = unknown_remains(root)
-        finding.expect(not hidden, f"files that nobody would remove: {hidden}")
-        left = sorted(p.name for p in (root / "checkpoints").iterdir())
-        finding.expect(not left, f"checkpoints are left: {left}")
-        leases = (p.name.split(".")[0] for p in (root / "leases").glob("*.json"))
-        of_runs = sorted(set(leases) & set(kept.computed))
-        finding.expect(not of_runs, f"leases of runs are left: {of_runs}")
+        left = unknown_remains(Store(setting.store))
+        finding.expect(not left, f"files that nobody would remove: {left}")
         if finding.ok:
             shutil.rmtree(root, ignore_errors=True)
 

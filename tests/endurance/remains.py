@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from mlt_ray.storage.leftovers import TEMPORARY, find_leftovers, remove_leftovers
+from mlt_ray.storage.leftovers import DIGEST, TEMPORARY, find_leftovers, remove_leftovers
 from mlt_ray.storage.store import Store
 
 END_S = 30.0
@@ -94,16 +94,20 @@ def _title(entry: Path) -> str:
     return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
 
 
-def unknown_remains(root: Path) -> list[str]:
-    """Hidden files in a store that nobody would ever remove.
+def unknown_remains(store: Store) -> list[str]:
+    """Files in a store that nobody would ever remove: hidden ones, checkpoints, leases of runs.
 
     First makes all files of killed processes as old as they must be to be removed, and removes
     them.
     """
-    for path in root.rglob(".*"):
+    for path in store.root.rglob(".*"):
         with contextlib.suppress(FileNotFoundError):
             os.utime(path, (0, 0), follow_symlinks=False)
-    store = Store(str(root))
     remove_leftovers(store, find_leftovers(store))
-    left = [path for path in root.rglob(".*") if TEMPORARY.fullmatch(path.name)]
-    return sorted(str(path.relative_to(root)) for path in left)
+    left = [path for path in store.root.rglob(".*") if TEMPORARY.fullmatch(path.name)]
+    left += (store.root / "checkpoints").glob("*")
+    names = sorted(str(path.relative_to(store.root)) for path in left)
+    leases = {path.name for path in (store.root / "leases").glob("*")}
+    if store.mirror:
+        leases |= set(store.mirror.remote.files("leases"))
+    return names + sorted(f"leases/{name}" for name in leases if DIGEST.match(name))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.crashes import disks, searches, servers, stores
 from tests.crashes.scene import RUNS, Finding, Scene, kill_session
@@ -18,11 +19,13 @@ from tests.end_to_end.conftest import mlt_ray
 class Setting:
     """Commands that are given at once, and with what they work.
 
-    `arguments`: of each command. `runs`: how many it finishes. `check`: further complaints, when
-    all is done. The rest is that of `tests.endurance.damages.Target`.
+    `arguments`: of each command. `store`: where it is, as a command is told; `root`: its folder, or
+    the mirror of it. `runs`: how many are finished at last. `check`: further complaints, when all
+    is done. The rest is that of `tests.endurance.damages.Target`.
     """
 
     arguments: tuple[object, ...]
+    store: str
     root: Path
     undisturbed: Path
     runs: int = RUNS
@@ -35,6 +38,17 @@ class Setting:
     check: Callable[[Finding], None] = lambda finding: None
 
 
+def _in_folder(scene: Scene, store: Path, *more: object, **values: Any) -> Setting:
+    """The study in a folder; `more` are further arguments of its command."""
+    return Setting(
+        arguments=scene.command(store, *more),
+        store=str(store),
+        root=store,
+        undisturbed=scene.undisturbed,
+        **values,
+    )
+
+
 Enter = Callable[[Scene, str], AbstractContextManager[Setting]]
 
 
@@ -42,7 +56,9 @@ Enter = Callable[[Scene, str], AbstractContextManager[Setting]]
 def study(scene: Scene, name: str) -> Iterator[Setting]:
     """The study, in a folder."""
     store = scene.store(name)
-    yield Setting(arguments=scene.command(store), root=store, undisturbed=scene.undisturbed)
+    yield Setting(
+        arguments=scene.command(store), store=str(store), root=store, undisturbed=scene.undisturbed
+    )
 
 
 @contextlib.contextmanager
@@ -50,7 +66,11 @@ def two_drivers(scene: Scene, name: str) -> Iterator[Setting]:
     """The same command twice at once."""
     store = scene.store(name)
     yield Setting(
-        arguments=scene.command(store), root=store, undisturbed=scene.undisturbed, drivers=2
+        arguments=scene.command(store),
+        store=str(store),
+        root=store,
+        undisturbed=scene.undisturbed,
+        drivers=2,
     )
 
 
@@ -74,6 +94,7 @@ def search(scene: Scene, name: str) -> Iterator[Setting]:
 
     yield Setting(
         arguments=searches.command(scene, space, store),
+        store=str(store),
         root=store,
         undisturbed=undisturbed,
         runs=searches.RUNS,
@@ -88,10 +109,9 @@ def clock(scene: Scene, name: str) -> Iterator[Setting]:
 
     store, file = scene.store(name), scene.folder / f"{name}.clock"
     file.write_text("+0\n")
-    yield Setting(
-        arguments=scene.command(store),
-        root=store,
-        undisturbed=scene.undisturbed,
+    yield _in_folder(
+        scene,
+        store,
         clock=file,
         environment={
             "LD_PRELOAD": str(LIBFAKETIME),
@@ -113,12 +133,7 @@ def disk(scene: Scene, name: str) -> Iterator[Setting]:
         raise RuntimeError(f"a tmpfs cannot be mounted here: {refusal}")
     try:
         store = scene.store("store", inside=folder)
-        yield Setting(
-            arguments=scene.command(store),
-            root=store,
-            undisturbed=scene.undisturbed,
-            disk=folder,
-        )
+        yield _in_folder(scene, store, disk=folder)
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
@@ -145,14 +160,9 @@ def mlflow(scene: Scene, name: str) -> Iterator[Setting]:
 
     start()
     try:
-        yield Setting(
-            arguments=scene.command(store, "--tracking-uri", f"http://127.0.0.1:{port}"),
-            root=store,
-            undisturbed=scene.undisturbed,
-            stop=stop,
-            start=start,
-            check=check,
-        )
+        uri = f"http://127.0.0.1:{port}"
+        more = ("--tracking-uri", uri)
+        yield _in_folder(scene, store, *more, stop=stop, start=start, check=check)
     finally:
         stop()
 
@@ -170,11 +180,10 @@ def object_store(scene: Scene, name: str) -> Iterator[Setting]:
             found = [n for n in s3.names() if n.startswith(f"{name}/runs/")]
             number = sum(n.endswith("/report.json") for n in found)
             finding.expect(number == RUNS, f"the store has {number} of {RUNS} runs")
-            leases = [n for n in s3.names() if n.startswith(f"{name}/leases/")]
-            finding.expect(not leases, f"leases that were not given back: {leases}")
 
         yield Setting(
             arguments=scene.command(uri),
+            store=uri,
             root=root,
             undisturbed=scene.undisturbed,
             stop=s3.stop,

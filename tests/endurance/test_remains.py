@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlt_ray.storage.files import write_bytes
+from mlt_ray.storage.store import Store
 from tests.crashes.journal import wait_until
 from tests.endurance.remains import Machine, unknown_remains
 
@@ -69,5 +70,5 @@ def test_only_what_no_sweep_would_remove_remains_of_a_store(tmp_path):
     write_bytes(tmp_path / "runs" / "1" / "report.json", b"{}")
     (tmp_path / "runs" / "1" / ".report.json.abcd_123").write_text("half")
     (tmp_path / ".mlflow.db.abcd_124").write_text("half")  # not where the sweep looks
-    assert unknown_remains(tmp_path) == [".mlflow.db.abcd_124"]
+    assert unknown_remains(Store(tmp_path)) == [".mlflow.db.abcd_124"]
     assert sorted(os.listdir(tmp_path / "runs" / "1")) == ["report.json"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray.scheduling.session import LATEST, MARK, dead_sessions, session
+from mlt_ray.scheduling.sockets import LATEST, MARK, dead_sessions, own_session
 from mlt_ray.storage.holder import Holder
 
 
@@ -41,13 +41,13 @@ def dead_process() -> int:
 
 def test_a_session_is_removed_at_its_end_with_rays_link_to_it(tmp_path: Path) -> None:
     folder = start(tmp_path, "now")
-    with session(folder):
+    with own_session(folder):
         assert names(tmp_path) == {"session_now", LATEST}
     assert names(tmp_path) == set()
 
 
 def test_a_session_is_removed_when_its_block_raises(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), session(start(tmp_path, "now")):
+    with pytest.raises(KeyboardInterrupt), own_session(start(tmp_path, "now")):
         raise KeyboardInterrupt
     assert names(tmp_path) == set()
 
@@ -57,7 +57,7 @@ def test_what_a_killed_command_left_is_removed_by_the_next_start(tmp_path: Path)
     mark(killed, dead_process(), "17")
     (living / MARK).write_text(Holder.here("this process").as_json())
     assert dead_sessions(tmp_path) == [killed]
-    with session(start(tmp_path, "now")):
+    with own_session(start(tmp_path, "now")):
         assert names(tmp_path) == {"session_now", "session_living", "session_foreign", LATEST}
     assert names(tmp_path) == {"session_living", "session_foreign"}
     assert (foreign / "logs" / "raylet.out").exists()
