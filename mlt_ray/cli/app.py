@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -57,6 +58,8 @@ def main() -> NoReturn:
     """Entry point: the verb that the command line names, and its exit code."""
     use_utf8()
     show_everything()
+    # A batch system's SIGTERM ends a command as Ctrl-C does, not without a word.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     leave(exit_code(sys.argv[1:]))
 
 

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -18,7 +19,7 @@ from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_address
 from mlt_ray.scheduling.cluster import START, check_cluster, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
-from mlt_ray.scheduling.sockets import folder_for_ray
+from mlt_ray.scheduling.sockets import folder_for_ray, own_session
 from mlt_ray.scheduling.token import keep_private
 
 NOISY_LOGGERS = (
@@ -79,34 +80,41 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     if is_local:
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
     with folder_for_ray() if is_local else nullcontext() as folder:
-        _start(address, own if folder is None else own | {"_temp_dir": folder})
+        session = _start(address, own if folder is None else own | {"_temp_dir": folder})
         if is_local:
             keep_private()
         if threading.current_thread() is threading.main_thread():
             # Ray's own handler would end this process without a word.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         watch = None
-        try:
-            watch = Watch(is_local)
-            with watch.watching():
-                yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
-        finally:
-            if watch and watch.died:
-                shut_down_dead()
-            else:
-                _shut_down()
+        with own_session(session) if session else nullcontext():
+            try:
+                watch = Watch(is_local)
+                with watch.watching():
+                    yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
+            finally:
+                if watch and watch.died:
+                    shut_down_dead()
+                else:
+                    _shut_down()
 
 
-def _start(address: str | None, own: Mapping[str, Any]) -> None:
-    """`ray.init`; `UserError` if it fails. `own` is what a Ray that is started here is told."""
+def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
+    """`ray.init`; returns the session's folder if Ray is started here. `UserError` if it fails.
+
+    `own` is what a Ray that is started here is told.
+    """
     level = logging.INFO if are_logs_shown() else logging.WARNING
     try:
-        ray.init(
+        joined = ray.init(
             address=ray_address(address),
             log_to_driver=are_logs_shown(),
             logging_level=level,
             **own,
         )
+        return Path(joined.address_info["session_dir"]) if own else None
+    except SystemExit:  # from Ray's own handler of SIGTERM, as from Ctrl-C
+        raise KeyboardInterrupt from None
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = first_line(error)
         if not own:
