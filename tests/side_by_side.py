@@ -40,7 +40,6 @@ ALONE = (
     "tests/end_to_end/test_s3.py",
     "tests/end_to_end/test_drivers.py",
     "tests/end_to_end/test_notebook.py",
-    "tests/training/test_group.py",
 )
 """Files each of whose tests goes to any process; the tests of another file share one."""
 
@@ -57,13 +56,17 @@ def rank(name: str) -> int:
     return max(found, key=lambda n: len(FIRST[n])) if found else len(FIRST)
 
 
+def memory() -> int:
+    """Bytes of this machine's memory."""
+    return int(psutil.virtual_memory().total)
+
+
 def number_of_processes(arguments: Sequence[str]) -> int:
     """Processes for what was asked for; 0, which is this one alone, where that is one file."""
     files = {argument.partition("::")[0] for argument in arguments}
     if len(files) == 1 and Path(*files).is_file() and not files & set(ALONE):
         return 0
-    room = int(psutil.virtual_memory().total / MEMORY)
-    return max(1, min(usable_cpus() + SPARE, room, MOST))
+    return max(1, min(usable_cpus() + SPARE, memory() // MEMORY, MOST))
 
 
 @pytest.hookimpl(optionalhook=True)

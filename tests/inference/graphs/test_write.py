@@ -29,6 +29,8 @@ from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.multilevel.network import Multilevel
 from tests.trained_store import SMALL, trained_store
 
+pytestmark = pytest.mark.slow
+
 onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "mlt-ray[onnx]"')
 pytest.importorskip("onnx", reason='needs pip install "mlt-ray[onnx]"')
 
