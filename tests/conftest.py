@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,12 @@ from mlt_ray.features.extract import FeatureCache, text_sha256
 from mlt_ray.labels import FOUR
 from mlt_ray.spec import FeatureSpec
 from mlt_ray.storage.store import Store
+
+pytest_plugins = ["tests.side_by_side"]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before torch is imported: tests side by side, and their commands, would fight for the CPUs.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NUM_BINS = 5
 VECTOR_DIM = 3

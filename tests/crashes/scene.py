@@ -42,16 +42,21 @@ class Scene:
     outage_s: float = 0.0
 
     @classmethod
-    def set(cls, folder: Path) -> "Scene":
-        """Make all of them in a folder and run the study undisturbed."""
-        folder.mkdir(parents=True, exist_ok=True)
-        scene = cls(
+    def at(cls, folder: Path) -> "Scene":
+        """The paths in a folder in which they were made."""
+        return cls(
             folder=folder,
             corpus=folder / "corpus",
             study=folder / "small.yaml",
             profile=folder / "eager.yaml",
             undisturbed=folder / "undisturbed",
         )
+
+    @classmethod
+    def set(cls, folder: Path) -> "Scene":
+        """Make all of them in a folder and run the study undisturbed."""
+        folder.mkdir(parents=True, exist_ok=True)
+        scene = cls.at(folder)
         write_demo(scene.corpus, utterances=100)
         scene.study.write_text(STUDY)
         scene.profile.write_text(PROFILE)

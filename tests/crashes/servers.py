@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from tests.crashes.scene import (
     started,
 )
 from tests.end_to_end.conftest import mlt_ray
+from tests.ports import free_port
 
 CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua", "dev_macro_f1")
 BIN = Path(sys.executable).parent
@@ -124,10 +124,3 @@ def answers(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

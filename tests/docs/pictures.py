@@ -8,8 +8,9 @@ from mlt_ray.storage.store import PAGE, Store
 from mlt_ray.tracking.location import database
 from mlt_ray.tracking.presentation import runs_page
 from tests.browser import browser
-from tests.crashes.servers import free_port, server
+from tests.crashes.servers import server
 from tests.docs.pages import DOCS
+from tests.ports import free_port
 
 
 def main(store: Store) -> None:

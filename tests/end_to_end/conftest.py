@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlt_ray.corpus.synthetic.demo import write_demo
+from tests.shared import made_once
 
 # Two rows, two epochs: what is tested is the orchestration, not the scores.
 STUDY = """
@@ -40,9 +41,10 @@ COMMAND = Path(sys.executable).parent / "mlt-ray"
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """A demo corpus of 100 utterances."""
-    out = tmp_path_factory.mktemp("corpora") / "small"
-    write_demo(out, utterances=100)
-    return out
+    made = made_once(
+        tmp_path_factory, "corpora", lambda room: write_demo(room / "small", utterances=100)
+    )
+    return made / "small"
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +57,13 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory, corpus, study):
-    """A store in which the whole study was computed at once."""
-    store = tmp_path_factory.mktemp("stores") / "undisturbed"
-    done = mlt_ray("run", study, "--corpus", corpus, "--store", store)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return store
+    """A store in which the whole study was computed at once; to be read alone."""
+
+    def compute(room):
+        done = mlt_ray("run", study, "--corpus", corpus, "--store", room / "undisturbed")
+        assert done.returncode == 0, done.stderr + done.stdout
+
+    return made_once(tmp_path_factory, "stores", compute) / "undisturbed"
 
 
 def mlt_ray(*arguments, **options):

@@ -4,6 +4,7 @@ import pytest
 
 from tests.crashes.cases import CASES
 from tests.crashes.scene import Scene
+from tests.shared import made_once
 
 # Four commands in a row take a busy machine a while.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -12,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     """The study that is disturbed, and a store in which it was not."""
-    return Scene.set(tmp_path_factory.mktemp("crashes") / "scene")
+    return Scene.at(made_once(tmp_path_factory, "crashes", Scene.set))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -8,7 +8,6 @@ from pathlib import Path
 from subprocess import Popen
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 from ray.cluster_utils import Cluster
@@ -19,6 +18,7 @@ from mlt_ray.features.cache import Cache
 from tests.crashes.journal import wait_until
 from tests.crashes.nodes import MEMORY, cluster
 from tests.crashes.scene import started
+from tests.descendants import descendants_titled
 from tests.end_to_end.conftest import mlt_ray
 from tests.tiny_speech_encoder import write_speech_encoder
 
@@ -73,9 +73,7 @@ def write_noises(folder: Path, count: int) -> Path:
 
 def nodes_at_work() -> set[int]:
     """Ids of the processes that the nodes are whose workers embed recordings now."""
-    found = list(psutil.process_iter(["cmdline", "ppid"]))
-    lines = [(p.info["ppid"], " ".join(p.info["cmdline"] or [])) for p in found]
-    return {node for node, line in lines if line.startswith("ray::embedding of")}
+    return {process.ppid() for process in descendants_titled("ray::embedding of")}
 
 
 def test_ctrl_c_costs_nothing_that_was_computed_and_each_node_does_a_part(

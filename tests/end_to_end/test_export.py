@@ -18,8 +18,9 @@ from mlt_ray.inference.load import load
 from mlt_ray.storage.store import Store
 from tests.crashes.journal import wait_until
 from tests.crashes.scene import kill_session
-from tests.crashes.servers import BIN, answers, free_port
+from tests.crashes.servers import BIN, answers
 from tests.end_to_end.conftest import environment, mlt_ray
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 

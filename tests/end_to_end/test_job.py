@@ -29,6 +29,7 @@ import pytest
 
 from mlt_ray.studies.study import load_study
 from tests.end_to_end.conftest import environment, members, reports, tables
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.slow
 
@@ -90,18 +91,6 @@ class Head:
     @property
     def credentials(self) -> dict[str, str]:
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token)}
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, above those that Ray gives to its workers."""
-    found: list[int] = []
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no free ports")
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +168,13 @@ def stop(process: subprocess.Popen) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def test_the_demo_as_a_job_leaves_its_table_in_the_log(head, tmp_path):
-    """The whole demo: 75 runs of the shipped study, as the README has a user submit it."""
+def test_the_demo_as_a_job_leaves_its_table_in_the_log(head, corpus, tmp_path):
+    """The whole demo: 75 runs of the shipped study, as the README has a user submit it.
+
+    Its corpus is there already, a smaller one, so that the runs are short.
+    """
     store = tmp_path / "store"
+    shutil.copytree(corpus, store / "demo-corpus")
     command = ("mlt-ray", "demo", "--store", store)
     # Ray forgets the metrics of processes that have ended: they are read while the job goes on.
     metrics: set[str] = set()

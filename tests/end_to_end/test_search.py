@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from mlt_ray.storage.files import write_json
 from tests.crashes.journal import wait_until
 from tests.crashes.scene import kill_session
 from tests.end_to_end.conftest import STUDY, mlt_ray, reports, start_mlt_ray, tables
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -101,9 +101,7 @@ def test_the_search_shows_no_test_score_in_mlflow(searched):
 
 def test_the_storage_serves_optuna_s_dashboard(searched):
     _, store, _ = searched
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [Path(sys.executable).parent / "optuna-dashboard", f"sqlite:///{store}/optuna.db"]
     server = subprocess.Popen(
         [*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -8,6 +8,7 @@ it cannot begin.
 """
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
@@ -41,6 +42,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     two.add_argument("--quick", action="store_true", help="few steps, to try the kit itself")
     two.add_argument("--stages", help=f"some of {','.join(s.name for s in STAGES)}")
     two.add_argument("--deadline", type=float, default=DEADLINE_S, help="seconds for all stages")
+    two.add_argument(
+        "--patience", type=float, default=1.0, help="times the limit of each stage: a busy machine"
+    )
     # The command that `run` starts; users do not need it.
     three = verbs.add_parser("stage")
     three.add_argument("function")
@@ -70,7 +74,10 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     began = time.monotonic()
-    stages = chosen(options.stages)
+    stages = [
+        dataclasses.replace(stage, limit_s=options.patience * stage.limit_s)
+        for stage in chosen(options.stages)
+    ]
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "--device: expected a GPU for cuda, found none; --device cpu --quick tries the kit"

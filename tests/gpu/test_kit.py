@@ -69,11 +69,13 @@ def test_each_row_is_named_by_the_study_that_has_it() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2400)
 def test_the_kit_runs_without_a_gpu_and_without_what_it_must_do_without(
     folder: Path, tmp_path: Path
 ) -> None:
     found = tmp_path / "found.json"
     command = ["run", folder, "--json", found, "--device", "cpu", "--quick"]
+    command += ["--patience", 10, "--deadline", 2000]  # tests run beside it
     done = kit(*command, guard=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     values = json.loads(found.read_text())

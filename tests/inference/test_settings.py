@@ -17,6 +17,8 @@ from tests.tiny_encoder import write_encoder
 from tests.tiny_speech_encoder import write_speech_encoder
 from tests.trained_store import SMALL, TEXTS, corpus_with_words, scores_of, study_of, train_rows
 
+pytestmark = pytest.mark.slow
+
 SIX_DIGITS = 0.51e-6
 """Half of the last digit of predictions.csv."""
 

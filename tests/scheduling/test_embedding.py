@@ -1,14 +1,11 @@
 """Workers of a real Ray embed recordings as this process does, whatever dies meanwhile."""
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 
@@ -21,6 +18,7 @@ from mlt_ray.planning.resources import Resources
 from mlt_ray.scheduling.connection import connection
 from mlt_ray.scheduling.embedding import cluster_embedder
 from mlt_ray.storage.store import Store
+from tests.descendants import descendants_titled
 from tests.tiny_speech_encoder import write_speech_encoder
 
 pytestmark = pytest.mark.slow
@@ -96,10 +94,9 @@ def test_a_worker_that_dies_costs_no_recording(
         """End the first workers that are seen at it, in the middle of their blocks."""
         until = time.monotonic() + 60
         while not killed and time.monotonic() < until:
-            for process in psutil.process_iter(["cmdline"]):
-                if "ray::embedding of" in " ".join(process.info["cmdline"] or []):
-                    os.kill(process.pid, signal.SIGKILL)
-                    killed.append(process.pid)
+            for process in descendants_titled("ray::embedding of"):
+                process.kill()
+                killed.append(process.pid)
             time.sleep(0.01)
 
     killer = threading.Thread(target=kill)

@@ -9,8 +9,8 @@ from mlt_ray.tracking.location import database, default_uri
 from mlt_ray.tracking.presentation import runs_page
 from mlt_ray.tracking.tracker import Tracker
 from tests.browser import browser
-from tests.crashes.servers import free_port
 from tests.crashes.servers import server as mlflow_server
+from tests.ports import free_port
 from tests.reports.made_up import fill
 
 pytestmark = pytest.mark.slow

@@ -18,6 +18,8 @@ from mlt_ray.training.learner import Learner
 from mlt_ray.training.loop import train
 from tests.training.runs import CPU, EPOCHS, MODEL, MakeData, assert_same, finish, run_of
 
+pytestmark = pytest.mark.slow
+
 RUN = run_of()
 
 

@@ -31,7 +31,10 @@ from mlt_ray.training.loop import train
 from tests.noise_corpus import filled, noise_corpus, study
 from tests.tiny_encoder import change_config
 from tests.tiny_speech_encoder import write_speech_encoder
+from tests.training.processes import run_together
 from tests.training.runs import CPU, assert_close
+
+pytestmark = pytest.mark.slow
 
 KINDS = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whisper")
 WAYS: dict[str, dict[str, Any]] = {
@@ -220,13 +223,12 @@ def work(rank: int, size: int, run: Run, store: Path, folder: Path) -> None:
         dist.destroy_process_group()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["last_n", "lora"])
 def test_processes_together_train_an_encoder_as_one_does_alone(
     how: str, prepared: Callable[..., tuple[Run, FoldData]], tmp_path: Path
 ) -> None:
     run, data = prepared("wav2vec2", how)
     alone = trained(run, data)
-    torch.multiprocessing.spawn(work, (2, run, tmp_path / "store", tmp_path), nprocs=2)
+    run_together(work, (2, run, tmp_path / "store", tmp_path), 2)
     for rank in range(2):
         assert_close(pickle.loads((tmp_path / f"{rank}.pickle").read_bytes()), alone)

@@ -29,6 +29,7 @@ from mlt_ray.storage.store import Store
 from mlt_ray.training.checkpoint import Checkpoint
 from mlt_ray.training.group import ALONE, Group, Loss
 from mlt_ray.training.loop import train
+from tests.training.processes import run_together
 from tests.training.runs import CPU, MODEL, assert_close, run_of, uneven
 
 WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dropout=0.0)
@@ -116,7 +117,7 @@ def work(rank: int, job: Job) -> None:
 
 def together(job: Job) -> list[tuple[Any, list[int]]]:
     """The results that the processes of the job left."""
-    torch.multiprocessing.spawn(work, (job,), nprocs=job.size)
+    run_together(work, (job,), job.size)
     (job.folder / "meeting").unlink(missing_ok=True)
     paths = [job.folder / f"{rank}.pickle" for rank in range(job.size)]
     return [pickle.loads(path.read_bytes()) for path in paths]

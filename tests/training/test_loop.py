@@ -42,6 +42,8 @@ from tests.training.runs import (
     weights,
 )
 
+pytestmark = pytest.mark.slow
+
 Compare = Callable[[FinishedRun, FinishedRun], None]
 WITHOUT_DROPOUT = replace(MODEL, dropout=0.0, prenet_dropout=0.0, mel_prenet_dropout=0.0)
 HEARING = replace(

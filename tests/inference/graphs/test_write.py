@@ -29,6 +29,8 @@ from mlt_ray.models.multilevel.network import Multilevel
 from tests.kept_folder import kept_folder
 from tests.trained_store import SMALL, trained_store
 
+pytestmark = pytest.mark.slow
+
 onnxruntime = pytest.importorskip("onnxruntime", reason='needs pip install "mlt-ray[onnx]"')
 pytest.importorskip("onnx", reason='needs pip install "mlt-ray[onnx]"')
 

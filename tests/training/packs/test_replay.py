@@ -21,6 +21,8 @@ from mlt_ray.training.packs.trainer import PackTrainer
 from tests.training.runs import CPU, MakeData, assert_close, assert_same, finish, run_of
 from tests.training.tapes import Tapes
 
+pytestmark = pytest.mark.slow
+
 WHO = ((1, 3), (3, 3), (1, 4))
 
 

@@ -32,6 +32,8 @@ from mlt_ray.training.packs.host_batches import HostBatches, stacked
 from mlt_ray.training.packs.trainer import PackTrainer, weights_and_moments
 from tests.training.runs import CPU, MODEL, MakeData, assert_close, assert_same, finish, run_of
 
+pytestmark = pytest.mark.slow
+
 WHO = ((1, 3), (3, 3), (1, 4))
 """Fold and seed. Fold 3 trains on the first session, fold 1 does not."""
 
