@@ -4,18 +4,28 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from mlt_ray.errors import UserError
 from mlt_ray.machine import installed_cpus, usable_cpus
-from mlt_ray.parsing import ABOVE_0, Bound, at_least, require
+from mlt_ray.parsing import Range, check_numbers
 from mlt_ray.spec import RunSpec
 
-GPUS = Bound(
-    lambda value: 0 <= value <= 1 or (float(value).is_integer() and value > 1),
-    "from 0 to 1, or whole",
-)
+MOST_RUNS = 100_000
+"""Runs at once, on any cluster."""
+
+Gpus = Annotated[
+    float,
+    Range(
+        0,
+        1_024,
+        holds=lambda value: value <= 1 or float(value).is_integer(),
+        text="from 0 to 1, or whole up to 1024",
+    ),
+]
 """Ray shares one GPU among several runs, but gives a run no more than whole ones."""
+
+Cpus = Annotated[float, Range(0, 10_000, without_lowest=True)]
 
 LOCAL = "local"
 """Ray's name for a Ray that this process starts for itself."""
@@ -50,22 +60,19 @@ class Resources:
         `mlt_ray.training.checkpoint`.
     """
 
-    cpus_per_run: float = 1
-    gpus_per_run: float | None = None
-    concurrency: int | None = None
-    workers: int = 1
-    gpus_per_worker: float | None = None
-    cpus_per_worker: float = 1
-    pack: int | None = None
+    cpus_per_run: Cpus = 1
+    gpus_per_run: Gpus | None = None
+    concurrency: Annotated[int, Range(1, MOST_RUNS)] | None = None
+    workers: Annotated[int, Range(1, 10_000)] = 1
+    gpus_per_worker: Gpus | None = None
+    cpus_per_worker: Cpus = 1
+    pack: Annotated[int, Range(1, 10_000)] | None = None
     cuda_graphs: bool | None = None
     gradient_checkpointing: bool = False
-    checkpoint_interval_s: float | None = None
+    checkpoint_interval_s: Annotated[float, Range(0, 1_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        require(self, ABOVE_0, "cpus_per_run", "cpus_per_worker")
-        require(self, GPUS, "gpus_per_run", "gpus_per_worker")
-        require(self, at_least(1), "concurrency", "workers", "pack")
-        require(self, at_least(0), "checkpoint_interval_s")
+        check_numbers(self)
         if self.workers > 1 and (self.pack or 1) > 1:
             raise ValueError(
                 "pack: expected 1 where workers is above 1 (a run is either spread or packed), "

@@ -110,13 +110,16 @@ def test_runs_of_a_configuration_go_seed_by_seed() -> None:
         ),
         ({"search": {"sampler": "tpee"}}, "expected one of tpe, random, grid, cmaes, got 'tpee'"),
         ({"search": {"trails": 3}}, "unknown key trails; did you mean trials?"),
-        ({"search": {"trials": 0}}, "trials: expected a number at least 1, got 0"),
+        ({"search": {"trials": 0}}, "trials: expected a number from 1 to 1000000, got 0"),
         (
             {"search": {"objectives": ["test_ua"]}},
             "unknown objective test_ua; did you mean dev_ua?",
         ),
         ({"search": {"objectives": ["dev_ua", "computed_s"]}}, "expected none with several"),
-        ({"search": {"folds": [0]}}, r"expected numbers of folds, from 1 on, got \[0\]"),
+        (
+            {"search": {"folds": [0]}},
+            r"expected each fold once, a number from 1 to 100000, got \[0\]",
+        ),
         ({"search": {"seeds": [1, 1]}}, "expected each seed once"),
         (
             {

@@ -526,7 +526,7 @@ def test_labels_and_protocol_can_be_set_by_the_command() -> None:
     [
         ("labels=seven", r"mine.one.labels: unknown set seven; known: four, five, six, all"),
         ("protocol=loo", r"mine.one.protocol: unknown protocol loo; did you mean loso\?"),
-        ("folds.number=1", r"folds.number: expected a number at least 2, got 1"),
+        ("folds.number=1", r"folds.number: expected a number from 2 to 10000, got 1"),
         ("folds.number=all", r"folds.number: expected int or each, got 'all'"),
         ("folds.dev=1.0", r"folds.dev: expected a number above 0 and below 1, got 1.0"),
         ("folds.dev=last", r"folds.dev: expected next or float, got 'last'"),
