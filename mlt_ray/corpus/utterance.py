@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from mlt_ray.corpus.audio import Sound
 from mlt_ray.corpus.texts import same_words_key
+from mlt_ray.errors import UserError
 
 
 class Spoken(Protocol):
@@ -132,17 +134,37 @@ class Corpus:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Corpus":
-        """The corpus from the values of `as_dict`."""
-        utterances = []
-        for row in values["utterances"]:
-            alignment = Path(row["alignment"]) if row["alignment"] else None
-            paths = {"audio": Path(row["audio"]), "alignment": alignment}
-            utterances.append(Utterance(**{**row, **paths, "parts": tuple(row.get("parts", ()))}))
-        return cls(name=values["name"], utterances=tuple(utterances))
+        """The corpus from the values of `as_dict`; `UserError` for other values."""
+        try:
+            utterances = tuple(map(_utterance, values["utterances"]))
+            if not isinstance(values["name"], str):
+                raise TypeError(f"name {values['name']!r}")
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise UserError(
+                f"table of a corpus in the store: expected utterances, got {error!r}; delete it "
+                "from corpora: the next run on the corpus writes it again"
+            ) from error
+        return cls(name=values["name"], utterances=utterances)
 
 
 _STORED: Final = tuple(f.name for f in dataclasses.fields(Utterance) if f.compare)
 """The fields of an utterance that belong into the store."""
+
+
+def _utterance(row: Mapping[str, Any]) -> Utterance:
+    """The utterance from its plain values; `TypeError` and its like for other values."""
+    alignment = Path(row["alignment"]) if row["alignment"] else None
+    paths = {"audio": Path(row["audio"]), "alignment": alignment}
+    made = Utterance(**{**row, **paths, "parts": tuple(row.get("parts", ()))})
+    for name in ("id", "text", "emotion", "speaker", "audio_sha256"):
+        if not isinstance(getattr(made, name), str):
+            raise TypeError(f"{name} {getattr(made, name)!r}")
+    for name in ("session", "dialog", "alignment_sha256"):
+        if not isinstance(getattr(made, name), str | None):
+            raise TypeError(f"{name} {getattr(made, name)!r}")
+    if type(made.duration_s) not in (int, float) or not 0 <= made.duration_s < math.inf:
+        raise TypeError(f"duration_s {made.duration_s!r}")
+    return made
 
 
 def _values(utterance: Utterance) -> dict[str, Any]:

@@ -27,7 +27,6 @@ such as MLflow's stay in the mirror: they can be rebuilt from the store.
 import copy
 import dataclasses
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -35,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.storage.files import beside, json_bytes, local_files, put_in_place, write_bytes
 from mlt_ray.storage.names import plain
@@ -137,7 +137,7 @@ class Store:
         report = self.run_dir(digest) / REPORT
         found: Mapping[str, str] = {}
         if self.pull(report):
-            found = json.loads(report.read_text()).get(CHECKSUMS, {})
+            found = self.read_json(report).get(CHECKSUMS, {})
         return found
 
     def checkpoint(self, digest: str) -> Path:
@@ -227,8 +227,18 @@ class Store:
         return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 
     def read_json(self, path: Path) -> Any:
-        """The values in a JSON file of the store; None if it does not exist."""
-        return json.loads(path.read_text()) if self.keep(path) else None
+        """The values in a JSON file of the store; None if there is none.
+
+        Raises `UserError` for a damaged one.
+        """
+        if not self.keep(path):
+            return None
+        try:
+            return parse_json(path.read_text("utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{path}: expected JSON, got {error}; put a copy in its place, or delete it"
+            ) from error
 
     def write_json(self, path: Path, values: Any) -> None:
         """Write a JSON file of the store, also behind the URI."""
@@ -281,12 +291,12 @@ class Store:
     def _report(self, digest: str) -> RunReport:
         path = self.run_dir(digest) / REPORT
         try:
-            values = dict(json.loads(path.read_text()))
+            values = dict(parse_json(path.read_text()))
             values.pop(CHECKSUMS, None)
             report = RunReport.from_dict(values)
             if report.digest != digest:
                 raise ValueError(f"that of run {report.digest}")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise UserError(
                 f"{path}: expected a run report, got {error!r}; {self._recompute}"
             ) from error

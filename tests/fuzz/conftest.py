@@ -6,7 +6,7 @@
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.benchmarks.figures import peak_memory_mib
 
@@ -25,6 +25,7 @@ settings.register_profile(
     database=None,
     deadline=None,
     print_blob=False,
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("fuzz")

@@ -13,6 +13,7 @@ from mlt_ray.cli.run import parse_numbers
 from mlt_ray.cli.search import parse_duration
 from mlt_ray.documents import parse_yaml, read_yaml, shipped_folder
 from mlt_ray.planning.profile import load_profile
+from mlt_ray.studies.files import is_space
 from mlt_ray.studies.labels import parse_labels
 from mlt_ray.studies.overrides import parse_overrides
 from mlt_ray.studies.space import load_space, parse_space
@@ -53,7 +54,8 @@ def test_a_study_of_any_values(study):
 
 @given(values(*SPACE_VALUES))
 def test_a_search_space_of_any_values(space):
-    told_or_read(lambda: parse_space(Path("mine.yaml"), {"space": {}, **space}))
+    if is_space(space):  # else it is read as a study
+        told_or_read(parse_space, Path("mine.yaml"), space)
 
 
 @pytest.mark.parametrize("load", [load_study, load_space, load_profile, read_yaml])
@@ -64,7 +66,7 @@ def test_a_file_of_any_text(load, content, folder):
     told_or_read(load, path if load is read_yaml else str(path))
 
 
-@given(values(yaml.safe_load(PROFILE)))
+@given(profile=values(yaml.safe_load(PROFILE)))
 def test_a_profile_of_any_values(profile, folder):
     path = folder / "profile.yaml"
     path.write_text(json.dumps(profile))

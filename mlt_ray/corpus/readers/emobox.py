@@ -6,7 +6,6 @@ recordings lie elsewhere. The same lists as ``.json`` and of other names are not
 ``NAME_test_fold_N.jsonl``.
 """
 
-import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from mlt_ray.corpus.readers.unlisted import unlisted
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import natural_key
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
 
 _FOLD: Final = re.compile(r"fold_\d+")
@@ -122,7 +122,7 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             if not all(isinstance(entry[name], str) for name in ("key", "wav", "emo")):
                 raise TypeError
         except (ValueError, KeyError, TypeError):
@@ -139,7 +139,7 @@ def _label_map(path: Path) -> dict[str, str]:
     if file is None:
         raise UserError(f"{path}: expected label_map.json, found none; copy it from EmoBox")
     try:
-        values = json.loads(file.read_text("utf-8"))
+        values = parse_json(file.read_text("utf-8"))
         # In any case, as in Emo-DB, whose map has Neutral where its lists have neutral.
         return {str(k).casefold(): str(v) for k, v in values.items()}
     except (ValueError, AttributeError):
