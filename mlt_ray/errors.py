@@ -60,11 +60,22 @@ def refusal(error: OSError) -> str | None:
     return f"{where}{(error.strerror or '').lower()}; {remedy}"
 
 
+LONGEST = 2000
+"""Characters of the longest line that a user is told."""
+
+
 class UserError(Exception):
     """A mistake in the user's input. Its one-line text says where, expected, got and remedy.
 
-    The command line prints the line and exits with code 2.
+    The command line prints the line and exits with code 2. Line breaks in it, such as those of a
+    name that is quoted, become spaces, and the middle of a text that nobody would read is left out.
     """
+
+    def __init__(self, text: str) -> None:
+        line = " ".join(text.splitlines())
+        if len(line) > LONGEST:
+            line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
+        super().__init__(line)
 
 
 class RunFailed(Exception):

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from mlt_ray.cli.options import Audio, Glove, Texts
-from mlt_ray.display.bars import counting
+from mlt_ray.display.bars import counting, reading
 from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.spec import ENGLISH
@@ -95,8 +95,9 @@ def check(
     if language != ENGLISH:
         check_language(language, "--language")
     vectors = load_vectors(glove)
-    with waiting(console, "reading every recording"):
-        whole = read_corpus(corpus, elsewhere=Elsewhere(audio=audio, texts=texts))
+    with reading(console) as progress:
+        whole = read_corpus(corpus, progress, Elsewhere(audio=audio, texts=texts))
+    with waiting(console, "examining texts and folds"):
         check_labels(whole, counted)
         selected = select(whole, counted)
         if absent := absent_text(whole, counted):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mlt_ray.corpus.labelling import absent_text, check_labels, select
 from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
 from mlt_ray.corpus.readers.read import read_corpus
+from mlt_ray.corpus.recordings import Progress
 from mlt_ray.corpus.unread import MOST_UNREAD, too_many_unread, unread_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
@@ -97,12 +98,15 @@ class Workspace:
     pretrained: Pretrained
 
     @classmethod
-    def open(cls, places: Places, labels: Iterable[Labels]) -> "Workspace":
+    def open(
+        cls, places: Places, labels: Iterable[Labels], progress: Progress | None = None
+    ) -> "Workspace":
         """Read the corpus and find the pre-trained files; `UserError` if one cannot be used.
 
-        That is so if the utterances that `labels` count are not fit to train on.
+        That is so if the utterances that `labels` count are not fit to train on. `progress` is
+        called after each recording.
         """
-        corpus = read_corpus(places.corpus, elsewhere=places.elsewhere)
+        corpus = read_corpus(places.corpus, progress, places.elsewhere)
         for counted in labels:
             check_labels(corpus, counted)
             if absent := absent_text(corpus, counted):

@@ -68,7 +68,7 @@ def read_evaluation(store: Store, asked: Asked) -> np.ndarray | None:
             raise ValueError(f"probabilities of shape {found.shape}")
         if not ((found >= 0) & (found <= 1)).all():
             raise ValueError("probabilities beyond 0–1")
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise UserError(
             f"{path}: expected what run {asked.run} says of corpus {asked.corpus}, got {error!r}; "
             "delete the file to compute it again"

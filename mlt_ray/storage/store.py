@@ -28,7 +28,6 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
-import json
 import os
 import sys
 import zipfile
@@ -37,6 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.storage.files import (
     beside,
@@ -156,7 +156,7 @@ class Store:
         report = self.run_dir(digest) / REPORT
         found: Mapping[str, str] = {}
         if self.pull(report):
-            found = json.loads(report.read_text()).get(CHECKSUMS, {})
+            found = self.read_json(report).get(CHECKSUMS, {})
         return found
 
     def checkpoint(self, digest: str) -> Path:
@@ -253,7 +253,7 @@ class Store:
         if not self.keep(path):
             return None
         with self.reading(path):
-            return json.loads(path.read_text(encoding="utf-8"))
+            return parse_json(path.read_text("utf-8"))
 
     @contextlib.contextmanager
     def reading(self, path: Path) -> Iterator[None]:
@@ -319,12 +319,12 @@ class Store:
     def _report(self, digest: str) -> RunReport:
         path = self.run_dir(digest) / REPORT
         try:
-            values = without_format(json.loads(path.read_text()), path)
+            values = without_format(parse_json(path.read_text("utf-8")), path)
             values.pop(CHECKSUMS, None)
             report = RunReport.from_dict(values)
             if report.digest != digest:
                 raise ValueError(f"that of run {report.digest}")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise UserError(
                 f"{path}: expected a run report, got {error!r}; {self._recompute}"
             ) from error

@@ -13,8 +13,8 @@ from rich.table import Table
 from mlt_ray.corpus.fold_notes import describe, fold_notes, sizes_text
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.labelling import select
-from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.display.bars import Bars, duration
+from mlt_ray.corpus.utterance import Corpus, unlisted_text
+from mlt_ray.display.bars import Bars, duration, reading
 from mlt_ray.display.lines import say
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.display.waiting import waiting
@@ -140,13 +140,15 @@ def open_workspace(places: Places, labels: Collection[Labels], console: Console)
     `labels` say what counts in the rows that are asked for.
     """
     places.check_machine()
-    with waiting(console, "reading the corpus"):
-        workspace = Workspace.open(places, labels)
+    with reading(console) as progress:
+        workspace = Workspace.open(places, labels, progress)
     notes: dict[str, None] = {}
     for counted in labels:
         corpus = select(workspace.corpus, counted)
         say(console, corpus_line(corpus, counted))
         notes |= dict.fromkeys(map(str, corpus.problems))
+    if line := unlisted_text(workspace.corpus.unlisted):
+        notes[f"{line}; mlt-ray corpus check --all names them"] = None
     for line in notes:
         say(console, f"note: {line}")
     return workspace

@@ -1,8 +1,8 @@
 """Brings MLflow up to date with a store."""
 
-import json
 from pathlib import Path
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import PAGE, Store
@@ -60,4 +60,7 @@ def _studies_of(folder: Path) -> set[str]:
     tables = folder / "tables.json"
     if not tables.is_file():
         return set()
-    return {table["study"] for table in json.loads(tables.read_text())["tables"]}
+    try:
+        return {table["study"] for table in parse_json(tables.read_text("utf-8"))["tables"]}
+    except (ValueError, TypeError, LookupError):  # the next report writes it again
+        return set()
