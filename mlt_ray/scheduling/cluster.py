@@ -23,7 +23,7 @@ START: Final = "start one (ray start --head)"
 GIVEN: Final = "name its head as HOST:PORT, such as 10.0.0.5:6379"
 
 
-def check_cluster(asked: str | None) -> None:
+def check_address(asked: str | None) -> None:
     """`UserError` within seconds if no cluster answers where `asked` or `RAY_ADDRESS` say.
 
     Does nothing where this machine shall start a Ray of its own.

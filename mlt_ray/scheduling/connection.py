@@ -17,7 +17,7 @@ from ray.exceptions import RayActorError
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_address
-from mlt_ray.scheduling.cluster import START, check_cluster, unusable
+from mlt_ray.scheduling.cluster import START, check_address, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
 from mlt_ray.scheduling.sockets import folder_for_ray, own_session
 from mlt_ray.scheduling.token import keep_private
@@ -72,7 +72,7 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
             "expected Ray not to be connected in this process, found it connected; call "
             "ray.shutdown() first, and name its cluster by address"
         )
-    check_cluster(address)
+    check_address(address)
     is_local = ray_address(address) == LOCAL
     # The dashboard's processes cost as much as a run where there are few cores. A head that the
     # user starts has one.

@@ -251,9 +251,9 @@ def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
 def check_joinable(places: Places) -> None:
     """`UserError` if a cluster is named that does not answer: before features are computed."""
     if not places.is_local:
-        from mlt_ray.scheduling.cluster import check_cluster
+        from mlt_ray.scheduling.cluster import check_address
 
-        check_cluster(places.address)
+        check_address(places.address)
 
 
 @contextmanager
