@@ -37,14 +37,14 @@ def compared(store: Path, *arguments: str) -> Result:
 def test_two_rows_are_compared_in_words(store: Path, row: str, other: str, verdict: str) -> None:
     done = compared(store, "made", row, other)
     assert done.exit_code == 0
-    first, *_, last = done.output.strip().splitlines()
+    first, *_, last = done.stdout.strip().splitlines()
     assert first == f"UA of {row}, minus that of {other}"
     assert last == f"verdict, for this comparison alone: {verdict}"
     assert "over 5 folds" in done.output
 
 
 def test_wa_is_compared_where_asked(store: Path) -> None:
-    assert compared(store, "made", "good", POOR, "--score", "wa").output.startswith("WA of good")
+    assert compared(store, "made", "good", POOR, "--score", "wa").stdout.startswith("WA of good")
 
 
 def test_a_mistake_names_what_there_is(store: Path) -> None:
@@ -77,12 +77,12 @@ def test_a_row_of_another_study_is_named_with_it(tmp_path: Path) -> None:
     write_record(store, store.study("other"), other)
     done = compared(tmp_path, "made", "good", "other/w/o poor")
     assert done.exit_code == 0
-    first, *_, last = done.output.strip().splitlines()
+    first, *_, last = done.stdout.strip().splitlines()
     assert first == "UA of good, minus that of other/w/o poor"
     assert last == "verdict, for this comparison alone: higher"
     assert (
-        done.output.splitlines()[1:]
-        == (compared(tmp_path, "made", "good", "w/o poor").output.splitlines()[1:])
+        done.stdout.splitlines()[1:]
+        == (compared(tmp_path, "made", "good", "w/o poor").stdout.splitlines()[1:])
     )
     wrong = compared(tmp_path, "made", "good", "other/poor")
     assert "other: unknown row poor; did you mean w/o poor?" in str(wrong.exception)
