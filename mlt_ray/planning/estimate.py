@@ -56,13 +56,14 @@ def estimate(row: PlannedRow, corpus: Corpus, store: Store) -> Estimate | None:
     training = spec.training
     selected = select(corpus, row.labels)
     trained = statistics.fmean(len(f.train) for f in make_folds(selected, spec.folds))
-    steps = trained / training.batch_size * training.max_epochs
+    size = min(training.batch_size, math.ceil(trained))
+    steps = trained / size * training.max_epochs
     duration_s = statistics.fmean(u.duration_s for u in selected.utterances)
-    return Estimate(seconds=steps * step_seconds(spec, duration_s), is_measured=False)
+    return Estimate(seconds=steps * step_seconds(spec, duration_s, size), is_measured=False)
 
 
-def step_seconds(spec: RunSpec, duration_s: float) -> float:
-    """Median seconds of a training step, for utterances that last `duration_s`."""
+def step_seconds(spec: RunSpec, duration_s: float, size: int) -> float:
+    """Median seconds of a training step, for `size` utterances that last `duration_s`."""
     sizes = InputSizes(
         frame_dim=spec.features.frames.num_bins,
         num_phonemes=VOCABULARY,
@@ -72,7 +73,7 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
     )
     model = build_model(spec.model, sizes)
     optimiser = Adam((p for p in model.parameters() if p.requires_grad), spec.training)
-    batch = made_up_batch(spec, duration_s)
+    batch = made_up_batch(spec, duration_s, size)
     times = []
     with torch_threads(1), explained(spec.model.source):
         for number in range(WARM_UP_STEPS + TIMED_STEPS):
@@ -85,9 +86,9 @@ def step_seconds(spec: RunSpec, duration_s: float) -> float:
     return statistics.median(times[WARM_UP_STEPS:])
 
 
-def made_up_batch(spec: RunSpec, duration_s: float) -> Batch:
-    """A batch of the configuration's size whose utterances all last `duration_s`."""
-    size, frames = spec.training.batch_size, spec.features.frames
+def made_up_batch(spec: RunSpec, duration_s: float, size: int) -> Batch:
+    """A batch of so many utterances, which all last `duration_s`."""
+    frames = spec.features.frames
     longest = spec.features.max_steps or math.inf
     steps = round(1000 * duration_s / frames.hop_ms / spec.features.frames_per_step)
     steps = int(min(max(1, steps), longest))

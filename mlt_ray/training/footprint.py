@@ -163,4 +163,7 @@ class _Unrolled:
         width = self._layer.hidden_size
         states = F.linear(gates[..., :width], weights["weight_hh_l0"], weights["bias_hh_l0"])
         states = torch.tanh(states[..., :width])
+        if isinstance(self._layer, nn.LSTM):
+            # It has cells beside its states.
+            states = torch.tanh(states * gates[..., :width]) * gates[..., -width:]
         return states, states[:, -1]

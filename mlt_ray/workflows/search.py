@@ -120,6 +120,7 @@ def _explore(
 
     store, places = workspace.store, workspace.places
     first = _first_spec(space, workspace)
+    workspace.check_memory([_need_of_first(space, first, workspace)])
     logbook = _Logbook(space, workspace, console, lease)
     with open_database(store) as storage:
         search = CrossValidationSearch(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlt_ray.planning.estimate import estimate
+from mlt_ray.planning.estimate import estimate, made_up_batch
 from mlt_ray.planning.plan import make_plan
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import load_study, parse_study
@@ -28,3 +28,14 @@ def test_a_network_is_timed(raw: Any, tmp_path: Path) -> None:
     assert found is not None
     assert found.seconds > 0
     assert not found.is_measured
+
+
+def test_a_batch_is_no_larger_than_the_training_part(raw: Any, tmp_path: Path) -> None:
+    """A batch of a million utterances would take 30 GiB."""
+    model = {"system": "multilevel", "width": 8, "num_heads": 2, "feed_forward": 8}
+    rows = [{"name": "one", "model": model, "training": {"batch_size": 1_000_000}}]
+    (planned,) = make_plan(parse_study("mine", {"rows": rows}), raw.corpus).rows
+    found = estimate(planned, raw.corpus, Store(tmp_path))
+    assert found is not None
+    batch = made_up_batch(planned.spec, 1.0, 24)
+    assert len(batch) == 24
