@@ -21,6 +21,7 @@ from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
 from mlt_ray.display.encoding import show_everything, use_utf8
 from mlt_ray.errors import INTERRUPTED, UserError
+from mlt_ray.machine import check_working_folder
 from mlt_ray.masking import masked
 
 app = typer.Typer(
@@ -56,6 +57,7 @@ def main() -> NoReturn:
     use_utf8()
     show_everything()
     try:
+        check_working_folder()
         app()
     except UserError as error:
         print(f"mlt-ray: {masked(str(error))}", file=sys.stderr)

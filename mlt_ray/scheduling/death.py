@@ -121,6 +121,7 @@ class Watch:
         self.is_local = is_local
         self.died: Process | None = None
         self.over = threading.Event()
+        self._is_left = False
         self._processes = processes_here(is_local)
         self._is_main = threading.current_thread() is threading.main_thread()
         self._thread = threading.Thread(target=self._look_after, daemon=True)
@@ -132,13 +133,15 @@ class Watch:
         before = signal.signal(SIGNAL, self._interrupt) if self._is_main else None
         self._thread.start()
         try:
-            with contextlib.nullcontext() if are_logs_shown() else without_rays_words():
-                yield
+            try:
+                with contextlib.nullcontext() if are_logs_shown() else without_rays_words():
+                    yield
+            finally:
+                self._is_left = True
         except BaseException as error:
-            if not self._is_cause_of(error):
-                raise
-            self.over.set()
-            raise self.error() from error
+            if self._is_cause_of(error):
+                raise self.error() from error
+            raise
         finally:
             self.over.set()
             if self._is_main:
@@ -179,17 +182,16 @@ class Watch:
             return
         until = time.monotonic() + LEAVE_S
         while time.monotonic() < until:
-            if self.over.is_set():
-                return
             signal.pthread_kill(main, SIGNAL)
-            self.over.wait(1.0)
+            if self.over.wait(1.0):
+                return
         if not self.over.is_set():
             Console().show_cursor()
             print(f"mlt-ray: {self.error()}", file=sys.stderr, flush=True)
             os._exit(2)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.died and not self.over.is_set() and not is_in_finaliser(frame):
+        if self.died and not self._is_left and not is_in_finaliser(frame):
             raise KeyboardInterrupt
 
 
