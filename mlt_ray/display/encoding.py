@@ -49,8 +49,11 @@ def use_utf8() -> None:
 def show_everything() -> None:
     """From now on, what stdout and stderr cannot encode is shown by the next of kin, or by ``?``.
 
-    Python would raise `UnicodeEncodeError`.
+    Python would raise `UnicodeEncodeError`. A terminal of no columns counts as one of unknown
+    width, where nothing at all would be shown.
     """
+    if os.environ.get("COLUMNS", "").strip("0") == "":
+        os.environ.pop("COLUMNS", None)
     codecs.register_error(NAME, _shown)
     for stream in (sys.stdout, sys.stderr):
         # None where it was closed, and something else where a program has put it in its place.

@@ -56,3 +56,11 @@ def test_a_terminal_that_shows_everything_is_left_alone() -> None:
 
 def test_what_stands_for_a_character_is_one_character() -> None:
     assert all(len(there) == 1 and there.isascii() for there in SHOWN.values())
+
+
+def test_a_terminal_of_no_columns_shows_text_all_the_same() -> None:
+    text = (
+        "from mlt_ray.display.encoding import show_everything; show_everything();"
+        "from rich.console import Console; Console().print('words')"
+    )
+    assert run(text, COLUMNS="0").stdout == b"words\n"
