@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mlt_ray.display.encoding import SHOWN
+
+ROOT = Path(__file__).parents[2]
 
 # What Python decodes arguments with, what it shows, and what it was told.
 COMMAND = """
@@ -64,3 +67,15 @@ def test_a_terminal_of_no_columns_shows_text_all_the_same() -> None:
         "from rich.console import Console; Console().print('words')"
     )
     assert run(text, COLUMNS="0").stdout == b"words\n"
+
+
+def test_no_file_is_opened_by_the_encoding_of_the_locale() -> None:
+    folders = [ROOT / name for name in ("mlt_ray", "docs", "clusters")]
+    rule = ("--isolated", "--preview", "--select", "PLW1514", "--output-format", "concise")
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--no-cache", *rule, *folders],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
