@@ -19,7 +19,7 @@ from mlt_ray.cli.predict import predict
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
-from mlt_ray.display.encoding import show_everything, use_utf8
+from mlt_ray.display.encoding import open_streams, show_everything, use_utf8
 from mlt_ray.errors import INTERRUPTED, UserError
 from mlt_ray.machine import check_working_folder
 from mlt_ray.masking import masked
@@ -54,6 +54,7 @@ app.add_typer(corpus_app, name="corpus")
 
 def main() -> NoReturn:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    open_streams()
     use_utf8()
     show_everything()
     try:
