@@ -70,7 +70,7 @@ def end_with_ray() -> None:
 class Process:
     """A process of Ray that listens; it is dead if it refuses, or is silent, for so many seconds.
 
-    `answered_at` is when anything last came from there, `refused_at` when it began to refuse.
+    `refused_at` and `silent_at` are when that began, None where it is not so.
     """
 
     name: str
@@ -78,22 +78,17 @@ class Process:
     port: int
     refusals_s: float
     silence_s: float = float("inf")
-    answered_at: float = 0.0
     refused_at: float | None = None
+    silent_at: float | None = None
 
     def is_dead(self) -> bool:
         """Ask once; whether that makes it dead."""
         now, refuses = time.monotonic(), self.refuses()
-        if refuses is None:
-            self.refused_at = None
-            self.answered_at = self.answered_at or now
-            return now - self.answered_at > self.silence_s
-        self.answered_at = now
-        if not refuses:
-            self.refused_at = None
-        elif self.refused_at is None:
-            self.refused_at = now
-        return self.refused_at is not None and now - self.refused_at >= self.refusals_s
+        self.refused_at = (self.refused_at or now) if refuses else None
+        self.silent_at = (self.silent_at or now) if refuses is None else None
+        if self.refused_at is not None:
+            return now - self.refused_at >= self.refusals_s
+        return self.silent_at is not None and now - self.silent_at > self.silence_s
 
     def refuses(self) -> bool | None:
         """Whether nobody listens there; None if there was no answer."""
@@ -212,8 +207,7 @@ def processes_here(is_local: bool) -> list[Process]:
         "Ray's head",
         host.strip("[]"),
         int(port),
-        OWN_REFUSALS_S if is_local else HEAD_REFUSALS_S,
-        HEAD_SILENCE_S,
+        *((OWN_REFUSALS_S,) if is_local else (HEAD_REFUSALS_S, HEAD_SILENCE_S)),
     )
     own: list[dict[str, Any]] = [n for n in ray.nodes() if n["NodeID"] == context.get_node_id()]
     raylets = [
