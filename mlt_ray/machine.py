@@ -6,22 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlt_ray.errors import UserError
-
 if TYPE_CHECKING:
     import torch
 
 _ROOT = Path("/")
-
-
-def check_working_folder() -> None:
-    """`UserError` if the working directory was deleted: few libraries can be loaded there."""
-    try:
-        os.getcwd()
-    except FileNotFoundError as error:
-        raise UserError(
-            "working directory: expected one that exists, found it deleted; cd to another"
-        ) from error
 
 
 def installed_cpus() -> int:

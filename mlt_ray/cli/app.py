@@ -21,7 +21,6 @@ from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
 from mlt_ray.display.encoding import open_streams, show_everything, use_utf8
 from mlt_ray.errors import INTERRUPTED, UserError
-from mlt_ray.machine import check_working_folder
 from mlt_ray.masking import masked
 
 app = typer.Typer(
@@ -58,7 +57,7 @@ def main() -> NoReturn:
     use_utf8()
     show_everything()
     try:
-        check_working_folder()
+        _check_working_folder()
         app()
     except UserError as error:
         print(f"mlt-ray: {masked(str(error))}", file=sys.stderr)
@@ -75,6 +74,16 @@ def main() -> NoReturn:
             print(f"\nmlt-ray: interrupted; {_what_stays(sys.argv[1:])}", file=sys.stderr)
         leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     leave(0)
+
+
+def _check_working_folder() -> None:
+    """`UserError` if the working directory was deleted: few libraries can be loaded there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError(
+            "working directory: expected one that exists, found it deleted; cd to another"
+        ) from error
 
 
 _LEFT: Final = {
