@@ -20,7 +20,7 @@ from mlt_ray.cli.predict import predict
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
-from mlt_ray.display.encoding import show_everything, use_utf8
+from mlt_ray.display.encoding import open_streams, show_everything, use_utf8
 from mlt_ray.errors import INTERRUPTED, UserError, refusal
 from mlt_ray.masking import masked
 
@@ -56,6 +56,7 @@ app.add_typer(corpus_app, name="corpus")
 
 def main() -> NoReturn:
     """Entry point: the verb that the command line names, and its exit code."""
+    open_streams()
     use_utf8()
     show_everything()
     # A batch system's SIGTERM ends a command as Ctrl-C does, not without a word.
@@ -70,6 +71,7 @@ def exit_code(arguments: Sequence[str]) -> int:
     bug is raised.
     """
     try:
+        _check_working_folder()
         code = app(list(arguments), prog_name=NAME, standalone_mode=False)
     except typer.TyperException as error:
         # Without arguments its text is empty: the help has been printed.
@@ -109,6 +111,16 @@ def _misused(text: str, error: typer.TyperException, arguments: Sequence[str]) -
     context = getattr(error, "ctx", None)
     command = context.command_path if context else " ".join((NAME, *arguments[:1]))
     return f"{text[0].lower()}{text[1:]}; see {command} --help"
+
+
+def _check_working_folder() -> None:
+    """`UserError` if the working directory was deleted: few libraries can be loaded there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError(
+            "working directory: expected one that exists, found it deleted; cd to another"
+        ) from error
 
 
 _LEFT: Final = {
