@@ -86,10 +86,15 @@ def journal(store: Path) -> Iterator[Journal]:
         os.close(handle)
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 400) -> None:
-    """Wait until the condition holds; `TimeoutError` naming `what` if it does not in time."""
+def wait_until(
+    condition: Callable[[], object], what: str, timeout_s: float = 400, every_s: float = 0.01
+) -> None:
+    """Wait until the condition holds; `TimeoutError` naming `what` if it does not in time.
+
+    `every_s`: seconds between two looks; more where a look itself takes much of a processor.
+    """
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
-        time.sleep(0.01)
+        time.sleep(every_s)

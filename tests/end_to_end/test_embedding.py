@@ -91,7 +91,7 @@ def test_ctrl_c_costs_nothing_that_was_computed_and_each_node_does_a_part(
         return any(store.glob("features/speech_layers-*/*.json"))
 
     with started(*command) as process:
-        wait_until(lambda: is_stored(process), "a segment")
+        wait_until(lambda: is_stored(process), "a segment", every_s=0.1)
         process.send_signal(signal.SIGINT)
         shown, errors = process.communicate(timeout=100)
     assert process.returncode == 130, shown + errors

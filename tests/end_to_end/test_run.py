@@ -14,6 +14,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from mlt_ray.corpus.readers.read import read_corpus
+from tests.crashes.journal import wait_until
+from tests.crashes.scene import kill_session
 from tests.end_to_end.conftest import mlt_ray, reports, start_mlt_ray, tables
 
 pytestmark = pytest.mark.slow
@@ -187,3 +190,14 @@ def test_a_signal_to_the_whole_process_group_ends_all_at_once(corpus, study, tmp
     assert process.returncode == 130, out + error
     assert "the same command goes on from here" in out + error
     assert "Failed to connect to GCS" not in out + error
+
+
+def test_the_demo_speaks_its_corpus_before_anything_else(tmp_path):
+    # What it does with a corpus that is there, test_job.py sees to its end.
+    spoken = tmp_path / "store" / "demo-corpus"
+    process = start_mlt_ray("demo", "--store", spoken.parent)
+    try:
+        wait_until(lambda: spoken.exists() or process.poll() is not None, "the demo's corpus")
+    finally:
+        kill_session(process)
+    assert len(read_corpus(spoken)) == 600

@@ -105,6 +105,7 @@ def test_a_search_that_is_killed_thrice_ends_like_an_undisturbed_one(server, cor
                         process.poll() is not None or len(finished(cut)) >= cells
                     ),
                     f"{cells} cells",
+                    every_s=0.2,
                 )
                 assert process.poll() is None, (tmp_path / f"{cells}.log").read_text()
             finally:
