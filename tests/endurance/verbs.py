@@ -213,7 +213,8 @@ def mapped() -> set[str]:
     for path in Path("/proc").glob("[0-9]*/maps"):
         with contextlib.suppress(OSError):
             lines = path.read_text().splitlines()
-            found |= {Path(line.split()[-1]).name for line in lines if f" {SHM}/" in line}
+            paths = (line.partition(f" {SHM}/")[2] for line in lines)
+            found |= {path.partition("/")[0] for path in paths if path}
     return found
 
 
