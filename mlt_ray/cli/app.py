@@ -20,7 +20,7 @@ from mlt_ray.cli.predict import predict
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
-from mlt_ray.display.encoding import show_everything, use_utf8
+from mlt_ray.display.encoding import open_streams, show_everything, use_utf8
 from mlt_ray.errors import INTERRUPTED, UserError
 from mlt_ray.masking import masked
 
@@ -54,11 +54,13 @@ app.add_typer(corpus_app, name="corpus")
 
 def main() -> NoReturn:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    open_streams()
     use_utf8()
     show_everything()
     # A batch system's SIGTERM ends a command as Ctrl-C does, not without a word.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _check_working_folder()
         app()
     except UserError as error:
         print(f"mlt-ray: {masked(str(error))}", file=sys.stderr)
@@ -75,6 +77,16 @@ def main() -> NoReturn:
             print(f"\nmlt-ray: interrupted; {_what_stays(sys.argv[1:])}", file=sys.stderr)
         leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     leave(0)
+
+
+def _check_working_folder() -> None:
+    """`UserError` if the working directory was deleted: few libraries can be loaded there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError(
+            "working directory: expected one that exists, found it deleted; cd to another"
+        ) from error
 
 
 _LEFT: Final = {

@@ -1,4 +1,4 @@
-"""What a terminal or a file shows whose encoding lacks characters, as in the locale C."""
+"""What a terminal or a file shows that lacks characters or columns, or that was closed."""
 
 import codecs
 import os
@@ -46,14 +46,33 @@ def use_utf8() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+def open_streams() -> None:
+    """Open stdin, stdout and stderr on nothing where they were closed.
+
+    Else the next file that is opened, such as a database, would take their place and get what is
+    printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The least number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+
+
 def show_everything() -> None:
     """From now on, what stdout and stderr cannot encode is shown by the next of kin, or by ``?``.
 
-    Python would raise `UnicodeEncodeError`.
+    Python would raise `UnicodeEncodeError`. A terminal of no columns counts as one of unknown
+    width, where nothing at all would be shown.
     """
+    if os.environ.get("COLUMNS", "").strip("0") == "":
+        os.environ.pop("COLUMNS", None)
     codecs.register_error(NAME, _shown)
     for stream in (sys.stdout, sys.stderr):
-        # None where it was closed, and something else where a program has put it in its place.
+        # Something else where a program has put it in its place.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=NAME)
 

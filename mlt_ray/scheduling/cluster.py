@@ -42,9 +42,8 @@ def check_cluster(asked: str | None) -> None:
     if not services.find_node_ids():
         raise unusable(
             asked,
-            "found it without a node on this machine",
-            f"join it here (ray start --address={address}), or send it the command "
-            "(ray job submit)",
+            "found no node on this machine",
+            f"join it (ray start --address={address}), or send it the command (ray job submit)",
         )
 
 

@@ -70,7 +70,7 @@ def end_with_ray() -> None:
 class Process:
     """A process of Ray that listens; it is dead if it refuses, or is silent, for so many seconds.
 
-    `answered_at` is when anything last came from there, `refused_at` when it began to refuse.
+    `refused_at` and `silent_at` are when that began, None where it is not so.
     """
 
     name: str
@@ -78,22 +78,17 @@ class Process:
     port: int
     refusals_s: float
     silence_s: float = float("inf")
-    answered_at: float = 0.0
     refused_at: float | None = None
+    silent_at: float | None = None
 
     def is_dead(self) -> bool:
         """Ask once; whether that makes it dead."""
         now, refuses = time.monotonic(), self.refuses()
-        if refuses is None:
-            self.refused_at = None
-            self.answered_at = self.answered_at or now
-            return now - self.answered_at > self.silence_s
-        self.answered_at = now
-        if not refuses:
-            self.refused_at = None
-        elif self.refused_at is None:
-            self.refused_at = now
-        return self.refused_at is not None and now - self.refused_at >= self.refusals_s
+        self.refused_at = (self.refused_at or now) if refuses else None
+        self.silent_at = (self.silent_at or now) if refuses is None else None
+        if self.refused_at is not None:
+            return now - self.refused_at >= self.refusals_s
+        return self.silent_at is not None and now - self.silent_at > self.silence_s
 
     def refuses(self) -> bool | None:
         """Whether nobody listens there; None if there was no answer."""
@@ -121,6 +116,7 @@ class Watch:
         self.is_local = is_local
         self.died: Process | None = None
         self.over = threading.Event()
+        self._is_left = False
         self._processes = processes_here(is_local)
         self._is_main = threading.current_thread() is threading.main_thread()
         self._thread = threading.Thread(target=self._look_after, daemon=True)
@@ -132,13 +128,15 @@ class Watch:
         before = signal.signal(SIGNAL, self._interrupt) if self._is_main else None
         self._thread.start()
         try:
-            with contextlib.nullcontext() if are_logs_shown() else without_rays_words():
-                yield
+            try:
+                with contextlib.nullcontext() if are_logs_shown() else without_rays_words():
+                    yield
+            finally:
+                self._is_left = True
         except BaseException as error:
-            if not self._is_cause_of(error):
-                raise
-            self.over.set()
-            raise self.error() from error
+            if self._is_cause_of(error):
+                raise self.error() from error
+            raise
         finally:
             self.over.set()
             if self._is_main:
@@ -179,17 +177,16 @@ class Watch:
             return
         until = time.monotonic() + LEAVE_S
         while time.monotonic() < until:
-            if self.over.is_set():
-                return
             signal.pthread_kill(main, SIGNAL)
-            self.over.wait(1.0)
+            if self.over.wait(1.0):
+                return
         if not self.over.is_set():
             Console().show_cursor()
             print(f"mlt-ray: {self.error()}", file=sys.stderr, flush=True)
             os._exit(2)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.died and not self.over.is_set() and not is_in_finaliser(frame):
+        if self.died and not self._is_left and not is_in_finaliser(frame):
             raise KeyboardInterrupt
 
 
@@ -210,8 +207,7 @@ def processes_here(is_local: bool) -> list[Process]:
         "Ray's head",
         host.strip("[]"),
         int(port),
-        OWN_REFUSALS_S if is_local else HEAD_REFUSALS_S,
-        HEAD_SILENCE_S,
+        *((OWN_REFUSALS_S,) if is_local else (HEAD_REFUSALS_S, HEAD_SILENCE_S)),
     )
     own: list[dict[str, Any]] = [n for n in ray.nodes() if n["NodeID"] == context.get_node_id()]
     raylets = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from tests.crashes import disks, drivers, nodes, searches, servers, stores, workers
+from tests.crashes import disks, drivers, nodes, rays, searches, servers, stores, workers
 from tests.crashes.scene import Finding, Scene
 
 CASES: Mapping[str, Callable[[Scene], Finding]] = {
@@ -12,6 +12,7 @@ CASES: Mapping[str, Callable[[Scene], Finding]] = {
     "two-drivers": drivers.two_drivers,
     "interrupted": drivers.interrupted,
     "node": nodes.lost_node,
+    "raylet": rays.killed_ray,
     "search": searches.killed_search,
     "server-lost": servers.lost_server,
     "server-absent": servers.absent_server,

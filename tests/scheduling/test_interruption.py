@@ -12,10 +12,8 @@ from mlt_ray.scheduling.interruption import interruptible
 
 @pytest.fixture
 def searcher(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Stands in for the searcher, without a Ray whose head could be watched."""
-    context = SimpleNamespace(gcs_address="127.0.0.1:9")
-    monkeypatch.setattr(interruption.ray, "get_runtime_context", lambda: context)
-    monkeypatch.setattr(interruption, "end_with", lambda head, over: None)
+    """Stands in for the searcher, without a Ray that could end."""
+    monkeypatch.setattr(interruption, "end_with_ray", lambda: None)
     return SimpleNamespace(error=None, is_stopping=False, outage=SimpleNamespace())
 
 
