@@ -80,7 +80,7 @@ def own_session(folder: Path) -> Iterator[None]:
     """
     # The machine may be so full that not even this can be written: then it is left as Ray does.
     with suppress(OSError):
-        (folder / MARK).write_text(Holder.here(uuid.uuid4().hex).as_json())
+        (folder / MARK).write_bytes(Holder.here(uuid.uuid4().hex).as_json().encode())
         for other in dead_sessions(folder.parent):
             remove(other)
     try:

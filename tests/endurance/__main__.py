@@ -50,7 +50,7 @@ def run_kills(options: argparse.Namespace) -> int:
     # A short name: Ray's sockets are inside, and their paths may have 107 bytes.
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         scene = Scene.set(Path(folder))
-        tally = kill_until(options.number, options.seed, scene, options.only)
+        tally = kill_until(options.number, options.seed, scene, options.only, options.json)
     console = Console() if sys.stdout.isatty() else Console(width=150)
     console.print(table(tally))
     bad = [finding.case for finding in tally.findings if not finding.ok]
@@ -59,9 +59,6 @@ def run_kills(options: argparse.Namespace) -> int:
         f"stores; {sum(f.recomputed for f in tally.findings)} finished runs computed again, "
         f"{sum(f.repeated for f in tally.findings)} epochs computed twice; not ok: {bad or 'none'}"
     )
-    if options.json:
-        rows = [dataclasses.asdict(blow) for blow in tally.blows]
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 1 if bad else 0
 
 

@@ -1,19 +1,22 @@
 """Disturbs studies at random moments, again and again, and compares what comes of it."""
 
 import contextlib
+import dataclasses
+import json
 import random
 import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.table import Table
 
 from mlt_ray.storage.store import Store
 from tests.crashes.journal import Journal, journal
-from tests.crashes.scene import Finding, Scene, kill_session, start_mlt_ray
+from tests.crashes.scene import EPOCHS, Finding, Scene, kill_session, start_mlt_ray
 from tests.crashes.stores import tables
 from tests.endurance.damages import DAMAGES, FAILED, Target
 from tests.endurance.remains import Machine, unknown_remains
@@ -21,6 +24,9 @@ from tests.endurance.settings import SETTINGS, Setting, choose
 
 BLOWS = 6
 """Damages in one store, before it is left alone."""
+
+PHASES = ("starting", "training", "ending")
+"""What a command does: until its first epoch; then; when all runs are finished."""
 
 COMMAND_S = 600.0
 """Most seconds that a command may take."""
@@ -85,6 +91,7 @@ class Trial:
         self.rng = random.Random(f"{seed} {number}")
         self.finding = Finding(case=f"{number} {name}", damage="")
         self.blows: list[Blow] = []
+        self._runs = 0
         self._commands = 0
         self._machines: list[tuple[Machine, Blow | None]] = []
 
@@ -93,6 +100,7 @@ class Trial:
         enter, _ = SETTINGS[self.name]
         began = time.monotonic()
         with enter(self.scene, f"t{self.number}") as setting:
+            self._runs = setting.runs
             setting.root.mkdir(parents=True, exist_ok=True)
             with journal(setting.root) as kept:
                 for _ in range(BLOWS):
@@ -109,7 +117,7 @@ class Trial:
         verdict = "ok" if self.finding.ok else "NOT OK"
         print(
             f"{self.finding.case}: {verdict}, {time.monotonic() - began:.0f} s; {done}; "
-            f"{self.finding.repeated} epochs twice",
+            f"{self.finding.repeated} epochs twice; {self.tally.kills} kills so far",
             *self.finding.complaints,
             sep="\n  ",
             flush=True,
@@ -170,43 +178,32 @@ class Trial:
         def is_over() -> bool:
             return all(t.process.poll() is not None for t in targets)
 
-        phase = rng.choices(("starting", "training", "ending"), (3, 6, 1))[0]
-        until = time.monotonic() + COMMAND_S
-        if phase == "starting":
-            until = time.monotonic() + rng.uniform(0, self.tally.start_s)
-        elif phase == "training":
-            until += 0.0
+        phase = rng.choices(PHASES, (3, 6, 1))[0]
+        wait_s = rng.uniform(0, self.tally.start_s) if phase == "starting" else COMMAND_S
+        epochs = before + rng.randint(1, self._runs * EPOCHS // 3)
+        until = time.monotonic() + wait_s
         while not is_over() and time.monotonic() < until:
             computed = sum(kept.computed.values())
-            if computed > before and phase != "ending":
-                if phase == "training":
-                    self.tally.start_s = min(120.0, time.monotonic() - began)
-                    epochs = before + rng.randint(1, 40)
-                    while not is_over() and sum(kept.computed.values()) < epochs:
-                        if self._is_computed(kept):
-                            break
-                        time.sleep(0.01)
-                break
-            if self._is_computed(kept):
-                phase = "ending"
+            if len(kept.finished) >= self._runs:
                 time.sleep(rng.uniform(0, self.tally.start_s / 2))
+                return "ending"
+            if phase == "starting" and computed > before:
+                return "training"
+            if phase == "training" and computed >= epochs:
+                self.tally.start_s = min(120.0, time.monotonic() - began)
                 break
             time.sleep(0.02)
         return phase
 
-    def _is_computed(self, kept: Journal) -> bool:
-        """Whether all runs of the setting are finished."""
-        return len(kept.finished) >= self._runs
-
-    _runs = 4
-
     def _strike(self, target: Target, phase: str) -> Blow | None:
-        """Do a random damage; None if what was chosen has nothing to damage."""
-        weights = [damage.weight for damage in DAMAGES.values()]
-        name = self.rng.choices(list(DAMAGES), weights)[0]
-        if not DAMAGES[name].do(target, self.rng):
-            return None
-        return Blow(damage=name, setting=self.name, trial=self.number, phase=phase)
+        """Do a random damage of those that have something to damage; None if there is none."""
+        left = dict(DAMAGES)
+        while left:
+            weights = [damage.weight for damage in left.values()]
+            name = self.rng.choices(list(left), weights)[0]
+            if left.pop(name).do(target, self.rng):
+                return Blow(damage=name, setting=self.name, trial=self.number, phase=phase)
+        return None
 
     def _end(self, target: Target, blows: list[Blow]) -> None:
         """Wait for the end of a command, and judge its exit code and its words."""
@@ -273,20 +270,27 @@ class Trial:
             shutil.rmtree(root, ignore_errors=True)
 
 
-def kill_until(number: int, seed: int, scene: Scene, only: list[str]) -> Tally:
-    """Deal so many kills; returns what came of them."""
+def kill_until(
+    number: int, seed: int, scene: Scene, only: Sequence[str] = (), path: Path | None = None
+) -> Tally:
+    """Deal so many kills; returns what came of them, which is written to `path` after each store.
+
+    `only`: settings to choose from. Prints a line for each store.
+    """
     tally, trial, rng = Tally(), 0, random.Random(seed)
     while tally.kills < number:
         trial += 1
         name = rng.choice(only) if only else choose(rng)
         one = Trial(trial, name, scene, tally, seed)
-        one._runs = 9 if name == "search" else 4
         try:
             one.run()
         except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:
-            broken = replace(one.finding, complaints=[*one.finding.complaints, str(error)])
-            tally.findings.append(broken)
-            print(f"{broken.case}: NOT OK\n  {error}", flush=True)
+            one.finding.complaints.append(str(error))
+            tally.findings.append(one.finding)
+            print(f"{one.finding.case}: NOT OK\n  {error}", flush=True)
+        if path:
+            rows = [dataclasses.asdict(blow) for blow in tally.blows]
+            path.write_text(json.dumps(rows, indent=1) + "\n")
     return tally
 
 

@@ -6,6 +6,7 @@ have left their session or lost their parent.
 """
 
 import contextlib
+import getpass
 import os
 import signal
 import time
@@ -19,6 +20,9 @@ from mlt_ray.storage.store import Store
 
 END_S = 30.0
 """Most seconds that processes may outlive the command that started them."""
+
+CACHE = f"torchinductor_{getpass.getuser()}"
+"""Torch's cache of compiled code: one folder for all programs of a user."""
 
 LISTENING = "0A"
 """State of a socket that listens, in /proc/net/tcp."""
@@ -69,7 +73,7 @@ class Machine:
 
     def files(self) -> list[str]:
         """Names of the temporary files that are left, those of Ray's sessions among them."""
-        names = [p.name for p in self.folder.iterdir() if p.name != "ray"]
+        names = [p.name for p in self.folder.iterdir() if p.name not in ("ray", CACHE)]
         return sorted(names + [f"ray/{p.name}" for p in (self.folder / "ray").glob("*")])
 
     def wait_for_end(self, timeout_s: float = END_S) -> tuple[float, Mapping[int, str]]:

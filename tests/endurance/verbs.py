@@ -3,6 +3,7 @@
 Each verb is let run to its end, interrupted as by Ctrl-C, and killed, at random moments.
 """
 
+import contextlib
 import os
 import random
 import shutil
@@ -21,7 +22,10 @@ from tests.end_to_end.conftest import mlt_ray, start_mlt_ray
 from tests.endurance.remains import Machine
 
 SHM = Path("/dev/shm")
-"""Where shared memory is. What appears there meanwhile may be another program's."""
+"""Where shared memory is. It has one folder for all programs of the machine."""
+
+SHARED_S = 3.0
+"""Seconds in which another program, that has just made shared memory, maps or removes it."""
 
 CLIPS = 2
 COMMAND_S = 600.0
@@ -69,8 +73,8 @@ def _copied(place: Place, folder: Path) -> Path:
 
 def _texts(folder: Path) -> Path:
     path = folder / "texts.csv"
-    rows = (f"u{n},s{n % 5},neutral,this is sentence number {n}" for n in range(60))
-    path.write_text("\n".join(["id,speaker,emotion,text", *rows]) + "\n")
+    rows = (f"{1 + n % 5},s{n % 5},neutral,this is sentence number {n}" for n in range(60))
+    path.write_text("\n".join(["session,speaker,emotion,text", *rows]) + "\n")
     return path
 
 
@@ -187,11 +191,30 @@ def leave(place: Place, verb: str, ending: str, length_s: float, rng: random.Ran
         orphans_s=round(orphans_s, 1),
         processes=list(left.values()),
         files=machine.files(),
-        shared_memory=sorted(set(os.listdir(SHM)) - before),
+        shared_memory=shared_since(before),
     )
     if process.returncode not in (0, ENDINGS[ending]) or "Traceback" in errors:
         found.said = f"exit {process.returncode}: {shown[-300:]}{errors[-1500:]}"
     shutil.rmtree(machine.folder, ignore_errors=True)
+    return found
+
+
+def shared_since(before: set[str]) -> list[str]:
+    """What has appeared in /dev/shm, and is there a while later still without any user."""
+    if not (new := set(os.listdir(SHM)) - before):
+        return []
+    time.sleep(SHARED_S)
+    return sorted(new & set(os.listdir(SHM)) - mapped())
+
+
+def mapped() -> set[str]:
+    """Names in /dev/shm that a living process has mapped, as another program of this machine."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            lines = path.read_text().splitlines()
+            paths = (line.partition(f" {SHM}/")[2] for line in lines)
+            found |= {path.partition("/")[0] for path in paths if path}
     return found
 
 
