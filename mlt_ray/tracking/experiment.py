@@ -103,7 +103,7 @@ class _Wanted:
         known = self.known
         if self.is_due or self.runs or known is None:
             return True
-        is_averaged = known.averaged >= len(counted_runs(self.row, self.finished))
+        is_averaged = known.averaged >= _num_counted(self.row, self.finished)
         return not is_averaged or known.has_runs != _digest_of(self.finished)
 
 
@@ -183,7 +183,7 @@ class Experiment:
         known = self._known.get(self._digests[row.name])
         if known is None:
             return not finished
-        is_averaged = known.averaged >= len(counted_runs(row, finished))
+        is_averaged = known.averaged >= _num_counted(row, finished)
         if not is_averaged or known.has_runs != _digest_of(finished):
             return False
         known.finished |= set(finished)
@@ -305,7 +305,7 @@ class Experiment:
         run = add(replace(entry, **{**mean, "tags": {**entry.tags, **mean["tags"]}}))
         return _Beneath(
             run=run,
-            averaged=len(counted_runs(one.row, one.finished)),
+            averaged=_num_counted(one.row, one.finished),
             has_runs=mean["tags"][HAS_RUNS],
             listed_in=self._hold,
         )
@@ -367,7 +367,7 @@ class Experiment:
         self._each(write, drawn)
         for one, known, mean in drawn:
             known.is_bare = False
-            known.averaged = len(counted_runs(one.row, one.finished))
+            known.averaged = _num_counted(one.row, one.finished)
             known.has_runs = mean["tags"].get(HAS_RUNS, known.has_runs)
 
     def _mean_of(self, one: _Wanted, has_all: bool) -> dict[str, Any]:
@@ -560,6 +560,12 @@ def _beneath(run: Any) -> _Beneath:
 def _averaged(metrics: Mapping[str, float]) -> int:
     """Of how many runs a parent has the means; 0 for one that an earlier version has written."""
     return int(metrics.get("runs_done", 0)) if "num_parameters" in metrics else 0
+
+
+def _num_counted(row: RowRecord, finished: Sequence[str]) -> int:
+    """How many of a row's finished runs count in its mean."""
+    done = set(finished)
+    return sum(run.digest in done for run in counted_runs(row, done))
 
 
 def _digest_of(digests: Iterable[str]) -> str:
