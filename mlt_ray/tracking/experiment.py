@@ -54,7 +54,7 @@ class Experiment:
         self.experiment = experiment_id(client, store, record, uri)
         self._content = Content(store, record)
         self._plain = PlainWriter(client, self.experiment, self._content.dataset)
-        self._can_bulk = bulk.can_bulk(client)
+        self._can_bulk = bulk.can_bulk(client, self.experiment)
         self._at_once = AT_ONCE if uri.startswith("http") else 1
         self._known: dict[str, Beneath] = {}
         self._reports: dict[str, RunReport] = {}

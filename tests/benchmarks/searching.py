@@ -2,12 +2,16 @@
 
     python -m tests.benchmarks.searching --trials 1000 --json FILE
     python -m tests.benchmarks.searching --trials 100 --delay-ms 200
+    python -m tests.benchmarks.searching --trials 1000 --without-ray
 
 A search goes through all that `mlt-ray search` goes through: Optuna, Ray Tune, leases, reports,
 MLflow, tables. Only the training is replaced, by a system that sleeps
 (`tests.benchmarks.sleeping`), and a configuration has one cell. MLflow is the database in the
 store; with `--delay-ms` it is a server of which each request takes so long. The times of the first
-tenth of the configurations and of the last tenth say what grows.
+tenth of the configurations and of the last tenth say what grows. *Telling* is what the loop that
+starts cells spends on whoever hears of a cell: displays, the source, and MLflow, if it waits for
+that. `--without-ray` computes one cell after the other in this process, with made-up results, which
+leaves out Ray's own time.
 """
 
 import argparse
@@ -19,23 +23,29 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 from rich.console import Console
 
 from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.models.registry import SYSTEMS
+from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.resources import Resources
+from mlt_ray.planning.source import End, RunEnd, Source
 from mlt_ray.planning.workspace import Places
 from mlt_ray.reports.results import results_of
+from mlt_ray.spec import Run
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.space import Parameter, SearchSpace, SearchSpec
+from mlt_ray.workflows import run as run_module
+from mlt_ray.workflows import search as search_module
 from mlt_ray.workflows.report import show_results
 from mlt_ray.workflows.search import run_search
 from tests.benchmarks.figures import (
@@ -47,6 +57,7 @@ from tests.benchmarks.figures import (
     write_figures,
 )
 from tests.benchmarks.sleeping import SYSTEM, SleepingSpec
+from tests.stored import report_of, write_report
 
 UTTERANCES = 40
 
@@ -120,8 +131,61 @@ def tenths(seconds: Sequence[float]) -> tuple[float, float]:
     return 1000 * statistics.fmean(seconds[:width]), 1000 * statistics.fmean(seconds[-width:])
 
 
-def measure(trials: int, sleep_s: float, corpus: Path, folder: Path, uri: str) -> dict[str, Any]:
+class Loop:
+    """In place of Ray: each cell is finished at once, with made-up results."""
+
+    def __init__(self, watch: Stopwatch, ends: list[tuple[float, float]]) -> None:
+        self._watch = watch
+        self._ends = ends
+
+    def execute(
+        self,
+        source: Source,
+        names: Any,
+        store: Store,
+        resources: Any,
+        observers: Sequence[Observer],
+        timeout_s: float | None = None,
+    ) -> bool:
+        """As `mlt_ray.scheduling.execute.execute`."""
+        propose = self._watch.timing(source.next, "suggest")
+        tell = self._watch.timing(self._tell, "told")
+        while pack := propose(lambda spec: 1):
+            for run in pack:
+                dev_ua = float(np.random.default_rng(int(run.digest, 16)).random())
+                write_report(store, report_of(run, dev_ua))
+                tell(run, source, observers, store)
+                self._watch.seconds["result"].append(0.0)
+                self._ends.append((time.perf_counter(), current_mib()))
+        return True
+
+    def _tell(self, run: Run, source: Source, observers: Sequence[Observer], store: Store) -> None:
+        report = store.report(run.digest)
+        assert report is not None
+        for observer in observers:
+            observer.started(run)
+            observer.epochs(run, report.curve)
+            observer.finished(run)
+        source.epochs(run, report.curve)
+        source.ended(run, RunEnd(kind=End.DONE))
+
+
+@contextmanager
+def not_joined(places: Any, console: Any) -> Iterator[Resources]:
+    """In place of Ray's start."""
+    yield Resources(concurrency=1)
+
+
+def as_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A plain function, which a class binds."""
+    return lambda *given, **named: function(*given, **named)
+
+
+def measure(
+    trials: int, sleep_s: float, corpus: Path, folder: Path, uri: str, without_ray: bool
+) -> dict[str, Any]:
     """Search in this process."""
+    from mlt_ray.scheduling import execute as execute_module
     from mlt_ray.scheduling.tune import TuneCallbacks, TuneSearcher
 
     store, watch = Store(folder / "store"), Stopwatch()
@@ -138,15 +202,19 @@ def measure(trials: int, sleep_s: float, corpus: Path, folder: Path, uri: str) -
 
     space = space_of(trials, sleep_s)
     with ExitStack() as patches:
-        patches.enter_context(patch.object(TuneCallbacks, "on_trial_complete", on_complete))
-        result = watch.timing(TuneCallbacks.on_trial_result, "result")
-        patches.enter_context(
-            patch.object(TuneCallbacks, "on_trial_result", lambda *g, **n: result(*g, **n))
-        )
-        suggest = watch.timing(TuneSearcher.suggest, "suggest")
-        patches.enter_context(
-            patch.object(TuneSearcher, "suggest", lambda *g, **n: suggest(*g, **n))
-        )
+        if without_ray:
+            for module in (run_module, search_module):
+                patches.enter_context(patch.object(module, "joined", not_joined))
+            loop = Loop(watch, ends)
+            patches.enter_context(patch.object(execute_module, "execute", loop.execute))
+        else:
+            for owner, name, key in (
+                (TuneCallbacks, "on_trial_result", "result"),
+                (TuneSearcher, "suggest", "suggest"),
+            ):
+                timed = watch.timing(getattr(owner, name), key)
+                patches.enter_context(patch.object(owner, name, as_method(timed)))
+            patches.enter_context(patch.object(TuneCallbacks, "on_trial_complete", on_complete))
         began = time.perf_counter()
         outcome = run_search(space, places, console)
         wall_s = time.perf_counter() - began
@@ -189,6 +257,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=100, help="configurations")
     parser.add_argument("--sleep-ms", type=float, default=0.0, help="in place of training")
     parser.add_argument("--delay-ms", type=float, help="a server, so slow, in place of the store")
+    parser.add_argument("--without-ray", action="store_true", help="in this process")
     parser.add_argument("--json", type=Path, help="file for the figures")
     return parser.parse_args(given)
 
@@ -209,7 +278,14 @@ def main(given: Sequence[str] | None = None) -> int:
                 a_server(folder / "far", options.delay_ms),
             )
         with place as uri:
-            found = measure(options.trials, options.sleep_ms / 1000, folder / "corpus", folder, uri)
+            found = measure(
+                options.trials,
+                options.sleep_ms / 1000,
+                folder / "corpus",
+                folder,
+                uri,
+                options.without_ray,
+            )
     figures = {"mlflow": mlflow, **found}
     print_table("A search", COLUMNS, [figures], console)
     print(json.dumps(figures))

@@ -64,8 +64,10 @@ def odd(store, runs):
 def test_what_is_written_together_is_what_mlflow_s_client_writes(odd, other_path, monkeypatch):
     other = copy_of(odd, other_path)
     assert not sync(odd).broken
-    assert bulk.can_bulk(MlflowClient(tracking_uri=default_uri(odd))), "add its schema"
-    monkeypatch.setattr(bulk, "can_bulk", lambda client: False)
+    client = MlflowClient(tracking_uri=default_uri(odd))
+    experiment = client.get_experiment_by_name("s").experiment_id
+    assert bulk.can_bulk(client, experiment), "its schema must be compared, and added to SCHEMAS"
+    monkeypatch.setattr(bulk, "can_bulk", lambda client, experiment: False)
     assert not sync(other).broken
     found = contents(database(odd))
     assert found == contents(database(other))
@@ -93,7 +95,7 @@ def test_an_error_while_much_is_written_together_leaves_nothing(store, monkeypat
 
 @pytest.mark.parametrize("call", ["create_run", "log_inputs", "log_batch", "set_terminated"])
 def test_a_crash_in_the_middle_is_made_up_for(store, other_path, monkeypatch, call):
-    monkeypatch.setattr(bulk, "can_bulk", lambda client: False)
+    monkeypatch.setattr(bulk, "can_bulk", lambda client, experiment: False)
     whole = copy_of(store, other_path)
     sync(whole)
     method = getattr(MlflowClient, call)
