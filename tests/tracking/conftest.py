@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from mlt_ray.models.multilevel.values import MultilevelSpec
@@ -23,3 +25,21 @@ def store(tmp_path, runs):
     for run in runs[:3]:
         finish(made, run)
     return made
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A database of MLflow's without runs, which takes seconds to make."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def with_database(request):
+    """In a slow test the store has an empty database already."""
+    if request.node.get_closest_marker("slow") and "store" in request.fixturenames:
+        database = request.getfixturevalue("empty_database")
+        shutil.copyfile(database, request.getfixturevalue("store").root / "mlflow.db")
