@@ -116,7 +116,7 @@ class PlainWriter:
         tags = [RunTag(key, masked(value)) for key, value in addition.tags.items()]
         if addition.metrics or tags:
             self.client.log_batch(run.run_id, metrics=addition.metrics, tags=tags)
-        write_files(self.client, run.run_id, run.artifact_uri, addition.files)
+        write_files(self.client, run.artifact_uri, addition.files)
         if addition.end_ms is not None:
             self.client.set_terminated(run.run_id, status, addition.end_ms)
 
