@@ -130,7 +130,10 @@ def build_model(spec: ModelSpec, sizes: "InputSizes") -> "System":
 
 def is_network(spec: ModelSpec) -> bool:
     """True if the system is a network, which is trained step by step."""
-    return bool(spec.source) or importlib.util.find_spec(_network_module(spec)) is not None
+    if spec.source:
+        return True
+    # One that only a benchmark registers has no folder here.
+    return spec.system in SYSTEMS and importlib.util.find_spec(_network_module(spec)) is not None
 
 
 def registered(module: str) -> list[type[ModelSpec]]:

@@ -1,4 +1,4 @@
-"""Writes the files of MLflow's runs: straight into a local folder, else by MLflow's client."""
+"""Writes the files of MLflow's runs: straight into a local folder, else to where they are kept."""
 
 import shutil
 import tempfile
@@ -8,20 +8,25 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 
-def write_files(client: Any, run_id: str, uri: str, files: Mapping[str, Path | bytes]) -> None:
-    """Write files of a run whose files are at `uri`."""
+def write_files(client: Any, uri: str, files: Mapping[str, Path | bytes]) -> None:
+    """Write files of a run, to where its files are."""
     folder = local_folder(uri)
     if folder is not None:
         copy_files(folder, files)
         return
-    for name, content in files.items():
-        if isinstance(content, Path):
-            client.log_artifact(run_id, str(content))
-            continue
-        with tempfile.TemporaryDirectory() as made:
-            path = Path(made) / name
-            path.write_bytes(content)
-            client.log_artifact(run_id, str(path))
+    if not files:
+        return
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    # Not by the client, which asks for the whole run first, to learn where its files are.
+    there = get_artifact_repository(uri, tracking_uri=client.tracking_uri)
+    with tempfile.TemporaryDirectory() as made:
+        for name, content in files.items():
+            path = content
+            if isinstance(content, bytes):
+                path = Path(made) / name
+                path.write_bytes(content)
+            there.log_artifact(str(path))
 
 
 def local_folder(uri: str) -> Path | None:

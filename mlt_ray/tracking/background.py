@@ -233,7 +233,8 @@ class InBackground:
                 tracker.failed(one.run, one.reason)
             elif one.end is _End.STOPPED:
                 tracker.stopped(one.run)
-        tracker.finished_runs(finished)
+        if finished:
+            tracker.finished_runs(finished)
         with self._changed:
             if not self._is_left:
                 self._num_written += len(finished)

@@ -23,12 +23,14 @@ SCHEMAS = frozenset({"dc11669786a5"})
 """Revisions of MLflow's database whose tables are known here: that of MLflow 3.17."""
 
 
-def can_bulk(client: Any) -> bool:
-    """Whether a client's database is one that `writing` can write to."""
+def can_bulk(client: Any, experiment: str) -> bool:
+    """Whether `writing` can write to an experiment: its database is known, its files are here."""
     from sqlalchemy import text
 
     store: Any = getattr(getattr(client, "_tracking_client", None), "store", None)
     if getattr(store, "db_type", "") != "sqlite":
+        return False
+    if local_folder(client.get_experiment(experiment).artifact_location) is None:
         return False
     with store.engine.connect() as connection:
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()

@@ -27,6 +27,26 @@ class Entry:
     files: Mapping[str, Path | bytes] = field(default_factory=dict)
     end_ms: int | None = None
 
+    def with_addition(self, addition: "Addition") -> "Entry":
+        """The entry as if the addition had been added to it."""
+        return replace(
+            self,
+            tags={**self.tags, **addition.tags},
+            metrics=[*self.metrics, *addition.metrics],
+            files={**self.files, **addition.files},
+            end_ms=addition.end_ms,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addition:
+    """What is added to a run of MLflow's. With `end_ms` it ends then."""
+
+    metrics: Sequence[Any] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    end_ms: int | None = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
@@ -89,25 +109,16 @@ class PlainWriter:
         self._log(run.run_id, entry)
         return self._end(run, entry)
 
-    def add(
-        self,
-        run: Written,
-        *,
-        metrics: Sequence[Any] = (),
-        tags: Mapping[str, str] | None = None,
-        files: Mapping[str, Path | bytes] | None = None,
-        end_ms: int | None = None,
-        status: str = FINISHED,
-    ) -> None:
-        """Add to a run; `end_ms` ends it with the status."""
+    def add(self, run: Written, addition: Addition, *, status: str = FINISHED) -> None:
+        """Add to a run; the status is that of one that ends."""
         from mlflow.entities import RunTag
 
-        texts = [RunTag(key, masked(value)) for key, value in (tags or {}).items()]
-        if metrics or texts:
-            self.client.log_batch(run.run_id, metrics=metrics, tags=texts)
-        write_files(self.client, run.run_id, run.artifact_uri, files or {})
-        if end_ms is not None:
-            self.client.set_terminated(run.run_id, status, end_ms)
+        tags = [RunTag(key, masked(value)) for key, value in addition.tags.items()]
+        if addition.metrics or tags:
+            self.client.log_batch(run.run_id, metrics=addition.metrics, tags=tags)
+        write_files(self.client, run.artifact_uri, addition.files)
+        if addition.end_ms is not None:
+            self.client.set_terminated(run.run_id, status, addition.end_ms)
 
     def _log(self, run_id: str, entry: Entry) -> None:
         from mlflow.entities import Param
@@ -118,5 +129,5 @@ class PlainWriter:
             self.client.log_batch(run_id, metrics=entry.metrics, params=params)
 
     def _end(self, run: Written, entry: Entry) -> Written:
-        self.add(run, files=entry.files, end_ms=entry.end_ms)
+        self.add(run, Addition(files=entry.files, end_ms=entry.end_ms))
         return replace(run, is_finished=entry.end_ms is not None)

@@ -14,6 +14,10 @@ KIND = "mlt_ray.kind"
 ROW_DIGEST = "mlt_ray.row_digest"
 DIGEST = "mlt_ray.digest"
 PARENT = "mlflow.parentRunId"
+HAS_RUNS = "mlt_ray.has_runs"
+"""Tag of a row's run: a digest of the finished runs that stand beneath it. What it names need not
+be looked up again."""
+
 PAGE_SIZE = 1000
 """Runs that are asked for at once."""
 

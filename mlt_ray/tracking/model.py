@@ -11,7 +11,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
-from mlt_ray.tracking.faults import reason_of
+from mlt_ray.tracking.faults import ExperimentUnusable, check_file, reason_of
 from mlt_ray.tracking.location import (
     LEASE,
     MODELS_LEASE,
@@ -141,10 +141,10 @@ def log_model(record: StudyRecord, store: Store, tracking_uri: str | None, folde
     import mlflow
 
     quieten()
-    is_ours = uri == default_uri(store)
     try:
-        with alone(store, LEASE) if is_ours else nullcontext():
-            if is_ours:
+        check_file(uri)
+        with alone(store, LEASE):
+            if uri == default_uri(store):
                 follow_store(store)
             client = mlflow.MlflowClient(tracking_uri=uri)
             experiment = Experiment(client, store, record, uri)
@@ -152,6 +152,11 @@ def log_model(record: StudyRecord, store: Store, tracking_uri: str | None, folde
             model_id = experiment.write_model(record.rows[0].name, folder)
     except UserError:
         raise
+    except ExperimentUnusable as error:
+        raise UserError(
+            f"{error.explained(uri, f'mlt-ray sync --store {store}')}; the export itself is "
+            f"complete in {folder}"
+        ) from error
     except Exception as error:  # a server may fail in any way
         raise UserError(
             f"MLflow at {masked(uri)} cannot be written: {reason_of(error)}; the export itself is "

@@ -1,5 +1,7 @@
 """A search from its space to its best: proposals, their runs, the best on all folds and seeds."""
 
+import math
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -41,6 +43,13 @@ if TYPE_CHECKING:
     from mlt_ray.search.cross_validation import CrossValidationSearch
     from mlt_ray.tracking.background import InBackground
     from mlt_ray.tracking.tracker import Tracker
+
+
+QUICK_S = 0.05
+"""Seconds that writing the record may take for every configuration that is proposed."""
+
+SHARE = 20
+"""Where it takes longer, since there are many, so many times as long passes until the next time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +150,7 @@ def _explore(
         )
         with ExitStack() as background:
             tracking = background.enter_context(logbook.open())
+            background.callback(logbook.close)
             complete = search.exhausted
             if not complete:
                 check_joinable(places)
@@ -173,6 +183,7 @@ class _Logbook:
         self._space, self._workspace, self._console = space, workspace, console
         self._lease = lease
         self._prepared: set[object] = set()
+        self._write_at_s, self._is_behind = -math.inf, False
         self._tracker: InBackground | None = None
         self._record = StudyRecord(
             study=f"{space.name} search",
@@ -221,7 +232,9 @@ class _Logbook:
                 study=self._record.study, row=row.name, fold=run.fold, seed=run.seed
             )
         if self._tracker is not None:
-            self._write()
+            self._is_behind = time.monotonic() < self._write_at_s
+            if not self._is_behind:
+                self._write()
             self._tracker.add(self._record.study, row)
 
     def tag(self, configuration: "Configuration") -> None:
@@ -243,9 +256,17 @@ class _Logbook:
         self._tracker = InBackground(lambda: open_tracker([record], places))
         return self._tracker
 
+    def close(self) -> None:
+        """Write the record of all configurations, if it is behind."""
+        if self._is_behind and not self._lease.lost:
+            self._write()
+
     def _write(self) -> None:
-        store = self._workspace.store
+        store, began_s = self._workspace.store, time.monotonic()
         write_record(store, store.search(self._space.name), self._record)
+        ended_s = time.monotonic()
+        if ended_s - began_s > QUICK_S:
+            self._write_at_s = ended_s + SHARE * (ended_s - began_s)
 
 
 def _check_alone(space: SearchSpace, lease: Lease) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from mlt_ray.corpus.folds import make_folds
+from mlt_ray.corpus.folds import Fold, make_folds
 from mlt_ray.corpus.labelling import select
 from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.corpus.utterance import Corpus
@@ -60,11 +60,9 @@ def make(folder: Path, num_runs: int) -> ManyRuns:
     named = workspace.name_contents(load_study(str(study)))
     fill_cache(workspace, named.rows, Console(quiet=True))
     plan = make_plan(named, counted)
-    number = 0
-    for row in plan.rows:
-        for run in row.runs:
-            write_made_up(store, run, counted, number)
-            number += 1
+    folds = make_folds(counted, plan.rows[0].runs[0].spec.folds)
+    for number, run in enumerate(run for row in plan.rows for run in row.runs):
+        write_made_up(store, run, counted, folds[run.fold - 1], number)
     write_record(store, store.study(STUDY), plan.as_record())
     return ManyRuns(store, corpus, study, plan.rows)
 
@@ -74,15 +72,13 @@ def _study(num_rows: int) -> dict[str, object]:
         "title": "Runs that nobody has trained",
         "seeds": list(range(1, SEEDS + 1)),
         "base": {"model": {"system": "multilevel", "inputs": "audio", "width": 48}},
-        "rows": [
-            {"name": f"row {n}", "training": {"batch_size": 2 + n}} for n in range(num_rows)
-        ],
+        "rows": [{"name": f"row {n}", "training": {"batch_size": 2 + n}} for n in range(num_rows)],
     }
 
 
-def write_made_up(store: Store, run: Run, corpus: Corpus, number: int) -> None:
+def write_made_up(store: Store, run: Run, corpus: Corpus, fold: Fold, number: int) -> None:
     """Write a run with random scores; `number` is its place in time."""
-    report, predictions = made_up(run, corpus, number)
+    report, predictions = made_up(run, corpus, fold, number)
     folder = store.run_dir(report.digest)
     folder.mkdir(parents=True)
     # Not by the store, which flushes each file to disk: that takes minutes for thousands.
@@ -93,10 +89,11 @@ def write_made_up(store: Store, run: Run, corpus: Corpus, number: int) -> None:
     (folder / "report.json").write_bytes(json_bytes(dataclasses.asdict(report)))
 
 
-def made_up(run: Run, corpus: Corpus, number: int) -> tuple[RunReport, dict[str, Predictions]]:
+def made_up(
+    run: Run, corpus: Corpus, fold: Fold, number: int
+) -> tuple[RunReport, dict[str, Predictions]]:
     """The report and the predictions of a run with random scores."""
     drawn = np.random.default_rng(number)
-    fold = make_folds(corpus, run.spec.folds)[run.fold - 1]
     predictions = {
         part: _predictions(getattr(fold, part), corpus, drawn) for part in ("dev", "test")
     }
@@ -121,9 +118,7 @@ def made_up(run: Run, corpus: Corpus, number: int) -> tuple[RunReport, dict[str,
     return report, predictions
 
 
-def _predictions(
-    places: Sequence[int], corpus: Corpus, drawn: np.random.Generator
-) -> Predictions:
+def _predictions(places: Sequence[int], corpus: Corpus, drawn: np.random.Generator) -> Predictions:
     shares = drawn.uniform(0.1, 1, (len(places), len(FOUR)))
     return Predictions(
         utterances=tuple(corpus.utterances[n].id for n in places),

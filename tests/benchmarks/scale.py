@@ -75,15 +75,14 @@ COLUMNS = (
 
 
 class Untracked:
-    """An observer that ignores everything; it replaces MLflow's tracker."""
+    """In place of MLflow's tracker: it ignores everything."""
 
-    def started(self, run: Run) -> None:
-        """Nothing."""
+    broken = ""
 
     def epochs(self, run: Run, epochs: Sequence[Epoch]) -> None:
         """Nothing."""
 
-    def finished(self, run: Run) -> None:
+    def finished_runs(self, runs: Sequence[Run]) -> None:
         """Nothing."""
 
     def failed(self, run: Run, reason: str) -> None:

@@ -9,48 +9,18 @@ import pytest
 from mlflow import MlflowClient
 
 from mlt_ray.errors import StoreSilent, UserError
-from mlt_ray.labels import NAMED
-from mlt_ray.models.multilevel.values import MultilevelSpec
 from mlt_ray.planning.backlog import note_plans
-from mlt_ray.planning.plan import Plan, PlannedRow
-from mlt_ray.spec import Run, RunSpec, TrainingSpec
+from mlt_ray.planning.plan import Plan
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.faults import reason_of
 from mlt_ray.tracking.location import default_uri
 from mlt_ray.tracking.tracker import Tracker
 from tests.stored import report_of, write_report
+from tests.tracking.finished import finish, planned
 
 POINTS = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
             join runs r using (run_uuid) order by 1, 2, 3, 5"""
-
-
-def planned(name, runs):
-    labels = NAMED["four"]
-    return PlannedRow(name=name, published=None, labels=labels, changes=(), runs=runs, asked=runs)
-
-
-@pytest.fixture
-def runs():
-    spec = RunSpec(corpus="c", model=MultilevelSpec(), training=TrainingSpec(max_epochs=4))
-    return tuple(Run(spec=spec, fold=fold, seed=1) for fold in range(1, 6))
-
-
-@pytest.fixture
-def store(tmp_path, runs):
-    """A store with a plan of two rows that share their runs, of which three are finished."""
-    made = Store(tmp_path)
-    rows = (planned("one", runs), planned("two", runs))
-    note_plans([Plan(study="s", title="S", corpus="c", fingerprint="f", rows=rows)], made)
-    for run in runs[:3]:
-        finish(made, run)
-    return made
-
-
-def finish(store, run):
-    ua = 0.5 + run.fold / 10
-    report = replace(report_of(run, dev_ua=ua, test_ua=ua), ended_ms=100 * run.fold)
-    write_report(store, report)
 
 
 def tracker(store):
