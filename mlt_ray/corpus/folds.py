@@ -14,7 +14,7 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.spec import FoldSpec, FoldUnit
 
-MOST_PLACES: Final = 10_000_000
+MOST_PLACES: Final = 5_000_000
 """Utterances of all folds together, at most, where each session or speaker is a fold.
 
 They are held in memory, 8 bytes each. MELD by speaker has 4 million.

@@ -338,7 +338,7 @@ def test_recordings_without_a_label_are_counted_and_named(whole_iemocap):
     whole_iemocap.label_file(lost).write_bytes(b"")
     check = check_corpus(read_iemocap(whole_iemocap.root))
     wavs = [f"Session3/sentences/wav/Ses03F_impro01/Ses03F_impro01_F{n:03}.wav" for n in range(6)]
-    line = f"6 recordings have no label, which leaves them out, such as {wavs[0]}; --all names them"
+    line = f"6 recordings have no label and are left out, such as {wavs[0]}; --all names them"
     assert line in shown(check)
     named = shown(check, everything=True).partition("recordings without a label: ")[2]
     assert all(wav in named for wav in wavs)
