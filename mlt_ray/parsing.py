@@ -72,7 +72,8 @@ FINITE = Range(-sys.float_info.max, sys.float_info.max, text="that is finite")
 
 def check_numbers(values: Any) -> None:
     """`ValueError` for the first number of a dataclass that is not in its field's `Range`."""
-    for name, hint in _hints(type(values)).items():
+    kind: Any = type(values)
+    for name, hint in _hints(kind).items():
         value, bound = getattr(values, name), _range_of(hint)
         if bound is not None and _is_number(value) and value not in bound:
             raise ValueError(f"{name}: {_out_of(bound, value)}")

@@ -56,6 +56,9 @@ FOLDS: Final = Range(1, 100_000)
 
 Milliseconds = Annotated[float, Range(1, 1_000)]
 
+LEAST_MEL_BINS: Final = 4
+"""Kaldi has no filter bank of fewer."""
+
 Longest = Annotated[int, Range(1, 10_000_000)]
 """How many steps or words of an utterance are read."""
 
@@ -152,6 +155,15 @@ class FramesSpec:
 
     def __post_init__(self) -> None:
         check_numbers(self)
+        if self.kind == "log_mel" and self.num_bins < LEAST_MEL_BINS:
+            raise ValueError(
+                f"num_bins: expected at least {LEAST_MEL_BINS} for log_mel, got {self.num_bins}"
+            )
+        if self.kind != "encoder" and self.hop_ms > self.window_ms:
+            raise ValueError(
+                f"hop_ms: expected at most window_ms ({self.window_ms:g}), got {self.hop_ms:g}; "
+                "what lies between two windows would not be heard"
+            )
         if self.kind == "encoder" and not self.encoder:
             raise ValueError("encoder: expected resemblyzer, a folder or a name, got none")
         if self.kind != "encoder" and self.encoder is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mlt_ray
-from mlt_ray.machine import installed_cpus, torch_threads, usable_cpus
+from mlt_ray.machine import installed_cpus, torch_threads, usable_cpus, usable_memory
 from tests.affinity import ON_ONE_CPU, needs_affinity
 
 MANY = 64
@@ -89,6 +89,24 @@ def test_the_least_quota_of_the_control_groups_counts(
     write(root, files)
     assert usable_cpus(root) == cpus
     assert installed_cpus() == MANY
+
+
+def test_the_memory_is_that_of_the_machine_or_of_a_control_group(root: Path) -> None:
+    installed = usable_memory(root)
+    assert installed > 2**28
+    assert usable_memory() <= installed
+    write(root, {"proc/self/cgroup": "0::/pod\n", "sys/fs/cgroup/pod/memory.max": "max\n"})
+    assert usable_memory(root) == installed
+    write(root, {"sys/fs/cgroup/memory.max": "67108864\n"})
+    assert usable_memory(root) == 2**26
+    write(root, {"sys/fs/cgroup/pod/memory.max": "33554432\n"})
+    assert usable_memory(root) == 2**25
+    write(root, {"proc/self/cgroup": V1, "sys/fs/cgroup/memory.max": "max\n"})
+    limit = "sys/fs/cgroup/memory/far/away/memory.limit_in_bytes"
+    write(root, {limit: "9223372036854771712\n"})
+    assert usable_memory(root) == installed
+    write(root, {limit: "16777216\n"})
+    assert usable_memory(root) == 2**24
 
 
 def test_no_more_than_the_affinity_allows(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

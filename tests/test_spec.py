@@ -204,6 +204,12 @@ def test_a_dataclass_has_the_digest_of_its_values() -> None:
             {"frames_per_step": 0},
             "x.frames_per_step: expected a number from 1 to 10000",
         ),
+        (FramesSpec, {"num_bins": 3}, "x.num_bins: expected at least 4 for log_mel, got 3"),
+        (
+            FramesSpec,
+            {"window_ms": 10, "hop_ms": 12.5},
+            "x.hop_ms: expected at most window_ms (10), got 12.5; what lies between",
+        ),
         (FramesSpec, {"hop_ms": 0}, "x.hop_ms: expected a number from 1 to 1000"),
         (MultilevelSpec, {"dropout": 1.0}, "x.dropout: expected a number at least 0 and below 1"),
         (MultilevelSpec, {"num_heads": 3}, "x.width: expected a multiple of num_heads"),

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -13,11 +13,13 @@ from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.spec import ENGLISH
 
+MOST_SEED: Final = 2**31 - 1
+
 
 def demo(
     out: Annotated[Path, typer.Argument(help="New folder.")],
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
-    utterances: Annotated[int, typer.Option(min=20)] = 600,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Same seed, same bytes.")] = 0,
+    utterances: Annotated[int, typer.Option(min=20, max=1_000_000)] = 600,
 ) -> None:
     """Write the demo corpus, in IEMOCAP's layout."""
     from mlt_ray.corpus.synthetic.demo import write_demo
@@ -30,7 +32,7 @@ def demo(
 def synthesize(
     texts: Annotated[Path, typer.Argument(help="CSV: session, speaker, emotion, text.")],
     out: Annotated[Path, typer.Argument(help="New folder.")],
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Same seed, same bytes.")] = 0,
     language: Annotated[
         str, typer.Option(help="Language of the texts, by code: see mlt-ray corpus languages.")
     ] = "en-us",

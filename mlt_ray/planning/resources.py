@@ -1,6 +1,7 @@
 """Where and how fast runs are computed; never part of what identifies a run."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -132,15 +133,16 @@ def gpus_here() -> int:
 
 
 class Node(NamedTuple):
-    """CPUs and GPUs of a machine."""
+    """CPUs and GPUs of a machine, and the bytes of its memory."""
 
     cpus: float
     gpus: float
+    memory: float = math.inf
 
     @classmethod
     def of(cls, found: Mapping[str, float]) -> "Node":
         """The node that Ray's names of resources describe."""
-        return cls(found.get("CPU", 0), found.get("GPU", 0))
+        return cls(found.get("CPU", 0), found.get("GPU", 0), found.get("memory", math.inf))
 
     def fit(self, asked: Mapping[str, float]) -> int:
         """How many times the node has what is asked for."""

@@ -15,7 +15,7 @@ from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.logs import are_logs_shown
-from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
+from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_address
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -105,6 +105,11 @@ def _shut_down() -> None:
     ray.shutdown()
     # Not if it raised: Ray shuts down again when the process ends.
     gc.unfreeze()
+
+
+def cluster_nodes() -> list[Node]:
+    """The machines of the cluster that this process is connected to, with what Ray gives out."""
+    return [Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def examine() -> str:

@@ -43,6 +43,7 @@ from mlt_ray.studies.study import Row, Study
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
     from mlt_ray.planning.estimate import Estimate
+    from mlt_ray.planning.memory import Need
     from mlt_ray.tracking.tracker import Tracker
 
 
@@ -108,10 +109,20 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     backlog = take_stock(_plans(request, workspace, studies), workspace.store)
     tell_folds(backlog, workspace.corpus, console)
     tell_versions(backlog, workspace.store, console)
+    needs: Sequence[Need] = ()
     if rows := _rows_left(studies, backlog, workspace):
+        needs = needs_of(backlog, workspace)
+        workspace.check_memory(needs)
         tell_texts(rows, workspace, console)
         fill_cache(workspace, rows, console)
-    return compute(backlog, request.places, console)
+    return compute(backlog, request.places, console, needs)
+
+
+def needs_of(backlog: Backlog, workspace: Workspace) -> "list[Need]":
+    """The memory that each row takes that is asked for, whose configuration is another one."""
+    counts = Counter(run.spec for run in backlog.left)
+    rows = {row.spec: row for plan in backlog.plans for row in plan.asked_rows}
+    return [workspace.need(row.name, row.labels, spec, counts[spec]) for spec, row in rows.items()]
 
 
 def _rows_left(studies: Sequence[Study], backlog: Backlog, workspace: Workspace) -> tuple[Row, ...]:
@@ -189,15 +200,20 @@ def _embedder(
         yield cluster_embedder(workspace.store, resources)
 
 
-def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
-    """Compute the runs of a backlog that are left, whose features are in the store."""
+def compute(
+    backlog: Backlog, places: Places, console: Console, needs: "Sequence[Need]" = ()
+) -> StudyOutcome:
+    """Compute the runs of a backlog that are left, whose features are in the store.
+
+    `needs` say how much memory they take. Raises `UserError` if a cluster lacks it.
+    """
     noted = note_plans(backlog.plans, places.store)
     asked, left = backlog.num_asked, len(backlog.left)
     console.print(f"runs: {asked} asked for, {asked - left} in the store, {left} to compute")
     failures: tuple[str, ...] = ()
     tracker = None
     if left:
-        failures, tracker = _train(backlog, noted, places, console)
+        failures, tracker = _train(backlog, noted, places, console, needs)
     records = latest_records(backlog.plans, noted, places.store)
     if tracker is None or _digests(records) != _digests(noted):
         # What another driver has noted meanwhile belongs to these rows' means too.
@@ -242,7 +258,11 @@ def joined(places: Places, console: Console) -> Iterator[Resources]:
 
 
 def _train(
-    backlog: Backlog, records: Sequence[StudyRecord], places: Places, console: Console
+    backlog: Backlog,
+    records: Sequence[StudyRecord],
+    places: Places,
+    console: Console,
+    needs: "Sequence[Need]",
 ) -> "tuple[tuple[str, ...], Tracker]":
     """Train what is left on this machine or a cluster; returns why runs failed, and the tracker."""
 
@@ -257,12 +277,22 @@ def _train(
         with joined(places, console) as resources, RunDisplay(backlog, console) as display:
             from mlt_ray.scheduling.execute import execute
 
+            check_cluster(places, needs, resources)
             tell_packs(backlog.plans, resources, console)
             observers: list[Observer] = [display, tracking]
             execute(Queue(backlog.left), backlog.names, places.store, resources, observers)
         with waiting(console, "recording in MLflow"):
             background.close()
     return tuple(display.failures.values()), tracking.observer
+
+
+def check_cluster(places: Places, needs: "Iterable[Need]", resources: Resources) -> None:
+    """`UserError` if no machine of the cluster that was joined has the memory for a run."""
+    if not places.is_local:
+        from mlt_ray.planning.memory import check_memory
+        from mlt_ray.scheduling.connection import cluster_nodes
+
+        check_memory(needs, resources, cluster_nodes(), "a machine of the cluster has")
 
 
 def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
@@ -310,6 +340,7 @@ def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) ->
 def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
     from mlt_ray.planning.estimate import estimate
+    from mlt_ray.planning.memory import text
 
     places = replace(request.places, store=request.places.store.looking())
     workspace = open_workspace(places, request.asked_labels, console)
@@ -329,8 +360,10 @@ def show_plan(request: Request, console: Console) -> None:
         tell_states(workspace.states_left(rows), console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
+    needs = {need.spec: need for need in needs_of(backlog, workspace)}
+    workspace.check_memory(needs.values())
     table = Table(box=None, padding=(0, 2))
-    for heading in ("study", "row", "done", "to compute", "time for one run"):
+    for heading in ("study", "row", "done", "to compute", "time for one run", "memory"):
         table.add_column(heading, justify="left" if heading in ("study", "row") else "right")
     seconds, num_unknown = 0.0, 0
     counted: set[str] = set()
@@ -346,7 +379,9 @@ def show_plan(request: Request, console: Console) -> None:
             num_unknown += len(left)
         else:
             seconds += found.seconds * len(left)
+        memory = needs[row.spec].memory
         cells = [f"{len(done)}/{len(row.asked)}", str(len(left)), _time_of(found)]
+        cells.append("not known" if memory is None else text(memory.process(1, on_gpu=False)))
         table.add_row(plan.study, escape(row.name), *cells)
     console.print(table)
     times = []

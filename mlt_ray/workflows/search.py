@@ -21,9 +21,10 @@ from mlt_ray.reports.search import search_table, write_search
 from mlt_ray.spec import RunSpec, decisive, digest_of
 from mlt_ray.storage.lease import Lease, acquire
 from mlt_ray.storage.record import RowRecord, StudyRecord, best_name, run_records, write_record
-from mlt_ray.studies.space import SearchSpace
+from mlt_ray.studies.space import SearchSpace, describe
 from mlt_ray.studies.study import Row, Study, load_study
 from mlt_ray.workflows.run import (
+    check_cluster,
     compute,
     fill_cache,
     joined,
@@ -33,6 +34,7 @@ from mlt_ray.workflows.run import (
 )
 
 if TYPE_CHECKING:
+    from mlt_ray.planning.memory import Need
     from mlt_ray.search.configuration import Configuration
     from mlt_ray.search.cross_validation import CrossValidationSearch
     from mlt_ray.tracking.tracker import Tracker
@@ -114,6 +116,7 @@ def _explore(
 
     store, places = workspace.store, workspace.places
     first = _first_spec(space, workspace)
+    workspace.check_memory([_need_of_first(space, first, workspace)])
     logbook = _Logbook(space, workspace, console, lease)
     with open_database(store) as storage:
         search = CrossValidationSearch(
@@ -139,6 +142,7 @@ def _explore(
             # By the cluster's workers, for most spaces all that their rows read.
             logbook.prepare(_named(space, space.first_row, workspace))
         with joined(places, console) as resources, SearchDisplay(search, console) as display:
+            check_cluster(places, [_need_of_first(space, first, workspace)], resources)
             logbook.is_connected = True
             observers: list[Observer] = [tracker, display]
             complete = execute(search, logbook.names, store, resources, observers, timeout_s)
@@ -183,8 +187,12 @@ class _Logbook:
     def configure(self, values: Mapping[str, Any]) -> RunSpec:
         """The specification of proposed values, with the features that it reads in the store."""
         row = _row(self._space, values, self._workspace)
+        spec = spec_of(row, self._workspace.corpus)
+        num_cells = len(self._space.fold_seeds(spec.folds.num_folds))
+        need = self._workspace.need(describe(values), row.labels, spec, num_cells)
+        self._workspace.check_memory([need])
         self.prepare(row)
-        return spec_of(row, self._workspace.corpus)
+        return spec
 
     def note(self, configuration: "Configuration") -> None:
         """Note a new configuration in the store and in MLflow, and name its runs.
@@ -249,6 +257,13 @@ def _named(space: SearchSpace, row: Row, workspace: Workspace) -> Row:
 def _first_spec(space: SearchSpace, workspace: Workspace) -> RunSpec:
     """What decides the numbers of the configuration with the first value of every parameter."""
     return spec_of(_named(space, space.first_row, workspace), workspace.corpus)
+
+
+def _need_of_first(space: SearchSpace, first: RunSpec, workspace: Workspace) -> "Need":
+    """The memory that the runs of that configuration take."""
+    name = describe({p.key: p.values[0] for p in space.parameters})
+    num_cells = len(space.fold_seeds(first.folds.num_folds))
+    return workspace.need(name, space.first_row.labels, first, num_cells)
 
 
 def _identity(space: SearchSpace, first: RunSpec) -> str:
@@ -327,6 +342,7 @@ def show_space(space: SearchSpace, places: Places, console: Console) -> None:
                 values += f" by {parameter.step:g}"
         table.add_row(parameter.key, parameter.kind, values)
     console.print(table)
+    workspace.check_memory([_need_of_first(space, first, workspace)])
     size = "countless" if space.size is None else str(space.size)
     trials = min(space.search.trials, space.size or space.search.trials)
     best, num_runs = min(space.search.best, trials), len(space.fold_seeds(first.folds.num_folds))

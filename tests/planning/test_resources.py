@@ -31,7 +31,9 @@ def test_shares_of_a_gpu_and_whole_gpus_are_accepted(name: str, gpus: float) -> 
 @pytest.mark.parametrize("gpus", [-1, -0.5, float("inf"), float("nan"), 1.5, 2.25])
 @pytest.mark.parametrize("name", ["gpus_per_run", "gpus_per_worker"])
 def test_other_numbers_of_gpus_are_refused(name: str, gpus: float) -> None:
-    with pytest.raises(ValueError, match=f"{name}: expected a number from 0 to 1, or whole up to 1024, got"):
+    with pytest.raises(
+        ValueError, match=f"{name}: expected a number from 0 to 1, or whole up to 1024, got"
+    ):
         Resources(**{name: gpus})
 
 

@@ -128,6 +128,38 @@ def test_runs_of_a_configuration_go_seed_by_seed() -> None:
             },
             "expected a step or choices for the sampler grid",
         ),
+        (
+            {"space": {"model.width": {"int": [8, 10**30]}}},
+            "mine.space.model.width: expected a number from 1 to 10000000, got 10{30}",
+        ),
+        (
+            {"space": {"model.width": {"choice": [8, 0]}}},
+            "mine.space.model.width: expected a number from 1 to 10000000, got 0",
+        ),
+        (
+            {"space": {"training.learning_rate": {"log": [1e-5, 1e300]}}},
+            r"training.learning_rate: expected a number above 0 and at most 10, got 1e\+300",
+        ),
+        (
+            {"space": {"model.dropout": {"float": [0.0, 10**400]}}},
+            r"model.dropout.float: expected \[lowest, highest\], got \[0.0, 1000",
+        ),
+        (
+            {"space": {"model.dropout": {"float": [0.0, 0.5], "step": 1e-320}}},
+            "model.dropout.step: expected at most 1,000,000 steps from 0.0 to 0.5, got 1e-320",
+        ),
+        (
+            {
+                "space": {
+                    "model.width": {"int": [4, 10**7]},
+                    "model.prenet_kernel": {"int": [1, 9]},
+                },
+                "search": {"sampler": "grid"},
+            },
+            "mine.space: expected at most 1,000,000 configurations for the sampler grid, got 899",
+        ),
+        ({"search": {"folds": [10**30]}}, "expected each fold once, a number from 1 to 100000"),
+        ({"search": {"seeds": [10**30]}}, "seeds: expected numbers from -2147483648 to 2147483647"),
     ],
 )
 def test_a_space_that_cannot_be_used_is_refused_with_its_place(

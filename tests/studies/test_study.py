@@ -414,6 +414,10 @@ def test_an_override_that_cannot_be_used_is_named(override: str, message: str) -
         ({"seeds": []}, "mine.seeds: expected a list of whole numbers, got []"),
         ({"seeds": [1, True]}, "mine.seeds: expected a list of whole numbers, got [1, True]"),
         ({"seeds": [1, 3, 1]}, "mine.seeds: expected each seed once, got [1, 3, 1]"),
+        (
+            {"seeds": [1, 2**31]},
+            "mine.seeds: expected numbers from -2147483648 to 2147483647, got 2147483648",
+        ),
         ({"seeds": 3}, "mine.seeds: expected a list of whole numbers, got 3"),
         ({"base": {"modl": {}}}, "mine.base: unknown key modl; did you mean model?"),
         ({"base": {}}, f"mine.one.model: key system is missing; known: {', '.join(SYSTEMS)}"),

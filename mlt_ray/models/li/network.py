@@ -113,9 +113,11 @@ def interval_max(x: Tensor, first: Tensor, last: Tensor) -> Tensor:
     (B, W, P, C) values.
     """
     length = last - first
+    # On the meta device nothing has a value: any interval may be the whole.
+    longest = x.shape[1] if length.is_meta else int(length.max())
     found = x.new_zeros(*first.shape, x.shape[2])
     table = x
-    for level in range(int(length.max()).bit_length()):
+    for level in range(longest.bit_length()):
         size = 1 << level
         if level:
             table = torch.maximum(table[:, : -size // 2], table[:, size // 2 :])
