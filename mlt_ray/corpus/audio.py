@@ -43,6 +43,7 @@ _LARGEST_KERNEL: Final = 1 << 27  # values of the windowed sinc of a rate, each 
 _STRETCH: Final = 1 << 24  # samples that are resampled at once
 _MARGIN: Final = 16  # zeros of the sinc on either side that a sample may look at; torchaudio has 6
 _AT_ONCE: Final = 1 << 20  # values that are decoded at once, of all channels together
+_BEYOND: Final = 1 << 12  # samples that are asked for behind those that a header promises
 _UNKNOWN: Final = 2**62  # number of samples by which libsndfile says that a stream has no length
 
 BLOCK: Final = 64
@@ -134,7 +135,14 @@ def decode(source: Encoded) -> Recorded:
         most = _most_samples(rate)
         if promised < _UNKNOWN:
             file.seek(0)  # as soundfile.read does, after which MP3 decodes to other last bits
-        while len(block := file.read(max(1, _AT_ONCE // channels), "float32", always_2d=True)):
+        at_once = max(1, _AT_ONCE // channels)
+
+        def wanted() -> int:
+            """Samples to ask for: libsndfile fills with zeros what is asked for and not there."""
+            left = promised - count if promised < _UNKNOWN else at_once
+            return min(at_once, left if left > 0 else _BEYOND)
+
+        while len(block := file.read(wanted(), "float32", always_2d=True)):
             if (count := count + len(block)) > most:
                 raise _too_long(rate, count)
             # What is not finite, or overflows, stays so.

@@ -137,8 +137,9 @@ def _digest_and_duration(path: Path) -> tuple[str, float, Heard] | str:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             lost = _bytes_lost(file)
-        sf.SoundFile(str(path)).close()
         decoded = _decode(path)
+        if isinstance(decoded, str):
+            sf.SoundFile(str(path)).close()  # raises what is wrong with its header, if that is it
     except FileNotFoundError:
         return f"audio file is missing{_where_else(path)}"
     except (OSError, ValueError, sf.LibsndfileError) as error:

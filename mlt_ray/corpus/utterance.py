@@ -179,5 +179,6 @@ def unlisted_text(unlisted: Sequence[str]) -> str:
     """A line that counts recordings without a label and shows the first; empty without any."""
     if not unlisted:
         return ""
-    what = "1 recording has" if len(unlisted) == 1 else f"{len(unlisted)} recordings have"
-    return f"{what} no label, which leaves them out, such as {unlisted[0]}"
+    if len(unlisted) == 1:
+        return f"1 recording has no label and is left out: {unlisted[0]}"
+    return f"{len(unlisted)} recordings have no label and are left out, such as {unlisted[0]}"

@@ -106,9 +106,18 @@ def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
 
     A bar in a terminal, which is gone at the end; else lines, if it takes long.
     """
-    lines = contextlib.nullcontext() if console.is_terminal else waiting(console, READING)
-    with lines, Bars(console, is_transient=True) as bars:
-        yield lambda done, total: bars.show("recordings", done, total)
+    if console.is_terminal:
+        with Bars(console, is_transient=True) as bars:
+            yield lambda done, total: bars.show("recordings", done, total)
+        return
+    lines = Lines(console)
+
+    def tell(done: int, total: int) -> None:
+        if done < total:
+            lines.tell(f"recordings: {done}/{total}")
+
+    with waiting(console, READING):
+        yield tell
 
 
 def duration(seconds: float) -> str:

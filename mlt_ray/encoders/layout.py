@@ -43,7 +43,7 @@ def _shards(index: Path, modality: Modality) -> list[str]:
     places = read_json(index, modality).get("weight_map")
     if not isinstance(places, dict) or not places:
         raise UserError(f"{index}: expected a weight_map, got none; {modality.remedy}")
-    shards = sorted(map(str, set(places.values())))
+    shards = sorted(set(map(str, places.values())))
     missing = [n for n in shards if Path(n).name != n or not (index.parent / n).is_file()]
     if missing:
         raise UserError(

@@ -66,9 +66,13 @@ class Cache:
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
             places = parse_json(index.read_text("utf-8"))
             for start, rows in places.values():
+                if not type(start) is type(rows) is int:
+                    raise TypeError(f"rows {start!r} and {rows!r}")
                 if not 0 <= start <= start + rows <= len(data):
                     raise ValueError(f"rows {start} to {start + rows} of {len(data)}")
-        except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of many types, if a header is damaged
             self._unreadable.append(f"{index.stem} ({str(error) or type(error).__name__})")
             return
         self._segments[index] = data

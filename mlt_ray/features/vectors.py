@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mlt_ray.errors import UserError
+from mlt_ray.errors import UserError, first_line
 from mlt_ray.storage.files import file_sha256
 
 Vector = NDArray[np.float32]
@@ -274,8 +274,11 @@ def _map_array(path: Path) -> NDArray[np.floating]:
     """The array (V, D), memory-mapped."""
     try:
         array: NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path}: expected a NumPy array, got {error}; save it again") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of many types, if its header is damaged
+        reason = first_line(error)
+        raise UserError(f"{path}: expected a NumPy array, got {reason}; save it again") from error
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
         raise UserError(
             f"{path}: expected floats of shape (words, dimensions), got {array.dtype} of shape "

@@ -94,8 +94,9 @@ def _easier(rows: Sequence[RowRecord], store: Store) -> tuple[str, ...]:
         if fingerprint not in corpora:
             values = store.read_json(store.corpus(fingerprint))
             corpora[fingerprint] = Corpus.from_dict(values) if values else None
-        if (corpus := corpora[fingerprint]) is not None:
-            ways[replace(corpus, classes=_classes(row)), _folds(row)] = None
+        corpus, classes = corpora[fingerprint], _classes(row)
+        if corpus is not None and {u.emotion for u in corpus.utterances} <= {*classes}:
+            ways[replace(corpus, classes=classes), _folds(row)] = None
     return easier_text(tuple(ways))
 
 

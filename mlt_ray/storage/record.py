@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlt_ray.parsing import shown
-from mlt_ray.spec import Run
+from mlt_ray.errors import UserError
+from mlt_ray.parsing import parse, shown
+from mlt_ray.spec import FoldSpec, Run
 from mlt_ray.storage.format import with_format, without_format
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
@@ -106,8 +107,14 @@ def read_record(store: Store, path: Path) -> StudyRecord | None:
     values = store.read_json(path)
     if values is None:
         return None
-    with store.reading(path):
-        record = StudyRecord.from_dict(without_format(values, path))
+    values = without_format(values, path)
+    try:
+        record = StudyRecord.from_dict(values)
+    except (UserError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(
+            f"{path}: expected the record of a study, got {error!r}; delete the file and ask for "
+            "the study again: what its runs have computed is kept"
+        ) from error
     for name in (record.study, *(run.digest for row in record.rows for run in row.runs)):
         plain(name, path)
     return record
@@ -139,11 +146,23 @@ def _row(values: Mapping[str, Any]) -> RowRecord:
     published = values.get("published")
     return RowRecord(
         name=_typed(values["name"], str),
-        spec=_typed(values["spec"], dict),
+        spec=_spec(values["spec"]),
         runs=tuple(_run(run) for run in _typed(values["runs"], list)),
         published={k: _score(v) for k, v in published.items()} if published else None,
         changes=tuple(_typed(text, str) for text in values.get("overrides", ())),
     )
+
+
+def _spec(values: Any) -> dict[str, Any]:
+    """The values of a RunSpec, as far as reports look at them."""
+    spec: dict[str, Any] = _typed(values, dict)
+    _typed(spec["corpus"], str)
+    for name in ("model", "folds", "features", "training"):
+        _typed(spec.get(name, {}), dict)
+    for name in spec.get("classes", ()):
+        _typed(name, str)
+    parse(FoldSpec, spec.get("folds", {}), "folds")
+    return spec
 
 
 def _run(values: Mapping[str, Any]) -> RunRecord:

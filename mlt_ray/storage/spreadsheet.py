@@ -19,8 +19,13 @@ def csv_text(
     again. Numbers never get one.
     """
     output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerows([_guarded(cell) for cell in row] for row in (head, *rows))
+    plain = csv.writer(output, lineterminator="\n")
+    quoting = csv.writer(output, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (head, *rows):
+        cells = [_guarded(cell) for cell in row]
+        # Python quotes no carriage return, at which it ends a row when it reads.
+        has_return = any(isinstance(cell, str) and "\r" in cell for cell in cells)
+        (quoting if has_return else plain).writerow(cells)
     return output.getvalue()
 
 

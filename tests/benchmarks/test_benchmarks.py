@@ -43,7 +43,7 @@ from tests.tiny_speech_encoder import write_speech_encoder
 FOLDER = Path(__file__).parent
 SCRIPTS = (
     *("rows", "training", "step", "scale", "overhead", "extraction", "embedding", "traffic"),
-    "page",
+    *("page", "corpora"),
 )
 CPU = torch.device("cpu")
 MODEL = MultilevelSpec(

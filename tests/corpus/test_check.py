@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import numpy as np
@@ -330,3 +331,37 @@ def test_progress_is_called_after_every_decoded_file(whole_iemocap):
     corpus = read_iemocap(whole_iemocap.root)
     check_corpus(corpus, progress=lambda done, total: calls.append((done, total)))
     assert calls == [(i, 50) for i in range(1, 51)]
+
+
+def test_recordings_without_a_label_are_counted_and_named(whole_iemocap):
+    lost = "Ses03F_impro01_F000"
+    whole_iemocap.label_file(lost).write_bytes(b"")
+    check = check_corpus(read_iemocap(whole_iemocap.root))
+    wavs = [f"Session3/sentences/wav/Ses03F_impro01/Ses03F_impro01_F{n:03}.wav" for n in range(6)]
+    line = f"6 recordings have no label and are left out, such as {wavs[0]}; --all names them"
+    assert line in shown(check)
+    named = shown(check, everything=True).partition("recordings without a label: ")[2]
+    assert all(wav in named for wav in wavs)
+
+
+def test_a_session_of_iemocap_that_is_not_there_is_a_note(whole_iemocap):
+    (whole_iemocap.root / "Session4").rename(whole_iemocap.root / "session4")
+    check = check_corpus(read_iemocap(whole_iemocap.root))
+    assert "note: sessions: 4 of IEMOCAP's five are not there" in shown(check)
+
+
+def test_recordings_are_decoded_once(whole_iemocap, monkeypatch):
+    from mlt_ray.corpus import recordings
+
+    decoded = []
+    decode = recordings._decode
+    monkeypatch.setattr(recordings, "_decode", lambda path: decoded.append(path) or decode(path))
+    corpus = read_iemocap(whole_iemocap.root)
+    check_corpus(corpus)
+    assert len(decoded) == len(set(decoded)) == 60
+    # A corpus from the store has not heard its recordings.
+    unheard = tuple(dataclasses.replace(u, heard=None) for u in corpus.utterances)
+    again = dataclasses.replace(corpus, name="from the store", utterances=unheard)
+    found = dataclasses.replace(check_corpus(again), name=corpus.name)
+    assert found == check_corpus(corpus)
+    assert len(decoded) == 60 + 50

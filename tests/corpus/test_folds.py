@@ -360,3 +360,13 @@ def test_the_remedy_for_a_corpus_without_sessions_is_one_that_it_allows(in_memor
     with pytest.raises(UserError, match=f"; use --set folds.by={by}( or |$)"):
         make_folds(corpus, FoldSpec())
     make_folds(corpus, FoldSpec(by=by))
+
+
+def test_folds_by_speaker_that_would_fill_memory_are_refused(in_memory, monkeypatch):
+    rows = [(f"u{n}", FOUR[n % 4], f"s{n // 4}", "", f"text {n}", f"{n}") for n in range(40)]
+    loso = FoldSpec(by="speaker", number="each")
+    corpus = in_memory(rows)
+    assert len(make_folds(corpus, loso)) == 10
+    monkeypatch.setattr("mlt_ray.corpus.folds.MOST_PLACES", 399)
+    with pytest.raises(UserError, match=r"10 folds of 40 utterances, expected at most 9"):
+        make_folds(corpus, dataclasses.replace(loso, members="asked again"))

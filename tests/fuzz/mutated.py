@@ -26,8 +26,8 @@ JUNK = st.one_of(
     st.floats(),
     TEXTS,
     st.builds(lambda: copy.deepcopy(DEEP)),
-    st.just([]),
-    st.just({}),
+    st.builds(list),
+    st.builds(dict),
     st.lists(st.one_of(st.integers(), TEXTS), max_size=3),
     st.dictionaries(TEXTS, st.integers(), max_size=2),
 )

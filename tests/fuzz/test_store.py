@@ -1,4 +1,4 @@
-"""What lies in a store, which others can write to: reports, records, tables, leases, predictions."""
+"""What lies in a store, which others can write to: reports, records, tables, leases."""
 
 import json
 import math
@@ -22,7 +22,7 @@ from mlt_ray.storage.record import StudyRecord, all_records, read_record
 from mlt_ray.storage.report import predictions_csv
 from mlt_ray.storage.spreadsheet import csv_rows, csv_text
 from mlt_ray.storage.store import Store
-from tests.fuzz.mutated import JUNK, TEXTS, contents, texts, values
+from tests.fuzz.mutated import JUNK, TEXTS, contents, encoded, texts, values
 from tests.fuzz.outcome import in_time, told_or_read
 from tests.reports.made_up import corpus, fill
 from tests.stored import DIGEST, PREDICTIONS, REPORT
@@ -77,11 +77,7 @@ def test_a_report_of_any_bytes(content, store):
     told_or_read(store.report, DIGEST)
 
 
-@given(
-    content=st.one_of(
-        contents(CSV.encode()), texts(CSV).map(lambda t: t.encode("utf-8", "replace"))
-    )
-)
+@given(content=st.one_of(contents(CSV.encode()), encoded(CSV)))
 def test_predictions_of_any_content(content, store):
     write(store.run_dir(DIGEST) / "report.json", VALUES)
     (store.run_dir(DIGEST) / "predictions.csv").write_bytes(content)

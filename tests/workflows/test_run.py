@@ -71,6 +71,22 @@ def test_a_guessed_encoding_is_said_with_the_corpus_and_unread_texts_with_rows(
     assert unread == f"{expected}'我很生气' (b)"
 
 
+def test_recordings_without_a_label_are_said_with_the_corpus(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        sf.write(tmp_path / f"{name}.wav", rng.uniform(-0.5, 0.5, 1600), 16_000)
+    lines = ["path,text,emotion,speaker", "a.wav,Yes.,angry,s", "b.wav,Hm.,sad,s"]
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    console = Console(file=StringIO(), width=300)
+    places = Places(corpus=tmp_path, store=Store(tmp_path / "store"))
+    open_workspace(places, [parse_labels(["angry", "sad"], "labels")], console)
+    _, note = console.file.getvalue().splitlines()
+    assert note == (
+        "note: 1 recording has no label and is left out: c.wav; "
+        "mlt-ray corpus check --all names them"
+    )
+
+
 def planned(model: ModelSpec) -> PlannedRow:
     spec = RunSpec(corpus="c", model=model)
     runs = tuple(Run(spec=spec, fold=1, seed=seed) for seed in (1, 2, 3))

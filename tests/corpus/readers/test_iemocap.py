@@ -198,3 +198,27 @@ def test_dialogs_are_improvised_or_scripted_or_neither():
     assert dialog_kind("Ses05M_script01_1b") == "script"
     assert dialog_kind("breakfast") is None
     assert dialog_kind(None) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0garbled", "[1 - 2]\tSes".encode("utf-16-le")])
+def test_recordings_that_no_label_line_names_are_counted(iemocap, content):
+    for name in ("Ses01F_impro01_F000", "Ses01F_impro01_M000", "Ses01F_impro02_F000"):
+        iemocap.add(name, "neu")
+    iemocap.label_file("Ses01F_impro01_F000").write_bytes(content)
+    iemocap.audio("Ses01F_impro01_F000").with_name("Ses01F_impro01_FXX0.wav").touch()
+    corpus = read_iemocap(iemocap.root)
+    assert [u.id for u in corpus.utterances] == ["Ses01F_impro02_F000"]
+    folder = "Session1/sentences/wav/Ses01F_impro01"
+    assert corpus.unlisted == tuple(f"{folder}/Ses01F_impro01_{n}000.wav" for n in "FM")
+    assert "2 are of no utterance with a label, such as that of Ses01F_impro01_F000" in str(
+        corpus.problems[-1]
+    )
+
+
+def test_a_recording_whose_ending_is_in_capitals_is_said(iemocap):
+    iemocap.add("Ses01F_impro01_F000", "neu")
+    wav = iemocap.audio("Ses01F_impro01_F000")
+    wav.rename(wav.with_suffix(".WAV"))
+    corpus = read_iemocap(iemocap.root)
+    assert corpus.unlisted == ()
+    assert "audio file is missing; Ses01F_impro01_F000.WAV is there" in str(corpus.problems[0])

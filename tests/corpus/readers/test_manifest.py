@@ -169,3 +169,46 @@ def test_the_fingerprint_does_not_depend_on_the_place(write, tmp_path):
     root = write(HEADER, "audio/a.wav,Hm.,sad,s1")
     before = read_manifest(root).fingerprint
     assert read_manifest(root.rename(tmp_path.parent / "moved")).fingerprint == before
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_manifest_of_a_spreadsheet_is_read_and_said(write, separator, encoding):
+    cells = (HEADER.split(","), ["audio/a.wav", "Olé, yes.", "sad", "s1"])
+    root = write(*map(separator.join, cells), encoding=encoding)
+    corpus = read_manifest(root)
+    assert [u.text for u in corpus.utterances] == ["Olé, yes."]
+    assert len(corpus.problems) == 1 + (encoding == "utf-16")
+    assert not any(problem.fatal for problem in corpus.problems)
+
+
+def test_a_quote_that_is_closed_lines_later_is_a_note(write):
+    lines = ('audio/a.wav,"Hm.,sad,s1', 'audio/b.flac,Hm.",sad,s1', "audio/c.wav,Hm.,sad,s1")
+    corpus = read_manifest(write(HEADER, *lines))
+    assert len(corpus) == 2
+    [note] = corpus.problems
+    assert not note.fatal
+    assert "1 rows hold line breaks, such as the one that ends in line 3" in note.reason
+
+
+def test_recordings_that_no_line_names_are_counted(write, noise):
+    root = write(HEADER, "audio/a.wav,Hm.,sad,s1")
+    noise(root / "audio" / "A.FLAC", 7)
+    noise(root / "elsewhere" / "d.wav", 8)
+    (root / "audio" / "notes.txt").touch()
+    corpus = read_manifest(root)
+    # A.FLAC has the name of a.wav, and the folder elsewhere is not the manifest's.
+    assert corpus.unlisted == ("audio/b.flac", "audio/c.wav")
+    assert select(corpus, NAMED["four"]).unlisted == corpus.unlisted
+
+
+def test_what_is_there_in_place_of_a_recording_is_said(write, noise):
+    root = write(HEADER, "audio/x.wav,,sad,s1", "audio/y.wav,,sad,s1", "audio/z.wav,,sad,s1")
+    noise(root / "audio" / "X.wav", 7)
+    (root / "audio" / "y.wav").symlink_to("nowhere.wav")
+    told = [problem.reason for problem in read_manifest(root).problems]
+    assert told == [
+        "audio file is missing; X.wav is there: name that, or rename it",
+        "audio file is missing; y.wav is a link to nowhere.wav, which is not there",
+        "audio file is missing",
+    ]
