@@ -80,7 +80,7 @@ _SAID: Final[dict[str, str]] = {
     f"{PREDICT} --model noise/own @corpus/0.wav": "",
     f"{PREDICT} --model noise/own @corpus/0.wav --model-file @here/none.py": "none.py",
     f"{PREDICT} @corpus/0.wav": "expected",
-    "predict @corpus/0.wav --store @here/none": "expected a study that was run, found none; name another --store",
+    "predict @corpus/0.wav --store @here/none": "expected a study that was run",
     f"{EXPLAIN} @here/none.wav --text so": "none.wav",
     f"{EXPLAIN} @here --text so": "here",
     f"{EXPLAIN} @corpus/0.wav": "noise/both reads text, and none is given",
@@ -101,8 +101,8 @@ _SAID: Final[dict[str, str]] = {
     "evaluate noise/both --corpus @corpus --store @store": "--leave-out-heard",
     "evaluate noise/both --corpus @corpus --store @store --leave-out-heard": "name another corpus",
     "evaluate noise/both --corpus @corpus --store @store --labels nine": "--labels: unknown set",
-    "evaluate noise/both --corpus @corpus --store @store --labels '[a'": "--labels: expected a YAML",
-    "evaluate noise/both --corpus @corpus --store @store --out /proc/none": "--out: expected a fold",
+    "evaluate noise/both --corpus @corpus --store @store --labels '[a'": "--labels: expected a",
+    "evaluate noise/both --corpus @corpus --store @store --out /proc/none": "--out: expected a",
     "evaluate noise/both --corpus @corpus --store @store --out @corpus/0.wav": "got the file",
     "compare noise none both --store @store": "noise: unknown row none",
     "compare nois audio both --store @store": "unknown study nois; did you mean noise?",
@@ -153,9 +153,7 @@ CASES: Final = (
         for name, (files, says) in _FOLDERS.items()
     }
     | {
-        "standard input: nothing": Case(
-            command=f"{AUDIO} -", says="expected a recording, got noth"
-        ),
+        "standard input: nothing": Case(command=f"{AUDIO} -", says="expected a recording"),
         "a table of recordings: empty": Case(
             command=f"{AUDIO} @here/t.csv", says="t.csv", files={"t.csv": ""}
         ),

@@ -160,7 +160,7 @@ def test_too_many_open_files(here: Path, capfd: pytest.CaptureFixture[str]) -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for number in filled:
             os.close(number)
-    assert "study.yaml: too many open files; allow more (ulimit -n 4096)" in line
+    assert "too many open files; allow more (ulimit -n 4096) and ask again" in line
 
 
 def test_a_current_folder_that_is_gone(
