@@ -110,7 +110,7 @@ def _digest_and_duration(path: Path) -> tuple[str, float] | str:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             lost = _bytes_lost(file)
-        info = sf.info(str(path))
+        info = sf.info(os.fsencode(path))
         decoded = _decode(path)
     except FileNotFoundError:
         return "audio file is missing"

@@ -135,6 +135,11 @@ CASES: Final = {
     "a file that is missing": Case(
         command=RUN, says="mine.yaml: expected a study file, found none"
     ),
+    "a model's file with a null byte": Case(
+        command=RUN,
+        says="own.py:1: SyntaxError",
+        files={"mine.yaml": ROW + "models: [own.py]\n", "own.py": b"x = 1\0"},
+    ),
     "a folder": Case(
         command=RUN, says="mine.yaml: expected a study file, found none", files={"mine.yaml/x": ""}
     ),

@@ -408,7 +408,7 @@ def test_an_override_that_cannot_be_used_is_named(override: str, message: str) -
         ({"rws": []}, "mine: unknown key rws; did you mean rows?"),
         ({"rows": []}, "mine.rows: expected a list of rows, got []"),
         ({"rows": {"name": "one"}}, "mine.rows: expected a list of rows, got {"),
-        ({"rows": [{"model": {}}]}, "mine.rows[1].name: expected a text, got None"),
+        ({"rows": [{"model": {}}]}, "mine.rows[1].name: expected a text of one line, got None"),
         ({"rows": [{"name": "one"}, {"nme": 1}]}, "mine.rows[2]: unknown key nme; did you mean "),
         ({"rows": [{"name": "a"}, {"name": "a"}]}, "mine.rows: two rows are called a"),
         ({"seeds": []}, "mine.seeds: expected a list of whole numbers, got []"),
