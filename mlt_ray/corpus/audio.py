@@ -168,7 +168,8 @@ def _opened(source: Encoded) -> Any:
         raise OSError("an empty file")
     if not isinstance(source, Path):
         source.seek(0)
-    file = _reader()(str(source) if isinstance(source, Path) else _Inside(source))
+    # As bytes, since a name need not be valid UTF-8.
+    file = _reader()(os.fsencode(source) if isinstance(source, Path) else _Inside(source))
     try:
         common = math.gcd(rate := file.samplerate, SAMPLE_RATE_HZ)
         if rate * SAMPLE_RATE_HZ // common**2 > _LARGEST_KERNEL:

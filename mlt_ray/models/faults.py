@@ -34,7 +34,8 @@ def _fault(error: BaseException, source: str) -> str | None:
         if frame.f_globals.get("__name__") == source
     ]
     text = next(iter(str(error).splitlines()), "")
-    if isinstance(error, SyntaxError) and error.filename == name:
+    # Python names no file where the source holds a null byte.
+    if isinstance(error, SyntaxError) and error.filename in (name, None):
         lines, text = [error.lineno or 1], error.msg
     if not source or not lines:
         return None

@@ -261,9 +261,11 @@ class Store:
         try:
             yield
         except (ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile) as error:
-            remedy = "delete it: whatever asks for it again writes it anew"
+            remedy = "delete the file: whatever asks for it again writes it anew"
             if path.parent.parent == self.root / "runs":
                 remedy = self._recompute
+            elif path.parent == self.root / "evaluations":
+                remedy = "delete the file to compute it again"
             raise UserError(
                 f"{path}: expected a file of a store, got {error!r}; {remedy}"
             ) from error

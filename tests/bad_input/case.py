@@ -14,9 +14,9 @@ class Case:
 
     `command` is what stands behind ``mlt-ray``. In its words ``@here`` is the case's own folder,
     ``@corpus`` a corpus that is fine, and ``@store`` a store with finished runs. `says`: what the
-    line must hold. `files` are written into the case's folder first. `damage` gets that folder, with
-    a copy of the store in it that ``@store`` then means. `environment`: variables, None for one that
-    must not be set. `stream`: what standard input holds.
+    line must hold. `files` are written into the case's folder first. `damage` gets that folder,
+    with a copy of the store in it that ``@store`` then means. `environment`: variables, None for
+    one that must not be set. `stream`: what standard input holds.
     """
 
     command: str

@@ -110,7 +110,7 @@ _SAID: Final = {
     "report table1 --store @here/none": "expected runs of study table1, found those of: none",
     "report table1 --store s3://": "--store s3://: expected a store that answers",
     "report table1 --store foo://x/y": "Protocol not known: foo; name another --store",
-    "report table1 --store https://x/y": "--store https://x/y: expected a store that can be written",
+    "report table1 --store https://x/y": "https://x/y: expected a store that can be written",
     "report table1 --store s3://u:p/w@h": "whose password has its special characters quoted",
     "sync --store @here/none": "expected a store with runs, found none; run a study first",
     "corpus languages x": "unexpected extra argument",

@@ -119,7 +119,6 @@ _SAID: Final[dict[str, tuple[str, Damage, str]]] = {
     "inputs that are empty": (PREDICT, of_runs("inputs.json", b""), "inputs.json"),
     "inputs that are cut": (PREDICT, cut("inputs.json"), "inputs.json"),
     "inputs of another kind": (PREDICT, of_runs("inputs.json", b"[]"), "inputs.json"),
-    "no inputs": (PREDICT, of_runs("inputs.json", None), "inputs.json"),
     "classifiers that are cut": (
         "predict @corpus/0.wav --store @store --model noise/words --text so",
         cut("classical.skops"),
