@@ -139,7 +139,8 @@ def _digest_and_duration(path: Path) -> tuple[str, float, Heard] | str:
             lost = _bytes_lost(file)
         decoded = _decode(path)
         if isinstance(decoded, str):
-            sf.SoundFile(os.fsencode(path)).close()  # raises what is wrong with its header, if that is it
+            # Raises what is wrong with its header, if that is it.
+            sf.SoundFile(os.fsencode(path)).close()
     except FileNotFoundError:
         return f"audio file is missing{_where_else(path)}"
     except (OSError, ValueError, sf.LibsndfileError) as error:
