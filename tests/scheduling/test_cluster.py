@@ -12,7 +12,7 @@ import pytest
 
 from mlt_ray.errors import UserError
 from mlt_ray.scheduling import cluster
-from mlt_ray.scheduling.cluster import check_cluster
+from mlt_ray.scheduling.cluster import check_address
 
 LOCAL = "compute on this machine alone (--address local)"
 
@@ -28,7 +28,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 def told(asked: str | None) -> str:
     """What is said of an address."""
     with pytest.raises(UserError) as caught:
-        check_cluster(asked)
+        check_address(asked)
     [line] = str(caught.value).splitlines()
     return line
 
@@ -69,11 +69,11 @@ def test_auto_without_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_this_machine_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_cluster(None)
+    check_address(None)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    check_cluster("local")
+    check_address("local")
     monkeypatch.setenv("RAY_ADDRESS", "local")
-    check_cluster(None)
+    check_address(None)
 
 
 def test_a_server_of_another_kind() -> None:
@@ -124,4 +124,4 @@ def test_a_cluster_of_which_this_machine_is_no_node(monkeypatch: pytest.MonkeyPa
         line = told(address)
         assert f"no node on this machine; join it (ray start --address={address})" in line
         monkeypatch.setattr(cluster.services, "find_node_ids", lambda: {"1"})
-        check_cluster(address)
+        check_address(address)
