@@ -31,9 +31,9 @@ from mlt_ray.training.footprint import Footprint, footprint
 MIB: Final = 2**20
 
 PROCESS_BYTES: Final = 370 * MIB
-"""What a worker takes for itself alone: measured 314 MiB before it reads a run, with torch 2.11 on a
-CPU, and about 50 more that do not depend on the run. Another 240 MiB of libraries are the same pages
-in all processes."""
+"""What a worker takes for itself alone: measured 314 MiB before it reads a run, with torch 2.11 on
+a CPU, and about 50 more that do not depend on the run. Another 240 MiB of libraries are the same
+pages in all processes."""
 
 PACK_BYTES: Final = 200 * MIB
 """What torch takes once more in a process that trains a pack."""
