@@ -144,7 +144,7 @@ GpusPerRun = Annotated[
     float | None,
     typer.Option(
         min=0,
-        max=1_024,
+        max=10_000,
         rich_help_panel=MACHINES,
         help="GPUs or a share of one for each run; default: 1 if there is any.",
     ),
@@ -168,7 +168,7 @@ GpusPerWorker = Annotated[
     float | None,
     typer.Option(
         min=0,
-        max=1_024,
+        max=10_000,
         rich_help_panel=MACHINES,
         help="GPUs for each worker; default: 1 if there is any.",
     ),

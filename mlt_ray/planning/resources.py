@@ -19,9 +19,9 @@ Gpus = Annotated[
     float,
     Range(
         0,
-        1_024,
+        10_000,
         holds=lambda value: value <= 1 or float(value).is_integer(),
-        text="from 0 to 1, or whole up to 1024",
+        text="from 0 to 1, or whole up to 10000",
     ),
 ]
 """Ray shares one GPU among several runs, but gives a run no more than whole ones."""

@@ -3,10 +3,9 @@
     python -m tests.benchmarks.memory --json FILE
 
 Each case trains runs of one row for an epoch in a process of its own, on a CPU, and compares the
-most memory that the process holds above what it held before with `mlt_ray.planning.memory`. The
-estimate is for the longest utterances of the corpus, so it is to be above what is measured, and not
-far above. What a process holds before is compared with `PROCESS_BYTES`, without the pages of
-libraries that all processes share.
+most memory that the process holds with `mlt_ray.planning.memory`, without the pages of libraries
+that all processes share. The estimate is for the longest utterances of the corpus, so it is to be
+above what is measured, and not far above.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from rich.console import Console
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.planning.contents import Pretrained
-from mlt_ray.planning.memory import MIB, PROCESS_BYTES, memory_of
+from mlt_ray.planning.memory import MIB, memory_of
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.fit import fit_runs
@@ -72,7 +71,7 @@ COLUMNS: Final = (
 
 
 def measure(case: Case, runs: Sequence[Run], corpus: Corpus, store: Store) -> dict[str, Any]:
-    """MiB that training takes above what a process of its own holds before, and that."""
+    """MiB that a process holds that trains, and what it holds before."""
     arguments = (list(runs[: case.num_runs]), corpus, store.location)
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
         return process.submit(_train, *arguments).result()
@@ -88,7 +87,7 @@ def _train(runs: Sequence[Run], corpus: Corpus, location: str) -> dict[str, Any]
     Path("/proc/self/clear_refs").write_text("5")
     data = [fold_of(run, corpus, Store(location)) for run in runs]
     fit_runs(runs, data, device=torch.device("cpu"))
-    return {"measured_mib": peak_memory_mib() - before, "process_mib": own}
+    return {"measured_mib": own + peak_memory_mib() - before, "process_mib": own}
 
 
 def _status(file: str, name: str) -> float:
@@ -120,7 +119,7 @@ def compare(
             pretrained.encoders.identify("minilm")
         found = memory_of(row.spec, inputs.corpus, pretrained)
         assert found is not None
-        estimated = (found.process(case.num_runs, on_gpu=False) - PROCESS_BYTES) / MIB
+        estimated = found.process(case.num_runs, on_gpu=False) / MIB
         figure = measure(case, row.runs, inputs.corpus, store)
         figures.append(
             {

@@ -32,7 +32,7 @@ def test_shares_of_a_gpu_and_whole_gpus_are_accepted(name: str, gpus: float) -> 
 @pytest.mark.parametrize("name", ["gpus_per_run", "gpus_per_worker"])
 def test_other_numbers_of_gpus_are_refused(name: str, gpus: float) -> None:
     with pytest.raises(
-        ValueError, match=f"{name}: expected a number from 0 to 1, or whole up to 1024, got"
+        ValueError, match=f"{name}: expected a number from 0 to 1, or whole up to 10000, got"
     ):
         Resources(**{name: gpus})
 
