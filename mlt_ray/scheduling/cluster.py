@@ -5,6 +5,9 @@ from typing import Final
 
 import grpc
 from ray._private import services
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
 from ray._private.gcs_utils import create_gcs_channel
 
 from mlt_ray.errors import UserError, first_line
@@ -32,6 +35,8 @@ def check_address(asked: str | None) -> None:
     if address == LOCAL:
         return
     if address == AUTO:
+        # As Ray does before it joins a cluster of this machine, and only there.
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
         address = _running_here(asked)
     if "://" in address:
         raise unusable(asked, "found one of Ray's client or of another protocol", GIVEN)

@@ -2,10 +2,13 @@
 
 import http.server
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -14,6 +17,7 @@ from mlt_ray.errors import UserError
 from mlt_ray.scheduling import cluster
 from mlt_ray.scheduling.cluster import check_address
 
+ROOT = Path(__file__).parents[2]
 LOCAL = "compute on this machine alone (--address local)"
 
 
@@ -125,3 +129,40 @@ def test_a_cluster_of_which_this_machine_is_no_node(monkeypatch: pytest.MonkeyPa
         assert f"no node on this machine; join it (ray start --address={address})" in line
         monkeypatch.setattr(cluster.services, "find_node_ids", lambda: {"1"})
         check_address(address)
+
+
+ASKS_FOR_A_TOKEN = """
+import sys
+from tests.scheduling.test_cluster import cluster, grpc, head
+
+def answer(request, context):
+    if dict(context.invocation_metadata()).get("authorization") != "Bearer " + "5" * 32:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+    return b""
+
+cluster.services.find_node_ids = lambda: {"1"}
+with head(answer) as address:
+    cluster.services.canonicalize_bootstrap_address = lambda auto: address
+    cluster.check_address("auto")
+print("joined")
+"""
+
+
+def test_auto_finds_the_token_of_this_machine_as_ray_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("5" * 32)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    # In a process of its own, since Ray keeps the mode for all of one.
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS_FOR_A_TOKEN],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "joined\n", done.stderr
