@@ -282,7 +282,7 @@ def places_of(training: Training) -> "Places":
     from mlt_ray.storage.store import Store as RunStore
 
     where = merged(
-        load_profile(training.profile) if training.profile else Profile(),
+        Profile() if training.profile is None else load_profile(training.profile),
         address=training.address,
         tracking_uri=training.tracking_uri,
         store=training.store if training.store != DEFAULT_STORE else None,

@@ -136,9 +136,12 @@ def list_studies() -> None:
 def compute_and_print(request: "Request", out: Path | None) -> None:
     """Compute studies and print their tables; exit 1 where a run failed."""
     from mlt_ray.reports.results import results_of
+    from mlt_ray.storage.files import check_writable
     from mlt_ray.workflows.report import show_results
     from mlt_ray.workflows.run import run_studies
 
+    if out is not None:
+        check_writable(out, "--out")
     console = Console()
     outcome = run_studies(request, console)
     store = request.places.store

@@ -100,19 +100,14 @@ def run_records(runs: Sequence[Run]) -> tuple[RunRecord, ...]:
 def read_record(store: Store, path: Path) -> StudyRecord | None:
     """The record in a file of the store (`Store.study`, `Store.search`); None without a file.
 
-    Raises `UserError` if the file is damaged, or if the name of its study or of a run would leave
-    its folder.
+    Raises `UserError` for a file that is no record, and if the name of its study or of a run would
+    leave its folder.
     """
     values = store.read_json(path)
     if values is None:
         return None
-    try:
+    with store.reading(path):
         record = StudyRecord.from_dict(values)
-    except (UserError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UserError(
-            f"{path}: expected the record of a study, got {error!r}; delete the file and ask for "
-            "the study again: what its runs have computed is kept"
-        ) from error
     for name in (record.study, *(run.digest for row in record.rows for run in row.runs)):
         plain(name, path)
     return record
@@ -159,7 +154,10 @@ def _spec(values: Any) -> dict[str, Any]:
         _typed(spec.get(name, {}), dict)
     for name in spec.get("classes", ()):
         _typed(name, str)
-    parse(FoldSpec, spec.get("folds", {}), "folds")
+    try:
+        parse(FoldSpec, spec.get("folds", {}), "folds")
+    except UserError as error:
+        raise ValueError(str(error)) from error
     return spec
 
 

@@ -24,19 +24,28 @@ URI say what is finished: what only a mirror has is uploaded again, or does not 
 such as MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from mlt_ray.documents import parse_json
 from mlt_ray.errors import StoreUnreachable, UserError
-from mlt_ray.storage.files import beside, json_bytes, local_files, put_in_place, write_bytes
+from mlt_ray.storage.files import (
+    beside,
+    check_writable,
+    json_bytes,
+    local_files,
+    put_in_place,
+    write_bytes,
+)
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.outage import nothing
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
@@ -83,13 +92,22 @@ class Store:
             self.root = self._mirror.root
             self.location = text
         else:
-            self.root = Path(unquote(text[7:]) if text.startswith("file://") else text).resolve()
+            path = unquote(text[7:]) if text.startswith("file://") else text
+            if not path:
+                raise UserError("--store: expected a folder or a URI, got an empty text")
+            self.root = Path(os.path.realpath(path))
             self.location = str(self.root)
+        if self.root.is_symlink():
+            raise UserError(f"{self.root}: expected a folder for the store, got a link to itself")
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root}: expected a folder for the store, got a file")
 
     def __str__(self) -> str:
         return self._mirror.remote.name if self._mirror else self.location
+
+    def check_writable(self) -> None:
+        """`UserError` if nothing can be written into the store's folder, or the mirror's."""
+        check_writable(self.root, f"--store {self}")
 
     @property
     def mirror(self) -> "Mirror | None":
@@ -227,17 +245,26 @@ class Store:
         return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 
     def read_json(self, path: Path) -> Any:
-        """The values in a JSON file of the store; None if there is none.
+        """The values in a JSON file of the store; None if it does not exist.
 
-        Raises `UserError` for a damaged one.
+        `UserError` for a file that is damaged.
         """
         if not self.keep(path):
             return None
-        try:
+        with self.reading(path):
             return parse_json(path.read_text("utf-8"))
-        except ValueError as error:
+
+    @contextlib.contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """Raises a `UserError` that names a file if the block cannot make sense of its content."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile) as error:
+            remedy = "delete it: whatever asks for it again writes it anew"
+            if path.parent.parent == self.root / "runs":
+                remedy = self._recompute
             raise UserError(
-                f"{path}: expected JSON, got {error}; put a copy in its place, or delete it"
+                f"{path}: expected a file of a store, got {error!r}; {remedy}"
             ) from error
 
     def write_json(self, path: Path, values: Any) -> None:

@@ -151,8 +151,9 @@ def _row(
 ) -> Row:
     where = f"{study}.rows[{number}]"
     check_keys(where, values, _ROW_KEYS)
-    if not isinstance(values.get("name"), str):
-        raise UserError(f"{where}.name: expected a text, got {values.get('name')!r}")
+    name = values.get("name")
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise UserError(f"{where}.name: expected a text of one line, got {name!r}")
     is_changed = changed is None or values["name"] in changed
     return parse_row(study, values, base, overrides if is_changed else (), systems)
 

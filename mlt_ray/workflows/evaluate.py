@@ -132,6 +132,7 @@ def evaluate_rows(request: EvaluationRequest, console: Console) -> Evaluated:
     for rows without finished runs, and for a corpus that cannot be used or was trained on.
     """
     store = request.store
+    store.check_writable()
     found = [_finished(name, store) for name in dict.fromkeys(request.rows)]
     with waiting(console, "reading the corpus"):
         other = read_corpus(request.corpus, elsewhere=request.elsewhere)
@@ -354,15 +355,6 @@ def _computed(
         run.digest: write_evaluation(store, missing[run.digest], of_run)
         for run, of_run in zip(model.runs, shares, strict=True)
     }
-
-
-def check_out(out: Path | None) -> None:
-    """`UserError` if files cannot be written into the folder `out`, which need not exist."""
-    if out is None:
-        return
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"--out: expected a folder, got the file {there}; name another")
 
 
 def show_evaluated(evaluated: Evaluated, store: Store, out: Path | None, console: Console) -> None:

@@ -104,6 +104,7 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     Raises `UserError` for an unusable corpus or an impossible split before anything is computed.
     """
     asked = request.asked_rows
+    request.places.store.check_writable()
     workspace = open_workspace(request.places, request.asked_labels, console)
     studies = [workspace.name_contents(study, asked) for study in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), workspace.store)

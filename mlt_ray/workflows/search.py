@@ -62,6 +62,7 @@ def run_search(
     Raises `UserError` for an unusable corpus, and if another process is at this search.
     """
     store = places.store
+    store.check_writable()
     compared = _load_compared(space)
     workspace = open_workspace(places, [space.first_row.labels], console)
     tell_texts([space.first_row], workspace, console)

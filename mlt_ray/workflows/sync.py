@@ -23,6 +23,7 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
             f"{store}: expected a store with runs, found none; run a study first, or name another "
             "--store"
         )
+    store.check_writable()
     tracker = Tracker(store, tracking_location(store, tracking_uri), records)
     tracker.sync()
     for record in records:
