@@ -22,7 +22,7 @@ RUNS = (RunRecord(digest="d1", fold=1, seed=7), RunRecord(digest="d2", fold=2, s
 ROW = RowRecord(name="words", spec={"corpus": "c", "model": {"system": "xu"}}, runs=RUNS)
 PUBLISHED_ROW = RowRecord(
     name="whole",
-    spec={},
+    spec={"corpus": "c"},
     runs=(),
     published={"wa": (0.73, 0.003), "ua": (0.741, None)},
     changes=("model.width=7", "--glove mine.txt"),
