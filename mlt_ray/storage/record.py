@@ -151,7 +151,8 @@ def _spec(values: Any) -> dict[str, Any]:
     spec: dict[str, Any] = _typed(values, dict)
     _typed(spec["corpus"], str)
     for name in ("model", "folds", "features", "training"):
-        _typed(spec.get(name, {}), dict)
+        section = _typed(spec.get(name, {}), dict)
+        _typed(section.get("libraries", ""), str)
     for name in spec.get("classes", ()):
         _typed(name, str)
     try:

@@ -47,7 +47,7 @@ STUDY_FILE: dict[str, Any] = {
             "name": "whole",
             "published": {"wa": [0.73, 0.003], "ua": [0.741, None]},
             "overrides": ["model.width=7", "--glove mine.txt"],
-            "spec": {},
+            "spec": {"corpus": "c"},
             "runs": [],
         },
         {"name": "words", "published": None, "overrides": [], **VALUES},
@@ -96,7 +96,7 @@ def test_a_store_lists_its_studies_and_then_its_searches(tmp_path: Path) -> None
     [
         ({"study": "../../x"}, "../../x"),
         (
-            {"rows": [{"name": "r", "spec": {}, "runs": [{**VALUES["runs"][0], "digest": "a/b"}]}]},
+            {"rows": [{"name": "r", **VALUES, "runs": [{**VALUES["runs"][0], "digest": "a/b"}]}]},
             "a/b",
         ),
     ],
