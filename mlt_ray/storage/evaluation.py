@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
 from mlt_ray.spec import digest_of
 from mlt_ray.storage.format import with_format, without_format
@@ -56,10 +57,9 @@ def read_evaluation(store: Store, asked: Asked) -> np.ndarray | None:
     """
     path = store.evaluation(asked.digest)
     try:
-        values = store.read_json(path)
-        if values is None:
+        if not store.keep(path):
             return None
-        values = without_format(values, path)
+        values = without_format(parse_json(path.read_text("utf-8")), path)
         for name, expected in asked.as_dict().items():
             if name != "corpus" and values[name] != expected:
                 raise ValueError(f"other {name}")

@@ -107,14 +107,8 @@ def read_record(store: Store, path: Path) -> StudyRecord | None:
     values = store.read_json(path)
     if values is None:
         return None
-    values = without_format(values, path)
-    try:
-        record = StudyRecord.from_dict(values)
-    except (UserError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UserError(
-            f"{path}: expected the record of a study, got {error!r}; delete the file and ask for "
-            "the study again: what its runs have computed is kept"
-        ) from error
+    with store.reading(path):
+        record = StudyRecord.from_dict(without_format(values, path))
     for name in (record.study, *(run.digest for row in record.rows for run in row.runs)):
         plain(name, path)
     return record
@@ -158,10 +152,14 @@ def _spec(values: Any) -> dict[str, Any]:
     spec: dict[str, Any] = _typed(values, dict)
     _typed(spec["corpus"], str)
     for name in ("model", "folds", "features", "training"):
-        _typed(spec.get(name, {}), dict)
+        section = _typed(spec.get(name, {}), dict)
+        _typed(section.get("libraries", ""), str)
     for name in spec.get("classes", ()):
         _typed(name, str)
-    parse(FoldSpec, spec.get("folds", {}), "folds")
+    try:
+        parse(FoldSpec, spec.get("folds", {}), "folds")
+    except UserError as error:
+        raise ValueError(str(error)) from error
     return spec
 
 

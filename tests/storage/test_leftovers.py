@@ -175,7 +175,7 @@ def test_a_ray_folder_may_go_when_its_command_has_ended(
 
 def test_runs_of_studies_are_known(store: Store) -> None:
     run = RunRecord(digest=DIGEST, fold=1, seed=1)
-    row = RowRecord(name="row", spec={}, runs=(run,))
+    row = RowRecord(name="row", spec={"corpus": "c"}, runs=(run,))
     record = StudyRecord(study="s", title="", corpus="c", fingerprint="f", rows=(row,))
     assert planned_runs(store) == set()
     write_record(store, store.study("s"), record)

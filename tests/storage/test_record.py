@@ -23,7 +23,7 @@ RUNS = (RunRecord(digest="d1", fold=1, seed=7), RunRecord(digest="d2", fold=2, s
 ROW = RowRecord(name="words", spec={"corpus": "c", "model": {"system": "xu"}}, runs=RUNS)
 PUBLISHED_ROW = RowRecord(
     name="whole",
-    spec={},
+    spec={"corpus": "c"},
     runs=(),
     published={"wa": (0.73, 0.003), "ua": (0.741, None)},
     changes=("model.width=7", "--glove mine.txt"),
@@ -48,7 +48,7 @@ STUDY_FILE: dict[str, Any] = {
             "name": "whole",
             "published": {"wa": [0.73, 0.003], "ua": [0.741, None]},
             "overrides": ["model.width=7", "--glove mine.txt"],
-            "spec": {},
+            "spec": {"corpus": "c"},
             "runs": [],
         },
         {"name": "words", "published": None, "overrides": [], **VALUES},
@@ -98,7 +98,7 @@ def test_a_store_lists_its_studies_and_then_its_searches(tmp_path: Path) -> None
     [
         ({"study": "../../x"}, "../../x"),
         (
-            {"rows": [{"name": "r", "spec": {}, "runs": [{**VALUES["runs"][0], "digest": "a/b"}]}]},
+            {"rows": [{"name": "r", **VALUES, "runs": [{**VALUES["runs"][0], "digest": "a/b"}]}]},
             "a/b",
         ),
     ],
