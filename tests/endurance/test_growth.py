@@ -36,9 +36,9 @@ def test_what_is_loaded_in_the_warm_up_and_single_leaps_are_no_growth():
 
 
 def test_memory_that_grows_is_complained_of():
-    found = growth(lambda runs: 200 + 0.08 * runs)
+    found = growth(lambda runs: 200 + 0.25 * runs)
     found.judge()
-    assert found.complaints == ["made up: memory_mb of driver grow by 8.0 in 100 runs"]
+    assert found.complaints == ["made up: memory_mb of driver grow by 25.0 in 100 runs"]
 
 
 def test_too_few_samples_have_no_slope():
