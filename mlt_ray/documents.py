@@ -1,5 +1,6 @@
-"""Finds and reads YAML files: studies, search spaces and cluster profiles."""
+"""Finds and reads YAML files: studies, search spaces and cluster profiles. Reads JSON."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,31 @@ from typing import Any
 import yaml
 
 from mlt_ray.errors import UserError
-from mlt_ray.parsing import unknown_key
+from mlt_ray.parsing import shown, unknown_key
 
 MERGE = "tag:yaml.org,2002:merge"
 """YAML's tag of the key ``<<``."""
 
 
+NO_YAML = (yaml.YAMLError, ValueError, RecursionError, LookupError, TypeError, AttributeError)
+"""What is raised for a text that is no YAML, no UTF-8, has a value that its tag does not allow, a
+date such as 2020-13-45 or a number of thousands of digits, or is nested too deeply."""
+
+MOST_VALUES = 1_000_000
+"""Values of a document, each counted as often as aliases repeat it."""
+
+
 class Loader(yaml.SafeLoader):
-    """Safe loader that reads 1e-5 as a number (YAML 1.1 wants 1.0e-5) and refuses repeated keys."""
+    """Safe loader that reads 1e-5 as a number (YAML 1.1 wants 1.0e-5) and refuses repeated keys.
+
+    It also refuses more than `MOST_VALUES`: a few lines of aliases can stand for billions.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(k, deep=True) for k, _ in node.value if k.tag != MERGE]
@@ -22,6 +40,18 @@ class Loader(yaml.SafeLoader):
             if keys.count(key) > 1:
                 raise yaml.MarkedYAMLError(problem=f"key {key} stands twice{node.start_mark}")
         return super().construct_mapping(node, deep)
+
+
+def _count(node: yaml.Node, counted: dict[yaml.Node, int]) -> int:
+    """How many values a node stands for; `yaml.YAMLError` for too many, or one inside itself."""
+    if node not in counted:
+        counted[node] = MOST_VALUES  # if it is met again before it is counted
+        inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+        nodes = (n for one in inner for n in (one if isinstance(one, tuple) else (one,)))
+        counted[node] = 1 + sum(_count(n, counted) for n in nodes)
+        if counted[node] > MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_VALUES} values")
+    return counted[node]
 
 
 Loader.add_implicit_resolver(
@@ -35,18 +65,27 @@ def read_yaml(path: Path) -> Any:
     """The values of a YAML file; `UserError` if it is not valid YAML in UTF-8."""
     try:
         return yaml.load(path.read_text("utf-8"), Loader=Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: expected YAML in UTF-8, got: {' '.join(str(error).split())}"
-        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: expected YAML in UTF-8, got: {error.strerror}") from error
+    except NO_YAML as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: expected YAML in UTF-8, got: {reason}") from error
 
 
 def parse_yaml(text: str, where: str) -> Any:
     """The value of a YAML text, such as that of an option; `UserError` begins with `where`."""
     try:
         return yaml.load(text, Loader=Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: expected a YAML value, got {text!r}") from error
+    except NO_YAML as error:
+        raise UserError(f"{where}: expected a YAML value, got {shown(text)}") from error
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text; `ValueError` for one that is no JSON or is nested too deeply."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("values that are nested too deeply") from None
 
 
 def shipped_folder(name: str) -> Path:

@@ -9,7 +9,8 @@ GPU and for a CPU have the same.
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
-from typing import Any, Final
+from importlib.util import find_spec
+from typing import Any, Final, NamedTuple
 
 from mlt_ray.errors import UserError
 
@@ -62,6 +63,52 @@ ADAPTED: Final = (*FINE_TUNED, "peft")
 CLASSICAL: Final = ("numpy", "scikit-learn", "scipy")
 """What fits a system that is no network."""
 
+NONE: Final = "none"
+"""The version of a library that is not installed."""
+
+
+class Extra(NamedTuple):
+    """A library that few rows and verbs need, and that an extra of this package installs.
+
+    `called` is its name in messages, `module` what is imported, and `licence` what is told of it.
+    """
+
+    called: str
+    module: str
+    extra: str
+    licence: str
+
+    @property
+    def remedy(self) -> str:
+        """How it is installed, and under which licence."""
+        return f'pip install "mlt-ray[{self.extra}]" ({self.licence})'
+
+
+EXTRAS: Final[Mapping[str, Extra]] = {
+    "opensmile": Extra(
+        "openSMILE", "opensmile", "opensmile", "free for research, not for commercial products"
+    ),
+    "espeakng-loader": Extra("espeak-ng", "espeakng_loader", "espeak", "licence GPL-3.0"),
+}
+"""The libraries of extras by their names in the tables above. All others come with the package."""
+
+
+class LibraryMissing(UserError):
+    """The library of an extra is needed and not installed."""
+
+
+def require(names: Iterable[str], where: str, otherwise: str = "") -> None:
+    """Raise `LibraryMissing` if one of `EXTRAS` is among `names` and not installed.
+
+    The message begins with `where`; `otherwise` stands behind its remedy.
+    """
+    wanted = set(names)
+    for name, extra in EXTRAS.items():
+        if name in wanted and find_spec(extra.module) is None:
+            raise LibraryMissing(
+                f"{where}: expected {extra.called}, got none installed; {extra.remedy}{otherwise}"
+            )
+
 
 def installed(names: Iterable[str]) -> str:
     """Libraries with the versions that are installed here, as a specification holds them."""
@@ -105,12 +152,12 @@ def check_installed(libraries: str) -> None:
 def version(name: str) -> str:
     """The public version of an installed library, or of something that only the table below knows.
 
-    ``none`` if it is not installed.
+    `NONE` if it is not installed.
     """
     try:
         return _OTHERS[name]() if name in _OTHERS else _public(metadata.version(name))
     except (metadata.PackageNotFoundError, ImportError):
-        return "none"
+        return NONE
 
 
 def _public(number: str) -> str:

@@ -2,14 +2,16 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
 _ROOT = Path("/")
+
+Number = TypeVar("Number", int, float)
 
 
 def installed_cpus() -> int:
@@ -33,8 +35,22 @@ def usable_cpus(root: Path = _ROOT) -> int:
     return max(1, int(min(limits)))
 
 
+def usable_memory(root: Path = _ROOT) -> int:
+    """Bytes of memory that this process may use.
+
+    Those of the machine, or the least limit of its control groups, read as for `usable_cpus`.
+    """
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([installed, *_limits(root, "memory", _memory_limit)])
+
+
 def _quotas(root: Path) -> Iterator[float]:
     """Number of CPUs by the quota of each control group of this process that has one."""
+    return _limits(root, "cpu", _quota)
+
+
+def _limits(root: Path, controller: str, limit: Callable[[Path, bool], Number]) -> Iterator[Number]:
+    """What a function reads of each control group of this process that has such a limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:  # a system that has none
@@ -43,16 +59,22 @@ def _quotas(root: Path) -> Iterator[float]:
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         # Version 2 has one tree for all controllers, version 1 one for each, named after it.
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         mount = root / "sys/fs/cgroup" / controllers
-        group = mount / path.lstrip("/")
+        group: Path = mount / path.lstrip("/")
         # A container that does not see its own group by this name has it at the top.
         for folder in (group, *group.parents):
-            with contextlib.suppress(OSError, ValueError):  # a group without a quota
-                yield _quota(folder, is_version_2=not controllers)
+            with contextlib.suppress(OSError, ValueError):  # a group without a limit
+                yield limit(folder, not controllers)
             if folder == mount:
                 break
+
+
+def _memory_limit(folder: Path, is_version_2: bool) -> int:
+    """Bytes of one control group; `ValueError` or `OSError` if it may use all."""
+    name = "memory.max" if is_version_2 else "memory.limit_in_bytes"
+    return int((folder / name).read_text())
 
 
 def _quota(folder: Path, is_version_2: bool) -> float:
@@ -66,6 +88,19 @@ def _quota(folder: Path, is_version_2: bool) -> float:
     if quota <= 0:
         raise ValueError("no quota")
     return quota / period
+
+
+def processes_with(variable: str, value: str, root: Path = _ROOT) -> list[int]:
+    """Ids of the processes of this user that were started with a variable of that value.
+
+    None on a system without ``/proc``, which is read at `root`.
+    """
+    found, wanted = [], f"{variable}={value}".encode()
+    for path in (root / "proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # another user's, or one that has just ended
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
 
 
 def device_of(asked: "torch.device | None" = None) -> "torch.device":

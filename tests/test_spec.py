@@ -174,13 +174,43 @@ def test_a_dataclass_has_the_digest_of_its_values() -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        (TrainingSpec, {"batch_size": 0}, "x.batch_size: expected a number at least 1, got 0"),
-        (TrainingSpec, {"learning_rate": -1}, "x.learning_rate: expected a number above 0"),
-        (TrainingSpec, {"learning_rate": math.nan}, "x.learning_rate: expected a number above 0"),
-        (TrainingSpec, {"learning_rate": math.inf}, "x.learning_rate: expected a number above 0"),
-        (TrainingSpec, {"clip_norm": 0}, "x.clip_norm: expected a number above 0, got 0"),
-        (FeatureSpec, {"frames_per_step": 0}, "x.frames_per_step: expected a number at least 1"),
-        (FramesSpec, {"hop_ms": 0}, "x.hop_ms: expected a number at least 1"),
+        (
+            TrainingSpec,
+            {"batch_size": 0},
+            "x.batch_size: expected a number from 1 to 1000000, got 0",
+        ),
+        (
+            TrainingSpec,
+            {"learning_rate": -1},
+            "x.learning_rate: expected a number above 0 and at most 10",
+        ),
+        (
+            TrainingSpec,
+            {"learning_rate": math.nan},
+            "x.learning_rate: expected a number above 0 and at most 10",
+        ),
+        (
+            TrainingSpec,
+            {"learning_rate": math.inf},
+            "x.learning_rate: expected a number above 0 and at most 10",
+        ),
+        (
+            TrainingSpec,
+            {"clip_norm": 0},
+            "x.clip_norm: expected a number above 0 and at most 1000000, got 0",
+        ),
+        (
+            FeatureSpec,
+            {"frames_per_step": 0},
+            "x.frames_per_step: expected a number from 1 to 10000",
+        ),
+        (FramesSpec, {"num_bins": 3}, "x.num_bins: expected at least 4 for log_mel, got 3"),
+        (
+            FramesSpec,
+            {"window_ms": 10, "hop_ms": 12.5},
+            "x.hop_ms: expected at most window_ms (10), got 12.5; what lies between",
+        ),
+        (FramesSpec, {"hop_ms": 0}, "x.hop_ms: expected a number from 1 to 1000"),
         (MultilevelSpec, {"dropout": 1.0}, "x.dropout: expected a number at least 0 and below 1"),
         (MultilevelSpec, {"num_heads": 3}, "x.width: expected a multiple of num_heads"),
         (MultilevelSpec, {"deep_fusion_layers": -1}, "x.deep_fusion_layers: expected a number"),

@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Study, parse_study
 from mlt_ray.training.from_store import train_from_store
+from tests.kept_folder import kept_folder
 from tests.noise_corpus import noise_corpus
 
 TEXTS = (
@@ -101,7 +101,7 @@ def train_rows(
 @functools.cache
 def trained_store() -> tuple[Store, Corpus]:
     """A store with two folds of every row of `SMALL`, made once, and the corpus of its runs."""
-    folder = Path(tempfile.mkdtemp(prefix="trained-rows-"))
+    folder = kept_folder("trained-rows")
     corpus = corpus_with_words(folder)
     store, study = Store(folder / "store"), study_of(SMALL, (1,))
     train_rows(store, corpus, study, [(1, 1), (3, 1)])

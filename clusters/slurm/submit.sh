@@ -2,7 +2,7 @@
 # A study under Slurm: a Ray cluster on the job's nodes for as long as the job runs. Two lines use
 # it, from the top of the checkout, on a file system that all nodes see:
 #
-#   python3.11 -m venv .venv && .venv/bin/pip install -c constraints.txt .
+#   python3.11 -m venv .venv && .venv/bin/pip install -c constraints.txt ".[opensmile]"
 #   sbatch --nodes 4 clusters/slurm/submit.sh run table1 --profile many_gpus --corpus IEMOCAP_full_release --store runs
 #
 # What stands behind submit.sh is mlt-ray's own. A job that ran out of time goes on when it is

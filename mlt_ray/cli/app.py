@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -19,8 +20,11 @@ from mlt_ray.cli.predict import predict
 from mlt_ray.cli.report import report, sync
 from mlt_ray.cli.run import demo, list_studies, run
 from mlt_ray.cli.search import search
-from mlt_ray.errors import INTERRUPTED, UserError
+from mlt_ray.display.encoding import show_everything, use_utf8
+from mlt_ray.errors import INTERRUPTED, UserError, refusal
 from mlt_ray.masking import masked
+
+NAME = "mlt-ray"
 
 app = typer.Typer(
     help="Cross-validated multimodal speech emotion recognition, orchestrated with Ray.",
@@ -51,24 +55,60 @@ app.add_typer(corpus_app, name="corpus")
 
 
 def main() -> NoReturn:
-    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    """Entry point: the verb that the command line names, and its exit code."""
+    use_utf8()
+    show_everything()
+    # A batch system's SIGTERM ends a command as Ctrl-C does, not without a word.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    leave(exit_code(sys.argv[1:]))
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    """Call a verb as a command line would; returns the exit code.
+
+    A user's mistake, or a place that the system refuses, is one line on stderr and exit code 2. A
+    bug is raised.
+    """
     try:
-        app()
+        code = app(list(arguments), prog_name=NAME, standalone_mode=False)
+    except typer.TyperException as error:
+        # Without arguments its text is empty: the help has been printed.
+        if text := error.format_message():
+            _tell(_misused(text, error, arguments))
+        return 2
+    except typer.Abort as error:
+        # Typer makes it of an EOFError, which a library raises for a file that is cut short.
+        raise error.__cause__ or error from None
     except UserError as error:
-        print(f"mlt-ray: {masked(str(error))}", file=sys.stderr)
-        leave(2)
-    except PermissionError as error:
-        print(
-            f"mlt-ray: {error.filename}: expected a place that may be read and written, got: "
-            f"{error.strerror}; change its permissions, or name another place",
-            file=sys.stderr,
-        )
-        leave(2)
+        _tell(str(error))
+        return 2
+    except OSError as error:
+        if (refused := refusal(error)) is None:
+            raise
+        _tell(refused)
+        return 2
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            print(f"\nmlt-ray: interrupted; {_what_stays(sys.argv[1:])}", file=sys.stderr)
-        leave(end.code if isinstance(end.code, int) else int(end.code is not None))
-    leave(0)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    if code == INTERRUPTED:
+        print(f"\n{NAME}: interrupted; {_what_stays(arguments)}", file=sys.stderr)
+    return code or 0
+
+
+def _tell(text: str) -> None:
+    """Print one line on stderr, with ``\\n`` for a line break that a name or a value holds."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in masked(text))
+    print(f"{NAME}: {line}", file=sys.stderr)
+
+
+def _misused(text: str, error: typer.TyperException, arguments: Sequence[str]) -> str:
+    """What is wrong with a command line, in one line; `text` is Typer's."""
+    text = " ".join(text.replace("Value error, ", "").split()).rstrip(".")
+    if details := getattr(error.__cause__, "errors", None):
+        given = repr(str(details()[0]["input"]))
+        text += "" if given in text else f", got {given}"
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else " ".join((NAME, *arguments[:1]))
+    return f"{text[0].lower()}{text[1:]}; see {command} --help"
 
 
 _LEFT: Final = {

@@ -2,26 +2,30 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from mlt_ray.cli.options import Audio, Glove, Texts
-from mlt_ray.display.bars import counting
+from mlt_ray.display.bars import counting, reading
 from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.spec import ENGLISH
 
+MOST_SEED: Final = 2**31 - 1
+
 
 def demo(
     out: Annotated[Path, typer.Argument(help="New folder.")],
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
-    utterances: Annotated[int, typer.Option(min=20)] = 600,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Same seed, same bytes.")] = 0,
+    utterances: Annotated[int, typer.Option(min=20, max=1_000_000)] = 600,
 ) -> None:
     """Write the demo corpus, in IEMOCAP's layout."""
+    from mlt_ray.corpus.espeak import check_installed
     from mlt_ray.corpus.synthetic.demo import write_demo
 
+    check_installed("corpus demo")
     with counting("utterances spoken", utterances) as count:
         write_demo(out, seed=seed, utterances=utterances, progress=count)
     print(f"{utterances} utterances in {out}")
@@ -30,7 +34,7 @@ def demo(
 def synthesize(
     texts: Annotated[Path, typer.Argument(help="CSV: session, speaker, emotion, text.")],
     out: Annotated[Path, typer.Argument(help="New folder.")],
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Same seed, same bytes.")] = 0,
     language: Annotated[
         str, typer.Option(help="Language of the texts, by code: see mlt-ray corpus languages.")
     ] = "en-us",
@@ -88,10 +92,12 @@ def check(
     from mlt_ray.studies.labels import parse_labels
 
     console, counted = Console(), parse_labels(parse_yaml(labels, "--labels"), "--labels")
-    check_language(language, "--language")
+    if language != ENGLISH:
+        check_language(language, "--language")
     vectors = load_vectors(glove)
-    with waiting(console, "reading every recording"):
-        whole = read_corpus(corpus, elsewhere=Elsewhere(audio=audio, texts=texts))
+    with reading(console) as progress:
+        whole = read_corpus(corpus, progress, Elsewhere(audio=audio, texts=texts))
+    with waiting(console, "examining texts and folds"):
         check_labels(whole, counted)
         selected = select(whole, counted)
         if absent := absent_text(whole, counted):

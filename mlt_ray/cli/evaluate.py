@@ -58,16 +58,17 @@ def evaluate(
     What was computed is kept: ask again, and nothing is computed.
     """
     from mlt_ray.corpus.readers.elsewhere import Elsewhere
+    from mlt_ray.storage.files import check_writable
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.workflows.evaluate import (
         EvaluationRequest,
-        check_out,
         evaluate_rows,
         read_labels,
         show_evaluated,
     )
 
-    check_out(out)
+    if out is not None:
+        check_writable(out, "--out")
     request = EvaluationRequest(
         rows=rows,
         corpus=corpus,

@@ -136,36 +136,48 @@ ProfileOption = Annotated[
 ]
 CpusPerRun = Annotated[
     float | None,
-    typer.Option(min=0.1, rich_help_panel=MACHINES, help="CPUs for each run; default: 1."),
+    typer.Option(
+        min=0.1, max=10_000, rich_help_panel=MACHINES, help="CPUs for each run; default: 1."
+    ),
 ]
 GpusPerRun = Annotated[
     float | None,
     typer.Option(
         min=0,
+        max=1_024,
         rich_help_panel=MACHINES,
         help="GPUs or a share of one for each run; default: 1 if there is any.",
     ),
 ]
 Concurrency = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=MACHINES, help="Most runs at once; default: what fits."),
+    typer.Option(
+        min=1, max=100_000, rich_help_panel=MACHINES, help="Most runs at once; default: what fits."
+    ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        min=1, rich_help_panel=MACHINES, help="DDP workers that share each run; default: 1."
+        min=1,
+        max=10_000,
+        rich_help_panel=MACHINES,
+        help="DDP workers that share each run; default: 1.",
     ),
 ]
 GpusPerWorker = Annotated[
     float | None,
     typer.Option(
-        min=0, rich_help_panel=MACHINES, help="GPUs for each worker; default: 1 if there is any."
+        min=0,
+        max=1_024,
+        rich_help_panel=MACHINES,
+        help="GPUs for each worker; default: 1 if there is any.",
     ),
 ]
 Pack = Annotated[
     int | None,
     typer.Option(
         min=1,
+        max=10_000,
         rich_help_panel=MACHINES,
         help="Runs of one row that are trained side by side in one process; default: 1 on a CPU, "
         "15 on a GPU.",
@@ -270,7 +282,7 @@ def places_of(training: Training) -> "Places":
     from mlt_ray.storage.store import Store as RunStore
 
     where = merged(
-        load_profile(training.profile) if training.profile else Profile(),
+        Profile() if training.profile is None else load_profile(training.profile),
         address=training.address,
         tracking_uri=training.tracking_uri,
         store=training.store if training.store != DEFAULT_STORE else None,

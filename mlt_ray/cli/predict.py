@@ -48,6 +48,7 @@ Hop = Annotated[
     float | None,
     typer.Option(
         min=0.5,
+        max=30,
         metavar="SECONDS",
         help="Seconds from the start of one window to the next; default: half a window.",
     ),

@@ -20,16 +20,21 @@ def report(studies: Studies, store: Store = DEFAULT_STORE, out: Out = None) -> N
     """
     from mlt_ray.reports.collect import find_record, never_run
     from mlt_ray.reports.results import results_of
+    from mlt_ray.storage.files import check_writable
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.studies.files import study_name
     from mlt_ray.workflows.report import show_results
 
     runs = RunStore(store)
+    if out is not None:
+        check_writable(out, "--out")
     given = {study_name(study): study for study in studies}
     here = runs.studies()
     records = [find_record(name, runs.looking()) for name in given if name in here]
     console = Console()
     if records:
+        if out is None:
+            runs.check_writable()
         with waiting(console, "reading the store"):
             found = results_of(records, runs.looking())
         show_results(found, runs, out, console, with_figures=True)

@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Console
@@ -23,12 +23,17 @@ from mlt_ray.cli.report import print_failures
 from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 from mlt_ray.masking import masked
+from mlt_ray.parsing import Range, shown
+from mlt_ray.spec import SEEDS
 
 if TYPE_CHECKING:
     from mlt_ray.workflows.run import Request
 
 DEMO = ("demo",)
 COMPARED = '"highway network" concatenation'
+MOST_NUMBERS: Final = 10_000
+"""Numbers that ``--folds`` or ``--seeds`` can name."""
+
 DEMO_ALL = (*DEMO, "demo_baselines", "demo_table2", "demo_table3", "demo_protocols")
 
 
@@ -86,6 +91,7 @@ def demo(
 ) -> None:
     """Run the whole way on an embedded corpus: speech, features, 75 runs, tables, a page."""
     from mlt_ray.corpus.synthetic.demo import write_demo
+    from mlt_ray.planning.contents import check_extras
     from mlt_ray.planning.workspace import Places
     from mlt_ray.storage.store import Store as RunStore
     from mlt_ray.studies.study import load_study
@@ -93,11 +99,13 @@ def demo(
 
     console, runs = Console(), RunStore(store)
     corpus = runs.root / "demo-corpus"
+    studies = [load_study(name) for name in (DEMO_ALL if everything else DEMO)]
+    check_extras([row for study in studies for row in study.rows], ", or leave out --all")
     if not corpus.exists():
         with waiting(console, "speaking the demo corpus"):
             write_demo(corpus)
     request = Request(
-        studies=[load_study(name) for name in (DEMO_ALL if everything else DEMO)],
+        studies=studies,
         places=Places(corpus=corpus, store=runs, address=address, tracking_uri=tracking_uri),
     )
     compute_and_print(request, out)
@@ -131,9 +139,12 @@ def list_studies() -> None:
 def compute_and_print(request: "Request", out: Path | None) -> None:
     """Compute studies and print their tables; exit 1 where a run failed."""
     from mlt_ray.reports.results import results_of
+    from mlt_ray.storage.files import check_writable
     from mlt_ray.workflows.report import show_results
     from mlt_ray.workflows.run import run_studies
 
+    if out is not None:
+        check_writable(out, "--out")
     console = Console()
     outcome = run_studies(request, console)
     store = request.places.store
@@ -145,11 +156,17 @@ def compute_and_print(request: "Request", out: Path | None) -> None:
 
 def parse_numbers(option: str, text: str) -> list[int]:
     """Whole numbers of a text such as ``1,3-5``; none for an empty text."""
-    numbers: list[int] = []
+    numbers: dict[int, None] = {}
     for part in text.replace(" ", "").split(",") if text else []:
         found = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
-        some = range(int(found[1]), int(found[2] or found[1]) + 1) if found else range(0)
+        # As many digits as Python reads are far too many; the highest seed has ten.
+        first, last = (found[1], found[2] or found[1]) if found else ("1", "0")
+        if max(len(first), len(last)) > 10 or int(last) not in Range(0, SEEDS.highest):
+            raise UserError(f"{option}: expected numbers up to {SEEDS.highest}, got {shown(part)}")
+        some = range(int(first), int(last) + 1)
         if not some:
-            raise UserError(f"{option}: expected numbers such as 1,3 or 1-5, got {text!r}")
-        numbers += some
-    return list(dict.fromkeys(numbers))
+            raise UserError(f"{option}: expected numbers such as 1,3 or 1-5, got {shown(text)}")
+        if len(some) > MOST_NUMBERS:
+            raise UserError(f"{option}: expected at most {MOST_NUMBERS:,} numbers, got {part}")
+        numbers |= dict.fromkeys(some)
+    return list(numbers)

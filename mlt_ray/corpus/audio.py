@@ -160,7 +160,7 @@ def _opened(source: Encoded) -> Any:
         raise OSError("an empty file")
     if not isinstance(source, Path):
         source.seek(0)
-    file = _reader()(str(source) if isinstance(source, Path) else source)
+    file = _reader()(str(source) if isinstance(source, Path) else _Inside(source))
     try:
         common = math.gcd(rate := file.samplerate, SAMPLE_RATE_HZ)
         if rate * SAMPLE_RATE_HZ // common**2 > _LARGEST_KERNEL:
@@ -174,6 +174,23 @@ def _opened(source: Encoded) -> Any:
         file.close()
         raise
     return file
+
+
+class _Inside:
+    """Bytes in which a seek to a place that is none changes nothing.
+
+    Damaged headers name such places. libsndfile sees where it is, and says so; an exception in what
+    it calls would be printed, and lost.
+    """
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self.read, self.tell = source.read, source.tell
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            self._source.seek(place, whence)
+        return self._source.tell()
 
 
 def _most_samples(rate_hz: int) -> float:

@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlt_ray.errors import UserError
+from mlt_ray.libraries import require
+
+PACKAGE: Final = "espeakng-loader"
+"""The pip package that has the C library, its dictionaries and voices."""
 
 ESPEAK_RATE_HZ: Final = 22_050
 """Sample rate of espeak's sound."""
@@ -31,6 +35,11 @@ _SEPARATOR: Final = "\x1f"  # white space to `str.split`, and in no name of a ph
 _OTHER_VOICE = re.compile(r"\([a-z0-9-]+\)")  # espeak marks words of another language: (en)…(de)
 
 _LOCK = Lock()
+
+
+def check_installed(where: str) -> None:
+    """`UserError`, which begins with `where`, if espeak-ng is not installed."""
+    require([PACKAGE], where)
 
 
 class WordEvent(NamedTuple):
@@ -87,8 +96,10 @@ class Language(NamedTuple):
 def languages() -> Mapping[str, Language]:
     """The languages of espeak-ng by code, such as ``de``; a code's first choice of voices.
 
-    Those that come without a dictionary are left out: they would be silent.
+    Those that come without a dictionary are left out: they would be silent. Raises `UserError`
+    without espeak-ng.
     """
+    check_installed("languages")
     import espeakng_loader
 
     data = Path(espeakng_loader.get_data_path())
@@ -110,7 +121,8 @@ def languages() -> Mapping[str, Language]:
 
 
 def check_language(language: str, where: str) -> None:
-    """`UserError`, which begins with `where`, if espeak-ng does not speak a language."""
+    """`UserError`, which begins with `where`, unless espeak-ng is here and speaks a language."""
+    check_installed(f"{where} {language}")
     if language not in languages():
         raise UserError(
             f"{where}: expected a language that espeak-ng speaks, such as de, pl, ru or zh, got "
@@ -192,7 +204,8 @@ def _fresh_library() -> Iterator[ctypes.CDLL]:
     espeak keeps the phases of flutter and echo in static variables that nothing resets. Without
     a fresh copy, an utterance would depend on those before it. Loading takes half a millisecond.
     """
-    # Imported here: a machine that only trains has no espeakng_loader.
+    # Imported here: espeak-ng comes with an extra, and a machine that only trains lacks it.
+    check_installed("speech")
     import espeakng_loader
 
     library = ctypes.CDLL(espeakng_loader.get_library_path())

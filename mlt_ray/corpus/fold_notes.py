@@ -5,7 +5,6 @@ from typing import Final
 
 from mlt_ray.corpus.folds import Fold, make_folds, try_folds
 from mlt_ray.corpus.speakers import alike_text
-from mlt_ray.corpus.texts import same_words_key
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.spec import FoldSpec
 
@@ -67,7 +66,7 @@ def shared_text(corpus: Corpus, folds: Sequence[Fold]) -> str:
     shares = {
         noun: _share_in_train(folds, keys)
         for noun, keys in (
-            ("text", [same_words_key(u.text) for u in corpus.utterances]),
+            ("text", corpus.text_keys),
             ("speaker", [u.speaker for u in corpus.utterances]),
         )
     }

@@ -14,6 +14,12 @@ from mlt_ray.corpus.utterance import Corpus, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.spec import FoldSpec, FoldUnit
 
+MOST_PLACES: Final = 10_000_000
+"""Utterances of all folds together, at most, where each session or speaker is a fold.
+
+They are held in memory, 8 bytes each. MELD by speaker has 4 million.
+"""
+
 _STRATIFIED_SEED: Final = 0
 _DEV_SEED: Final = 0
 
@@ -82,6 +88,7 @@ def _remedy(corpus: Corpus, spec: FoldSpec) -> str:
     if spec.by != "stratified" and spec.number == "each":
         random = replace(spec, by="stratified", number=5)
         changes["folds.by=stratified --set folds.number=5"] = random
+        changes = {"folds.number=5": replace(spec, number=5), **changes}
     elif spec.by != "stratified":
         changes["folds.by=stratified"] = replace(spec, by="stratified")
     if any(u.parts for u in corpus.utterances):
@@ -192,10 +199,14 @@ def _random_share(corpus: Corpus, indices: list[int], share: float, n: int) -> l
     chosen: set[int] = set()
     for own in of_class.values():
         wanted = max(1, round(share * len(own)))
+        members = set(own)
+        taken = len(chosen & members)
         for i in rng.permutation(own).tolist():
-            if len(chosen & set(own)) >= wanted:
+            if taken >= wanted:
                 break
-            chosen |= set(copies[corpus.utterances[i].audio_sha256])
+            added = set(copies[corpus.utterances[i].audio_sha256]) - chosen
+            chosen |= added
+            taken += len(added & members)
     return sorted(chosen)
 
 
@@ -275,8 +286,8 @@ def _check_complete(corpus: Corpus, folds: Sequence[Fold], spec: FoldSpec) -> No
 
 
 def _without_texts_of(corpus: Corpus, train: list[int], held_out: list[int]) -> list[int]:
-    keys = {same_words_key(corpus.utterances[i].text) for i in held_out} - {""}
-    return [i for i in train if same_words_key(corpus.utterances[i].text) not in keys]
+    keys = {corpus.text_keys[i] for i in held_out} - {""}
+    return [i for i in train if corpus.text_keys[i] not in keys]
 
 
 def _groups(corpus: Corpus, spec: FoldSpec) -> list[list[int]]:
@@ -293,6 +304,11 @@ def _groups(corpus: Corpus, spec: FoldSpec) -> list[list[int]]:
         raise _Indivisible(
             f"corpus {corpus.name}: folds.by: {spec.by} needs at least {max(2, number)} "
             f"{spec.by}s, got {len(names)}{lacking}"
+        )
+    if spec.number == "each" and len(names) * len(corpus) > MOST_PLACES:
+        raise _Indivisible(
+            f"corpus {corpus.name}: folds.number: each would make {len(names)} folds of "
+            f"{len(corpus)} utterances, expected at most {MOST_PLACES // len(corpus)} folds"
         )
     is_whole = spec.number == "each" or (spec.by == "session" and len(names) == number)
     if is_whole:

@@ -3,10 +3,13 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
@@ -22,7 +25,7 @@ from mlt_ray.corpus.audio import (
     decode_named,
     reason_of,
 )
-from mlt_ray.corpus.utterance import Problem, Utterance
+from mlt_ray.corpus.utterance import Heard, Problem, Utterance
 from mlt_ray.errors import UserError
 from mlt_ray.machine import usable_cpus
 
@@ -35,6 +38,8 @@ _LOST_BYTES_ALLOWED: Final = 1024  # some programs write headers that are off by
 _SILENT_RANGE: Final = 2.0**-15  # highest minus lowest sample: one step of 16-bit audio
 _STREAMED: Final = 0x7FFF0000  # lengths from here on mean that a program did not know the length
 
+_AHEAD: Final = 256  # files that are given out before their results are asked for
+
 _RESAMPLING: Final = threading.Lock()
 """Held to resample. torch uses all cores for one recording, and one thread alone may import it."""
 
@@ -43,13 +48,11 @@ _RESAMPLING: Final = threading.Lock()
 class Decoded:
     """Result of decoding a whole recording; `faults` is empty if it can be used.
 
-    `sound` is a digest of what training hears, the mean of the channels: files of several formats
-    may hold one sound.
+    `num_samples` is None if the file does not say how many it has.
     """
 
-    sample_rate_hz: int
-    num_channels: int
-    sound: str
+    heard: Heard
+    num_samples: int | None
     faults: tuple[str, ...] = ()
 
 
@@ -68,12 +71,13 @@ def read_recordings(
             where = f"{draft.id} ({draft.audio.name})"
             problems.append(Problem(where=where, reason=result, emotion=draft.emotion))
         else:
-            sha256, duration_s = result
+            sha256, duration_s, heard = result
             utterances.append(
                 replace(
                     draft,
                     audio_sha256=sha256,
                     duration_s=duration_s,
+                    heard=heard,
                     alignment_sha256=_digest(draft.alignment) if draft.alignment else None,
                 )
             )
@@ -89,20 +93,43 @@ def decode_all(paths: Sequence[Path], progress: Progress | None = None) -> Itera
     return _each(_decode, paths, progress)
 
 
+def hear_all(
+    utterances: Sequence[Utterance], progress: Progress | None = None
+) -> Iterator[Heard | None]:
+    """What is heard of each utterance, in order; None where the recording cannot be decoded.
+
+    Only those are decoded whose reader has not heard them. `progress` is called after each of all.
+    """
+    unheard = decode_all([u.audio for u in utterances if u.heard is None])
+    for done, utterance in enumerate(utterances, start=1):
+        heard = utterance.heard
+        if heard is None:
+            found = next(unheard)
+            heard = found.heard if isinstance(found, Decoded) else None
+        if progress is not None:
+            progress(done, len(utterances))
+        yield heard
+
+
 def _each(
     work: Callable[[Path], T], paths: Sequence[Path], progress: Progress | None
 ) -> Iterator[T]:
     """Yield `work(path)` for each path, in order."""
     # Threads suffice: hashing, decoding and waiting for a disk all release the interpreter lock.
     with ThreadPoolExecutor(max_workers=usable_cpus() + 4) as pool:
-        for done, result in enumerate(pool.map(work, paths), start=1):
+        left = iter(paths)
+        # A few at once, since what waits in a pool takes memory for each path.
+        begun = deque(pool.submit(work, path) for path in islice(left, _AHEAD))
+        for done in range(1, len(paths) + 1):
+            result = begun.popleft().result()
+            begun.extend(pool.submit(work, path) for path in islice(left, 1))
             if progress is not None:
                 progress(done, len(paths))
             yield result
 
 
-def _digest_and_duration(path: Path) -> tuple[str, float] | str:
-    """SHA-256 of the bytes and duration in seconds; the reason as text if the file is unusable."""
+def _digest_and_duration(path: Path) -> tuple[str, float, Heard] | str:
+    """SHA-256 of the bytes, seconds, and what is heard; the reason as text if it is unusable."""
     # Imported here: a machine that only trains has no soundfile.
     import soundfile as sf
 
@@ -110,22 +137,42 @@ def _digest_and_duration(path: Path) -> tuple[str, float] | str:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             lost = _bytes_lost(file)
-        info = sf.info(str(path))
+        sf.SoundFile(str(path)).close()
         decoded = _decode(path)
     except FileNotFoundError:
-        return "audio file is missing"
-    except (OSError, sf.LibsndfileError) as error:
+        return f"audio file is missing{_where_else(path)}"
+    except (OSError, ValueError, sf.LibsndfileError) as error:
         return f"audio file is unreadable: {reason_of(error)}"
     if lost > _LOST_BYTES_ALLOWED:
         return f"audio file is cut short: {lost} bytes less than its header says"
-    if info.frames == 0:
+    if isinstance(decoded, str):
+        return decoded
+    if decoded.num_samples == 0:
         return "audio file holds no samples"
-    if info.frames >= 2**62:  # how libsndfile says that a stream does not know its length
+    if decoded.num_samples is None:
         return "audio file does not say how long it is; encode it again"
-    faults = decoded.faults if isinstance(decoded, Decoded) else (decoded,)
-    if faults:
-        return "; ".join(faults)
-    return sha256, info.frames / info.samplerate
+    if decoded.faults:
+        return "; ".join(decoded.faults)
+    return sha256, decoded.num_samples / decoded.heard.sample_rate_hz, decoded.heard
+
+
+def _where_else(path: Path) -> str:
+    """What is there in place of a file that is missing; empty if nothing is."""
+    if path.is_symlink():
+        return f"; {path.name} is a link to {os.readlink(path)}, which is not there"
+    for name in _names_in(path.parent).get(path.stem.casefold(), ()):
+        return f"; {name} is there: name that, or rename it"
+    return ""
+
+
+@lru_cache(maxsize=8)
+def _names_in(folder: Path) -> Mapping[str, list[str]]:
+    """The names of a folder's files, by their stem in lower case."""
+    found: dict[str, list[str]] = {}
+    with suppress(OSError):  # a folder that is missing too
+        for name in sorted(os.listdir(folder)):
+            found.setdefault(os.path.splitext(name)[0].casefold(), []).append(name)
+    return found
 
 
 def _bytes_lost(file: BinaryIO) -> int:
@@ -165,10 +212,10 @@ def _decode(path: Path) -> Decoded | str:
     elif len(mono) and _is_silent(mono, rate):
         heard = "" if channels == 1 else f" where its {channels} channels are averaged"
         faults.append(f"audio is silent from start to end{heard}")
+    sound = hashlib.sha256(rate.to_bytes(4, "little") + mono.tobytes()).digest()
     return Decoded(
-        sample_rate_hz=rate,
-        num_channels=channels,
-        sound=hashlib.sha256(rate.to_bytes(4, "little") + mono.tobytes()).hexdigest(),
+        heard=Heard(rate, channels, sound),
+        num_samples=recorded.promised,
         faults=tuple(faults),
     )
 

@@ -1,5 +1,6 @@
 """Reads transcripts, removes their tags and normalises their words."""
 
+import codecs
 import io
 import re
 import unicodedata
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 _TAG = re.compile(r"\[[^\]]*\]")
+_NO_ASCII_LETTER = re.compile("[^A-Za-z0-9]")
 _APOSTROPHE = re.compile(r"(?<=[^\W_])['’](?=[^\W_])")
 
 _FOREIGN = re.compile(r"[^\x00-\x7f\xa0«»‘’“”–—…•]+")
 _GUESSED_WORD = re.compile(r"[^\s,;\"]*[^\x00-\x7f\s][^\s,;\"]*")
 _EXAMPLE_LENGTH: Final = 20
+_MOST_DIGITS: Final = 4000
 
 MOST_IN_RUNS: Final = 0.25
 """Largest share of letters such as ``é`` in runs of three or more that a text in Windows-1252 has.
@@ -24,9 +27,9 @@ that are read as Windows-1252 fill whole words, so almost all of them stand in s
 
 
 class Decoded(NamedTuple):
-    """A text that was decoded; `guess` says what had to be guessed, and is empty for UTF-8.
+    """A text that was decoded; `guess` says what is not as expected, and is empty for UTF-8.
 
-    `is_sure` is False if the guess, Windows-1252, is probably wrong.
+    `is_sure` is False if what was read is probably wrong.
     """
 
     text: str
@@ -34,8 +37,25 @@ class Decoded(NamedTuple):
     is_sure: bool = True
 
 
+_MARKS: Final = {
+    # Longer marks first: that of UTF-16 is the start of one of UTF-32.
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+"""Byte-order marks of other encodings than UTF-8."""
+
+_LOOKED_AT: Final = 4096  # bytes by which UTF-16 without a mark is recognised
+
+
 def decode(data: bytes) -> Decoded:
-    """Decode UTF-8 (with or without a byte-order mark), otherwise Windows-1252."""
+    """Decode UTF-8, or what a byte-order mark says, otherwise Windows-1252."""
+    if encoding := marked_encoding(data):
+        return _marked(data, encoding)
+    if _looks_like_utf_16(data):
+        guess = "expected UTF-8, got what looks like UTF-16 without a byte-order mark"
+        return Decoded(data.decode("latin-1"), f"{guess}; {_REMEDY[False]}", False)
     try:
         return Decoded(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -48,6 +68,28 @@ def decode(data: bytes) -> Decoded:
     verb = "reads" if is_sure else "would read"
     guess = f"expected UTF-8, got another encoding; Windows-1252 {verb} {examples}"
     return Decoded(text, f"{guess}; {_REMEDY[is_sure]}", is_sure)
+
+
+def marked_encoding(data: bytes) -> str:
+    """The encoding, other than UTF-8, that a byte-order mark says; empty without such a mark."""
+    return next((name for mark, name in _MARKS.items() if data.startswith(mark)), "")
+
+
+def _marked(data: bytes, encoding: str) -> Decoded:
+    """A text in the encoding that its byte-order mark says."""
+    try:
+        guess = f"expected UTF-8, reads {encoding}, as its byte-order mark says"
+        return Decoded(data.decode(encoding), guess)
+    except UnicodeDecodeError as error:
+        guess = f"expected UTF-8, got damaged {encoding} ({error.reason})"
+        return Decoded(data.decode("latin-1"), f"{guess}; {_REMEDY[False]}", False)
+
+
+def _looks_like_utf_16(data: bytes) -> bool:
+    """Whether every other byte is mostly NUL, as in a Western text in UTF-16."""
+    start = data[:_LOOKED_AT]
+    one, other = start[::2].count(0), start[1::2].count(0)
+    return max(one, other) > len(start) / 4 and min(one, other) <= max(one, other) / 8
 
 
 _REMEDY: Final = {True: "if that is wrong, save it as UTF-8", False: "save it as UTF-8"}
@@ -109,6 +151,8 @@ def spoken_words(text: str) -> list[str]:
 
 def _letters(text: str) -> str:
     """The text with spaces in place of all but letters, digits, and marks that follow one."""
+    if text.isascii():
+        return f" {_NO_ASCII_LETTER.sub(' ', text)}"
     kept = " "
     for character in text:
         is_kept = character.isalnum() or (kept[-1] != " " and _is_mark(character))
@@ -132,4 +176,6 @@ def in_natural_order(names: Iterable[str]) -> tuple[str, ...]:
 
 def natural_key(name: str) -> list[str | int]:
     """Sort key that puts ``10`` after ``9``, alone or inside a name."""
-    return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)]
+    # Python refuses to read longer numbers, which are none of a name's.
+    parts = re.split(r"(\d+)", name)
+    return [int(p[:_MOST_DIGITS]) if p.isdecimal() else p for p in parts]

@@ -125,7 +125,7 @@ def dropped_letters(text: str, language: str = ENGLISH) -> str:
 
     None are dropped if the language is not English.
     """
-    if language != ENGLISH:
+    if language != ENGLISH or text.isascii():
         return ""
     return "".join(c for c in letters(text) if not "a" <= _base(c) <= "z")
 

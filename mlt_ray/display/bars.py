@@ -1,6 +1,7 @@
 """Progress bars, plain lines in their place, and durations."""
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -16,9 +17,17 @@ from rich.progress import (
 )
 
 from mlt_ray.display.lines import say
+from mlt_ray.display.waiting import waiting
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines, at least, if the output is no terminal."""
+
+REDRAW_S = 0.05
+"""Seconds between two states of a bar, at least: to draw each of many files would take longer than
+to read it."""
+
+
+READING = "reading the corpus"
 
 
 class Lines:
@@ -41,10 +50,10 @@ class Bars:
     """Named progress bars, each shown from its first `show` on; a context manager.
 
     Where the output is no terminal, lines say meanwhile how far each is. `totals` holds the total
-    of each bar by name.
+    of each bar by name. `is_transient` ones are gone when they end.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, is_transient: bool = False) -> None:
         self._lines = Lines(console)
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -52,7 +61,9 @@ class Bars:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=console,
+            transient=is_transient,
         )
+        self._drawn: dict[str, float] = {}
         self._tasks: dict[str, TaskID] = {}
         self.totals: dict[str, int] = {}
 
@@ -69,13 +80,17 @@ class Bars:
 
     def show(self, what: str, done: int, total: int) -> None:
         """Set the bar called `what` to `done` of `total`."""
-        self._progress.start()
         self.totals[what] = total
+        if 0 < done < total:
+            self._lines.tell(f"{what}: {done}/{total}")
+        now = time.monotonic()
+        if done < total and now - self._drawn.get(what, -math.inf) < REDRAW_S:
+            return
+        self._drawn[what] = now
+        self._progress.start()
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)
-        if 0 < done < total:
-            self._lines.tell(f"{what}: {done}/{total}")
 
 
 @contextlib.contextmanager
@@ -83,6 +98,17 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show one bar; yields a function that sets how many are done."""
     with Bars(Console()) as bars:
         yield lambda done: bars.show(what, done, total)
+
+
+@contextlib.contextmanager
+def reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how many recordings of a corpus are read; yields what is told of each.
+
+    A bar in a terminal, which is gone at the end; else lines, if it takes long.
+    """
+    lines = contextlib.nullcontext() if console.is_terminal else waiting(console, READING)
+    with lines, Bars(console, is_transient=True) as bars:
+        yield lambda done, total: bars.show("recordings", done, total)
 
 
 def duration(seconds: float) -> str:

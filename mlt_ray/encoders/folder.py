@@ -95,6 +95,10 @@ class Encoders:
         folder = self.store.root / "encoders" / encoder.digest if self.store else None
         return folder is not None and folder.is_dir()
 
+    def knows(self, identity: str) -> bool:
+        """True if `identify` has found it."""
+        return any(encoder.identity == identity for encoder in self._by_name.values())
+
     def folder(self, identity: str) -> Path:
         """The folder of an encoder that `identify` found."""
         return next(e.folder for e in self._by_name.values() if e.identity == identity)

@@ -1,11 +1,11 @@
 """The files of an encoder's folder: which they are, and whether each is whole."""
 
-import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mlt_ray.documents import parse_json
 from mlt_ray.encoders.catalogue import CONFIG, INDEX, SENTENCEPIECE, WEIGHTS, Modality
 from mlt_ray.errors import UserError
 
@@ -64,7 +64,7 @@ def with_shards(weights: str) -> list[str]:
 def read_json(path: Path, modality: Modality) -> dict[str, Any]:
     """The mapping in a JSON file of an encoder; empty if the file holds another value."""
     try:
-        found = json.loads(path.read_text())
+        found = parse_json(path.read_text("utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: expected JSON, got {error}; {modality.remedy}") from error
     return found if isinstance(found, dict) else {}

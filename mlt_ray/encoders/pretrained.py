@@ -25,7 +25,7 @@ Two threads that loaded at once would put back each other's, for the rest of the
 
 
 def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any:
-    """The encoder as a torch module.
+    """The encoder as a torch module; on the meta device, with the shapes of its weights alone.
 
     `attention`, if given, replaces transformers' own attention; it has the signature of the
     functions in `transformers.AttentionInterface`. Raises `UserError` if the weights in `folder`
@@ -42,7 +42,11 @@ def load_model(folder: Path, attention: Callable[..., Any] | None = None) -> Any
         options["attn_implementation"] = ATTENTION
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    kind, options["key_mapping"] = _class_of(folder)
+    kind, key_mapping = _class_of(folder)
+    if torch.get_default_device().type == "meta":
+        make = getattr(kind, "from_config", None) or kind._from_config
+        return make(load_config(folder), dtype=torch.float32, **options)
+    options["key_mapping"] = key_mapping
     # Weights of another size are told below, with all that is wrong.
     model, found = load_weights(kind, folder, ignore_mismatched_sizes=True, **options)
     if faults := _faults(model, found):

@@ -9,7 +9,6 @@ A segment that cannot be read is left out, and its arrays are computed again int
 not removed: another process may still be copying it.
 """
 
-import json
 import sys
 import time
 import uuid
@@ -19,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
 from mlt_ray.storage.files import replacing, write_json
 
@@ -64,8 +64,11 @@ class Cache:
         try:
             # A file without rows cannot be mapped, so small files are read.
             data = np.load(path, mmap_mode="r" if path.stat().st_size > 1024 else None)
-            places = json.loads(index.read_text())
-        except (OSError, ValueError, EOFError) as error:
+            places = parse_json(index.read_text("utf-8"))
+            for start, rows in places.values():
+                if not 0 <= start <= start + rows <= len(data):
+                    raise ValueError(f"rows {start} to {start + rows} of {len(data)}")
+        except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
             self._unreadable.append(f"{index.stem} ({str(error) or type(error).__name__})")
             return
         self._segments[index] = data

@@ -232,11 +232,13 @@ def _default_tagger() -> tuple[Tagger, str]:
 
 def nltk_roots() -> list[Path]:
     """The folders in which NLTK looks for its data."""
-    given = [Path(d).expanduser() for d in os.environ.get("NLTK_DATA", "").split(os.pathsep) if d]
+    given = [os.path.expanduser(d) for d in os.environ.get("NLTK_DATA", "").split(os.pathsep) if d]
     prefix, usr = Path(sys.prefix), Path("/usr")
     own = [prefix / part / "nltk_data" for part in ("", "share", "lib")]
     system = [usr / part / "nltk_data" for part in ("share", "local/share", "lib", "local/lib")]
-    return [*given, Path.home() / "nltk_data", *own, *system]
+    # `Path.home` raises an error for a user without a home, as a container's may be.
+    home = os.path.expanduser("~/nltk_data")
+    return [*map(Path, (*given, home)), *own, *system]
 
 
 @functools.cache

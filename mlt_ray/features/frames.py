@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Frames = NDArray[np.float32]
 
+_LEAST_SAMPLES: Final = 2
+"""Samples of a window, at least, as Kaldi has it."""
+
 # Values of HTK's MFCC_E_D_A. S. Yoon et al. compute it with openSMILE (MFCC12_E_D_A.conf).
 _MFCC_BANDS: Final = 26
 _MFCC_LOWEST_HZ: Final = 0.0
@@ -33,8 +36,19 @@ SMALLEST_POWER: Final = 2.0**-23  # float32's epsilon, as in Kaldi
 def compute_frames(waveform: NDArray[np.float32], sample_rate_hz: int, spec: FramesSpec) -> Frames:
     """Frames (T, F) of samples (N,) in [-1, 1], of the kind that `spec` names; deterministic.
 
-    Raises `UserError` if the kind cannot have `spec.num_bins` values.
+    Raises `UserError` if the kind cannot have `spec.num_bins` values, or if a window has fewer than
+    two samples.
     """
+    if int(sample_rate_hz * spec.window_ms * 0.001) < _LEAST_SAMPLES:
+        raise UserError(
+            f"features.frames.window_ms: expected {_LEAST_SAMPLES} samples or more, got "
+            f"{spec.window_ms:g} ms at {sample_rate_hz} Hz; set it to 25"
+        )
+    if int(sample_rate_hz * spec.hop_ms * 0.001) < 1:
+        raise UserError(
+            f"features.frames.hop_ms: expected a sample or more, got {spec.hop_ms:g} ms at "
+            f"{sample_rate_hz} Hz; set it to 12"
+        )
     return FRAME_KINDS[spec.kind](waveform, sample_rate_hz, spec)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Sound, each_recording
+from mlt_ray.libraries import require
 
 if TYPE_CHECKING:
     from opensmile import Smile
@@ -94,7 +95,11 @@ def run_opensmile(waveform: NDArray[np.float32], smile: "Smile") -> "DataFrame":
 
 @cache
 def load_opensmile(feature_set: str, level: str) -> "Smile":
-    """The extractor of one of openSMILE's feature sets, by openSMILE's names."""
+    """The extractor of one of openSMILE's feature sets, by openSMILE's names.
+
+    Raises `LibraryMissing` without openSMILE.
+    """
+    require(["opensmile"], f"features of {feature_set}")
     import opensmile
 
     return opensmile.Smile(

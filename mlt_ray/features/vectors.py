@@ -189,11 +189,16 @@ def load_vectors(source: str | Path | None = None) -> WordVectors:
     if source is None:
         return _open_package()
     path = Path(source)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give word vectors as {_FORMATS}")
+    check_source(path)
     if path.suffix == ".npy":
         return _open_array(path.stem, path, path.with_suffix(".txt"))
     return _open_text(path)
+
+
+def check_source(path: Path) -> None:
+    """`UserError` if a file of word vectors does not exist."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give word vectors as {_FORMATS}")
 
 
 def components(word: str) -> tuple[str, ...]:

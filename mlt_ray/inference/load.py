@@ -8,6 +8,7 @@ from mlt_ray.errors import UserError, first_line
 from mlt_ray.inference.folder.read import is_folder, read_folder
 from mlt_ray.inference.predictor import Predictor
 from mlt_ray.inference.trained import TrainedModel, open_trained
+from mlt_ray.libraries import require, versions
 from mlt_ray.storage.store import Store
 
 
@@ -24,7 +25,7 @@ def load(
     `device` computes, such as ``cpu`` (None: a GPU if there is one). `glove` is the file of word
     vectors that the row was trained with, if these are not the packaged ones; a folder has them.
     `model_file` is the Python file of a model of one's own, which neither a store nor a folder
-    runs. Raises `UserError` where the model cannot be opened.
+    runs. Raises `UserError` where the model cannot be opened, or a library of its features lacks.
     """
     trained = open_model(
         model,
@@ -32,6 +33,7 @@ def load(
         glove=Path(glove) if glove else None,
         model_file=Path(model_file) if model_file else None,
     )
+    require(versions(trained.spec.features.libraries), trained.name)
     return Predictor(trained, _device(device))
 
 

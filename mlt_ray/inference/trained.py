@@ -13,7 +13,7 @@ from mlt_ray.encoders.folder import folders_in
 from mlt_ray.errors import UserError
 from mlt_ray.features.extract import FeatureCache
 from mlt_ray.features.fitted import FittedInputs
-from mlt_ray.features.vectors import load_vectors
+from mlt_ray.features.vectors import check_source, load_vectors
 from mlt_ray.inference.raw import Tools
 from mlt_ray.labels import FOUR
 from mlt_ray.libraries import version, versions
@@ -126,6 +126,8 @@ def open_trained(
     Raises `UserError` for a name that the store does not have, a row without finished runs, another
     file than that of training, and for damaged files.
     """
+    if glove is not None:
+        check_source(glove)
     name, runs = _runs_of(model, store)
     reports = store.reports(run.digest for run in runs)
     if not reports:
@@ -209,8 +211,10 @@ def _trained_run(report: RunReport, spec: RunSpec, store: Store) -> TrainedRun:
             f"run {report.digest}: expected a run that this version can read, got values that it "
             "reads otherwise; use the version that computed it"
         )
-    inputs = store.read_json(store.run_file(report.digest, "inputs.json"))
-    fitted = FittedInputs.from_dict(inputs) if inputs else None
+    path = store.run_file(report.digest, "inputs.json")
+    inputs = store.read_json(path)
+    with store.reading(path):
+        fitted = None if inputs is None else FittedInputs.from_dict(inputs)
     if fitted is None:
         # An earlier version did not keep all of it; the store still has what it follows from.
         from mlt_ray.training.from_store import fold_data
@@ -241,7 +245,8 @@ def _weights(digest: str, store: Store) -> "Mapping[str, Tensor] | Classical":
     for name, read in readers.items():
         path = store.run_file(digest, name)
         if path.exists():
-            weights: Mapping[str, Tensor] | Classical = read(path)
+            with store.reading(path):
+                weights: Mapping[str, Tensor] | Classical = read(path)
             return weights
     raise UserError(
         f"run {digest}: expected weights in {store.run_dir(digest)}, found none; delete the "

@@ -26,7 +26,12 @@ class Conv1d(nn.Conv1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) → (B, D, T), or (B, D, T − K + 1) without padding."""
-        return self.as_product(x) if x.is_cuda else super().forward(x)
+        if x.is_cuda:
+            return self.as_product(x)
+        if self.padding == "same" and self.kernel_size[0] % 2 == 0:
+            # Torch pads an even kernel itself, and warns that this takes a copy.
+            return F.conv1d(padded(x, self), self.weight, self.bias)
+        return super().forward(x)
 
     def as_product(self, x: Tensor) -> Tensor:
         """The convolution as one matrix product, on any device."""
@@ -36,8 +41,12 @@ class Conv1d(nn.Conv1d):
 
 def windows(x: Tensor, convolution: nn.Conv1d) -> Tensor:
     """(…, T) → (…, T, K): the K inputs that the convolution sees at each position."""
-    [reach] = convolution.kernel_size
-    if convolution.padding == "same":
-        before = (reach - 1) // 2
-        x = F.pad(x, (before, reach - 1 - before))
-    return x.unfold(-1, reach, 1)
+    return padded(x, convolution).unfold(-1, convolution.kernel_size[0], 1)
+
+
+def padded(x: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """(…, T) with the zeros that the convolution adds: as torch, an odd one behind."""
+    missing = convolution.kernel_size[0] - 1
+    if convolution.padding != "same":
+        return x
+    return F.pad(x, (missing // 2, missing - missing // 2))

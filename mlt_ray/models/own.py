@@ -16,6 +16,7 @@ import functools
 import hashlib
 import importlib.abc
 import importlib.util
+import os
 import sys
 import types
 import typing
@@ -70,7 +71,7 @@ def load_systems(names: Any, folder: Path, where: str) -> Systems:
         raise UserError(f"{where}: expected a list such as [my_model.py], got {names!r}")
     systems, homes = dict(SYSTEMS), dict.fromkeys(SYSTEMS, "mlt_ray")
     for name in dict.fromkeys(names):
-        path = folder / Path(name).expanduser()
+        path = folder / os.path.expanduser(name)
         if not path.is_file():
             raise UserError(f"{where}: expected a Python file at {path}, found none")
         file = ModelFile(path.name, path.read_bytes())

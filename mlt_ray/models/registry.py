@@ -67,6 +67,8 @@ def parse_model(
     `UserError` for a missing or unknown system, an unknown key or a value out of bounds; it begins
     with `where`.
     """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
     if "system" not in values:
         raise UserError(f"{where}: key system is missing; known: {', '.join(systems)}")
     name = values["system"]

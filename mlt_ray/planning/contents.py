@@ -21,7 +21,17 @@ from mlt_ray.features.fitted import check_speakers
 from mlt_ray.features.phonemes import phonemizer_of
 from mlt_ray.features.pronunciation import Phonemizer
 from mlt_ray.features.vectors import WordVectors, load_vectors
-from mlt_ray.libraries import ADAPTED, ALWAYS, CLASSICAL, FINE_TUNED, NETWORK, computing, installed
+from mlt_ray.libraries import (
+    ADAPTED,
+    ALWAYS,
+    CLASSICAL,
+    EXTRAS,
+    FINE_TUNED,
+    NETWORK,
+    computing,
+    installed,
+    require,
+)
 from mlt_ray.models.registry import is_network
 from mlt_ray.planning.layers import check_layers
 from mlt_ray.spec import FeatureSpec, FoldSpec, TrainingSpec, digest_of
@@ -115,10 +125,11 @@ def name_contents(
 
     Rows that are not `asked` for (None: all are) keep what cannot be named: an encoder's name,
     since the encoder may not be at hand, and folds into which the corpus cannot be split. Raises
-    `UserError` where the corpus cannot be split as a row that is asked for says, or an encoder of
-    it cannot be found, or an option makes the same of two rows.
+    `UserError` where the corpus cannot be split as a row that is asked for says, or an encoder or a
+    library of it cannot be found, or an option makes the same of two rows.
     """
     is_asked = [asked is None or row.name in asked for row in study.rows]
+    check_extras(list(compress(study.rows, is_asked)), ", or name other rows with --rows")
     rows = [
         _named_row(row, corpus, pretrained, is_one)
         for row, is_one in zip(study.rows, is_asked, strict=True)
@@ -171,17 +182,35 @@ def members_digest(folds: Sequence[Fold]) -> str:
     return digest_of([[f.train, f.dev, f.test] for f in folds])
 
 
-def name_features(row: Row, pretrained: Pretrained) -> FeatureSpec:
-    """A row's features with what computes them."""
+def check_extras(rows: Sequence[Row], without: str) -> None:
+    """`LibraryMissing` if the features of a row need the library of an extra that is not here.
+
+    `without` ends the message where other rows do not need it: how to have these alone.
+    """
+    for name in EXTRAS:
+        needing = [row.name for row in rows if name in _computing(row)]
+        if needing:
+            noun = "row" if len(needing) == 1 else "rows"
+            otherwise = without if len(needing) < len(rows) else ""
+            require([name], f"{noun} {'; '.join(needing)}", otherwise)
+
+
+def _computing(row: Row) -> set[str]:
+    """The libraries that compute a row's features."""
     frames = row.model.frames or row.features.frames
     always = (frames_kind(frames) if kind == "frames" else kind for kind in ALWAYS)
     kinds = (*always, *(extra.name for extra in row.model.extras))
+    return computing(kinds, row.features.is_english)
+
+
+def name_features(row: Row, pretrained: Pretrained) -> FeatureSpec:
+    """A row's features with what computes them."""
     return replace(
         row.features,
-        frames=frames,
+        frames=row.model.frames or row.features.frames,
         vectors=f"{pretrained.vectors.name}@{pretrained.vectors.sha256[:16]}",
         phonemizer=pretrained.phonemizer_of(row.features.language).engine,
-        libraries=installed(computing(kinds, row.features.is_english)),
+        libraries=installed(_computing(row)),
     )
 
 

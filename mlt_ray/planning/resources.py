@@ -1,24 +1,38 @@
 """Where and how fast runs are computed; never part of what identifies a run."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from mlt_ray.errors import UserError
 from mlt_ray.machine import installed_cpus, usable_cpus
-from mlt_ray.parsing import ABOVE_0, Bound, at_least, require
+from mlt_ray.parsing import Range, check_numbers
 from mlt_ray.spec import RunSpec
 
-GPUS = Bound(
-    lambda value: 0 <= value <= 1 or (float(value).is_integer() and value > 1),
-    "from 0 to 1, or whole",
-)
+MOST_RUNS = 100_000
+"""Runs at once, on any cluster."""
+
+Gpus = Annotated[
+    float,
+    Range(
+        0,
+        1_024,
+        holds=lambda value: value <= 1 or float(value).is_integer(),
+        text="from 0 to 1, or whole up to 1024",
+    ),
+]
 """Ray shares one GPU among several runs, but gives a run no more than whole ones."""
+
+Cpus = Annotated[float, Range(0, 10_000, without_lowest=True)]
 
 LOCAL = "local"
 """Ray's name for a Ray that this process starts for itself."""
+
+AUTO = "auto"
+"""Ray's name for the cluster of which this machine is a node."""
 
 GPU_PACK = 15
 """Runs in a pack on a GPU: five folds of three seeds. Recorded steps of the highway row at the
@@ -50,22 +64,19 @@ class Resources:
         `mlt_ray.training.checkpoint`.
     """
 
-    cpus_per_run: float = 1
-    gpus_per_run: float | None = None
-    concurrency: int | None = None
-    workers: int = 1
-    gpus_per_worker: float | None = None
-    cpus_per_worker: float = 1
-    pack: int | None = None
+    cpus_per_run: Cpus = 1
+    gpus_per_run: Gpus | None = None
+    concurrency: Annotated[int, Range(1, MOST_RUNS)] | None = None
+    workers: Annotated[int, Range(1, 10_000)] = 1
+    gpus_per_worker: Gpus | None = None
+    cpus_per_worker: Cpus = 1
+    pack: Annotated[int, Range(1, 10_000)] | None = None
     cuda_graphs: bool | None = None
     gradient_checkpointing: bool = False
-    checkpoint_interval_s: float | None = None
+    checkpoint_interval_s: Annotated[float, Range(0, 1_000_000)] | None = None
 
     def __post_init__(self) -> None:
-        require(self, ABOVE_0, "cpus_per_run", "cpus_per_worker")
-        require(self, GPUS, "gpus_per_run", "gpus_per_worker")
-        require(self, at_least(1), "concurrency", "workers", "pack")
-        require(self, at_least(0), "checkpoint_interval_s")
+        check_numbers(self)
         if self.workers > 1 and (self.pack or 1) > 1:
             raise ValueError(
                 "pack: expected 1 where workers is above 1 (a run is either spread or packed), "
@@ -94,8 +105,21 @@ class Resources:
 
 
 def ray_address(asked: str | None) -> str:
-    """The address of the cluster: as asked for, else `RAY_ADDRESS`, else `LOCAL`."""
-    return asked or os.environ.get("RAY_ADDRESS") or LOCAL
+    """The address of the cluster: as asked for, else `RAY_ADDRESS`, else `LOCAL`.
+
+    Where `AUTO` is asked for, `RAY_ADDRESS` goes first, as it does in Ray.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    if asked == AUTO:
+        return named or AUTO
+    return asked or named or LOCAL
+
+
+def address_source(asked: str | None) -> str:
+    """What has named the address: the option or the profile that `asked`, or `RAY_ADDRESS`."""
+    if asked and ray_address(asked) == asked:
+        return f"--address {asked} (or a profile's)"
+    return f"RAY_ADDRESS={ray_address(None)}"
 
 
 def cpus_here() -> float:
@@ -125,15 +149,16 @@ def gpus_here() -> int:
 
 
 class Node(NamedTuple):
-    """CPUs and GPUs of a machine."""
+    """CPUs and GPUs of a machine, and the bytes of its memory."""
 
     cpus: float
     gpus: float
+    memory: float = math.inf
 
     @classmethod
     def of(cls, found: Mapping[str, float]) -> "Node":
         """The node that Ray's names of resources describe."""
-        return cls(found.get("CPU", 0), found.get("GPU", 0))
+        return cls(found.get("CPU", 0), found.get("GPU", 0), found.get("memory", math.inf))
 
     def fit(self, asked: Mapping[str, float]) -> int:
         """How many times the node has what is asked for."""

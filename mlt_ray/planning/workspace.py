@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from mlt_ray.corpus.labelling import absent_text, check_labels, select
 from mlt_ray.corpus.readers.elsewhere import HERE, Elsewhere
 from mlt_ray.corpus.readers.read import read_corpus
+from mlt_ray.corpus.recordings import Progress
 from mlt_ray.corpus.unread import MOST_UNREAD, too_many_unread, unread_text
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.errors import UserError
 from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.labels import Labels
+from mlt_ray.machine import usable_memory
 from mlt_ray.planning.contents import Pretrained, name_contents
+from mlt_ray.planning.plan import spec_of
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.planning.resources import (
     LOCAL,
@@ -26,12 +29,13 @@ from mlt_ray.planning.resources import (
 )
 from mlt_ray.planning.states import StatesLeft, states_left
 from mlt_ray.planning.vocabulary import Vocabulary
-from mlt_ray.spec import NO_TF32, TrainingSpec
+from mlt_ray.spec import NO_TF32, RunSpec, TrainingSpec
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
 
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
+    from mlt_ray.planning.memory import Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +74,13 @@ class Places:
     def check_machine(self) -> None:
         """`UserError` if this machine computes by itself and has too little for a run."""
         if self.is_local:
-            asked = self.resources
-            uses_gpu = asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs
-            check_fits(asked, [Node(cpus_here(), gpus_here() if uses_gpu else 0)])
+            check_fits(self.resources, [self.node_here()])
+
+    def node_here(self) -> Node:
+        """This machine, with its GPUs if the resources ask for some."""
+        asked = self.resources
+        uses_gpu = asked.gpus_per_run or asked.gpus_per_worker or asked.cuda_graphs
+        return Node(cpus_here(), gpus_here() if uses_gpu else 0, usable_memory())
 
     def check_precision(self, trainings: Iterable[TrainingSpec]) -> None:
         """`UserError` if this machine computes by itself and lacks the precision of one."""
@@ -90,12 +98,15 @@ class Workspace:
     pretrained: Pretrained
 
     @classmethod
-    def open(cls, places: Places, labels: Iterable[Labels]) -> "Workspace":
+    def open(
+        cls, places: Places, labels: Iterable[Labels], progress: Progress | None = None
+    ) -> "Workspace":
         """Read the corpus and find the pre-trained files; `UserError` if one cannot be used.
 
-        That is so if the utterances that `labels` count are not fit to train on.
+        That is so if the utterances that `labels` count are not fit to train on. `progress` is
+        called after each recording.
         """
-        corpus = read_corpus(places.corpus, elsewhere=places.elsewhere)
+        corpus = read_corpus(places.corpus, progress, places.elsewhere)
         for counted in labels:
             check_labels(corpus, counted)
             if absent := absent_text(corpus, counted):
@@ -128,8 +139,25 @@ class Workspace:
                 # Not at the top: it imports torch.
                 from mlt_ray.planning.own_models import try_model
 
+                self.check_memory([self.need(row.name, row.labels, spec_of(row, self.corpus), 1)])
                 try_model(row, len(select(self.corpus, row.labels).classes))
         return name_contents(study, self.corpus, self.pretrained, asked)
+
+    def need(self, name: str, labels: Labels, spec: RunSpec, num_runs: int) -> "Need":
+        """The memory that so many runs of a row take."""
+        # Not at the top: it imports torch.
+        from mlt_ray.planning.memory import Need, memory_of
+
+        corpus = select(self.corpus, labels)
+        return Need(name, spec, memory_of(spec, corpus, self.pretrained), num_runs)
+
+    def check_memory(self, needs: "Iterable[Need]") -> None:
+        """`UserError` if this machine computes by itself and has too little memory for runs."""
+        if self.places.is_local:
+            from mlt_ray.planning.memory import check_memory
+
+            resources, node = self.places.resources_here(), self.places.node_here()
+            check_memory(needs, resources, [node], "this machine has")
 
     def text_notes(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """What in the texts makes rows that read words worse than they could be, a line each."""

@@ -121,7 +121,8 @@ def _part(utterances: list[Utterance]) -> Part:
 
 def card_of(model: TrainedModel, content: StudyContent, parts: HeldOut, export: Export) -> str:
     """The text of the card of a row (`row_content`)."""
-    environment = Environment(
+    # Markdown: `plain_text` escapes what it shows.
+    environment = Environment(  # nosec B701
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {"text": plain_text, "quote": shlex.quote}

@@ -149,12 +149,11 @@ def in_common(first: "DataFrame", second: "DataFrame") -> "tuple[DataFrame, Data
 
 def corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """The comparisons with their p raised by Holm's step-down rule for all of them together."""
-    from statsmodels.stats.multitest import multipletests
-
-    known = [n for n, c in enumerate(comparisons) if c.p is not None]
     found = list(comparisons)
-    if known:
-        _, raised, *_ = multipletests([comparisons[n].p for n in known], method="holm")
-        for n, p in zip(known, raised, strict=True):
-            found[n] = replace(comparisons[n], p=float(p))
+    ranked = sorted((c.p, n) for n, c in enumerate(comparisons) if c.p is not None)
+    lowest = 0.0
+    for rank, (p, n) in enumerate(ranked):
+        # The i-th smallest of m counts m - i + 1 times, and none less than a smaller one.
+        lowest = max(lowest, min(1.0, p * (len(ranked) - rank)))
+        found[n] = replace(comparisons[n], p=lowest)
     return tuple(found)

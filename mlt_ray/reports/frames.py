@@ -1,5 +1,6 @@
 """Finished runs, their learning curves and their predictions as pandas frames."""
 
+import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -169,7 +170,7 @@ def _predictions(report: RunReport, store: Store) -> "DataFrame":
         if frame.isna().to_numpy().any():
             raise ValueError("lines that end too early")
         return frame.assign(**{name: plain_texts(frame[name]) for name in _WRITTEN})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = first_line(error)
         raise UserError(
             f"{path}: expected the run's predictions, got {reason}; delete the folder to compute "

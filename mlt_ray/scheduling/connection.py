@@ -6,8 +6,9 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -15,7 +16,11 @@ from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.logs import are_logs_shown
-from mlt_ray.planning.resources import LOCAL, Resources, cpus_here, ray_address
+from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_address
+from mlt_ray.scheduling.cluster import START, check_address, unusable
+from mlt_ray.scheduling.death import Watch, shut_down_dead
+from mlt_ray.scheduling.sockets import folder_for_ray, own_session
+from mlt_ray.scheduling.token import keep_private
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -54,6 +59,7 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
 
     Yields `resources` with the GPUs filled in that they leave open. Raises `UserError` if there is
     no cluster at the address, or if this process has joined one itself, as a notebook may have.
+    If Ray dies while the block lasts, the block ends by `KeyboardInterrupt`, and that by `RayDied`.
     """
     os.environ.update(SETTINGS)
     for name in NOISY_LOGGERS:
@@ -66,33 +72,56 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
             "expected Ray not to be connected in this process, found it connected; call "
             "ray.shutdown() first, and name its cluster by address"
         )
-    where = ray_address(address)
+    check_address(address)
+    is_local = ray_address(address) == LOCAL
     # The dashboard's processes cost as much as a run where there are few cores. A head that the
     # user starts has one.
     own: dict[str, Any] = {}
-    if where == LOCAL:
+    if is_local:
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
+    with folder_for_ray() if is_local else nullcontext() as folder:
+        session = _start(address, own if folder is None else own | {"_temp_dir": folder})
+        if is_local:
+            keep_private()
+        if threading.current_thread() is threading.main_thread():
+            # Ray's own handler would end this process without a word.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        watch = None
+        with own_session(session) if session else nullcontext():
+            try:
+                watch = Watch(is_local)
+                with watch.watching():
+                    yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
+            finally:
+                if watch and watch.died:
+                    shut_down_dead()
+                else:
+                    _shut_down()
+
+
+def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
+    """`ray.init`; returns the session's folder if Ray is started here. `UserError` if it fails.
+
+    `own` is what a Ray that is started here is told.
+    """
+    level = logging.INFO if are_logs_shown() else logging.WARNING
     try:
-        level = logging.INFO if are_logs_shown() else logging.WARNING
-        ray.init(address=where, log_to_driver=are_logs_shown(), logging_level=level, **own)
+        joined = ray.init(
+            address=ray_address(address),
+            log_to_driver=are_logs_shown(),
+            logging_level=level,
+            **own,
+        )
+        return Path(joined.address_info["session_dir"]) if own else None
+    except SystemExit:  # from Ray's own handler of SIGTERM, as from Ctrl-C
+        raise KeyboardInterrupt from None
     except Exception as error:  # one that did not start in time is a plain Exception of Ray
         reason = first_line(error)
-        if where == LOCAL:
-            expected, remedy = (
-                "expected Ray to start here",
-                "free memory and processors, then ask again",
-            )
-        else:
-            expected = f"--address {where}: expected a Ray cluster"
-            remedy = "start one (ray start --head) or leave --address out"
-        raise UserError(f"{expected}, got: {reason}; {remedy}") from error
-    if threading.current_thread() is threading.main_thread():
-        # Ray's own handler would end this process without a word.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
-    finally:
-        _shut_down()
+        if not own:
+            raise unusable(address, f"got: {reason}", START) from error
+        raise UserError(
+            f"expected Ray to start here, got: {reason}; free memory and processors, then ask again"
+        ) from error
 
 
 def _shut_down() -> None:
@@ -105,6 +134,11 @@ def _shut_down() -> None:
     ray.shutdown()
     # Not if it raised: Ray shuts down again when the process ends.
     gc.unfreeze()
+
+
+def cluster_nodes() -> list[Node]:
+    """The machines of the cluster that this process is connected to, with what Ray gives out."""
+    return [Node.of(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
 def examine() -> str:

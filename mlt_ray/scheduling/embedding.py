@@ -18,8 +18,9 @@ from mlt_ray.encoders.opening import open_encoder
 from mlt_ray.encoders.speech import SpeechEncoder
 from mlt_ray.errors import UserError
 from mlt_ray.machine import device_of
-from mlt_ray.planning.resources import Node, Resources, check_fits, share_of_trial
+from mlt_ray.planning.resources import Resources, check_fits, share_of_trial
 from mlt_ray.scheduling.board import BoardClient
+from mlt_ray.scheduling.connection import cluster_nodes
 from mlt_ray.scheduling.job import Job
 from mlt_ray.scheduling.opening import open_store
 from mlt_ray.storage.outage import outage_of
@@ -44,7 +45,7 @@ def cluster_embedder(store: Store, resources: Resources) -> Embedder:
     """
     name = f"embedding-{uuid.uuid4().hex[:8]}"
     alone = Resources(cpus_per_run=resources.cpus_per_run, gpus_per_run=resources.gpus_per_run)
-    nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
+    nodes = cluster_nodes()
     num_workers, share = check_fits(alone, nodes), share_of_trial(alone)
     board = BoardClient(name, {}, store.location)  # it tells workers where the store is
     job = Job(name=name, runs=(), owner=name, board=name, resources=alone)

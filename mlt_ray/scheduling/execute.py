@@ -7,15 +7,15 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ray
 from ray import tune
 
 from mlt_ray.errors import StoreSilent
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import RunName
-from mlt_ray.planning.resources import Node, Resources, check_fits, share_of_trial
+from mlt_ray.planning.resources import Resources, check_fits, share_of_trial
 from mlt_ray.planning.source import Pack, Source
 from mlt_ray.scheduling.board import BoardClient
+from mlt_ray.scheduling.connection import cluster_nodes
 from mlt_ray.scheduling.interruption import interruptible
 from mlt_ray.scheduling.job import Job
 from mlt_ray.scheduling.trial import trial
@@ -50,7 +50,7 @@ def execute(
     store has no room, is raised after the epochs under way.
     """
     share = share_of_trial(resources)
-    nodes = [Node.of(n["Resources"]) for n in ray.nodes() if n["Alive"]]
+    nodes = cluster_nodes()
     slots = check_fits(resources, nodes)
     # A folder of this call alone: nothing in it outlives the call, since a later call asks the
     # store what is left and never restores a Tuner.

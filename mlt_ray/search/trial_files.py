@@ -21,6 +21,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
 from mlt_ray.storage.files import json_bytes
 from mlt_ray.storage.mirror import AT_ONCE, Mirror
@@ -82,8 +83,8 @@ class TrialFiles(optuna.storages.InMemoryStorage):
 
     def _parse(self, file: str, content: bytes) -> FrozenTrial:
         try:
-            return from_values(json.loads(content))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return from_values(parse_json(content))
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"{self._mirror.remote.name}: {file}: expected a trial of a search, got {error!r}; "
                 "delete the file: what its runs have computed is kept"

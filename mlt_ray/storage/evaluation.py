@@ -13,6 +13,7 @@ import numpy as np
 
 from mlt_ray.errors import UserError
 from mlt_ray.spec import digest_of
+from mlt_ray.storage.format import with_format, without_format
 from mlt_ray.storage.store import Store
 
 DIGITS: Final = 6
@@ -58,6 +59,7 @@ def read_evaluation(store: Store, asked: Asked) -> np.ndarray | None:
         values = store.read_json(path)
         if values is None:
             return None
+        values = without_format(values, path)
         for name, expected in asked.as_dict().items():
             if name != "corpus" and values[name] != expected:
                 raise ValueError(f"other {name}")
@@ -66,7 +68,7 @@ def read_evaluation(store: Store, asked: Asked) -> np.ndarray | None:
             raise ValueError(f"probabilities of shape {found.shape}")
         if not ((found >= 0) & (found <= 1)).all():
             raise ValueError("probabilities beyond 0–1")
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise UserError(
             f"{path}: expected what run {asked.run} says of corpus {asked.corpus}, got {error!r}; "
             "delete the file to compute it again"
@@ -77,6 +79,6 @@ def read_evaluation(store: Store, asked: Asked) -> np.ndarray | None:
 def write_evaluation(store: Store, asked: Asked, probabilities: np.ndarray) -> np.ndarray:
     """Write (N, K) probabilities; returns them as they will be read, rounded to `DIGITS`."""
     rounded = np.round(np.asarray(probabilities, np.float64), DIGITS)
-    values = {**asked.as_dict(), "probabilities": rounded.tolist()}
+    values = with_format({**asked.as_dict(), "probabilities": rounded.tolist()})
     store.write(store.evaluation(asked.digest), (json.dumps(values) + "\n").encode())
     return rounded

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlt_ray.errors import StoreFull
+from mlt_ray.errors import StoreFull, UserError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 """Error numbers of a full disk and of a full quota."""
@@ -110,6 +110,26 @@ def _emptied(folder: Path, is_complete: Callable[[set[str]], bool]) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def check_writable(folder: Path, where: str) -> None:
+    """`UserError`, which begins with `where`, if nothing can be written into a folder.
+
+    The folder need not exist. Nothing of what is tried stays.
+    """
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise UserError(f"{where}: expected a folder, got the file {there}; name another")
+        # Writing alone tells of a drive that is mounted read-only, and of one that is full.
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(bytes(4096))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(
+            f"{where}: expected a folder that can be written, got: {reason}; name another, or "
+            "change that"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -6,6 +6,11 @@ import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+from mlt_ray.documents import parse_json
+
+_MOST_PID: Final = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,12 @@ class Holder:
     def from_json(cls, text: str | bytes) -> "Holder":
         """Reads what `as_json` wrote; `UNKNOWN_HOLDER` if the text is incomplete."""
         try:
-            return cls(**json.loads(text))
+            found = cls(**parse_json(text))
         except (ValueError, TypeError):
             return UNKNOWN_HOLDER
+        texts = (found.owner, found.host, found.machine, found.started)
+        is_whole = all(isinstance(text, str) for text in texts) and type(found.pid) is int
+        return found if is_whole and 0 < found.pid < _MOST_PID else UNKNOWN_HOLDER
 
     def as_json(self) -> str:
         """The content of a lease's file."""
@@ -69,7 +77,7 @@ UNKNOWN_HOLDER = Holder(owner="", host="", machine="", pid=0, started="")
 def machine() -> str:
     """Names the running kernel and its space of process ids; empty if they are not known."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
@@ -78,7 +86,7 @@ def machine() -> str:
 def process_start(pid: int) -> str | None:
     """When a process started, in ticks since the boot; None if it is a zombie or does not exist."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return None
     # The second field, the program's name, may contain blanks and brackets.

@@ -363,7 +363,7 @@ def is_free(path: Path, owner: str, stale_s: float) -> bool:
     """Whether a lease may be taken: it was released, or its holder is dead or of the same owner."""
     try:
         # The time of an open file: a network file system may answer `stat` from its cache.
-        with path.open() as file:
+        with path.open(encoding="utf-8") as file:
             holder = Holder.from_json(file.read())
             last_beat = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:

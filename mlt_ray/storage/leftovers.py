@@ -22,6 +22,9 @@ OLD_S: Final = 3600.0
 TEMPORARY: Final = re.compile(r"\..+\.([a-z0-9_]{8}|[0-9a-f]{32})")
 """Names of temporaries of `mlt_ray.storage.files`, `remote` and `lease`."""
 
+DIGEST: Final = re.compile(r"[0-9a-f]{16}")
+"""Names of the leases of runs."""
+
 FOLDERS: Final = (
     "checkpoints", "corpora", "encoders", "evaluations", "features", "leases", "reports", "runs",
     "searches", "studies",
@@ -56,6 +59,11 @@ def find_leftovers(store: Store) -> list[Leftovers]:
             paths=tuple(store.checkpoint(digest) for digest in sorted(done)),
             size=sum(sizes[digest] for digest in done),
         ),
+        Leftovers(
+            what="leases of finished runs",
+            paths=tuple(store.root / "leases" / digest for digest in abandoned_leases(store)),
+            size=0,
+        ),
         _measured("temporaries of killed processes", temporaries),
         _measured("Ray folders of killed commands", drivers),
     ]
@@ -79,8 +87,11 @@ def remove_leftovers(store: Store, found: Iterable[Leftovers]) -> None:
     checkpoints = {p for p in paths if p.parent == store.root / "checkpoints" and p.suffix == ".pt"}
     if checkpoints:
         drop_checkpoints(store, [path.stem for path in checkpoints])
+    leases = {path for path in paths if path.parent == store.root / "leases"}
+    for path in leases:
+        _give_back(store, path.name)
     for path in paths:
-        if path in checkpoints:
+        if path in checkpoints or path in leases:
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -95,6 +106,27 @@ def drop_checkpoints(store: Store, digests: Collection[str]) -> None:
         if lease is not None:
             with lease:
                 store.drop_checkpoint(digest)
+
+
+def abandoned_leases(store: Store) -> list[str]:
+    """Digests of finished runs that have a lease still, as a process that is killed leaves it."""
+    mirror = store.mirror
+    if mirror:
+        names = mirror.waiting(lambda: mirror.remote.files("leases"))
+        found = {name.partition("/")[0] for name in names if "/" in name}
+    else:
+        found = {p.name.partition(".")[0] for p in (store.root / "leases").glob("*.*.json")}
+    return sorted(store.finished(name for name in found if DIGEST.fullmatch(name)))
+
+
+def _give_back(store: Store, digest: str) -> None:
+    """Take the lease of a finished run and release it, which deletes its files, unless it is kept.
+
+    A process that has just finished the run keeps it for a moment.
+    """
+    lease = acquire(store, digest, owner=uuid.uuid4().hex)
+    if lease is not None:
+        lease.release()
 
 
 def checkpoint_sizes(store: Store) -> dict[str, int]:

@@ -246,5 +246,10 @@ def cache_folder() -> Path:
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given).resolve()
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if user.startswith("~"):
+        raise UserError(
+            "expected a folder for copies of the store, got none, since this user has no home; "
+            f"name one in {CACHE_VARIABLE}"
+        )
     return Path(user).resolve() / "mlt_ray"

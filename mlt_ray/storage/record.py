@@ -7,11 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from mlt_ray.parsing import shown
 from mlt_ray.spec import Run
+from mlt_ray.storage.format import with_format, without_format
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.store import Store
+
+T = TypeVar("T")
 
 PublishedScores = Mapping[str, tuple[float, float | None]]
 """Published scores by name, wa and ua: the mean, and the deviation where one is published."""
@@ -67,14 +71,14 @@ class StudyRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "StudyRecord":
-        """The record that `as_dict` described."""
+        """The record that `as_dict` described; `ValueError` and its like if it is none."""
         return cls(
-            study=values["study"],
-            title=values["title"],
-            corpus=values["corpus"]["name"],
-            fingerprint=values["corpus"]["fingerprint"],
-            rows=tuple(_row(row) for row in values["rows"]),
-            is_search=values.get("dev_only", False),
+            study=_typed(values["study"], str),
+            title=_typed(values["title"], str),
+            corpus=_typed(values["corpus"]["name"], str),
+            fingerprint=_typed(values["corpus"]["fingerprint"], str),
+            rows=tuple(_row(row) for row in _typed(values["rows"], list)),
+            is_search=_typed(values.get("dev_only", False), bool),
         )
 
 
@@ -96,12 +100,14 @@ def run_records(runs: Sequence[Run]) -> tuple[RunRecord, ...]:
 def read_record(store: Store, path: Path) -> StudyRecord | None:
     """The record in a file of the store (`Store.study`, `Store.search`); None without a file.
 
-    Raises `UserError` if the name of its study or of a run would leave its folder.
+    Raises `UserError` for a file that is no record, and if the name of its study or of a run would
+    leave its folder.
     """
     values = store.read_json(path)
     if values is None:
         return None
-    record = StudyRecord.from_dict(values)
+    with store.reading(path):
+        record = StudyRecord.from_dict(without_format(values, path))
     for name in (record.study, *(run.digest for row in record.rows for run in row.runs)):
         plain(name, path)
     return record
@@ -109,7 +115,7 @@ def read_record(store: Store, path: Path) -> StudyRecord | None:
 
 def write_record(store: Store, path: Path, record: StudyRecord) -> None:
     """Write a record to a file of the store."""
-    store.write_json(path, record.as_dict())
+    store.write_json(path, with_format(record.as_dict()))
 
 
 def all_records(store: Store) -> list[StudyRecord]:
@@ -132,9 +138,27 @@ def _row_values(row: RowRecord, is_search: bool) -> dict[str, Any]:
 def _row(values: Mapping[str, Any]) -> RowRecord:
     published = values.get("published")
     return RowRecord(
-        name=values["name"],
-        spec=values["spec"],
-        runs=tuple(RunRecord(**run) for run in values["runs"]),
-        published={k: (v[0], v[1]) for k, v in published.items()} if published else None,
-        changes=tuple(values.get("overrides", ())),
+        name=_typed(values["name"], str),
+        spec=_typed(values["spec"], dict),
+        runs=tuple(_run(run) for run in _typed(values["runs"], list)),
+        published={k: _score(v) for k, v in published.items()} if published else None,
+        changes=tuple(_typed(text, str) for text in values.get("overrides", ())),
     )
+
+
+def _run(values: Mapping[str, Any]) -> RunRecord:
+    run = RunRecord(**values)
+    _typed(run.digest, str), _typed(run.fold, int), _typed(run.seed, int)
+    return run
+
+
+def _score(values: Sequence[Any]) -> tuple[float, float | None]:
+    mean, deviation = values
+    return float(mean), None if deviation is None else float(deviation)
+
+
+def _typed(value: Any, kind: type[T]) -> T:
+    """The value; `TypeError` for one of another type."""
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {shown(value)}")
+    return value

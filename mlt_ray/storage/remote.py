@@ -78,6 +78,11 @@ class Remote:
                 f"--store {self.name}: expected a URI whose password has its special characters "
                 "quoted, got some that are not; write %2F for /, %3F for ?, %23 for #, %40 for @"
             )
+        if uri.startswith(("http://", "https://")):
+            raise StoreUnreachable(
+                f"--store {self.name}: expected a store that can be written, got a web page; name "
+                "a folder or s3://bucket/prefix, with ?endpoint_override=host for a server"
+            )
         with self._errors_translated():
             self._fs, base = open_file_system(uri)
         self._base = base.rstrip("/")

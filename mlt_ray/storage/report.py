@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from mlt_ray.labels import FOUR
 from mlt_ray.metrics import Scores, score
+from mlt_ray.parsing import shown
 from mlt_ray.spec import FoldSpec
 from mlt_ray.storage.spreadsheet import csv_text
 
@@ -91,9 +92,49 @@ class RunReport:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunReport":
-        """Inverse of `dataclasses.asdict`, also after writing to and reading from JSON."""
+        """Inverse of `dataclasses.asdict`, also after writing to and reading from JSON.
+
+        Raises `ValueError` and its like for values of other kinds.
+        """
         curve = tuple(Epoch(**e) for e in values["curve"])
-        return cls(**{**values, "curve": curve})
+        report = cls(**{**values, "curve": curve})
+        for name, kind in _KINDS.items():
+            _check(name, getattr(report, name), kind)
+        for name in report.classes:
+            _check("class", name, str)
+        _check("num_folds", report.num_folds, int)
+        for epoch in curve:
+            for name, value in vars(epoch).items():
+                _check(name, value, int if name in ("epoch", "ended_ms") else (*_NUMBER, _NONE))
+        for part in PARTS:
+            found = report.scores[part]
+            for name in ("wa", "ua", "macro_f1"):
+                _check(f"{part} {name}", found[name], _NUMBER)
+            matrix = np.array(found["confusion"])
+            num = len(report.classes)
+            if matrix.shape != (num, num) or not np.issubdtype(matrix.dtype, np.integer):
+                raise ValueError(f"a confusion matrix of {part} that is not of {num} classes")
+        for part in ("train", *PARTS):
+            _check(f"size of {part}", report.part_sizes[part], int)
+        return report
+
+
+_NUMBER: Final = (int, float)
+_NONE: Final = type(None)
+_KINDS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(
+        ("fold", "seed", "best_epoch", "num_parameters", "started_ms", "ended_ms"), int
+    ),
+    **dict.fromkeys(("spec", "scores", "part_sizes", "environment", "details"), dict),
+    "digest": str,
+    "computed_s": _NUMBER,
+}
+"""Types of a report's values."""
+
+
+def _check(name: str, value: object, kind: type | tuple[type, ...]) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise ValueError(f"{name} {shown(value)}")
 
 
 def predictions_csv(predictions: Mapping[str, Predictions]) -> str:

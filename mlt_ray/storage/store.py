@@ -24,19 +24,29 @@ URI say what is finished: what only a mirror has is uploaded again, or does not 
 such as MLflow's stay in the mirror: they can be rebuilt from the store.
 """
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
-import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+import zipfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import StoreUnreachable, UserError
-from mlt_ray.storage.files import beside, json_bytes, local_files, put_in_place, write_bytes
+from mlt_ray.storage.files import (
+    beside,
+    check_writable,
+    json_bytes,
+    local_files,
+    put_in_place,
+    write_bytes,
+)
+from mlt_ray.storage.format import with_format, without_format
 from mlt_ray.storage.names import plain
 from mlt_ray.storage.outage import nothing
 from mlt_ray.storage.report import Predictions, RunReport, curve_csv, predictions_csv
@@ -83,13 +93,22 @@ class Store:
             self.root = self._mirror.root
             self.location = text
         else:
-            self.root = Path(unquote(text[7:]) if text.startswith("file://") else text).resolve()
+            path = unquote(text[7:]) if text.startswith("file://") else text
+            if not path:
+                raise UserError("--store: expected a folder or a URI, got an empty text")
+            self.root = Path(os.path.realpath(path))
             self.location = str(self.root)
+        if self.root.is_symlink():
+            raise UserError(f"{self.root}: expected a folder for the store, got a link to itself")
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root}: expected a folder for the store, got a file")
 
     def __str__(self) -> str:
         return self._mirror.remote.name if self._mirror else self.location
+
+    def check_writable(self) -> None:
+        """`UserError` if nothing can be written into the store's folder, or the mirror's."""
+        check_writable(self.root, f"--store {self}")
 
     @property
     def mirror(self) -> "Mirror | None":
@@ -137,7 +156,7 @@ class Store:
         report = self.run_dir(digest) / REPORT
         found: Mapping[str, str] = {}
         if self.pull(report):
-            found = json.loads(report.read_text()).get(CHECKSUMS, {})
+            found = self.read_json(report).get(CHECKSUMS, {})
         return found
 
     def checkpoint(self, digest: str) -> Path:
@@ -227,8 +246,27 @@ class Store:
         return sorted(name.removesuffix(".json") for name in names if "/" not in name)
 
     def read_json(self, path: Path) -> Any:
-        """The values in a JSON file of the store; None if it does not exist."""
-        return json.loads(path.read_text()) if self.keep(path) else None
+        """The values in a JSON file of the store; None if it does not exist.
+
+        `UserError` for a file that is damaged.
+        """
+        if not self.keep(path):
+            return None
+        with self.reading(path):
+            return parse_json(path.read_text("utf-8"))
+
+    @contextlib.contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """Raises a `UserError` that names a file if the block cannot make sense of its content."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile) as error:
+            remedy = "delete it: whatever asks for it again writes it anew"
+            if path.parent.parent == self.root / "runs":
+                remedy = self._recompute
+            raise UserError(
+                f"{path}: expected a file of a store, got {error!r}; {remedy}"
+            ) from error
 
     def write_json(self, path: Path, values: Any) -> None:
         """Write a JSON file of the store, also behind the URI."""
@@ -281,12 +319,12 @@ class Store:
     def _report(self, digest: str) -> RunReport:
         path = self.run_dir(digest) / REPORT
         try:
-            values = dict(json.loads(path.read_text()))
+            values = without_format(parse_json(path.read_text("utf-8")), path)
             values.pop(CHECKSUMS, None)
             report = RunReport.from_dict(values)
             if report.digest != digest:
                 raise ValueError(f"that of run {report.digest}")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise UserError(
                 f"{path}: expected a run report, got {error!r}; {self._recompute}"
             ) from error
@@ -328,7 +366,7 @@ class Store:
             "predictions.csv": predictions_csv(predictions).encode(),
             "curve.csv": curve_csv(report.curve).encode(),
         }
-        values = dataclasses.asdict(report)
+        values = with_format(dataclasses.asdict(report))
         if self._mirror:
             values[CHECKSUMS] = {name: checksum(content) for name, content in files.items()}
         with beside(folder) as made:

@@ -17,13 +17,22 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from mlt_ray.errors import UserError
 from mlt_ray.models.own import Systems, load_systems
 from mlt_ray.models.registry import SYSTEMS
-from mlt_ray.parsing import at_least, check_keys, parse, require, unknown_key
-from mlt_ray.spec import SECTIONS
+from mlt_ray.parsing import (
+    FINITE,
+    Range,
+    check_keys,
+    check_numbers,
+    check_value,
+    parse,
+    shown,
+    unknown_key,
+)
+from mlt_ray.spec import FOLDS, SECTIONS, FeatureSpec, FoldSpec, TrainingSpec
 from mlt_ray.studies.files import is_space, load_yaml
 from mlt_ray.studies.study import SETTINGS, Row, parse_row, parse_seeds
 
@@ -31,6 +40,20 @@ Sampler = Literal["tpe", "random", "grid", "cmaes"]
 Pruner = Literal["median", "percentile", "halving", "none"]
 Objective = Literal["dev_ua", "dev_wa", "dev_macro_f1", "num_parameters", "computed_s"]
 MAXIMISED: frozenset[Objective] = frozenset(("dev_ua", "dev_wa", "dev_macro_f1"))
+
+MOST_TRIALS: Final = 1_000_000
+"""Configurations that a search may propose."""
+
+MOST_BEST: Final = 10_000
+"""Configurations that may be trained on all folds and seeds."""
+
+MOST_IN_GRID: Final = 1_000_000
+"""Configurations of a search that proposes all that there are."""
+
+MOST_STEPS: Final = 1_000_000
+"""Steps of a range of numbers that are not whole."""
+
+Trials = Annotated[int, Range(0, MOST_TRIALS)]
 
 _KEYS = ("title", "models", "base", "space", "search", "seeds")
 _KINDS = ("choice", "int", "float", "log")
@@ -50,18 +73,23 @@ class Parameter:
     step: float | None = None
 
     @property
-    def grid(self) -> tuple[Any, ...] | None:
-        """All values; None for a range without a step."""
+    def num_values(self) -> int | None:
+        """Number of values; None for a range without a step."""
         if self.kind == "choice":
-            return self.values
+            return len(self.values)
         if self.step is None:
             return None
         low, high = self.values
-        count = math.floor((high - low) / self.step + 1e-9) + 1
-        return tuple(
-            low + n * int(self.step) if self.kind == "int" else low + n * self.step
-            for n in range(count)
-        )
+        return math.floor((high - low) / self.step + 1e-9) + 1
+
+    @property
+    def grid(self) -> tuple[Any, ...] | None:
+        """All values; None for a range without a step."""
+        if self.kind == "choice" or self.step is None or self.num_values is None:
+            return self.values if self.kind == "choice" else None
+        low = self.values[0]
+        step = int(self.step) if self.kind == "int" else self.step
+        return tuple(low + n * step for n in range(self.num_values))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +105,17 @@ class SearchSpec:
     """
 
     sampler: Sampler = "tpe"
-    sampler_seed: int = 0
-    trials: int = 20
+    sampler_seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    trials: Annotated[int, Range(1, MOST_TRIALS)] = 20
     pruner: Pruner = "median"
-    startup_trials: int = 5
-    warmup_cells: int = 1
-    warmup_epochs: int = 5
-    best: int = 3
+    startup_trials: Trials = 5
+    warmup_cells: Annotated[int, Range(1, MOST_TRIALS)] = 1
+    warmup_epochs: Trials = 5
+    best: Annotated[int, Range(1, MOST_BEST)] = 3
     compare: str | None = None
 
     def __post_init__(self) -> None:
-        require(self, at_least(1), "trials", "best", "warmup_cells")
-        require(self, at_least(0), "sampler_seed", "startup_trials", "warmup_epochs")
+        check_numbers(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +140,8 @@ class SearchSpace:
     @property
     def size(self) -> int | None:
         """Number of configurations; None if a parameter is a range without a step."""
-        grids = [parameter.grid for parameter in self.parameters]
-        return None if None in grids else math.prod(len(g) for g in grids if g is not None)
+        counts = [parameter.num_values for parameter in self.parameters]
+        return None if None in counts else math.prod(filter(None, counts))
 
     def fold_seeds(self, num_folds: int) -> tuple[tuple[int, int], ...]:
         """The (fold, seed) pairs that judge a configuration; `UserError` for an unknown fold."""
@@ -127,7 +154,12 @@ class SearchSpace:
         return tuple((fold, seed) for seed in self.cell_seeds for fold in folds)
 
     def grid(self) -> list[dict[str, Any]]:
-        """All configurations; `UserError` if a parameter is a range without a step."""
+        """All configurations; `UserError` if they are countless or more than `MOST_IN_GRID`."""
+        if self.size is not None and self.size > MOST_IN_GRID:
+            raise UserError(
+                f"{self.name}.space: expected at most {MOST_IN_GRID:,} configurations for the "
+                f"sampler grid, got {shown(self.size)}; narrow it, or set search.sampler"
+            )
         grids = []
         for parameter in self.parameters:
             if parameter.grid is None:
@@ -222,8 +254,30 @@ def parse_space(path: Path, values: Any, overrides: Sequence[str] = ()) -> Searc
     )
     if spec.sampler == "grid":
         parsed.grid()
-    _ = parsed.first_row  # refuses what cannot be built
+    first = parsed.first_row  # refuses what cannot be built
+    _check_values(parsed, {**_SECTIONS, "model": type(first.model)})
     return parsed
+
+
+_SECTIONS: Final[Mapping[str, type]] = {
+    "folds": FoldSpec,
+    "features": FeatureSpec,
+    "training": TrainingSpec,
+}
+
+
+def _check_values(space: SearchSpace, sections: Mapping[str, type]) -> None:
+    """`UserError` for a choice, or an end of a range, that its key cannot have.
+
+    A search that varies the system itself varies what a key of the model may be.
+    """
+    varies_system = any(parameter.key == "model.system" for parameter in space.parameters)
+    for parameter in space.parameters:
+        section, *path = parameter.key.split(".")
+        if section == "model" and varies_system:
+            continue
+        for value in parameter.values:
+            check_value(sections[section], path, value, f"{space.name}.space.{parameter.key}")
 
 
 def _parameter(where: str, key: str, values: Any) -> Parameter:
@@ -240,7 +294,7 @@ def _parameter(where: str, key: str, values: Any) -> Parameter:
         raise UserError(f"{where}.{kind}: expected a list, got {given!r}")
     if kind == "choice":
         if not all(isinstance(v, str | int | float | bool | None) for v in given):
-            raise UserError(f"{where}.choice: expected texts, numbers or null, got {given!r}")
+            raise UserError(f"{where}.choice: expected texts, numbers or null, got {shown(given)}")
         return Parameter(key=key, kind="choice", values=tuple(given))
     _check_range(where, kind, given, step)
     ends = [int(v) if kind == "int" else float(v) for v in given]
@@ -250,12 +304,19 @@ def _parameter(where: str, key: str, values: Any) -> Parameter:
 def _check_range(where: str, kind: str, ends: list[Any], step: Any) -> None:
     numbers = (int,) if kind == "int" else (int, float)
     right = len(ends) == 2 and all(type(v) in numbers for v in ends) and ends[0] < ends[1]
-    if not right:
-        raise UserError(f"{where}.{kind}: expected [lowest, highest], got {ends!r}")
+    if not right or not all(end in FINITE for end in ends):
+        raise UserError(f"{where}.{kind}: expected [lowest, highest], got {shown(ends)}")
     if kind == "log" and (ends[0] <= 0 or step is not None):
         raise UserError(f"{where}.log: expected two numbers above 0 and no step, got {ends!r}")
     if step is not None and (type(step) not in numbers or not 0 < step <= ends[1] - ends[0]):
-        raise UserError(f"{where}.step: expected a number up to {ends[1] - ends[0]}, got {step!r}")
+        raise UserError(
+            f"{where}.step: expected a number up to {ends[1] - ends[0]}, got {shown(step)}"
+        )
+    if step is not None and kind == "float" and (ends[1] - ends[0]) / step > MOST_STEPS:
+        raise UserError(
+            f"{where}.step: expected at most {MOST_STEPS:,} steps from {ends[0]} to {ends[1]}, got "
+            f"{step!r}; leave it out to allow every number"
+        )
 
 
 def _objectives(where: str, names: Any) -> tuple[Objective, ...]:
@@ -269,7 +330,9 @@ def _objectives(where: str, names: Any) -> tuple[Objective, ...]:
 
 
 def _folds(where: str, folds: Any) -> tuple[int, ...]:
-    right = isinstance(folds, list) and all(type(f) is int and f > 0 for f in folds)
+    right = isinstance(folds, list) and all(type(f) is int and f in FOLDS for f in folds)
     if not right or len(set(folds)) < len(folds):
-        raise UserError(f"{where}.folds: expected numbers of folds, from 1 on, got {folds!r}")
+        raise UserError(
+            f"{where}.folds: expected each fold once, a number {FOLDS}, got {shown(folds)}"
+        )
     return tuple(folds)

@@ -27,8 +27,8 @@ from mlt_ray.errors import UserError
 from mlt_ray.labels import Labels
 from mlt_ray.models.own import Systems, load_systems
 from mlt_ray.models.registry import SYSTEMS, parse_model
-from mlt_ray.parsing import check_keys, parse
-from mlt_ray.spec import DEFAULT, SECTIONS, FeatureSpec, FoldSpec, ModelSpec, TrainingSpec
+from mlt_ray.parsing import check_keys, parse, shown
+from mlt_ray.spec import DEFAULT, SECTIONS, SEEDS, FeatureSpec, FoldSpec, ModelSpec, TrainingSpec
 from mlt_ray.studies.files import is_space, load_yaml
 from mlt_ray.studies.labels import parse_labels
 from mlt_ray.studies.overrides import WHOLE, merge, parse_overrides
@@ -131,9 +131,12 @@ def parse_study(
 def parse_seeds(where: str, seeds: Any) -> tuple[int, ...]:
     """The seeds of a file; `UserError` if they are no list of whole numbers, each once."""
     if not isinstance(seeds, list) or not all(type(s) is int for s in seeds) or not seeds:
-        raise UserError(f"{where}.seeds: expected a list of whole numbers, got {seeds!r}")
+        raise UserError(f"{where}.seeds: expected a list of whole numbers, got {shown(seeds)}")
+    for seed in seeds:
+        if seed not in SEEDS:
+            raise UserError(f"{where}.seeds: expected numbers {SEEDS}, got {shown(seed)}")
     if len(set(seeds)) < len(seeds):
-        raise UserError(f"{where}.seeds: expected each seed once, got {seeds!r}")
+        raise UserError(f"{where}.seeds: expected each seed once, got {shown(seeds)}")
     return tuple(seeds)
 
 
@@ -148,8 +151,9 @@ def _row(
 ) -> Row:
     where = f"{study}.rows[{number}]"
     check_keys(where, values, _ROW_KEYS)
-    if not isinstance(values.get("name"), str):
-        raise UserError(f"{where}.name: expected a text, got {values.get('name')!r}")
+    name = values.get("name")
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise UserError(f"{where}.name: expected a text of one line, got {name!r}")
     is_changed = changed is None or values["name"] in changed
     return parse_row(study, values, base, overrides if is_changed else (), systems)
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,16 +21,90 @@ from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import RowRecord, RunRecord, StudyRecord
 from mlt_ray.storage.report import PARTS, Epoch, RunReport
 from mlt_ray.storage.store import Store
-from mlt_ray.tracking.location import LEASE, artifacts
-from mlt_ray.tracking.metrics import confusion_csv, curve_points, flatten, row_means, scores
-from mlt_ray.tracking.presentation import experiment_tags
+from mlt_ray.tracking import bulk
+from mlt_ray.tracking.entry import Entry, PlainWriter, Written
+from mlt_ray.tracking.listing import (
+    DIGEST,
+    KIND,
+    PARENT,
+    ROW_DIGEST,
+    bereft_parents,
+    experiment_id,
+    runs_with,
+)
+from mlt_ray.tracking.location import LEASE
+from mlt_ray.tracking.metrics import confusion_csv, curve_points, row_means, scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+AT_ONCE = 8
+"""Requests to a server that are under way at once while many runs are written."""
 
-class ExperimentDeleted(Exception):
-    """A user has deleted the experiment in MLflow; nothing can be written to it."""
+TOGETHER = 100
+"""Runs of whole rows, at least, that are written together; other drivers wait meanwhile."""
+
+HAS_RUNS = "mlt_ray.has_runs"
+"""Tag of a row's run: a digest of the finished runs that stand beneath it. What it names need not
+be looked up again."""
+
+Given = TypeVar("Given")
+
+
+@dataclass(kw_only=True)
+class _Beneath:
+    """A row's run in MLflow, and what is known of the runs beneath it.
+
+    `averaged`: of how many runs it has the means. `has_runs`: its tag. `is_bare`: it lacks even its
+    parameters. `children` are runs beneath it, by digest; `finished` are digests of those that are
+    complete. `listed_in`: when all that it has were looked up (`Experiment._hold`).
+    """
+
+    run: Written
+    averaged: int = 0
+    has_runs: str = ""
+    is_bare: bool = False
+    children: dict[str, Written] = field(default_factory=dict)
+    finished: set[str] = field(default_factory=set)
+    listed_in: int = 0
+
+    def note(self, digest: str, child: Written) -> None:
+        """Note a run that stands beneath it."""
+        self.children[digest] = child
+        if child.is_finished:
+            self.finished.add(digest)
+
+
+@dataclass(kw_only=True)
+class _Wanted:
+    """Finished runs of a row that MLflow lacks, all reports of the row, and what MLflow has of it.
+
+    `is_due`: the mean is to be written in any case. `is_written`: nothing is left.
+    """
+
+    row: RowRecord
+    digest: str
+    runs: Sequence[RunRecord]
+    reports: Sequence[RunReport]
+    known: _Beneath | None
+    is_due: bool
+    is_written: bool = False
+
+    @property
+    def finished(self) -> list[str]:
+        """Digests of the row's finished runs."""
+        return [report.digest for report in self.reports]
+
+    @property
+    def is_mean_due(self) -> bool:
+        """Whether another mean is to be written: of other runs than the last one."""
+        if self.is_written or not self.reports:
+            return False
+        known = self.known
+        if self.is_due or self.runs or known is None:
+            return True
+        is_averaged = known.averaged >= len(counted_runs(self.row, self.finished))
+        return not is_averaged or known.has_runs != _digest_of(self.finished)
 
 
 class Experiment:
@@ -42,183 +117,366 @@ class Experiment:
         self.corpus, self.fingerprint = record.corpus, record.fingerprint
         self.parts = ("dev",) if record.is_search else PARTS
         self.rows: dict[str, RowRecord] = {}
+        self._digests: dict[str, str] = {}
         self._rows_of_run: dict[str, list[tuple[RowRecord, RunRecord]]] = {}
         for row in record.rows:
             self.add(row)
-        self.experiment = self._experiment_id(record, uri)
-        found = self._search_runs("tags.`mlt_ray.kind` != ''")
-        parents = {r.data.tags["mlt_ray.row_digest"]: r for r in found if is_kind(r, "row")}
-        self.parents = {digest: r.info.run_id for digest, r in parents.items()}
-        self._averaged = {d: _averaged(r.data.metrics) for d, r in parents.items()}
-        self.children: dict[tuple[str, str], str] = {}
-        self._finished_ids: set[str] = set()
-        for run in found:
-            if is_kind(run, "fold-seed"):
-                tags, run_id = run.data.tags, run.info.run_id
-                self.children[tags["mlflow.parentRunId"], tags["mlt_ray.digest"]] = run_id
-                if run.info.status == "FINISHED":
-                    self._finished_ids.add(run_id)
+        self.experiment = experiment_id(client, store, record, uri)
+        self._dataset = _dataset(record)
+        self._plain = PlainWriter(client, self.experiment, self._dataset)
+        self._can_bulk = bulk.can_bulk(client)
+        self._at_once = AT_ONCE if uri.startswith("http") else 1
+        self._known: dict[str, _Beneath] = {}
         self._reports: dict[str, RunReport] = {}
-        self._rows_to_average: set[str] = set()
-        self._unlogged_params: dict[str, list[Any]] = {}
+        self._is_alone = False
+        self._hold = 0
 
     def add(self, row: RowRecord) -> None:
         """Add a row and its runs; two rows may share a run."""
         if row.name not in self.rows:
             self.rows[row.name] = row
+            self._digests[row.name] = row_digest(row)
             for run in row.runs:
                 self._rows_of_run.setdefault(run.digest, []).append((row, run))
 
-    def _experiment_id(self, record: StudyRecord, uri: str) -> str:
-        """The experiment's id; it is created where there is none, and gets the tags it lacks."""
-        existing = self.client.get_experiment_by_name(record.study)
-        if existing is None:
-            folder = artifacts(self.store) if uri.startswith("sqlite:") else None
-            found = self.client.create_experiment(record.study, artifact_location=folder)
-            tags: Mapping[str, str] = {}
-        else:
-            found, tags = existing.experiment_id, existing.tags
-            if existing.lifecycle_stage == "deleted":
-                raise ExperimentDeleted(
-                    f"experiment {record.study} was deleted there; bring it back with mlflow "
-                    f"experiments restore --experiment-id {found}"
-                )
-        for key, value in experiment_tags(record, found, round(1000 * time.time())).items():
-            if key not in tags:
-                self.client.set_experiment_tag(found, key, value)
-        return found
-
-    def _search_runs(self, query: str) -> list[Any]:
-        found, token = [], None
-        while True:
-            page = self.client.search_runs(
-                [self.experiment], filter_string=query, max_results=1000, page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                return found
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other process create runs for this store meanwhile."""
+        if self._is_alone:
+            yield
+            return
+        with alone(self.store, LEASE):
+            # What another driver may create afterwards must be looked up again.
+            self._hold += 1
+            self._is_alone = True
+            try:
+                yield
+            finally:
+                self._is_alone = False
 
     def sync(self) -> None:
         """Write the finished runs that MLflow lacks, then the mean of each of their rows."""
-        for row in list(self.rows.values()):
-            done = self.store.finished(run.digest for run in row.runs)
-            for run in row.runs:
-                if run.digest in done and not self._is_written(row, run.digest):
-                    self._write_scores(run.digest)
-            # Another driver of the study may have finished runs of the row after its last mean.
-            num_done = sum(run.digest in done for run in counted_runs(row, done))
-            if row.name in self._rows_to_average or num_done > self._averaged.get(
-                row_digest(row), 0
-            ):
-                self._write_mean(row)
+        rows = list(self.rows.values())
+        done = self.store.finished({run.digest for row in rows for run in row.runs})
+        self._list_rows()
+        left = [row for row in rows if not self._has_all(row, done)]
+        for group in _together(left, done):
+            with self._alone():
+                self._write_rows(
+                    [(row, [run for run in row.runs if run.digest in done]) for row in group],
+                    is_due=False,
+                )
 
-    def _is_written(self, row: RowRecord, digest: str) -> bool:
-        parent = self.parents.get(row_digest(row), "")
-        return self.children.get((parent, digest)) in self._finished_ids
+    def _list_rows(self) -> None:
+        """Look up which rows MLflow has, and what stands beneath them as their tags say."""
+        bereft = bereft_parents(self.client, self.experiment)
+        for run in runs_with(self.client, self.experiment, {KIND: "row"}):
+            digest = run.data.tags[ROW_DIGEST]
+            if digest not in self._known:
+                self._known[digest] = _beneath(run)
+            if run.info.run_id in bereft:
+                self._known[digest].has_runs = ""
+
+    def _has_all(self, row: RowRecord, done: set[str]) -> bool:
+        """Whether MLflow has all of a row: its finished runs, and their mean."""
+        finished = [run.digest for run in row.runs if run.digest in done]
+        known = self._known.get(self._digests[row.name])
+        if known is None:
+            return not finished
+        is_averaged = known.averaged >= len(counted_runs(row, finished))
+        if not is_averaged or known.has_runs != _digest_of(finished):
+            return False
+        known.finished |= set(finished)
+        return True
 
     def write_curve(self, digest: str, epochs: Sequence[Epoch]) -> None:
         """Write epochs of a run's learning curve."""
         for row, run in self._rows_of_run.get(digest, ()):
-            self._log(self._child(row, run, epochs[0].ended_ms), curve_points(epochs))
+            child = self._child(row, run, epochs[0].ended_ms)
+            self._plain.add(child, metrics=curve_points(epochs))
 
     def write_run(self, digest: str) -> None:
         """Write a finished run, and the means of the rows that it belongs to."""
-        self._write_scores(digest)
-        for row, _ in self._rows_of_run.get(digest, ()):
-            self._write_mean(row)
+        self.write_runs([digest])
 
-    def _write_scores(self, digest: str) -> None:
-        report = self.store.report(digest)
+    def write_runs(self, digests: Sequence[str]) -> None:
+        """Write finished runs, then the means of the rows that they belong to."""
+        wanted: dict[str, tuple[RowRecord, list[RunRecord]]] = {}
+        for digest in digests:
+            for row, run in self._rows_of_run.get(digest, ()):
+                wanted.setdefault(row.name, (row, []))[1].append(run)
+        if wanted:
+            with self._alone():
+                self._write_rows(list(wanted.values()), is_due=True)
+
+    def _write_rows(
+        self, asked: Sequence[tuple[RowRecord, Sequence[RunRecord]]], *, is_due: bool
+    ) -> None:
+        """Write what MLflow lacks of these finished runs, and then the means of their rows.
+
+        `is_due`: the means in any case, not only if they are of more runs than before.
+        """
+        lacking = []
+        for row, runs in asked:
+            known = self._look_up(row, [run.digest for run in runs])
+            left = [run for run in runs if known is None or run.digest not in known.finished]
+            lacking.append((row, known, left))
+        full = self._full_reports({run.digest for _, _, left in lacking for run in left})
+        wanted = [
+            _Wanted(
+                row=row,
+                digest=self._digests[row.name],
+                runs=left,
+                reports=self._finished_reports(row),
+                known=known,
+                is_due=is_due,
+            )
+            for row, known, left in lacking
+        ]
+        if self._can_bulk:
+            self._write_together(wanted, full)
+        self._write_one_by_one(wanted, full)
+        self._write_means([one for one in wanted if one.is_mean_due])
+
+    def _full_reports(self, digests: set[str]) -> dict[str, RunReport]:
+        """The whole reports of runs, by digest; they are kept without their curves."""
+        found = {report.digest: report for report in self.store.reports(digests)}
+        for digest in digests:
+            if digest not in found:
+                raise RuntimeError(f"run {digest} ended without a report")
+            self._keep(found[digest])
+        return found
+
+    def _look_up(self, row: RowRecord, digests: Sequence[str]) -> _Beneath | None:
+        """What MLflow has of a row: of its runs at least these. None if it has not the row."""
+        known = self._find_parent(row)
+        if known is None or known.listed_in == self._hold:
+            return known
+        left = [digest for digest in digests if digest not in known.finished]
+        tags = {KIND: "fold-seed", PARENT: known.run.run_id}
+        if len(left) == 1:
+            tags[DIGEST] = left[0]
+        elif left:
+            known.listed_in = self._hold
+        for run in runs_with(self.client, self.experiment, tags) if left else ():
+            known.note(run.data.tags[DIGEST], Written.of(run))
+        return known
+
+    def _find_parent(self, row: RowRecord) -> _Beneath | None:
+        digest = self._digests[row.name]
+        if digest not in self._known:
+            # Another driver of the study may have created it.
+            tags = {KIND: "row", ROW_DIGEST: digest}
+            for run in runs_with(self.client, self.experiment, tags):
+                self._known.setdefault(digest, _beneath(run))
+        return self._known.get(digest)
+
+    def _write_together(self, wanted: Sequence[_Wanted], full: Mapping[str, RunReport]) -> None:
+        """Write all rows and runs that are new in one transaction."""
+        new = {
+            one.digest: [
+                r for r in one.runs if one.known is None or r.digest not in one.known.children
+            ]
+            for one in wanted
+        }
+        if not any(new.values()):
+            return
+        written = []
+        with bulk.writing(self.client, self.experiment, self._dataset) as writer:
+            for one in wanted:
+                known = one.known
+                if known is None and one.runs:
+                    known = self._new_row(one, full, writer.add)
+                    one.is_written = True
+                for run in new[one.digest]:
+                    assert known is not None
+                    entry = self._run_entry(one.row, run, known.run.run_id, full[run.digest])
+                    written.append((one, known, run.digest, writer.add(entry)))
+        for one, known, digest, child in written:
+            known.note(digest, child)
+            one.known = self._known[one.digest] = known
+
+    def _new_row(
+        self, one: _Wanted, full: Mapping[str, RunReport], add: Callable[[Entry], Written]
+    ) -> _Beneath:
+        """Write the run of a row with its mean, and tag it as if it had its runs."""
+        mean = self._mean_of(one, has_all=True)
+        entry = self._row_entry(one.row, full[one.runs[0].digest].started_ms)
+        run = add(replace(entry, **{**mean, "tags": {**entry.tags, **mean["tags"]}}))
+        return _Beneath(
+            run=run,
+            averaged=len(counted_runs(one.row, one.finished)),
+            has_runs=mean["tags"][HAS_RUNS],
+            listed_in=self._hold,
+        )
+
+    def _write_one_by_one(self, wanted: Sequence[_Wanted], full: Mapping[str, RunReport]) -> None:
+        """Write what is left by MLflow's client: several requests at once to a server."""
+
+        def write_row(one: _Wanted) -> None:
+            one.known = self._create_row(one.row, full[one.runs[0].digest].started_ms)
+
+        def write_run(given: tuple[_Beneath, RowRecord, RunRecord]) -> None:
+            known, row, run = given
+            entry = self._run_entry(row, run, known.run.run_id, full[run.digest])
+            child = known.children.get(run.digest)
+            known.note(
+                run.digest,
+                self._plain.write(entry) if child is None else self._plain.complete(child, entry),
+            )
+
+        self._each(write_row, [one for one in wanted if one.runs and one.known is None])
+        left = [
+            (one.known, one.row, run)
+            for one in wanted
+            if one.known is not None
+            for run in one.runs
+            if run.digest not in one.known.finished
+        ]
+        self._each(write_run, left)
+
+    def _each(self, action: Callable[[Given], None], given: Sequence[Given]) -> None:
+        """Call the action for each; several at once if a server answers."""
+        if self._at_once == 1 or len(given) < 2:
+            for one in given:
+                action(one)
+            return
+        with ThreadPoolExecutor(min(self._at_once, len(given))) as pool:
+            under_way = [pool.submit(action, one) for one in given]
+            try:
+                for ended in under_way:
+                    ended.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _write_means(self, wanted: Sequence[_Wanted]) -> None:
+        # Drawn here: matplotlib's settings are those of the whole process.
+        drawn = [
+            (one, one.known, self._mean_of(one, one.known.finished.issuperset(one.finished)))
+            for one in wanted
+            if one.known is not None
+        ]
+
+        def write(given: tuple[_Wanted, _Beneath, dict[str, Any]]) -> None:
+            one, known, mean = given
+            if known.is_bare:
+                self._plain.complete(known.run, self._row_entry(one.row, None))
+            self._plain.add(known.run, **mean)
+
+        self._each(write, drawn)
+        for one, known, mean in drawn:
+            known.is_bare = False
+            known.averaged = len(counted_runs(one.row, one.finished))
+            known.has_runs = mean["tags"].get(HAS_RUNS, known.has_runs)
+
+    def _mean_of(self, one: _Wanted, has_all: bool) -> dict[str, Any]:
+        """What is added to a row's run: means, tags, and once it is complete a picture.
+
+        `has_all`: all of its finished runs stand beneath it.
+        """
+        from mlflow.entities import Metric
+
+        row = one.row
+        counted = {run.digest for run in counted_runs(row, one.finished)}
+        done = [report for report in one.reports if report.digest in counted]
+        runs = runs_frame(RunOfRow(study=self.study, row=row.name, report=r) for r in done)
+        at_ms = max(report.ended_ms for report in done)
+        result = aggregate(runs, planned=len(counted)) if "test" in self.parts else None
+        means = row_means(runs, result, row.published)
+        tags: dict[str, str] = {}
+        if result is not None and result.gaps:
+            tags["mlt_ray.ua_gaps"] = ", ".join(result.gaps)
+        if row.changes:
+            tags["mlt_ray.changed"] = ", ".join(row.changes)
+        if has_all:
+            tags[HAS_RUNS] = _digest_of(one.finished)
+        is_complete = len(done) == len(counted)
+        files: dict[str, Path | bytes] = {}
+        if is_complete and result is not None:
+            files["confusion_matrix.png"] = _picture(row.name, done)
+        return {
+            "metrics": [Metric(k, float(v), at_ms, len(done)) for k, v in means.items()],
+            "tags": tags,
+            "files": files,
+            "end_ms": at_ms if is_complete else None,
+        }
+
+    def _row_entry(self, row: RowRecord, start_ms: int | None) -> Entry:
+        """The run of a row, without its means."""
+        digest = self._digests[row.name]
+        tags = {KIND: "row", ROW_DIGEST: digest, "mlt_ray.corpus": self.corpus}
+        return Entry(name=row.name, start_ms=start_ms, tags=tags, params=row.spec)
+
+    def _run_entry(
+        self,
+        row: RowRecord,
+        run: RunRecord,
+        parent: str,
+        report: RunReport | None,
+        start_ms: int | None = None,
+    ) -> Entry:
+        """The run of a run beneath its row's; without a report, one that is not finished."""
+        entry = Entry(
+            name=f"{row.name}, {run}",
+            start_ms=start_ms,
+            tags={KIND: "fold-seed", DIGEST: run.digest, PARENT: parent},
+            params={**row.spec, "fold": run.fold, "seed": run.seed},
+        )
         if report is None:
-            raise RuntimeError(f"run {digest} ended without a report")
-        for row, run in self._rows_of_run.get(digest, ()):
-            self._rows_to_average.add(row.name)
-            run_id = self._child(row, run, report.started_ms)
-            self._log(run_id, curve_points(report.curve) + scores(report, self.parts))
-            if "test" in self.parts:
-                for name in ("report.json", "predictions.csv", "curve.csv"):
-                    self.client.log_artifact(run_id, str(self.store.run_file(digest, name)))
-                table = confusion_csv(report.classes, report.scores["test"]["confusion"])
-                self.client.log_text(run_id, table, "confusion_matrix.csv")
-            self.client.set_terminated(run_id, "FINISHED", report.ended_ms)
-            self._finished_ids.add(run_id)
+            return entry
+        files: dict[str, Path | bytes] = {}
+        if "test" in self.parts:
+            names = ("report.json", "predictions.csv", "curve.csv")
+            files = {name: self.store.run_file(run.digest, name) for name in names}
+            table = confusion_csv(report.classes, report.scores["test"]["confusion"])
+            files["confusion_matrix.csv"] = table.encode()
+        return replace(
+            entry,
+            start_ms=report.started_ms,
+            end_ms=report.ended_ms,
+            metrics=curve_points(report.curve) + scores(report, self.parts),
+            files=files,
+        )
 
     def write_failure(self, digest: str, reason: str) -> None:
         """Mark a run as failed, and tag it with the reason."""
         for row, run in self._rows_of_run.get(digest, ()):
-            run_id = self._child(row, run, None)
-            self._log(run_id)
-            self.client.set_tag(run_id, "mlt_ray.failure", reason)
-            self.client.set_terminated(run_id, "FAILED")
+            child = self._child(row, run, None)
+            tags = {"mlt_ray.failure": reason}
+            self._plain.add(child, tags=tags, end_ms=_now_ms(), status="FAILED")
 
     def _finished_reports(self, row: RowRecord) -> list[RunReport]:
         """Reports of a row's finished runs; each is read once, since a report never changes."""
         digests = [run.digest for run in row.runs]
         for report in self.store.reports(d for d in digests if d not in self._reports):
-            self._reports[report.digest] = replace(report, spec=_kept(report.spec), curve=())
+            self._keep(report)
         return [self._reports[d] for d in digests if d in self._reports]
 
-    def _write_mean(self, row: RowRecord) -> None:
-        from mlflow.entities import Metric
-
-        reports = self._finished_reports(row)
-        counted = counted_runs(row, [report.digest for report in reports])
-        digests = {run.digest for run in counted}
-        done = [report for report in reports if report.digest in digests]
-        runs = runs_frame(RunOfRow(study=self.study, row=row.name, report=r) for r in done)
-        at_ms = max(report.ended_ms for report in done)
-        result = aggregate(runs, planned=len(counted)) if "test" in self.parts else None
-        values = row_means(runs, result, row.published)
-        points = [Metric(k, float(v), at_ms, len(done)) for k, v in values.items()]
-        gaps = result.gaps if result else ()
-        run_id = self._parent(row, at_ms)
-        self._log(run_id, points)
-        if gaps:
-            self.client.set_tag(run_id, "mlt_ray.ua_gaps", ", ".join(gaps))
-        if row.changes:
-            self.client.set_tag(run_id, "mlt_ray.changed", ", ".join(row.changes))
-        self._rows_to_average.discard(row.name)
-        self._averaged[row_digest(row)] = len(done)
-        if len(done) == len(counted):
-            if result is not None:
-                self._draw_confusion(run_id, row.name, done)
-            self.client.set_terminated(run_id, "FINISHED", at_ms)
-
-    def _draw_confusion(self, run_id: str, name: str, done: Sequence[RunReport]) -> None:
-        """Log a row's confusion matrix over all runs as a picture."""
-        # Not at the top: matplotlib takes a second to import.
-        from mlt_ray.reports.page.figures import as_png, confusion
-
-        counts = np.sum([report.scores["test"]["confusion"] for report in done], axis=0)
-        title = f"{name}: test, {len(done)} runs, % of each true class"
-        picture = as_png(confusion(counts, done[0].classes), title)
-        self._log_file(run_id, "confusion_matrix.png", picture)
-
-    def _log_file(self, run_id: str, name: str, content: bytes) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(content)
-            self.client.log_artifact(run_id, str(path))
+    def _keep(self, report: RunReport) -> None:
+        self._reports[report.digest] = replace(report, spec=_kept(report.spec), curve=())
 
     def write_page(self, page: Path, picture: "Figure | None") -> None:
         """Log the report page, and its figure of all rows, with a run of their own.
 
         A page that MLflow has already is not written again.
         """
-        tags = {"mlt_ray.kind": "report"}
+        tags = {KIND: "report"}
         sha256 = file_sha256(page)
-        if self._known({**tags, "mlt_ray.page": sha256}):
+        found = runs_with(self.client, self.experiment, tags)
+        if any(run.data.tags.get("mlt_ray.page") == sha256 for run in found):
             return
-        with alone(self.store, LEASE):
-            run_id = self._known(tags) or self._create("report", None, tags, {})
-        self.client.log_artifact(run_id, str(page))
+        with self._alone():
+            found = found or runs_with(self.client, self.experiment, tags)
+            entry = Entry(name="report", start_ms=None, tags=tags, params={})
+            run = Written.of(found[0]) if found else self._plain.create(entry)
+        files: dict[str, Path | bytes] = {page.name: page}
         if picture is not None:
             from mlt_ray.reports.page.figures import as_png
 
-            self._log_file(run_id, "rows.png", as_png(picture))
-        self.client.set_tag(run_id, "mlt_ray.page", sha256)
-        self.client.set_terminated(run_id, "FINISHED")
+            files["rows.png"] = as_png(picture)
+        self._plain.add(run, files=files)
+        self._plain.add(run, tags={"mlt_ray.page": sha256}, end_ms=_now_ms())
 
     def write_model(self, name: str, folder: Path) -> str:
         """Log a saved model of MLflow's as that of a row; returns the model's id.
@@ -239,7 +497,7 @@ class Experiment:
                 return str(model.model_id)
         for model in found:
             self.client.delete_logged_model(model.model_id)
-        run_id = self._parent(row, None)
+        run_id = self._parent(row, None).run.run_id
         made = self.client.create_logged_model(
             self.experiment, name=slug(name), source_run_id=run_id, tags=tags
         )
@@ -250,68 +508,53 @@ class Experiment:
 
     def tag(self, name: str, tags: Mapping[str, str]) -> None:
         """Tag a row's parent run and mark it as finished."""
-        run_id = self._parent(self.rows[name], None)
-        for key, value in tags.items():
-            self.client.set_tag(run_id, f"mlt_ray.{key}", value)
-        self.client.set_terminated(run_id, "FINISHED")
+        named = {f"mlt_ray.{key}": value for key, value in tags.items()}
+        self._plain.add(self._parent(self.rows[name], None).run, tags=named, end_ms=_now_ms())
 
-    def _parent(self, row: RowRecord, start_ms: int | None) -> str:
-        digest = row_digest(row)
-        if digest not in self.parents:
-            tags = {"mlt_ray.kind": "row", "mlt_ray.row_digest": digest}
-            # Another driver of the study may have created it, or be about to.
-            with alone(self.store, LEASE):
-                known = self._known(tags)
-                tags["mlt_ray.corpus"] = self.corpus
-                self.parents[digest] = known or self._create(row.name, start_ms, tags, row.spec)
-            self._log(self.parents[digest])
-        return self.parents[digest]
+    def _parent(self, row: RowRecord, start_ms: int | None) -> _Beneath:
+        """The row's run, which is created if there is none."""
+        digest = self._digests[row.name]
+        if digest not in self._known:
+            with self._alone():
+                if self._find_parent(row) is None:
+                    self._create_row(row, start_ms)
+        return self._known[digest]
 
-    def _known(self, tags: Mapping[str, str]) -> str | None:
-        """Id of the run with these tags; None if there is none."""
-        found = self._search_runs(" and ".join(f"tags.`{k}` = '{v}'" for k, v in tags.items()))
-        return found[0].info.run_id if found else None
+    def _create_row(self, row: RowRecord, start_ms: int | None) -> _Beneath:
+        run = self._plain.create(self._row_entry(row, start_ms))
+        known = _Beneath(run=run, listed_in=self._hold)
+        self._known[self._digests[row.name]] = known
+        return known
 
-    def _child(self, row: RowRecord, run: RunRecord, start_ms: int | None) -> str:
-        parent = self._parent(row, start_ms)
-        key = (parent, run.digest)
-        if key not in self.children:
-            tags = {
-                "mlt_ray.kind": "fold-seed",
-                "mlt_ray.digest": run.digest,
-                "mlflow.parentRunId": parent,
-            }
-            name = f"{row.name}, {run}"
-            params = {**row.spec, "fold": run.fold, "seed": run.seed}
-            self.children[key] = self._known(tags) or self._create(name, start_ms, tags, params)
-        return self.children[key]
+    def _child(self, row: RowRecord, run: RunRecord, start_ms: int | None) -> Written:
+        """A run beneath its row's, which is created if there is none."""
+        known = self._parent(row, start_ms)
+        if run.digest not in known.children:
+            with self._alone():
+                self._look_up(row, [run.digest])
+                if run.digest not in known.children:
+                    entry = self._run_entry(row, run, known.run.run_id, None, start_ms)
+                    known.note(run.digest, self._plain.create(entry))
+        return known.children[run.digest]
 
-    def _create(
-        self, name: str, start_ms: int | None, tags: dict[str, str], params: Mapping[str, Any]
-    ) -> str:
-        """Create an MLflow run; returns its id."""
-        from mlflow.entities import Param
 
-        run = self.client.create_run(self.experiment, start_time=start_ms, tags=tags, run_name=name)
-        run_id: str = run.info.run_id
-        self.client.log_inputs(run_id, [self._dataset()])
-        self._unlogged_params[run_id] = [Param(k, str(v)) for k, v in flatten(params).items()]
-        return run_id
+def _dataset(record: StudyRecord) -> Any:
+    """The corpus as MLflow knows datasets: its name and fingerprint."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    def _dataset(self) -> Any:
-        """The corpus as MLflow knows datasets: its name and fingerprint."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+    source = json.dumps({"corpus": record.corpus, "fingerprint": record.fingerprint})
+    corpus = Dataset(record.corpus, record.fingerprint, source_type="mlt_ray", source=source)
+    return DatasetInput(corpus, [InputTag("mlflow.data.context", "cross-validation")])
 
-        source = json.dumps({"corpus": self.corpus, "fingerprint": self.fingerprint})
-        corpus = Dataset(self.corpus, self.fingerprint, source_type="mlt_ray", source=source)
-        return DatasetInput(corpus, [InputTag("mlflow.data.context", "cross-validation")])
 
-    def _log(self, run_id: str, points: Sequence[Any] = ()) -> None:
-        """Log points, and the parameters of a run that has just been created, in one request."""
-        params = self._unlogged_params.get(run_id, ())
-        if points or params:
-            self.client.log_batch(run_id, metrics=points, params=params)
-        self._unlogged_params.pop(run_id, None)
+def _beneath(run: Any) -> _Beneath:
+    """What is known of a row's run as MLflow's client returns it."""
+    return _Beneath(
+        run=Written.of(run),
+        averaged=_averaged(run.data.metrics),
+        is_bare=not run.data.params,
+        has_runs=run.data.tags.get(HAS_RUNS, ""),
+    )
 
 
 def _averaged(metrics: Mapping[str, float]) -> int:
@@ -319,14 +562,42 @@ def _averaged(metrics: Mapping[str, float]) -> int:
     return int(metrics.get("runs_done", 0)) if "num_parameters" in metrics else 0
 
 
+def _digest_of(digests: Iterable[str]) -> str:
+    """Names a set of runs."""
+    return digest_of(sorted(digests))
+
+
+def _together(rows: Iterable[RowRecord], done: set[str]) -> Iterator[list[RowRecord]]:
+    """Groups of whole rows with about `TOGETHER` finished runs."""
+    group: list[RowRecord] = []
+    count = 0
+    for row in rows:
+        group.append(row)
+        count += sum(run.digest in done for run in row.runs)
+        if count >= TOGETHER:
+            yield group
+            group, count = [], 0
+    if group:
+        yield group
+
+
+def _picture(name: str, done: Sequence[RunReport]) -> bytes:
+    """A row's confusion matrix over all runs, as a PNG."""
+    # Not at the top: matplotlib takes a second to import.
+    from mlt_ray.reports.page.figures import as_png, confusion
+
+    counts = np.sum([report.scores["test"]["confusion"] for report in done], axis=0)
+    title = f"{name}: test, {len(done)} runs, % of each true class"
+    return as_png(confusion(counts, done[0].classes), title)
+
+
 def _kept(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What means and confusions need of a report's specification; the rest would fill memory."""
     return {key: spec[key] for key in ("classes", "folds") if key in spec}
 
 
-def is_kind(run: Any, kind: str) -> bool:
-    """Whether an MLflow run is ours and of this kind."""
-    return run.data.tags.get("mlt_ray.kind") == kind
+def _now_ms() -> int:
+    return round(1000 * time.time())
 
 
 def row_digest(row: RowRecord) -> str:

@@ -26,12 +26,16 @@ LOCAL_UI = "http://127.0.0.1:5000"
 WAIT_S = 60.0
 """Seconds that another process may keep the database locked."""
 
-FOLDERS = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
+MOVES = (
+    "UPDATE experiments SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?",
+    "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+    "WHERE substr(artifact_uri, 1, ?) = ?",
+    "UPDATE logged_models SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?",
 )
-"""Tables and columns of MLflow's database in which folders stand."""
+"""Statements that put one folder in the place of another, wherever folders stand in MLflow's
+database."""
 
 
 def tracking_location(store: Store, tracking_uri: str | None) -> str:
@@ -50,13 +54,16 @@ def database(store: Store) -> Path:
 
 
 def limit_waiting(num_retries: int = 2, timeout_s: int = 10) -> None:
-    """Make MLflow fail soon if no server answers, instead of after seven retries.
+    """Make MLflow fail soon if no server answers, instead of after seven retries, and keep quiet.
 
     Environment variables that the user has set stay. Call it before mlflow is imported.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", str(num_retries))
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
+    # Else it tells its makers what is called, and reads and prints each run that ends.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
 def quieten() -> None:
@@ -85,12 +92,8 @@ def follow_store(store: Store) -> None:
         named = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
         for (old,) in named:
             if old != here and old.startswith("file:") and old.endswith("/mlartifacts"):
-                for table, column in FOLDERS:
-                    connection.execute(
-                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                        f"WHERE substr({column}, 1, ?) = ?",
-                        (here, len(old) + 1, len(old), old),
-                    )
+                for statement in MOVES:
+                    connection.execute(statement, (here, len(old) + 1, len(old), old))
 
 
 def examine(store: Store, tracking_uri: str | None) -> str:

@@ -1,6 +1,6 @@
 """Metrics, parameters and the confusion matrix of a run in the form that MLflow takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -72,14 +72,3 @@ def confusion_csv(classes: Sequence[str], confusion: Sequence[Sequence[int]]) ->
         [name, *row] for name, row in zip(classes, confusion, strict=True)
     ]
     return csv_text(["true \\ predicted", *classes], rows)
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values under dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -25,6 +25,7 @@ from mlt_ray.storage.lease import alone
 from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
+from mlt_ray.tracking.faults import reason_of
 from mlt_ray.tracking.location import (
     LEASE,
     MODELS_LEASE,
@@ -34,7 +35,6 @@ from mlt_ray.tracking.location import (
     quieten,
     tracking_location,
 )
-from mlt_ray.tracking.tracker import reason_of
 
 SERVED: Final = Path(__file__).with_name("served.py")
 """The file that MLflow runs."""

@@ -12,6 +12,9 @@ from mlt_ray.storage.record import StudyRecord
 VIEW: Final = "rows"
 """Key of the saved view, in links and in its tag."""
 
+VIEW_TAG: Final = f"mlflow.sharedViewState.{VIEW}"
+"""Tag of an experiment that holds the saved view."""
+
 EXPERIMENTS_PAGE: Final = "#/experiments?workflowType=machine_learning"
 """The address of the list of experiments, below that of MLflow's pages."""
 
@@ -42,7 +45,7 @@ def experiment_tags(record: StudyRecord, experiment_id: str, created_ms: int) ->
         ),
         "mlflow.experiment.primaryMetric.name": score,
         "mlflow.experiment.primaryMetric.greaterIsBetter": "True",
-        f"mlflow.sharedViewState.{VIEW}": json.dumps(
+        VIEW_TAG: json.dumps(
             {
                 "name": "Rows with scores",
                 "createdAt": created_ms,

@@ -85,7 +85,7 @@ def _clip(name: str, row: dict[str, Any]) -> Any:
     from mlt_ray.errors import UserError
     from mlt_ray.inference.clips import clip_of
 
-    audio, text = row["audio"], row.get("text")
+    audio, text = row.get("audio"), row.get("text")
     if not isinstance(audio, bytes):  # above all no path
         raise UserError(f"{name}: expected the bytes of an audio file, got {type(audio).__name__}")
     speaker = row.get("speaker")

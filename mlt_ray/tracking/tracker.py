@@ -8,16 +8,14 @@ again, after a crash or from another machine, adds nothing.
 """
 
 import shlex
-import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from mlt_ray.errors import StoreUnreachable, UserError, first_line
+from mlt_ray.errors import StoreUnreachable, UserError
 from mlt_ray.masking import masked
 from mlt_ray.spec import Run
 from mlt_ray.storage.lease import alone
@@ -25,6 +23,7 @@ from mlt_ray.storage.record import RowRecord, StudyRecord
 from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.experiment import Experiment
+from mlt_ray.tracking.faults import ExperimentUnusable, check_file, reason_of
 from mlt_ray.tracking.location import (
     LEASE,
     LOCAL_UI,
@@ -42,37 +41,71 @@ FLUSH_INTERVAL_S = 5.0
 """Seconds between two writes of a run's curve, at least, while the run is trained."""
 
 
+class Left(Exception):
+    """Nothing more is to be sent."""
+
+
+class Gated:
+    """MLflow's client until it is left: then every call raises `Left`."""
+
+    def __init__(self, client: Any, is_left: threading.Event) -> None:
+        self._client = client
+        self._is_left = is_left
+
+    def __getattr__(self, name: str) -> Any:
+        if self._is_left.is_set():
+            raise Left
+        return getattr(self._client, name)
+
+
 class Tracker:
     """Writes studies and searches to MLflow; an `Observer` of runs.
 
     A server that does not answer never stops a run: the first error is printed, nothing more is
     sent, and `mlt-ray sync` writes later what is missing. So it is with a store that has not
     answered for so long that it is not waited for any more.
+
+    `unusable` has a line for each experiment that cannot be written though MLflow answers, such as
+    one that a user has deleted; the others are written.
     """
 
     def __init__(self, store: Store, uri: str, records: Sequence[StudyRecord]) -> None:
         self.store = store
         self.uri = uri
         self.broken = ""
+        self.unusable: list[str] = []
+        self._is_left = threading.Event()
         self._experiments: list[Experiment] = []
         self._unsent: dict[str, list[Epoch]] = {}
         self._sent_at: dict[str, float] = {}
         self._guard(lambda: self._open(records))
+
+    @property
+    def place(self) -> str:
+        """The server or database, for people."""
+        return masked(self.uri)
+
+    def leave(self) -> None:
+        """Send nothing more, whatever another thread is about to write."""
+        self._is_left.set()
 
     def _open(self, records: Sequence[StudyRecord]) -> None:
         limit_waiting()
         import mlflow
 
         quieten()
-        # Two drivers would break a database as they create it.
-        is_ours = self.uri == default_uri(self.store)
-        with alone(self.store, LEASE) if is_ours else nullcontext():
-            if is_ours:
+        check_file(self.uri)
+        # Two drivers would break a database, or a server's list, as they create what it lacks.
+        with alone(self.store, LEASE):
+            if self.uri == default_uri(self.store):
                 follow_store(self.store)
-            client = mlflow.MlflowClient(tracking_uri=self.uri)
-            self._experiments = [
-                Experiment(client, self.store, record, self.uri) for record in records
-            ]
+            client = Gated(mlflow.MlflowClient(tracking_uri=self.uri), self._is_left)
+            for record in records:
+                try:
+                    self._experiments.append(Experiment(client, self.store, record, self.uri))
+                except ExperimentUnusable as error:
+                    self.unusable.append(error.explained(self.uri, self.sync_command))
+                    print(self.unusable[-1], file=sys.stderr)
 
     def _guard(self, action: Callable[[], None]) -> None:
         """Call `action` unless MLflow has failed before; print its first error."""
@@ -80,18 +113,25 @@ class Tracker:
             return
         try:
             action()
+        except Left:
+            return
         except Exception as error:  # a server may fail in any way; runs go on
             if isinstance(error, UserError) and not isinstance(error, StoreUnreachable):
                 raise  # the store is at fault, not MLflow
             self.broken = reason_of(error)
-            sync = f"mlt-ray sync --store {self.store}"
-            if self.uri != default_uri(self.store):
-                sync += f" --tracking-uri {masked(self.uri)}"
             print(
-                f"MLflow at {masked(self.uri)} cannot be written: {self.broken}\n"
-                f"results are complete in the store; record them later with {sync}",
+                f"MLflow at {self.place} cannot be written: {self.broken}\n"
+                f"results are complete in the store; record them later with {self.sync_command}",
                 file=sys.stderr,
             )
+
+    @property
+    def sync_command(self) -> str:
+        """The command that writes what is missing."""
+        sync = f"mlt-ray sync --store {self.store}"
+        if self.uri != default_uri(self.store):
+            sync += f" --tracking-uri {masked(self.uri)}"
+        return sync
 
     def started(self, run: Run) -> None:
         """Nothing to write before the first epoch."""
@@ -110,7 +150,15 @@ class Tracker:
 
     def finished(self, run: Run) -> None:
         """Write the finished run and its row's mean."""
-        self._for_each(lambda e: e.write_run(run.digest))
+        self.finished_runs([run])
+
+    def finished_runs(self, runs: Sequence[Run]) -> None:
+        """Write finished runs and their rows' means, together: that takes less time."""
+        for run in runs:
+            self._unsent.pop(run.digest, None)
+            self._sent_at.pop(run.digest, None)
+        digests = [run.digest for run in runs]
+        self._for_each(lambda e: e.write_runs(digests))
 
     def failed(self, run: Run, reason: str) -> None:
         """Mark the run as failed."""
@@ -155,13 +203,3 @@ class Tracker:
                 action(experiment)
 
         self._guard(act)
-
-
-def reason_of(error: BaseException) -> str:
-    """The error's message in one line; of a database error, the database's own message."""
-    said: BaseException | None = error
-    while said is not None and not isinstance(said, sqlite3.Error):
-        said = said.__cause__ or said.__context__
-    said = said or error
-    line = masked(first_line(said))
-    return line if isinstance(error, UserError) else shorten(line, 300, placeholder=" …")

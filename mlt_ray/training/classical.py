@@ -63,7 +63,8 @@ def _word_regression(spec: ClassicalSpec) -> list[Any]:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     # A document is words, punctuation and tags with spaces between.
-    weighing = TfidfVectorizer(token_pattern=r"\S+", lowercase=False, ngram_range=(1, spec.ngrams))
+    words = r"\S+"
+    weighing = TfidfVectorizer(token_pattern=words, lowercase=False, ngram_range=(1, spec.ngrams))
     return [weighing, *_logistic_regression(spec)]
 
 

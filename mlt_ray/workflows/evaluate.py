@@ -22,7 +22,7 @@ from mlt_ray.documents import parse_yaml
 from mlt_ray.errors import UserError
 from mlt_ray.features.fitted import check_speakers
 from mlt_ray.labels import Labels
-from mlt_ray.libraries import installed, versions
+from mlt_ray.libraries import installed, require, versions
 from mlt_ray.parsing import unknown_key
 from mlt_ray.planning.cross_corpus import Chosen, choose, chosen_text, shared_texts
 from mlt_ray.planning.workspace import check_texts, check_usable
@@ -132,6 +132,7 @@ def evaluate_rows(request: EvaluationRequest, console: Console) -> Evaluated:
     for rows without finished runs, and for a corpus that cannot be used or was trained on.
     """
     store = request.store
+    store.check_writable()
     found = [_finished(name, store) for name in dict.fromkeys(request.rows)]
     with waiting(console, "reading the corpus"):
         other = read_corpus(request.corpus, elsewhere=request.elsewhere)
@@ -290,7 +291,8 @@ def _check_before(candidate: _Candidate, unread_texts: bool) -> None:
 
 
 def _check_inputs(candidate: _Candidate, spec: RunSpec, unread_texts: bool) -> None:
-    """`UserError` if the corpus lacks texts or speakers that the row's runs read."""
+    """`UserError` without texts, speakers or libraries that the row's runs read."""
+    require(versions(spec.features.libraries), f"row {candidate.name}")
     row = Row(
         name=candidate.name,
         published=None,
@@ -354,15 +356,6 @@ def _computed(
         run.digest: write_evaluation(store, missing[run.digest], of_run)
         for run, of_run in zip(model.runs, shares, strict=True)
     }
-
-
-def check_out(out: Path | None) -> None:
-    """`UserError` if files cannot be written into the folder `out`, which need not exist."""
-    if out is None:
-        return
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UserError(f"--out: expected a folder, got the file {there}; name another")
 
 
 def show_evaluated(evaluated: Evaluated, store: Store, out: Path | None, console: Console) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mlt_ray.errors import UserError
 from mlt_ray.inference.clips import Clip, clip_of
 from mlt_ray.inference.windows import spoken_in, transcribed
+from mlt_ray.storage.files import check_writable
 from mlt_ray.workflows.model_choice import ModelChoice
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def explain_clip(request: ExplainRequest) -> list[str]:
             f"{clip.id}: expected one utterance of at most {MOST_S:g} s, got {clip.duration_s:.0f} "
             "s; cut one out"
         )
+    check_writable(request.page.parent, "--out")
     # Not at the top: they import torch and matplotlib.
     from mlt_ray.inference.explanation.explain import explain
     from mlt_ray.reports.explanation.render import write_explanation

@@ -15,7 +15,7 @@ from mlt_ray.inference.trained import TrainedModel, open_trained
 from mlt_ray.reports.card import CARD, Export, card_of, held_out, row_content
 from mlt_ray.reports.collect import find_record
 from mlt_ray.reports.page.cells import slug
-from mlt_ray.storage.files import beside, put_in_place, write_bytes
+from mlt_ray.storage.files import beside, check_writable, put_in_place, write_bytes
 from mlt_ray.storage.store import Store
 
 To = Literal["folder", "mlflow", "onnx"]
@@ -58,6 +58,7 @@ def export_model(
         raise UserError(f"--log: expected it with --to mlflow, got --to {to}; leave it out")
     folder = out or Path(f"{run or f'{study}-{slug(row)}'}-{to}")
     _check_free(folder)
+    check_writable(folder.parent, "--out")
     content = row_content(study, row, store, run)
     model = open_trained(name, store, glove=glove, model_file=model_file)
     parts = held_out(model, content.corpora[0]) if content.corpora else {}

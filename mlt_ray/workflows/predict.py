@@ -64,16 +64,20 @@ def predict(request: Request, stream: BinaryIO, tell: Tell) -> "Work":
     clips = [clip for clip in clips if _is_readable(clip, tell if found > 1 else _fail)]
     if not clips:
         raise UserError(f"expected a recording that can be read, got none of {found}")
-    predictor = request.model.open(tell)
+    # Told once nothing can be wrong any more: an error is one line.
+    notes: list[str] = []
+    predictor = request.model.open(notes.append)
     recogniser = None
     if predictor.model.reads_text:
         _check_texts(clips, request, predictor.model.name)
-        _tell_unread(clips, predictor.model.spec, tell)
+        _tell_unread(clips, predictor.model.spec, notes.append)
         recogniser = _recogniser(clips, request, predictor)
     else:
         given = {"--text": request.text, "--texts": request.texts, "--asr": request.asr}
         for option in (name for name, value in given.items() if value):
-            tell(f"{predictor.model.name} reads no text: {option} changes nothing")
+            notes.append(f"{predictor.model.name} reads no text: {option} changes nothing")
+    for note in notes:
+        tell(note)
     return Work(
         clips=clips,
         predictor=predictor,

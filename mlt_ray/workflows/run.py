@@ -13,13 +13,14 @@ from rich.table import Table
 from mlt_ray.corpus.fold_notes import describe, fold_notes, sizes_text
 from mlt_ray.corpus.folds import make_folds
 from mlt_ray.corpus.labelling import select
-from mlt_ray.corpus.utterance import Corpus
-from mlt_ray.display.bars import Bars, duration
+from mlt_ray.corpus.utterance import Corpus, unlisted_text
+from mlt_ray.display.bars import Bars, duration, reading
 from mlt_ray.display.lines import say
 from mlt_ray.display.run import RunDisplay
 from mlt_ray.display.waiting import waiting
 from mlt_ray.encoders.folder import EncoderMissing
 from mlt_ray.labels import Labels
+from mlt_ray.libraries import LibraryMissing
 from mlt_ray.parsing import unknown_key
 from mlt_ray.planning.backlog import (
     Backlog,
@@ -29,7 +30,7 @@ from mlt_ray.planning.backlog import (
     other_versions,
     take_stock,
 )
-from mlt_ray.planning.observer import InBackground, Observer
+from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.source import Queue
@@ -43,6 +44,7 @@ from mlt_ray.studies.study import Row, Study
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
     from mlt_ray.planning.estimate import Estimate
+    from mlt_ray.planning.memory import Need
     from mlt_ray.tracking.tracker import Tracker
 
 
@@ -103,15 +105,27 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     Raises `UserError` for an unusable corpus or an impossible split before anything is computed.
     """
     asked = request.asked_rows
+    request.places.store.check_writable()
     workspace = open_workspace(request.places, request.asked_labels, console)
     studies = [workspace.name_contents(study, asked) for study in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), workspace.store)
     tell_folds(backlog, workspace.corpus, console)
     tell_versions(backlog, workspace.store, console)
+    needs: Sequence[Need] = ()
     if rows := _rows_left(studies, backlog, workspace):
+        needs = needs_of(backlog, workspace)
+        workspace.check_memory(needs)
         tell_texts(rows, workspace, console)
+        check_joinable(request.places)
         fill_cache(workspace, rows, console)
-    return compute(backlog, request.places, console)
+    return compute(backlog, request.places, console, needs)
+
+
+def needs_of(backlog: Backlog, workspace: Workspace) -> "list[Need]":
+    """The memory that each row takes that is asked for, whose configuration is another one."""
+    counts = Counter(run.spec for run in backlog.left)
+    rows = {row.spec: row for plan in backlog.plans for row in plan.asked_rows}
+    return [workspace.need(row.name, row.labels, spec, counts[spec]) for spec, row in rows.items()]
 
 
 def _rows_left(studies: Sequence[Study], backlog: Backlog, workspace: Workspace) -> tuple[Row, ...]:
@@ -126,13 +140,15 @@ def open_workspace(places: Places, labels: Collection[Labels], console: Console)
     `labels` say what counts in the rows that are asked for.
     """
     places.check_machine()
-    with waiting(console, "reading the corpus"):
-        workspace = Workspace.open(places, labels)
+    with reading(console) as progress:
+        workspace = Workspace.open(places, labels, progress)
     notes: dict[str, None] = {}
     for counted in labels:
         corpus = select(workspace.corpus, counted)
         say(console, corpus_line(corpus, counted))
         notes |= dict.fromkeys(map(str, corpus.problems))
+    if line := unlisted_text(workspace.corpus.unlisted):
+        notes[f"{line}; mlt-ray corpus check --all names them"] = None
     for line in notes:
         say(console, f"note: {line}")
     return workspace
@@ -187,15 +203,20 @@ def _embedder(
         yield cluster_embedder(workspace.store, resources)
 
 
-def compute(backlog: Backlog, places: Places, console: Console) -> StudyOutcome:
-    """Compute the runs of a backlog that are left, whose features are in the store."""
+def compute(
+    backlog: Backlog, places: Places, console: Console, needs: "Sequence[Need]" = ()
+) -> StudyOutcome:
+    """Compute the runs of a backlog that are left, whose features are in the store.
+
+    `needs` say how much memory they take. Raises `UserError` if a cluster lacks it.
+    """
     noted = note_plans(backlog.plans, places.store)
     asked, left = backlog.num_asked, len(backlog.left)
     console.print(f"runs: {asked} asked for, {asked - left} in the store, {left} to compute")
     failures: tuple[str, ...] = ()
     tracker = None
     if left:
-        failures, tracker = _train(backlog, noted, places, console)
+        failures, tracker = _train(backlog, noted, places, console, needs)
     records = latest_records(backlog.plans, noted, places.store)
     if tracker is None or _digests(records) != _digests(noted):
         # What another driver has noted meanwhile belongs to these rows' means too.
@@ -227,6 +248,14 @@ def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
     return tracker
 
 
+def check_joinable(places: Places) -> None:
+    """`UserError` if a cluster is named that does not answer: before features are computed."""
+    if not places.is_local:
+        from mlt_ray.scheduling.cluster import check_address
+
+        check_address(places.address)
+
+
 @contextmanager
 def joined(places: Places, console: Console) -> Iterator[Resources]:
     """Ray, started on this machine or joined; yields what a run gets of it."""
@@ -240,7 +269,11 @@ def joined(places: Places, console: Console) -> Iterator[Resources]:
 
 
 def _train(
-    backlog: Backlog, records: Sequence[StudyRecord], places: Places, console: Console
+    backlog: Backlog,
+    records: Sequence[StudyRecord],
+    places: Places,
+    console: Console,
+    needs: "Sequence[Need]",
 ) -> "tuple[tuple[str, ...], Tracker]":
     """Train what is left on this machine or a cluster; returns why runs failed, and the tracker."""
 
@@ -250,17 +283,29 @@ def _train(
 
         return open_tracker(records, places)
 
+    from mlt_ray.tracking.background import InBackground
+
     with ExitStack() as background:
         tracking = background.enter_context(InBackground(make_tracker))
         with joined(places, console) as resources, RunDisplay(backlog, console) as display:
             from mlt_ray.scheduling.execute import execute
 
+            check_cluster(places, needs, resources)
             tell_packs(backlog.plans, resources, console)
             observers: list[Observer] = [display, tracking]
             execute(Queue(backlog.left), backlog.names, places.store, resources, observers)
         with waiting(console, "recording in MLflow"):
             background.close()
-    return tuple(display.failures.values()), tracking.observer
+    return tuple(display.failures.values()), tracking.tracker
+
+
+def check_cluster(places: Places, needs: "Iterable[Need]", resources: Resources) -> None:
+    """`UserError` if no machine of the cluster that was joined has the memory for a run."""
+    if not places.is_local:
+        from mlt_ray.planning.memory import check_memory
+        from mlt_ray.scheduling.connection import cluster_nodes
+
+        check_memory(needs, resources, cluster_nodes(), "a machine of the cluster has")
 
 
 def tell_folds(backlog: Backlog, corpus: Corpus, console: Console) -> None:
@@ -308,27 +353,31 @@ def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) ->
 def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
     from mlt_ray.planning.estimate import estimate
+    from mlt_ray.planning.memory import text
 
     places = replace(request.places, store=request.places.store.looking())
     workspace = open_workspace(places, request.asked_labels, console)
-    has_encoders = True
+    is_whole = True
     try:
         studies = [workspace.name_contents(s, request.asked_rows) for s in request.studies]
-    except EncoderMissing as missing:
-        has_encoders = False
-        console.print(f"{missing}\nThe plan counts its runs as not done.", highlight=False)
+    except (EncoderMissing, LibraryMissing) as missing:
+        is_whole = False
+        say(console, str(missing))
+        say(console, "The plan counts its runs as not done.")
         studies = [workspace.name_contents(s, asked=()) for s in request.studies]
     backlog = take_stock(_plans(request, workspace, studies), places.store)
     tell_folds(backlog, workspace.corpus, console)
     tell_versions(backlog, workspace.store, console)
     rows = _rows_left(studies, backlog, workspace)
     tell_texts(rows, workspace, console)
-    if has_encoders:
+    if is_whole:
         tell_states(workspace.states_left(rows), console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
+    needs = {need.spec: need for need in needs_of(backlog, workspace)}
+    workspace.check_memory(needs.values())
     table = Table(box=None, padding=(0, 2))
-    for heading in ("study", "row", "done", "to compute", "time for one run"):
+    for heading in ("study", "row", "done", "to compute", "time for one run", "memory"):
         table.add_column(heading, justify="left" if heading in ("study", "row") else "right")
     seconds, num_unknown = 0.0, 0
     counted: set[str] = set()
@@ -344,7 +393,9 @@ def show_plan(request: Request, console: Console) -> None:
             num_unknown += len(left)
         else:
             seconds += found.seconds * len(left)
+        memory = needs[row.spec].memory
         cells = [f"{len(done)}/{len(row.asked)}", str(len(left)), _time_of(found)]
+        cells.append("not known" if memory is None else text(memory.process(1, on_gpu=False)))
         table.add_row(plan.study, escape(row.name), *cells)
     console.print(table)
     times = []

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,11 @@ from mlt_ray.reports.search import search_table, write_search
 from mlt_ray.spec import RunSpec, decisive, digest_of
 from mlt_ray.storage.lease import Lease, acquire
 from mlt_ray.storage.record import RowRecord, StudyRecord, best_name, run_records, write_record
-from mlt_ray.studies.space import SearchSpace
+from mlt_ray.studies.space import SearchSpace, describe
 from mlt_ray.studies.study import Row, Study, load_study
 from mlt_ray.workflows.run import (
+    check_cluster,
+    check_joinable,
     compute,
     fill_cache,
     joined,
@@ -33,8 +36,10 @@ from mlt_ray.workflows.run import (
 )
 
 if TYPE_CHECKING:
+    from mlt_ray.planning.memory import Need
     from mlt_ray.search.configuration import Configuration
     from mlt_ray.search.cross_validation import CrossValidationSearch
+    from mlt_ray.tracking.background import InBackground
     from mlt_ray.tracking.tracker import Tracker
 
 
@@ -60,6 +65,7 @@ def run_search(
     Raises `UserError` for an unusable corpus, and if another process is at this search.
     """
     store = places.store
+    store.check_writable()
     compared = _load_compared(space)
     workspace = open_workspace(places, [space.first_row.labels], console)
     tell_texts([space.first_row], workspace, console)
@@ -132,16 +138,23 @@ def _explore(
             f"{len(search.configurations)} known already",
             highlight=False,
         )
-        tracker = logbook.open()
-        if search.exhausted:
-            return search, True
-        if not places.is_local:
-            # By the cluster's workers, for most spaces all that their rows read.
-            logbook.prepare(_named(space, space.first_row, workspace))
-        with joined(places, console) as resources, SearchDisplay(search, console) as display:
-            logbook.is_connected = True
-            observers: list[Observer] = [tracker, display]
-            complete = execute(search, logbook.names, store, resources, observers, timeout_s)
+        with ExitStack() as background:
+            tracking = background.enter_context(logbook.open())
+            complete = search.exhausted
+            if not complete:
+                check_joinable(places)
+                if not places.is_local:
+                    # By the cluster's workers, for most spaces all that their rows read.
+                    logbook.prepare(_named(space, space.first_row, workspace))
+                with joined(places, console) as resources, SearchDisplay(search, console) as shown:
+                    check_cluster(places, [_need_of_first(space, first, workspace)], resources)
+                    logbook.is_connected = True
+                    observers: list[Observer] = [tracking, shown]
+                    complete = execute(
+                        search, logbook.names, store, resources, observers, timeout_s
+                    )
+            with waiting(console, "recording in MLflow"):
+                background.close()
     return search, complete
 
 
@@ -159,7 +172,7 @@ class _Logbook:
         self._space, self._workspace, self._console = space, workspace, console
         self._lease = lease
         self._prepared: set[object] = set()
-        self._tracker: Tracker | None = None
+        self._tracker: InBackground | None = None
         self._record = StudyRecord(
             study=f"{space.name} search",
             title=space.title,
@@ -183,8 +196,12 @@ class _Logbook:
     def configure(self, values: Mapping[str, Any]) -> RunSpec:
         """The specification of proposed values, with the features that it reads in the store."""
         row = _row(self._space, values, self._workspace)
+        spec = spec_of(row, self._workspace.corpus)
+        num_cells = len(self._space.fold_seeds(spec.folds.num_folds))
+        need = self._workspace.need(describe(values), row.labels, spec, num_cells)
+        self._workspace.check_memory([need])
         self.prepare(row)
-        return spec_of(row, self._workspace.corpus)
+        return spec
 
     def note(self, configuration: "Configuration") -> None:
         """Note a new configuration in the store and in MLflow, and name its runs.
@@ -213,11 +230,16 @@ class _Logbook:
             tags = {"state": str(configuration.state), "reason": configuration.reason}
             self._tracker.note(self._record.study, configuration.name, tags)
 
-    def open(self) -> "Tracker":
-        """Write the record of the configurations so far, and from now on MLflow too."""
+    def open(self) -> "InBackground":
+        """Write the record of the configurations so far, and from now on MLflow too.
+
+        In a thread of its own: Tune's loop, which starts every run, must not wait for MLflow.
+        """
+        from mlt_ray.tracking.background import InBackground
+
         self._write()
-        with waiting(self._console, "recording in MLflow"):
-            self._tracker = open_tracker([self._record], self._workspace.places)
+        record, places = self._record, self._workspace.places
+        self._tracker = InBackground(lambda: open_tracker([record], places))
         return self._tracker
 
     def _write(self) -> None:
@@ -249,6 +271,13 @@ def _named(space: SearchSpace, row: Row, workspace: Workspace) -> Row:
 def _first_spec(space: SearchSpace, workspace: Workspace) -> RunSpec:
     """What decides the numbers of the configuration with the first value of every parameter."""
     return spec_of(_named(space, space.first_row, workspace), workspace.corpus)
+
+
+def _need_of_first(space: SearchSpace, first: RunSpec, workspace: Workspace) -> "Need":
+    """The memory that the runs of that configuration take."""
+    name = describe({p.key: p.values[0] for p in space.parameters})
+    num_cells = len(space.fold_seeds(first.folds.num_folds))
+    return workspace.need(name, space.first_row.labels, first, num_cells)
 
 
 def _identity(space: SearchSpace, first: RunSpec) -> str:
@@ -327,6 +356,7 @@ def show_space(space: SearchSpace, places: Places, console: Console) -> None:
                 values += f" by {parameter.step:g}"
         table.add_row(parameter.key, parameter.kind, values)
     console.print(table)
+    workspace.check_memory([_need_of_first(space, first, workspace)])
     size = "countless" if space.size is None else str(space.size)
     trials = min(space.search.trials, space.size or space.search.trials)
     best, num_runs = min(space.search.best, trials), len(space.fold_seeds(first.folds.num_folds))

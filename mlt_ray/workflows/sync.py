@@ -1,8 +1,8 @@
 """Brings MLflow up to date with a store."""
 
-import json
 from pathlib import Path
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import PAGE, Store
@@ -12,7 +12,7 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
     """Write to MLflow the finished runs and pages it lacks; returns the studies and searches.
 
     The list is empty if MLflow cannot be written, which was said then. Raises `UserError` for a
-    store without runs.
+    store without runs, and last of all if an experiment cannot be written, as a deleted one.
     """
     from mlt_ray.tracking.location import tracking_location
     from mlt_ray.tracking.tracker import Tracker
@@ -23,13 +23,23 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
             f"{store}: expected a store with runs, found none; run a study first, or name another "
             "--store"
         )
+    store.check_writable()
     tracker = Tracker(store, tracking_location(store, tracking_uri), records)
     tracker.sync()
     for record in records:
         page = None if record.is_search else _page_of(record.study, store)
         if page is not None:
             tracker.page(record.study, page)
-    return [] if tracker.broken else [record.study for record in records]
+    if tracker.broken:
+        return []
+    if tracker.unusable:
+        count = len(tracker.unusable)
+        what = "1 experiment is" if count == 1 else f"{count} experiments are"
+        raise UserError(
+            f"{what} not up to date, as said above; the other {len(records) - count} of this "
+            "store are"
+        )
+    return [record.study for record in records]
 
 
 def _page_of(study: str, store: Store) -> Path | None:
@@ -50,4 +60,7 @@ def _studies_of(folder: Path) -> set[str]:
     tables = folder / "tables.json"
     if not tables.is_file():
         return set()
-    return {table["study"] for table in json.loads(tables.read_text())["tables"]}
+    try:
+        return {table["study"] for table in parse_json(tables.read_text("utf-8"))["tables"]}
+    except (ValueError, TypeError, LookupError):  # the next report writes it again
+        return set()

@@ -53,3 +53,19 @@ def test_a_run_that_wants_more_cpus_than_the_process_may_use_is_refused(tmp_path
     )
     assert done.returncode == 2
     assert "resources: expected 2 CPU for a run, found 1 CPU and 0 GPU" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2147483648", "expected numbers up to 2147483647, got '2147483648'"),
+        ("1-99999999999999999999", "expected numbers up to 2147483647, got '1-9"),
+        ("9" * 5000, "expected numbers up to 2147483647, got '999"),
+        ("1-10001", "expected at most 10,000 numbers, got 1-10001"),
+    ],
+)
+def test_more_or_higher_numbers_than_anyone_asks_for_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError) as refused:
+        parse_numbers("--seeds", text)
+    assert str(refused.value).startswith(f"--seeds: {message}")
+    assert len(str(refused.value)) < 200

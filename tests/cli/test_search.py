@@ -17,3 +17,9 @@ def test_a_time_is_read_with_its_unit(text: str, seconds: float) -> None:
 def test_a_time_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--timeout: expected a time such as 90s, 30m or 2h, got"):
         parse_duration("--timeout", text)
+
+
+@pytest.mark.parametrize("text", ["366d", "9" * 400 + "s"])
+def test_a_time_that_never_ends_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--timeout: expected at most 365d, got '"):
+        parse_duration("--timeout", text)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.runtime_env import RuntimeEnv
 from typer.main import get_command
 
 from mlt_ray.cli.app import app
@@ -131,7 +130,9 @@ def test_nodes_get_the_token_and_install_this_project_with_its_constraints(cloud
         "--env RAY_AUTH_TOKEN_PATH=/home/ray/auth_token",
     ]
     [install] = values["setup_commands"]
-    assert install == "pip install -c /home/ray/checkout/constraints.txt /home/ray/checkout"
+    checkout = "/home/ray/checkout"
+    assert install == f'pip install -c {checkout}/constraints.txt "{checkout}[opensmile]"'
+    assert "opensmile" in project["project"]["optional-dependencies"]
 
 
 @pytest.mark.parametrize(("cloud", "kind"), CLOUDS.items())
@@ -190,14 +191,12 @@ def test_all_pods_of_the_rayjob_see_the_volume_that_the_job_reads(ray_job: dict)
     assert paths == ["/mnt/mlt-ray/IEMOCAP_full_release", "/mnt/mlt-ray/runs"]
 
 
-def test_ray_accepts_the_rayjobs_runtime_environment(ray_job: dict) -> None:
-    values = yaml.safe_load(ray_job["spec"]["runtimeEnvYAML"])
-    environment = RuntimeEnv(**values)
-    assert environment["config"]["setup_timeout_seconds"] == 1800
-    assert environment["pip"]["packages"] == [
-        "-c /mnt/mlt-ray/mlt_ray/constraints.txt",
-        "/mnt/mlt-ray/mlt_ray",
-    ]
+def test_the_rayjob_names_the_images_that_the_dockerfile_says_how_to_build(ray_job: dict) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    built = re.findall(r"-t (\S+)", (CLUSTERS / "Dockerfile").read_text())
+    assert built == [f"mlt-ray:{version}", f"mlt-ray:{version}-gpu"]
+    named = [container["image"] for pod in pods(ray_job) for container in pod["containers"]]
+    assert named == [f"REGISTRY/{image}" for image in built]
 
 
 @pytest.mark.parametrize("path", [p for p in LAUNCHERS if p.suffix == ".sh"], ids=relative_path)

@@ -51,7 +51,7 @@ def test_files_of_two_formats_may_hold_one_sound(tmp_path):
     for name in ("a.wav", "b.flac"):
         sf.write(tmp_path / name, samples, 16_000, subtype="PCM_16")
     sf.write(tmp_path / "c.wav", samples[::-1], 16_000, subtype="PCM_16")
-    a, b, c = (found.sound for found in decode_all(sorted(tmp_path.iterdir())))
+    a, b, c = (found.heard.sound for found in decode_all(sorted(tmp_path.iterdir())))
     assert a == b != c
 
 

@@ -24,6 +24,9 @@ from tests.ports import free_port
 
 CURVE = ("train_loss", "dev_loss", "dev_wa", "dev_ua", "dev_macro_f1")
 BIN = Path(sys.executable).parent
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Without it MLflow starts six more processes, and leaves a folder in /dev/shm each time."""
+
 Points = list[tuple[str, str, int, float, int]]
 """Points of curves: run, key, step, value, time in ms."""
 
@@ -105,7 +108,7 @@ def server(database: Path, port: int) -> Iterator[subprocess.Popen]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        env={**os.environ, **NO_JOBS, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
     )
     try:
         wait_until(lambda: answers(port), "an answer of the MLflow server")

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mlt_ray.models.registry import SYSTEMS
 from mlt_ray.spec import DEFAULT, FeatureSpec, FoldSpec, FramesSpec, TrainingSpec
@@ -43,7 +43,7 @@ def _section(kind: type, section: str) -> Iterator[str]:
 
 
 def _rows(kind: type, section: str) -> Iterator[str]:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         nested = dataclasses.is_dataclass(field.default)
         if field.name in PLANNED or field.name == "system" or field.default == DEFAULT or nested:
@@ -72,6 +72,9 @@ def _type(hint: Any) -> str:
         return ", ".join(f"`{_value(value)}`" for value in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
         return ", or ".join(map(_type, get_args(hint)))
+    if get_origin(hint) is Annotated:
+        kind, *bounds = get_args(hint)
+        return " ".join((_type(kind), *map(str, bounds)))
     names = {int: "a whole number", float: "a number", bool: "`true`, `false`", str: "a name"}
     return names.get(hint, "see above")
 

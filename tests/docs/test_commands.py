@@ -135,8 +135,8 @@ def check_pip(words: Sequence[str]) -> None:
         word = rest.pop(0)
         if word == "-c":
             assert (ROOT / rest.pop(0)).is_file()
-        elif found := re.fullmatch(r"\.(?:\[([a-z]+)\])?", word):
-            assert found[1] is None or found[1] in EXTRAS
+        elif found := re.fullmatch(r"\.(?:\[([a-z,]+)\])?", word):
+            assert found[1] is None or set(found[1].split(",")) <= set(EXTRAS)
         elif word not in ("-e", "--no-deps"):
             # The same version as where this project is checked.
             assert word in (ROOT / ".ci/run").read_text().split()
@@ -193,6 +193,12 @@ def check_ray(words: Sequence[str]) -> None:
         check(tuple(words[words.index("--") + 1 :]))
 
 
+def check_docker(words: Sequence[str]) -> None:
+    """An image is built as the file's own comment says."""
+    dockerfile = ROOT / words[list(words).index("-f") + 1]
+    assert f"#   docker {' '.join(words)}\n" in dockerfile.read_text()
+
+
 def check_mkdocs(words: Sequence[str]) -> None:
     mkdocs_cli.commands[words[0]].make_context(words[0], list(words[1:]))
 
@@ -232,12 +238,14 @@ PROGRAMS = {
     "mlflow": Program(check_installed, "a server that stays; its options are read in a slow test"),
     "mkdocs": Program(check_mkdocs, "a server that stays; test_site.py builds the same pages"),
     "optuna-dashboard": Program(check_installed, "a server that stays"),
+    "docker": Program(check_docker, "wants Docker; tests/clusters reads the file"),
     "kubectl": Program(check_installed, "wants Kubernetes; tests/clusters reads the file"),
     "sbatch": Program(check_installed, "wants Slurm; tests/clusters/test_slurm.py plays it"),
 }
 """Every program that the pages name. What is not run as it stands is only checked."""
 
 ELSEWHERE = {
+    "docker",
     "kubectl",
     "sbatch",
     "curl",
@@ -354,6 +362,8 @@ def test_the_pages_have_commands_of_every_program() -> None:
         "pytest -m 'not slwo'",
         "pytest tests/nothing",
         "ray job submit -- mlt-ray run table9 --corpus C",
+        "pip install '.[demo,opensmil]'",
+        "docker build -f clusters/Dockerfile -t mlt-ray:0.2.0 .",
         "mkdocs srve",
         "npm install",
     ],

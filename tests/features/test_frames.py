@@ -231,3 +231,17 @@ def test_averaged_frames_are_added_in_numpy_s_order(step: int, width: int) -> No
         counts = np.minimum(step, length - starts)[:, None]
         expected = np.add.reduceat(frames, starts, axis=0) / counts
         np.testing.assert_array_equal(average_frames(frames, step), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ["log_mel", "mfcc", "spectrogram"])
+@pytest.mark.parametrize("rate_hz", [900, 1_000])
+def test_a_window_without_samples_is_refused(kind: str, rate_hz: int) -> None:
+    spec = FramesSpec(kind=kind, num_bins=39, window_ms=1.0, hop_ms=1.0)
+    with pytest.raises(UserError, match=r"features.frames.window_ms: expected 2 samples or more"):
+        compute_frames(np.zeros(5_000, np.float32), rate_hz, spec)
+
+
+def test_a_hop_without_a_sample_is_refused() -> None:
+    spec = FramesSpec(kind="spectrogram", num_bins=39, window_ms=25.0, hop_ms=1.0)
+    with pytest.raises(UserError, match=r"hop_ms: expected a sample or more, got 1 ms at 900 Hz"):
+        compute_frames(np.zeros(5_000, np.float32), 900, spec)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,7 @@ def heard(trained: Path) -> list[Utterance]:
     utterances = Corpus.from_dict(json.loads(path.read_text())).utterances
     utterances = tuple(u for u in utterances if u.speaker == "speaker1")[:5]
     texts = ("never alone", "so glad, at home", "", "it is Frobnik [LAUGHTER]", "stop it")
-    return [
-        Utterance(**{**vars(u), "text": text}) for u, text in zip(utterances, texts, strict=True)
-    ]
+    return [replace(u, text=text) for u, text in zip(utterances, texts, strict=True)]
 
 
 @pytest.mark.parametrize("row", [*(f"noise/{row}" for row in ROWS), "mine/both"])

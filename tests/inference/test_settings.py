@@ -1,7 +1,6 @@
 """Rows that read encoders, and rows of odd settings, predict what their runs said of test."""
 
 import functools
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.inference.load import load
 from mlt_ray.planning.contents import Pretrained
 from mlt_ray.storage.store import Store
+from tests.kept_folder import kept_folder
 from tests.tiny_encoder import write_encoder
 from tests.tiny_speech_encoder import write_speech_encoder
 from tests.trained_store import SMALL, TEXTS, corpus_with_words, scores_of, study_of, train_rows
@@ -90,7 +90,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @functools.cache
 def pretrained() -> Pretrained:
     """Tiny encoders in place of all that a row names."""
-    folder = Path(tempfile.mkdtemp(prefix="tiny-encoders-"))
+    folder = kept_folder("tiny-encoders")
     read, heard = write_encoder(folder / "read"), write_speech_encoder(folder / "heard")
     return Pretrained.load(None, encoder=str(read), speech_encoder=str(heard))
 

@@ -66,12 +66,18 @@ def test_a_study_can_leave_a_modality_out() -> None:
         ),
         (
             {"audio": "speech", "speech_encoder": "ear", "speech_c": 0},
-            "model.speech_c: expected a number above 0, got 0",
+            "model.speech_c: expected a number above 0 and at most 1000000, got 0",
         ),
         ({"text": "words"}, "model.text: expected one of tfidf, embedding, got 'words'"),
-        ({"text": "tfidf", "text_c": 0}, "model.text_c: expected a number above 0, got 0"),
-        ({"audio": "egemaps", "audio_c": -1}, "model.audio_c: expected a number above 0, got -1"),
-        ({"text": "tfidf", "ngrams": 0}, "model.ngrams: expected a number at least 1, got 0"),
+        (
+            {"text": "tfidf", "text_c": 0},
+            "model.text_c: expected a number above 0 and at most 1000000, got 0",
+        ),
+        (
+            {"audio": "egemaps", "audio_c": -1},
+            "model.audio_c: expected a number above 0 and at most 1000000, got -1",
+        ),
+        ({"text": "tfidf", "ngrams": 0}, "model.ngrams: expected a number from 1 to 20, got 0"),
         ({"text": "embedding", "encoder": ""}, "model.encoder: expected minilm, a folder or a"),
         ({"text": "tfidf", "ngram": 2}, "model: unknown key ngram; did you mean ngrams?"),
         ({"audio": "egemaps", "fusion": "max"}, "model.fusion: expected one of mean, weighted"),

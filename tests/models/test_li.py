@@ -213,7 +213,7 @@ def test_the_paper_s_model_has_the_parameters_that_its_layers_add_up_to() -> Non
     ("values", "message"),
     [
         ({"width": 7}, "width: expected an even number, got 7"),
-        ({"next_kernel": 0}, "next_kernel: expected a number at least 1, got 0"),
+        ({"next_kernel": 0}, "next_kernel: expected a number from 1 to 10000, got 0"),
     ],
 )
 def test_numbers_out_of_bounds_are_refused(values: dict[str, Any], message: str) -> None:

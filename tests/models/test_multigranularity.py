@@ -251,7 +251,7 @@ def test_a_study_file_nests_the_multilevel_transformer() -> None:
     )
     with pytest.raises(UserError, match=r"model\.multilevel: unknown key txt; did you mean text"):
         parse_model({**values, "multilevel": {"txt": "word"}}, "model")
-    with pytest.raises(UserError, match=r"model\.projection: expected a number at least 1"):
+    with pytest.raises(UserError, match=r"model\.projection: expected a number from 1 to 10000000"):
         parse_model({**values, "projection": 0}, "model")
 
 

@@ -320,11 +320,11 @@ def test_true_is_another_name_for_all() -> None:
         ({"speech_layer": "best"}, "speech_layer: expected last or weighted or int, got 'best'"),
         ({"head": "mean"}, "head: expected one of pooled, states, got 'mean'"),
         ({"head": "states"}, "hidden_width: expected at least 1 with head: states, got 0"),
-        ({"hidden_width": -1}, "hidden_width: expected a number at least 0, got -1"),
+        ({"hidden_width": -1}, "hidden_width: expected a number from 0 to 10000000, got -1"),
         ({"dropout": 1.0}, "dropout: expected a number at least 0 and below 1"),
         ({"fine_tune": "adapters"}, "fine_tune: expected"),
-        ({"last_n": 0}, "last_n: expected a number at least 1, got 0"),
-        ({"lora_rank": 0}, "lora_rank: expected a number at least 1, got 0"),
+        ({"last_n": 0}, "last_n: expected a number from 1 to 1000, got 0"),
+        ({"lora_rank": 0}, "lora_rank: expected a number from 1 to 1000000, got 0"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:

@@ -228,8 +228,11 @@ def test_the_shortest_and_the_longest_utterance_work(
         ({"inputs": "text"}, "inputs: expected both where tts_weight is set, got text"),
         ({"deep_fusion_layers": 0}, "deep_fusion_layers: expected at least 1 where tts_weight"),
         ({"cross_modality_layers": 0}, "cross_modality_layers: expected at least 1 where"),
-        ({"tts_weight": -0.1}, "tts_weight: expected a number at least 0, got -0.1"),
-        ({"tts_stop_weight": 0.0}, "tts_stop_weight: expected a number above 0, got 0"),
+        ({"tts_weight": -0.1}, "tts_weight: expected a number from 0 to 1000000, got -0.1"),
+        (
+            {"tts_stop_weight": 0.0},
+            "tts_stop_weight: expected a number above 0 and at most 1000000, got 0",
+        ),
     ],
 )
 def test_what_cannot_predict_frames_is_refused(values: dict[str, object], message: str) -> None:

@@ -140,7 +140,7 @@ def test_the_paper_s_model_has_the_parameters_that_its_layers_add_up_to() -> Non
     [
         ({"dropout": -0.1}, "dropout: expected a number at least 0 and below 1"),
         ({"num_heads": 7}, "width: expected twice of it to be a multiple of num_heads"),
-        ({"dense_width": 0}, "dense_width: expected a number at least 1, got 0"),
+        ({"dense_width": 0}, "dense_width: expected a number from 1 to 10000000, got 0"),
     ],
 )
 def test_numbers_out_of_bounds_are_refused(values: dict[str, Any], message: str) -> None:

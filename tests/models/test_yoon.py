@@ -164,7 +164,7 @@ def test_the_paper_s_model_has_the_parameters_that_its_layers_add_up_to(variant:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"width": 1}, "width: expected a number at least 2, got 1"),
+        ({"width": 1}, "width: expected a number from 2 to 10000000, got 1"),
         ({"text_dropout": 1.0}, "text_dropout: expected a number at least 0 and below 1"),
     ],
 )

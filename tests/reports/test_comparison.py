@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from mlt_ray.reports.comparison import (
     Comparison,
@@ -85,6 +86,14 @@ def test_holm_s_rule_worked_by_hand() -> None:
     found = corrected([made(0.03), made(0.01), made(None), made(0.04), made(0.02)])
     assert [c.p for c in found] == pytest.approx([0.06, 0.04, None, 0.06, 0.06])
     assert corrected([made(None)]) == (made(None),)
+
+
+def test_holm_s_rule_is_that_of_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    for size in (1, 2, 7, 13):
+        some = [0.0, *rng.random(size) ** 5, 1.0]
+        _, theirs, *_ = multipletests([*some, *some], method="holm")
+        assert [c.p for c in corrected([made(p) for p in (*some, *some)])] == list(theirs)
 
 
 def test_verdicts() -> None:

@@ -117,6 +117,40 @@ def test_old_temporaries_may_go_and_fresh_ones_and_other_files_stay(store: Store
     assert store.report(DIGEST) == REPORT
 
 
+def test_the_lease_of_a_finished_run_may_go_unless_a_process_keeps_it(store: Store) -> None:
+    """A process that is killed after a run's report and before the end leaves it."""
+    leases = {name: acquire(store, name, "a driver") for name in (DIGEST, OTHER, "search-wide")}
+    finish(store)
+    found = find_leftovers(store)
+    assert [str(kind) for kind in found] == ["1 leases of finished runs, 0.0 MiB"]
+    remove_leftovers(store, found)
+    assert kinds(find_leftovers(store)) == {"leases of finished runs": {DIGEST}}
+    abandon(store, DIGEST)
+    remove_leftovers(store, found)
+    assert find_leftovers(store) == []
+    for name, lease in leases.items():
+        assert lease is not None
+        assert name == DIGEST or lease.is_kept()
+        lease.release()
+
+
+def abandon(store: Store, name: str) -> None:
+    """Make the process that has a lease one that is dead."""
+    if store.mirror:
+        remote = store.mirror.remote
+        [file] = remote.files(f"leases/{name}")
+        text = remote.read(f"leases/{name}/{file}").decode()
+        remote.write(f"leases/{name}/{file}", dead(text).encode())
+    else:
+        [path] = (store.root / "leases").glob(f"{name}.*.json")
+        path.write_text(dead(path.read_text()))
+
+
+def dead(holder: str) -> str:
+    """Such a holder with the id of a process that does not exist."""
+    return holder.replace(f'"pid": {os.getpid()}', '"pid": 4194305')
+
+
 def test_a_ray_folder_may_go_when_its_command_has_ended(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,8 +160,7 @@ def test_a_ray_folder_may_go_when_its_command_has_ended(
     (ray / "of-an-older-version").mkdir()
     make_old(ray / "of-an-older-version")
     [path] = (ray / "killed").iterdir()
-    text = path.read_text()
-    path.write_text(text.replace(f'"pid": {os.getpid()}', '"pid": 4194305'))
+    path.write_text(dead(path.read_text()))
     found = find_leftovers(store)
     assert kinds(found) == {"Ray folders of killed commands": {"killed", "of-an-older-version"}}
     remove_leftovers(store, found)

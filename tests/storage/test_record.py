@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mlt_ray.errors import UserError
+from mlt_ray.storage.format import FORMAT
 from mlt_ray.storage.record import (
     RowRecord,
     RunRecord,
@@ -69,7 +70,8 @@ def test_a_file_has_these_values_in_this_order(
     write_record(store, store.study("mine"), record)
     # Compared as text, since equal dictionaries may differ in their order.
     assert json.dumps(record.as_dict()) == json.dumps(values)
-    assert json.dumps(json.loads(store.study("mine").read_text())) == json.dumps(values)
+    written = {"format": FORMAT, **values}
+    assert json.dumps(json.loads(store.study("mine").read_text())) == json.dumps(written)
 
 
 @pytest.mark.parametrize("record", [STUDY, SEARCH])

@@ -110,13 +110,16 @@ def test_runs_of_a_configuration_go_seed_by_seed() -> None:
         ),
         ({"search": {"sampler": "tpee"}}, "expected one of tpe, random, grid, cmaes, got 'tpee'"),
         ({"search": {"trails": 3}}, "unknown key trails; did you mean trials?"),
-        ({"search": {"trials": 0}}, "trials: expected a number at least 1, got 0"),
+        ({"search": {"trials": 0}}, "trials: expected a number from 1 to 1000000, got 0"),
         (
             {"search": {"objectives": ["test_ua"]}},
             "unknown objective test_ua; did you mean dev_ua?",
         ),
         ({"search": {"objectives": ["dev_ua", "computed_s"]}}, "expected none with several"),
-        ({"search": {"folds": [0]}}, r"expected numbers of folds, from 1 on, got \[0\]"),
+        (
+            {"search": {"folds": [0]}},
+            r"expected each fold once, a number from 1 to 100000, got \[0\]",
+        ),
         ({"search": {"seeds": [1, 1]}}, "expected each seed once"),
         (
             {
@@ -125,6 +128,38 @@ def test_runs_of_a_configuration_go_seed_by_seed() -> None:
             },
             "expected a step or choices for the sampler grid",
         ),
+        (
+            {"space": {"model.width": {"int": [8, 10**30]}}},
+            "mine.space.model.width: expected a number from 1 to 10000000, got 10{30}",
+        ),
+        (
+            {"space": {"model.width": {"choice": [8, 0]}}},
+            "mine.space.model.width: expected a number from 1 to 10000000, got 0",
+        ),
+        (
+            {"space": {"training.learning_rate": {"log": [1e-5, 1e300]}}},
+            r"training.learning_rate: expected a number above 0 and at most 10, got 1e\+300",
+        ),
+        (
+            {"space": {"model.dropout": {"float": [0.0, 10**400]}}},
+            r"model.dropout.float: expected \[lowest, highest\], got \[0.0, 1000",
+        ),
+        (
+            {"space": {"model.dropout": {"float": [0.0, 0.5], "step": 1e-320}}},
+            "model.dropout.step: expected at most 1,000,000 steps from 0.0 to 0.5, got 1e-320",
+        ),
+        (
+            {
+                "space": {
+                    "model.width": {"int": [4, 10**7]},
+                    "model.prenet_kernel": {"int": [1, 9]},
+                },
+                "search": {"sampler": "grid"},
+            },
+            "mine.space: expected at most 1,000,000 configurations for the sampler grid, got 899",
+        ),
+        ({"search": {"folds": [10**30]}}, "expected each fold once, a number from 1 to 100000"),
+        ({"search": {"seeds": [10**30]}}, "seeds: expected numbers from -2147483648 to 2147483647"),
     ],
 )
 def test_a_space_that_cannot_be_used_is_refused_with_its_place(

@@ -414,6 +414,10 @@ def test_an_override_that_cannot_be_used_is_named(override: str, message: str) -
         ({"seeds": []}, "mine.seeds: expected a list of whole numbers, got []"),
         ({"seeds": [1, True]}, "mine.seeds: expected a list of whole numbers, got [1, True]"),
         ({"seeds": [1, 3, 1]}, "mine.seeds: expected each seed once, got [1, 3, 1]"),
+        (
+            {"seeds": [1, 2**31]},
+            "mine.seeds: expected numbers from -2147483648 to 2147483647, got 2147483648",
+        ),
         ({"seeds": 3}, "mine.seeds: expected a list of whole numbers, got 3"),
         ({"base": {"modl": {}}}, "mine.base: unknown key modl; did you mean model?"),
         ({"base": {}}, f"mine.one.model: key system is missing; known: {', '.join(SYSTEMS)}"),
@@ -526,7 +530,7 @@ def test_labels_and_protocol_can_be_set_by_the_command() -> None:
     [
         ("labels=seven", r"mine.one.labels: unknown set seven; known: four, five, six, all"),
         ("protocol=loo", r"mine.one.protocol: unknown protocol loo; did you mean loso\?"),
-        ("folds.number=1", r"folds.number: expected a number at least 2, got 1"),
+        ("folds.number=1", r"folds.number: expected a number from 2 to 10000, got 1"),
         ("folds.number=all", r"folds.number: expected int or each, got 'all'"),
         ("folds.dev=1.0", r"folds.dev: expected a number above 0 and below 1, got 1.0"),
         ("folds.dev=last", r"folds.dev: expected next or float, got 'last'"),

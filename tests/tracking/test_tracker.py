@@ -16,8 +16,9 @@ from mlt_ray.planning.plan import Plan, PlannedRow
 from mlt_ray.spec import Run, RunSpec, TrainingSpec
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import Store
+from mlt_ray.tracking.faults import reason_of
 from mlt_ray.tracking.location import default_uri
-from mlt_ray.tracking.tracker import Tracker, reason_of
+from mlt_ray.tracking.tracker import Tracker
 from tests.stored import report_of, write_report
 
 POINTS = """select r.name, m.key, m.step, m.value, m.timestamp from metrics m
@@ -162,7 +163,7 @@ def test_a_store_that_does_not_answer_stops_the_writing_and_not_the_command(
 
     monkeypatch.setattr(Tracker, "_open", lambda tracker, records: None)
     live = tracker(store)
-    live._experiments = [SimpleNamespace(write_run=silent)]
+    live._experiments = [SimpleNamespace(write_runs=silent)]
     for run in runs:
         live.finished(run)
     first, second = capsys.readouterr().err.splitlines()
@@ -178,7 +179,7 @@ def test_a_damaged_store_is_not_taken_for_a_broken_mlflow(store, runs, monkeypat
 
     monkeypatch.setattr(Tracker, "_open", lambda tracker, records: None)
     live = tracker(store)
-    live._experiments = [SimpleNamespace(write_run=damaged)]
+    live._experiments = [SimpleNamespace(write_runs=damaged)]
     with pytest.raises(UserError, match="expected a run report"):
         live.finished(runs[0])
 

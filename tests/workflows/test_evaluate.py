@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from mlt_ray.inference.load import load
 from mlt_ray.labels import FOUR
 from mlt_ray.storage.store import Store
 from mlt_ray.workflows.evaluate import Evaluated
+from tests.kept_folder import kept_folder
 from tests.trained_store import corpus_with_words, study_of, train_rows, trained_store
 
 EMOTIONS = ("anger", "joy", "excited", "neutral", "bored")
@@ -66,7 +66,7 @@ def other_corpus(folder: Path, **changes: Any) -> Path:
 
 @functools.cache
 def other() -> Path:
-    return other_corpus(Path(tempfile.mkdtemp(prefix="other-corpus-")) / "other")
+    return other_corpus(kept_folder("other-corpus") / "other")
 
 
 @pytest.fixture

@@ -68,7 +68,11 @@ def test_no_module_of_the_package_hides_such_a_name() -> None:
         (STUDY, {"changes": {"training.epochs": 3}}, "unknown key epochs"),
         (STUDY, {"changes": {"training.max_epochs": {3}}}, "training.max_epochs: expected values"),
         (STUDY, {"resources": {"workesr": 3}}, "resources: unknown key workesr; did you mean"),
-        (STUDY, {"resources": {"workers": 0}}, "resources.workers: expected a number at least 1"),
+        (
+            STUDY,
+            {"resources": {"workers": 0}},
+            "resources.workers: expected a number from 1 to 10000",
+        ),
         (STUDY, {"profile": "lapdog"}, "unknown profile lapdog"),
         (STUDY, {}, "nowhere: .*no such folder"),
         ([STUDY, "table1"], {}, "nowhere: .*no such folder"),

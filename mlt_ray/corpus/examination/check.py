@@ -8,16 +8,16 @@ from typing import Final
 import numpy as np
 
 from mlt_ray.corpus.alignment import align
-from mlt_ray.corpus.examination.paper_counts import Difference, differences
+from mlt_ray.corpus.examination.paper_counts import PAPER_COUNTS, Difference, differences
 from mlt_ray.corpus.fold_notes import describe, gaps, shared_text, sizes_text
 from mlt_ray.corpus.folds import session_names, speaker_names, try_folds
 from mlt_ray.corpus.protocols import PROTOCOLS
 from mlt_ray.corpus.readers.iemocap import dialog_kind
-from mlt_ray.corpus.recordings import Decoded, Progress, decode_all
+from mlt_ray.corpus.recordings import Progress, hear_all
 from mlt_ray.corpus.speakers import alike_line
-from mlt_ray.corpus.texts import has_tags, same_words_key
+from mlt_ray.corpus.texts import has_tags
 from mlt_ray.corpus.unread import MOST_UNREAD, is_unread, too_many_unread, unread_text
-from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.corpus.utterance import Corpus, Heard, Problem, Utterance
 from mlt_ray.corpus.words import dropped_letters, is_word, tokenize
 from mlt_ray.parsing import parse
 from mlt_ray.spec import ENGLISH, FoldSpec
@@ -99,7 +99,8 @@ class CorpusCheck:
     is empty without sessions. Words and texts are counted as training reads them
     (`mlt_ray.corpus.words`): `empty_texts` hold no word, `unread_texts` are in other letters, and
     `clipped_texts` lose single letters. `duplicates`: contradictions come first. `folds` has the
-    ways to divide the corpus: each of `FoldSpec.by`, and the named protocols.
+    ways to divide the corpus: each of `FoldSpec.by`, and the named protocols. `unlisted` are
+    recordings without a label, by path.
     """
 
     name: str
@@ -124,6 +125,7 @@ class CorpusCheck:
     duplicates: tuple[SameAudio, ...]
     problems: tuple[Problem, ...]
     folds: tuple[FoldCheck, ...]
+    unlisted: tuple[str, ...] = ()
 
     @property
     def fatal(self) -> bool:
@@ -134,10 +136,10 @@ class CorpusCheck:
 def check_corpus(
     corpus: Corpus, *, language: str = ENGLISH, progress: Progress | None = None
 ) -> CorpusCheck:
-    """Examine what counts of a corpus (`labelling.select`) and decode every recording of it.
+    """Examine what counts of a corpus (`labelling.select`); recordings are decoded once.
 
-    Texts are read as training reads those in `language`. `progress` is called after each decoded
-    file. Findings are returned, never raised.
+    Texts are read as training reads those in `language`. `progress` is called after each recording.
+    Findings are returned, never raised.
     """
     utterances = corpus.utterances
     spoken = [list(filter(is_word, tokenize(u.text, language))) for u in utterances]
@@ -150,7 +152,7 @@ def check_corpus(
     durations = [u.duration_s for u in utterances]
     counts = _counts(corpus, session_names(corpus), [u.session for u in utterances])
     folds = tuple(_check_folds(corpus, name, spec) for name, spec in _ways(corpus).items())
-    decoded = list(decode_all([u.audio for u in utterances], progress))
+    heard = list(hear_all(utterances, progress))
     empty = () if utterances else (Problem(where=corpus.name, reason="holds no utterances"),)
     return CorpusCheck(
         name=corpus.name,
@@ -176,16 +178,18 @@ def check_corpus(
         shared_texts=_shared_texts(corpus),
         missing_alignments=tuple(u.id for u in utterances if u.alignment is None),
         unusable_alignments=_unusable_alignments(utterances, spoken, language),
-        duplicates=_duplicates(utterances, decoded),
+        duplicates=_duplicates(utterances, heard),
         problems=(
             *corpus.problems,
             *empty,
             *(_no_possible_folds(folds) if utterances else ()),
             *_text_notes(corpus, clipped, language),
+            *_session_note(corpus),
             *_name_notes(utterances),
-            *_audio_notes(utterances, decoded),
+            *_audio_notes(utterances, heard),
         ),
         folds=folds,
+        unlisted=corpus.unlisted,
     )
 
 
@@ -238,7 +242,7 @@ def _distribution(values: Sequence[float]) -> Distribution | None:
 
 
 def _shared_texts(corpus: Corpus) -> dict[str, float]:
-    keys = [same_words_key(u.text) for u in corpus.utterances]
+    keys = corpus.text_keys
     sessions: dict[str, set[str]] = defaultdict(set)
     for u, key in zip(corpus.utterances, keys, strict=True):
         if key and u.session:
@@ -262,11 +266,11 @@ def _unusable_alignments(
 
 
 def _duplicates(
-    utterances: Sequence[Utterance], decoded: Sequence[Decoded | str]
+    utterances: Sequence[Utterance], heard: Sequence[Heard | None]
 ) -> tuple[SameAudio, ...]:
-    same = defaultdict(list)
-    for u, found in zip(utterances, decoded, strict=True):
-        same[found.sound if isinstance(found, Decoded) else u.audio_sha256].append(u)
+    same: dict[bytes | str, list[Utterance]] = defaultdict(list)
+    for u, found in zip(utterances, heard, strict=True):
+        same[found.sound if found else u.audio_sha256].append(u)
     groups = [SameAudio(tuple(group)) for group in same.values() if len(group) > 1]
     return tuple(sorted(groups, key=lambda group: not group.is_contradiction))
 
@@ -291,6 +295,16 @@ def _text_notes(corpus: Corpus, clipped: Sequence[Utterance], language: str) -> 
         yield Problem(where="texts", reason=reason, fatal=False)
 
 
+def _session_note(corpus: Corpus) -> Iterator[Problem]:
+    """A note on sessions of IEMOCAP's that are not there."""
+    found = set(session_names(corpus))
+    is_iemocap = any(dialog_kind(u.dialog) for u in corpus.utterances)
+    if is_iemocap and found < PAPER_COUNTS.keys():
+        missing = ", ".join(sorted(PAPER_COUNTS.keys() - found))
+        reason = f"{missing} of IEMOCAP's five are not there, or nothing in them counts"
+        yield Problem(where="sessions", reason=reason, fatal=False)
+
+
 def _name_notes(utterances: Sequence[Utterance]) -> Iterator[Problem]:
     """Notes on names that may mean one speaker, session or dialog."""
     for noun in ("speaker", "session", "dialog"):
@@ -300,12 +314,12 @@ def _name_notes(utterances: Sequence[Utterance]) -> Iterator[Problem]:
 
 
 def _audio_notes(
-    utterances: Sequence[Utterance], decoded: Sequence[Decoded | str]
+    utterances: Sequence[Utterance], heard: Sequence[Heard | None]
 ) -> tuple[Problem, ...]:
     """Notes on recordings that are not mono at 16 kHz. Reading has left out damaged ones."""
     unusual = defaultdict(list)
-    for u, found in zip(utterances, decoded, strict=True):
-        if isinstance(found, Decoded):
+    for u, found in zip(utterances, heard, strict=True):
+        if found:
             format_ = found.sample_rate_hz, found.num_channels
             if format_ != (_USUAL_RATE_HZ, _USUAL_CHANNELS):
                 unusual[format_].append(u.id)

@@ -12,6 +12,7 @@ from rich.text import Text
 from mlt_ray.corpus.examination.check import CorpusCheck, Distribution, FoldCheck
 from mlt_ray.corpus.examination.paper_counts import PAPER_COUNTS, are_comparable
 from mlt_ray.corpus.fold_notes import first_gaps
+from mlt_ray.corpus.utterance import unlisted_text
 
 _SHOWN: Final = 10  # lines of one kind that are printed; the others are only counted
 
@@ -94,6 +95,8 @@ def _content_lines(check: CorpusCheck) -> list[str]:
     if check.left_out:
         names = ", ".join(f"{name} {count}" for name, count in check.left_out.items())
         lines.append(f"left out, of no class: {names}")
+    if check.unlisted:
+        lines.append(f"{unlisted_text(check.unlisted)}; --all names them")
     if check.durations_s:
         seconds = _distribution_line(check.durations_s, " s", 2)
         lines.append(f"duration: {seconds}; {check.total_h:.2f} h")
@@ -118,6 +121,7 @@ def _content_lines(check: CorpusCheck) -> list[str]:
 def _named_lines(check: CorpusCheck) -> list[str]:
     """The utterances that the other lines count, by id."""
     counted = {
+        "recordings without a label": check.unlisted,
         "empty texts": check.empty_texts,
         "texts with tags": check.tagged_texts,
         "texts in other letters": check.unread_texts,

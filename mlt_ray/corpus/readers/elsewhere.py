@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Final
 
+from mlt_ray.corpus.readers.unlisted import SOUND
 from mlt_ray.corpus.utterance import Problem, Utterance
 from mlt_ray.errors import UserError
 
-_SOUND: Final = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
 _FILM: Final = (".mp4", ".m4a", ".avi", ".mov", ".mkv")
 """Endings of files that hold sound but cannot be read; most are films."""
 
@@ -40,7 +40,7 @@ class Recordings:
         self.root = root
         self._by_name: dict[str, list[PurePosixPath]] = {}
         for path in sorted(root.rglob("*")):
-            if path.suffix.lower() in (*_SOUND, *_FILM) and not path.name.startswith("."):
+            if path.suffix.lower() in (*SOUND, *_FILM) and not path.name.startswith("."):
                 found = PurePosixPath(path.relative_to(root).as_posix())
                 self._by_name.setdefault(found.stem.lower(), []).append(found)
 
@@ -51,7 +51,7 @@ class Recordings:
         named = self._by_name.get(wanted.stem.lower(), [])
         right = [path for path in named if is_right(self.root / path)]
         # A film is taken only where there is no sound.
-        found = [path for path in right if path.suffix.lower() in _SOUND] or right
+        found = [path for path in right if path.suffix.lower() in SOUND] or right
         best = max((_common_end(path, wanted) for path in found), default=0)
         return tuple(self.root / path for path in found if _common_end(path, wanted) == best)
 

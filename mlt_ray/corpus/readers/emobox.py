@@ -6,7 +6,6 @@ recordings lie elsewhere. The same lists as ``.json`` and of other names are not
 ``NAME_test_fold_N.jsonl``.
 """
 
-import json
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import Any, Final
 
 from mlt_ray.corpus.readers.elsewhere import Elsewhere, locate
 from mlt_ray.corpus.readers.table import read_table
+from mlt_ray.corpus.readers.unlisted import unlisted
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import natural_key
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
 
 _FOLD: Final = re.compile(r"fold_\d+")
@@ -48,6 +49,7 @@ def read_emobox(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> 
     """
     names = _label_map(path)
     entries, parts = _entries(path)
+    root = elsewhere.audio or _downloads(path) or path
     texts, notes = _texts(path, elsewhere, entries.keys())
     drafts, problems = locate(
         (
@@ -63,17 +65,21 @@ def read_emobox(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> 
             )
             for key, entry in sorted(entries.items())
         ),
-        elsewhere.audio or _downloads(path) or path,
+        root,
         hint=_CUT if any("start_time" in entry for entry in entries.values()) else "",
     )
     if texts and (silent := [draft.id for draft in drafts if not draft.text]):
         reason = f"{len(silent)} of {len(drafts)} utterances have none, such as {silent[0]}"
         notes.append(Problem(where="texts", reason=reason, fatal=False))
+    if alone := [key for key, own in parts.items() if not any(own)]:
+        reason = f"{len(alone)} of {len(parts)} utterances are in none, such as {min(alone)}"
+        notes.append(Problem(where="folds", reason=reason, fatal=False))
     utterances, unusable = read_recordings(drafts, progress)
     return Corpus(
         name=path.resolve().name,
         utterances=tuple(utterances),
         problems=(*notes, *problems, *unusable),
+        unlisted=unlisted(root, (draft.audio for draft in drafts)),
     )
 
 
@@ -116,7 +122,7 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             if not all(isinstance(entry[name], str) for name in ("key", "wav", "emo")):
                 raise TypeError
         except (ValueError, KeyError, TypeError):
@@ -133,7 +139,7 @@ def _label_map(path: Path) -> dict[str, str]:
     if file is None:
         raise UserError(f"{path}: expected label_map.json, found none; copy it from EmoBox")
     try:
-        values = json.loads(file.read_text("utf-8"))
+        values = parse_json(file.read_text("utf-8"))
         # In any case, as in Emo-DB, whose map has Neutral where its lists have neutral.
         return {str(k).casefold(): str(v) for k, v in values.items()}
     except (ValueError, AttributeError):

@@ -2,11 +2,12 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from mlt_ray.corpus.readers.unlisted import unlisted
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import decode, lines_of
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
@@ -15,7 +16,10 @@ from mlt_ray.errors import UserError
 CODES: Final = ("ang", "hap", "exc", "neu", "sad", "fru", "sur", "fea", "dis", "oth", "xxx")
 """IEMOCAP's codes of emotions; ``xxx`` where the raters did not agree."""
 
-_SESSION = re.compile(r"Session[1-5]")
+_SESSIONS: Final = tuple(f"Session{number}" for number in range(1, 6))
+_UNNAMED: Final = "XX"
+"""In the names of turns that IEMOCAP has not numbered, and never uses."""
+
 _LABEL = re.compile(r"\[[^\]]*\]\s+(\S+)\s+(\S+)")
 _TRANSCRIPT = re.compile(r"(Ses\S+)\s+\[[^\]]*\]\s*:(.*)")
 _ID = re.compile(r"(?P<dialog>Ses0(?P<session>[1-5])[FM]_\w+)_(?P<letter>[FM])\d+")
@@ -39,14 +43,16 @@ def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
     """All utterances of a folder that holds ``Session1`` to ``Session5``; emotions are `CODES`.
 
     `root` may also be one of the sessions, or the folder above the one that holds them. An
-    utterance that cannot be used becomes a fatal `Problem` and is left out.
+    utterance that cannot be used becomes a fatal `Problem` and is left out. A note counts
+    transcripts without a label.
     Raises `UserError` if there is no session.
     """
     top = find_iemocap(root)
     if top is None:
         raise UserError(f"{root}: expected Session1 to Session5 with dialog/EmoEvaluation in them")
     sources = _Sources(top)
-    for session in sorted(s for s in top.iterdir() if _SESSION.fullmatch(s.name)):
+    sessions = [top / name for name in _SESSIONS if (top / name).is_dir()]
+    for session in sessions:
         _read_session(session, sources)
     drafts = []
     for name in sorted(sources.labels):
@@ -59,12 +65,33 @@ def read_iemocap(root: Path, progress: Progress | None = None) -> Corpus:
         [(first, guess), *more] = sources.guessed
         where = f"{first} and {len(more)} more files" if more else first
         sources.problems.append(Problem(where=where, reason=guess, fatal=False))
+    sources.problems.extend(_without_label(sources))
     utterances, unusable = read_recordings(drafts, progress)
     return Corpus(
         name=root.resolve().name,
         utterances=tuple(utterances),
         problems=(*sources.problems, *unusable),
+        unlisted=_unlisted(sources, sessions),
     )
+
+
+def _without_label(sources: _Sources) -> Iterator[Problem]:
+    """A note that counts the transcripts that no label line names, if there are any."""
+    if alone := sorted(n for n in sources.texts if n not in sources.labels and _UNNAMED not in n):
+        reason = f"{len(alone)} are of no utterance with a label, such as that of {alone[0]}"
+        yield Problem(where="transcripts", reason=reason, fatal=False)
+
+
+def _unlisted(sources: _Sources, sessions: Sequence[Path]) -> tuple[str, ...]:
+    """Recordings that no label line names, as paths below the sessions' folder."""
+    wavs = [session / "sentences" / "wav" for session in sessions]
+    folders = [p for wav in wavs if wav.is_dir() for p in sorted(wav.iterdir()) if p.is_dir()]
+    named = (
+        sources.sessions[name] / "sentences" / "wav" / name.rpartition("_")[0] / f"{name}.wav"
+        for name in sources.labels
+    )
+    found = unlisted(sources.root, named, [*wavs, *folders])
+    return tuple(path for path in found if _UNNAMED not in path.rpartition("/")[2])
 
 
 def find_iemocap(path: Path) -> Path | None:
@@ -76,7 +103,7 @@ def find_iemocap(path: Path) -> Path | None:
         return None
     if has_sessions(path):
         return path
-    if _SESSION.fullmatch(path.resolve().name) and has_sessions(path.resolve().parent):
+    if path.resolve().name in _SESSIONS and has_sessions(path.resolve().parent):
         return path.resolve().parent
     below = [p for p in sorted(path.iterdir()) if p.is_dir() and has_sessions(p)]
     if len(below) > 1:
@@ -87,7 +114,7 @@ def find_iemocap(path: Path) -> Path | None:
 
 def has_sessions(path: Path) -> bool:
     """True if `path` itself holds the sessions."""
-    return any((path / f"Session{i}" / "dialog" / "EmoEvaluation").is_dir() for i in range(1, 6))
+    return any((path / name / "dialog" / "EmoEvaluation").is_dir() for name in _SESSIONS)
 
 
 def dialog_kind(dialog: str | None) -> Literal["impro", "script"] | None:
@@ -133,7 +160,7 @@ def _read_label(line: str, file: Path, session: Path, sources: _Sources) -> None
     if match is None:
         reason = f"expected [start - end], utterance and label, got {line[:60]!r}"
         sources.problems.append(Problem(where=where, reason=reason))
-    elif "XX" not in match[1]:
+    elif _UNNAMED not in match[1]:
         sources.labels[match[1]].add(match[2])
         sources.sessions.setdefault(match[1], session)
         sources.origins.setdefault(match[1], where)

@@ -1,14 +1,14 @@
 """Reads a corpus that is listed in a ``manifest.csv``."""
 
-import csv
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from mlt_ray.corpus.readers.table import Table, open_table
+from mlt_ray.corpus.readers.unlisted import unlisted
 from mlt_ray.corpus.recordings import Progress, read_recordings
-from mlt_ray.corpus.texts import decode, in_natural_order
+from mlt_ray.corpus.texts import in_natural_order
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
 
@@ -45,9 +45,9 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
     session, dialog, alignment (a ``.wdseg`` file), and for folds that are given one of split
     (train, dev or test) and fold (any names; an utterance is in the test part of its own fold);
     others are ignored. Paths are relative to the folder. Emotions may have any names. A line that
-    cannot be used becomes a fatal `Problem` and is left out. An encoding that is guessed becomes a
-    note. Raises `UserError` if the manifest or a column is missing, if both split and fold are
-    there, or if its encoding cannot be guessed.
+    cannot be used becomes a fatal `Problem` and is left out; what is guessed becomes a note. Raises
+    `UserError` if the manifest or a column is missing, if both split and fold are there, or if it
+    cannot be read (`open_table`).
     """
     root = path.parent if _is_manifest(path) else path
     manifest = root / FILE_NAME
@@ -55,19 +55,26 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
         raise UserError(f"{manifest}: no such file; expected columns {', '.join(REQUIRED)}")
     drafts: dict[str, list[tuple[int, Utterance]]] = {}
     own_folds: dict[str, str] = {}
-    problems: list[Problem] = []
-    content = decode(manifest.read_bytes())
-    if not content.is_sure:
-        raise UserError(f"{manifest}: {content.guess}")
-    if content.guess:
-        problems.append(Problem(where=FILE_NAME, reason=content.guess, fatal=False))
-    for line, cells in _rows(manifest, content.text):
+    table = open_table(manifest, REQUIRED, OPTIONAL)
+    if {"split", "fold"} <= {*table.columns}:
+        raise UserError(
+            f"{manifest}: expected one of the columns split and fold, got both; remove one"
+        )
+    problems = list(table.notes)
+    broken: list[int] = []
+    for line, cells in _rows(table):
+        if any("\n" in cell or "\r" in cell for cell in (cells or {}).values()):
+            broken.append(line)
         result = _draft(root, cells)
         if isinstance(result, Utterance):
             drafts.setdefault(result.id, []).append((line, result))
             own_folds[result.id] = ((cells or {}).get("fold") or "").strip()
         else:
             problems.append(Problem(where=f"{FILE_NAME}, line {line}", reason=result))
+    if broken:
+        reason = f"{len(broken)} rows hold line breaks, such as the one that ends in line "
+        reason += f"{broken[0]}; if that is not meant, a quote is not closed there"
+        problems.append(Problem(where=FILE_NAME, reason=reason, fatal=False))
     problems += [_repeated(name, found) for name, found in drafts.items() if len(found) > 1]
     unique = [found[0][1] for _, found in sorted(drafts.items()) if len(found) == 1]
     utterances, unusable = read_recordings(_in_folds(unique, own_folds), progress)
@@ -75,36 +82,15 @@ def read_manifest(path: Path, progress: Progress | None = None) -> Corpus:
         name=root.resolve().name,
         utterances=tuple(utterances),
         problems=(*problems, *unusable),
+        unlisted=unlisted(root, (draft.audio for found in drafts.values() for _, draft in found)),
     )
 
 
-def _rows(path: Path, text: str) -> list[tuple[int, dict[str, str] | None]]:
+def _rows(table: Table) -> Iterator[tuple[int, dict[str, str] | None]]:
     """Line number and cells by column; ``None`` for a line with another number of cells."""
-    reader = csv.reader(io.StringIO(text, newline=""))
-    rows: list[tuple[int, dict[str, str] | None]] = []
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        _check_columns(path, header)
-        for row in reader:
-            if any(row):
-                cells = dict(zip(header, row, strict=True)) if len(row) == len(header) else None
-                rows.append((reader.line_num, cells))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
-    return rows
-
-
-def _check_columns(path: Path, header: list[str]) -> None:
-    missing = [name for name in REQUIRED if name not in header]
-    if missing:
-        expected, got = ", ".join(REQUIRED), ", ".join(header) or "nothing"
-        remedy = f"add {', '.join(missing)} to the first line"
-        raise UserError(f"{path}: expected columns {expected}, got {got}; {remedy}")
-    twice = [name for name in (*REQUIRED, *OPTIONAL) if header.count(name) > 1]
-    if twice:
-        raise UserError(f"{path}: column {twice[0]} stands there twice; remove one")
-    if {"split", "fold"} <= {*header}:
-        raise UserError(f"{path}: expected one of the columns split and fold, got both; remove one")
+    for line, row in table.rows():
+        is_whole = len(row) == len(table.columns)
+        yield line, dict(zip(table.columns, row, strict=True)) if is_whole else None
 
 
 def _draft(root: Path, cells: dict[str, str] | None) -> Utterance | str:

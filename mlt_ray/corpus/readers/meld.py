@@ -7,6 +7,7 @@ from typing import Final
 
 from mlt_ray.corpus.readers.elsewhere import Elsewhere, locate
 from mlt_ray.corpus.readers.table import read_table
+from mlt_ray.corpus.readers.unlisted import unlisted
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
 from mlt_ray.errors import UserError
@@ -60,6 +61,7 @@ def read_meld(path: Path, progress: Progress | None, elsewhere: Elsewhere) -> Co
         name=path.resolve().name,
         utterances=tuple(utterances),
         problems=(*problems, *unfound, *unusable),
+        unlisted=unlisted(root, (draft.audio for draft in found)),
     )
 
 

@@ -57,6 +57,8 @@ def _whole(
     return read_whole
 
 
+_MANIFEST: Final = Path(FILE_NAME)
+
 READERS: Final = (
     Reader(has_sessions, _whole(read_iemocap)),
     Reader(has_manifest, _whole(read_manifest)),
@@ -80,8 +82,15 @@ def read_corpus(
     for reader in READERS:
         if reader.recognises(path):
             return reader.read(path, progress, elsewhere)
+    if path.is_file():
+        raise UserError(
+            f"{path}: expected a folder or a file called {FILE_NAME}, got a file of another name; "
+            f"call a manifest {FILE_NAME}"
+        )
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; name the folder of a corpus")
+    if alike := sorted(p.name for p in path.iterdir() if p.stem.casefold() == _MANIFEST.stem):
+        raise UserError(f"{path}: expected {FILE_NAME}, got {alike[0]}; rename it, if it is that")
     raise UserError(
         f"{path}: expected {FILE_NAME} (columns path, text, emotion, speaker), IEMOCAP's "
         "Session1/dialog/EmoEvaluation, EmoBox's fold_1, or MELD's train_sent_emo.csv, got none; "

@@ -1,11 +1,11 @@
 """The type `Line`, an utterance to be spoken, and the reader of CSV files of lines."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mlt_ray.corpus.readers.table import open_table
 from mlt_ray.corpus.synthetic.speech import Prosody
 from mlt_ray.corpus.synthetic.voices import VOICES
 from mlt_ray.errors import UserError
@@ -63,34 +63,19 @@ class _Row(NamedTuple):
 
 
 def _rows(path: Path) -> Iterator[_Row]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-            if missing:
-                got = ", ".join(reader.fieldnames or ()) or "an empty file"
-                raise UserError(
-                    f"{path}:1: expected the columns {', '.join(_COLUMNS)}, got {got}; "
-                    f"add {', '.join(missing)} to the header"
-                )
-            for cells in reader:
-                yield _row(cells, f"{path}:{reader.line_num}", reader.line_num)
-    except OSError as error:
-        raise UserError(f"{path}: expected a CSV file, got: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected UTF-8, got {error}; save the file as UTF-8") from error
-    except csv.Error as error:
-        where = f"{path}:{reader.line_num}"
-        raise UserError(f"{where}: expected CSV, got: {error}; quote the text") from error
+    table = open_table(path, _COLUMNS, is_strict=True)
+    for number, cells in table.rows():
+        where = f"{path}:{number}"
+        if len(cells) != len(table.columns):
+            raise UserError(
+                f"{where}: expected as many cells as the header has, got more or fewer; "
+                "quote texts that hold commas"
+            )
+        yield _row(dict(zip(table.columns, cells, strict=True)), where, number)
 
 
-def _row(cells: dict[str, str | None], where: str, number: int) -> _Row:
+def _row(cells: dict[str, str], where: str, number: int) -> _Row:
     session, speaker, emotion, text = (cells[column] for column in _COLUMNS)
-    if session is None or speaker is None or emotion is None or text is None or None in cells:
-        raise UserError(
-            f"{where}: expected as many cells as the header has, got more or fewer; "
-            "quote texts that hold commas"
-        )
     if session.strip() not in {"1", "2", "3", "4", "5"}:
         raise UserError(f"{where}: expected a session from 1 to 5, got {session!r}; number it so")
     label = NAMED["four"].class_of(emotion)

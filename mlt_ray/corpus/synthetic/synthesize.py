@@ -16,7 +16,7 @@ import numpy as np
 
 from mlt_ray.corpus.alignment import FRAME_S, WordTime
 from mlt_ray.corpus.audio import SAMPLE_RATE_HZ, Samples
-from mlt_ray.corpus.espeak import languages
+from mlt_ray.corpus.espeak import check_installed, languages
 from mlt_ray.corpus.synthetic.lines import Line
 from mlt_ray.corpus.synthetic.speech import Prosody, say
 from mlt_ray.corpus.synthetic.voices import SPEAKER_RATE_WPM, VOICES, draw_prosody
@@ -66,8 +66,10 @@ def write_corpus(
     the language and the seed (not negative), not on `workers`, the number of processes (default:
     one per CPU, fewer for a few lines). `finish` is called with the
     complete folder and may change it before it is renamed to `out`. Raises `UserError` if `out`
-    has content or cannot be written. After an error or interruption there is no `out`.
+    has content or cannot be written, and without espeak-ng. After an error or interruption there is
+    no `out`.
     """
+    check_installed(f"corpus {out}")
     with _staged(out) as root:
         recordings = _plan(lines, seed, language)
         for folder in {root / file.parent for r in recordings for file in (r.wav, r.wdseg)}:

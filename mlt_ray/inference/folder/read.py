@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.features.fitted import FittedExtra, FittedInputs
 from mlt_ray.features.vectors import ArrayVectors, WordVectors, load_vectors
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def is_folder(path: Path) -> bool:
     """True if `path` is a folder with a `CONFIG` of ours."""
     try:
-        return json.loads((path / CONFIG).read_text("utf-8")).get("model_type") == KIND
+        return parse_json((path / CONFIG).read_text("utf-8")).get("model_type") == KIND
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -267,7 +267,7 @@ def _damage(path: Path) -> Iterator[None]:
     """Raises a `UserError` that names the file if values are missing or of another kind."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else first_line(error)
         raise UserError(
             f"{path}: expected values of mlt-ray export, got {said}; copy the folder again"
@@ -276,7 +276,7 @@ def _damage(path: Path) -> Iterator[None]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = parse_json(path.read_text("utf-8"))
     except OSError as error:
         raise UserError(
             f"{path}: expected a file of the model, found none; name a folder of mlt-ray export"

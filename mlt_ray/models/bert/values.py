@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mlt_ray.parsing import SHARE, at_least, require
-from mlt_ray.spec import ExtraInput, FineTuning, ModelSpec
+from mlt_ray.parsing import Rate
+from mlt_ray.spec import Blocks, ExtraInput, FineTuning, ModelSpec, Rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +23,14 @@ class EncoderSpec(ModelSpec):
 
     encoder: str | None = "minilm"
     fine_tune: FineTuning = True
-    last_n: int = 2
-    lora_rank: int = 8
+    last_n: Blocks = 2
+    lora_rank: Rank = 8
     pool: Literal["cls", "mean"] = "cls"
 
     def __post_init__(self) -> None:
         if self.fine_tune == "all":
             object.__setattr__(self, "fine_tune", True)
-        require(self, at_least(1), "last_n", "lora_rank")
+        super().__post_init__()
         if not self.encoder:
             got = "an empty text" if self.encoder == "" else self.encoder
             raise ValueError(f"encoder: expected minilm, a folder or a name, got {got}")
@@ -64,7 +64,7 @@ class BertSpec(EncoderSpec):
     """
 
     system: str = "bert"
-    dropout: float = 0.1
+    dropout: Rate = 0.1
 
     @property
     def reads_audio(self) -> bool:
@@ -75,7 +75,3 @@ class BertSpec(EncoderSpec):
     def reads_words(self) -> bool:
         """False: the encoder cuts the texts into word pieces of its own."""
         return False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, SHARE, "dropout")

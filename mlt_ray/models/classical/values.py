@@ -1,10 +1,12 @@
 """Configuration of classifiers that are no networks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from mlt_ray.parsing import ABOVE_0, at_least, require
-from mlt_ray.spec import ExtraInput, ModelSpec
+from mlt_ray.parsing import Range
+from mlt_ray.spec import ExtraInput, LayerNumber, ModelSpec
+
+Penalty = Annotated[float, Range(0, 1_000_000, without_lowest=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +37,17 @@ class ClassicalSpec(ModelSpec):
     system: str = "classical"
     audio: Literal["egemaps", "speech"] | None = None
     text: Literal["tfidf", "embedding"] | None = None
-    audio_c: float = 1.0
-    text_c: float = 4.0
-    ngrams: int = 2
+    audio_c: Penalty = 1.0
+    text_c: Penalty = 4.0
+    ngrams: Annotated[int, Range(1, 20)] = 2
     encoder: str = "minilm"
     fusion: Literal["mean", "weighted"] = "mean"
     speech_encoder: str | None = None
-    speech_layer: Literal["best", "last"] | int = "best"
-    speech_c: float = 0.01
+    speech_layer: Literal["best", "last"] | LayerNumber = "best"
+    speech_c: Penalty = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.inputs:
             raise ValueError("audio: expected audio, text or both, got neither; set text: tfidf")
         if not self.encoder:
@@ -54,8 +57,6 @@ class ClassicalSpec(ModelSpec):
             raise ValueError(
                 f"speech_encoder: expected one with audio: speech, and none without, got {got}"
             )
-        require(self, ABOVE_0, "audio_c", "text_c", "speech_c")
-        require(self, at_least(1), "ngrams")
 
     @property
     def reads_seed(self) -> bool:

@@ -1,8 +1,9 @@
 """Configuration of the cross modality excitement of H. Li et al."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from mlt_ray.parsing import at_least, require
+from mlt_ray.parsing import Kernel, Range, Width
 from mlt_ray.spec import ExtraInput, ModelSpec
 
 
@@ -17,15 +18,14 @@ class LiSpec(ModelSpec):
     """
 
     system: str = "li"
-    channels: int = 64
-    first_kernel: int = 5
-    next_kernel: int = 2
-    width: int = 256
-    recurrent_width: int = 256
+    channels: Width = 64
+    first_kernel: Kernel = 5
+    next_kernel: Kernel = 2
+    width: Annotated[int, Range(2, 10_000_000)] = 256
+    recurrent_width: Width = 256
 
     def __post_init__(self) -> None:
-        require(self, at_least(1), "channels", "recurrent_width", "first_kernel", "next_kernel")
-        require(self, at_least(2), "width")
+        super().__post_init__()
         if self.width % 2:
             raise ValueError(f"width: expected an even number, got {self.width}")
 

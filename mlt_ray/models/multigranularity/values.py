@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from mlt_ray.models.bert.values import EncoderSpec
 from mlt_ray.models.multilevel.values import MultilevelSpec
-from mlt_ray.parsing import SHARE, at_least, require
+from mlt_ray.parsing import Rate, Width, check_numbers
 from mlt_ray.spec import ExtraInput, Layer
 
 SPEECH_LAYERS = "speech_layers"
@@ -30,8 +30,8 @@ class MultigranularitySpec(EncoderSpec):
 
     system: str = "multigranularity"
     multilevel: MultilevelSpec = field(default_factory=MultilevelSpec)
-    projection: int = 128
-    dropout: float = 0.1
+    projection: Width = 128
+    dropout: Rate = 0.1
     speech_encoder: str | None = None
     speech_layer: Layer = "last"
 
@@ -40,12 +40,12 @@ class MultigranularitySpec(EncoderSpec):
             super().__post_init__()
         elif self.speech_encoder is None:
             raise ValueError("encoder: expected a text encoder or speech_encoder, got neither")
+        else:
+            check_numbers(self)
         if self.speech_encoder == "":
             raise ValueError(
                 "speech_encoder: expected resemblyzer, a folder or a name, got an empty text"
             )
-        require(self, at_least(1), "projection")
-        require(self, SHARE, "dropout")
         if self.multilevel.tts_weight:
             raise ValueError(
                 "multilevel.tts_weight: expected 0 (the joint loss is the multilevel "

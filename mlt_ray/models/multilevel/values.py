@@ -1,9 +1,9 @@
 """Configuration of the multilevel transformer."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from mlt_ray.parsing import ABOVE_0, SHARE, at_least, require
+from mlt_ray.parsing import Kernel, Layers, Range, Rate, Width
 from mlt_ray.spec import ModelSpec
 
 
@@ -31,36 +31,28 @@ class MultilevelSpec(ModelSpec):
     system: str = "multilevel"
     inputs: Literal["both", "audio", "text"] = "both"
     text: Literal["highway", "concatenation", "phoneme", "word"] = "highway"
-    width: int = 128
-    num_heads: int = 4
-    feed_forward: int = 512
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
-    text_encoder_layers: int = 1
-    cross_modality_layers: int = 1
-    deep_fusion_layers: int = 2
-    highway_layers: int = 2
-    phoneme_dim: int = 64
-    phoneme_channels: int = 100
-    phoneme_kernel: int = 5
-    prenet_layers: int = 3
-    prenet_kernel: int = 5
-    prenet_dropout: float = 0.2
-    mel_prenet_width: int = 256
-    mel_prenet_dropout: float = 0.2
-    tts_weight: float = 0.0
-    tts_stop_weight: float = 5.0
+    width: Width = 128
+    num_heads: Width = 4
+    feed_forward: Width = 512
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.0
+    text_encoder_layers: Layers = 1
+    cross_modality_layers: Layers = 1
+    deep_fusion_layers: Layers = 2
+    highway_layers: Layers = 2
+    phoneme_dim: Width = 64
+    phoneme_channels: Width = 100
+    phoneme_kernel: Kernel = 5
+    prenet_layers: Layers = 3
+    prenet_kernel: Kernel = 5
+    prenet_dropout: Rate = 0.2
+    mel_prenet_width: Width = 256
+    mel_prenet_dropout: Rate = 0.2
+    tts_weight: Annotated[float, Range(0, 1_000_000)] = 0.0
+    tts_stop_weight: Annotated[float, Range(0, 1_000_000, without_lowest=True)] = 5.0
 
     def __post_init__(self) -> None:
-        layers = ("text_encoder", "cross_modality", "deep_fusion", "highway", "prenet")
-        require(self, at_least(0), *(f"{name}_layers" for name in layers))
-        require(self, at_least(0), "tts_weight")
-        require(self, ABOVE_0, "tts_stop_weight")
-        rates = ("dropout", "attention_dropout", "prenet_dropout", "mel_prenet_dropout")
-        require(self, SHARE, *rates)
-        sizes = ("width", "num_heads", "feed_forward", "mel_prenet_width")
-        require(self, at_least(1), *sizes, "phoneme_dim", "phoneme_channels")
-        require(self, at_least(1), "phoneme_kernel", "prenet_kernel")
+        super().__post_init__()
         if self.width % self.num_heads:
             raise ValueError(
                 f"width: expected a multiple of num_heads ({self.num_heads}), got {self.width}"

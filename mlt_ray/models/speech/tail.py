@@ -33,7 +33,7 @@ class Tail(nn.Module):
         is_one = spec.speech_layer != "weighted"
         self.num_layers = 1 if is_one else self.last_layer - self.first_layer + 1
         self.encoder = open_encoder(
-            folder, torch.device("cpu"), first=self.first_layer, attention=keyed_attention
+            folder, torch.get_default_device(), first=self.first_layer, attention=keyed_attention
         )
         self.encoder.drop_blocks(self.last_layer)
         if spec.fine_tune == "lora":

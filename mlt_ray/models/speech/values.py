@@ -1,10 +1,10 @@
 """Configuration of a speech encoder alone."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from mlt_ray.parsing import SHARE, at_least, require
-from mlt_ray.spec import ExtraInput, FineTuning, FramesSpec, Layer, ModelSpec
+from mlt_ray.parsing import Range, Rate
+from mlt_ray.spec import Blocks, ExtraInput, FineTuning, FramesSpec, Layer, ModelSpec, Rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,22 +32,20 @@ class SpeechSpec(ModelSpec):
     speech_encoder: str = "resemblyzer"
     speech_layer: Layer = "weighted"
     head: Literal["pooled", "states"] = "pooled"
-    hidden_width: int = 0
-    dropout: float = 0.1
+    hidden_width: Annotated[int, Range(0, 10_000_000)] = 0
+    dropout: Rate = 0.1
     fine_tune: FineTuning = False
-    last_n: int = 2
-    lora_rank: int = 8
+    last_n: Blocks = 2
+    lora_rank: Rank = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.speech_encoder:
             raise ValueError(
                 "speech_encoder: expected resemblyzer, a folder or a name, got an empty text"
             )
         if self.fine_tune is True:
             object.__setattr__(self, "fine_tune", "all")
-        require(self, at_least(0), "hidden_width")
-        require(self, at_least(1), "last_n", "lora_rank")
-        require(self, SHARE, "dropout")
         if self.head == "states" and not self.hidden_width:
             raise ValueError("hidden_width: expected at least 1 with head: states, got 0")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mlt_ray.parsing import SHARE, at_least, require
+from mlt_ray.parsing import Rate, Width
 from mlt_ray.spec import ModelSpec
 
 
@@ -19,15 +19,14 @@ class XuSpec(ModelSpec):
 
     system: str = "xu"
     cell: Literal["lstm", "gru"] = "lstm"
-    dense_width: int = 512
-    width: int = 100
-    num_heads: int = 8
-    dropout: float = 0.5
-    attention_dropout: float = 0.0
+    dense_width: Width = 512
+    width: Width = 100
+    num_heads: Width = 8
+    dropout: Rate = 0.5
+    attention_dropout: Rate = 0.0
 
     def __post_init__(self) -> None:
-        require(self, at_least(1), "dense_width", "width", "num_heads")
-        require(self, SHARE, "dropout", "attention_dropout")
+        super().__post_init__()
         if 2 * self.width % self.num_heads:
             raise ValueError(
                 f"width: expected twice of it to be a multiple of num_heads ({self.num_heads}), "

@@ -1,9 +1,9 @@
 """Configuration of the dual recurrent encoder of S. Yoon et al."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from mlt_ray.parsing import SHARE, at_least, require
+from mlt_ray.parsing import Range, Rate
 from mlt_ray.spec import ExtraInput, ModelSpec
 
 
@@ -19,13 +19,9 @@ class YoonSpec(ModelSpec):
 
     system: str = "yoon"
     variant: Literal["mdrea", "mdre"] = "mdrea"
-    width: int = 200
-    audio_dropout: float = 0.3
-    text_dropout: float = 0.7
-
-    def __post_init__(self) -> None:
-        require(self, at_least(2), "width")
-        require(self, SHARE, "audio_dropout", "text_dropout")
+    width: Annotated[int, Range(2, 10_000_000)] = 200
+    audio_dropout: Rate = 0.3
+    text_dropout: Rate = 0.7
 
     @property
     def extras(self) -> tuple[ExtraInput, ...]:

@@ -66,12 +66,12 @@ def test_a_third_speaker_in_a_session_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"expected the columns .*got an empty file"),
-        (b"session,text\n1,x\n", r"texts\.csv:1: .*add speaker, emotion"),
+        (b"", r"expected columns .*got an empty file"),
+        (b"session,text\n1,x\n", r"texts\.csv: .*add speaker, emotion to the first line"),
         (b"session,speaker,emotion,text\n", "at least one row"),
         (b"session,speaker,emotion,text\n1,Ses01F,sad,\xff\xfe\n", "expected UTF-8"),
         (b'session,speaker,emotion,text\n1,Ses01F,sad,"a"b\n', "expected CSV"),
-        (None, "No such file"),
+        (None, r"texts\.csv: expected a CSV file .*got none"),
     ],
 )
 def test_a_file_that_is_no_table_of_texts_is_refused(

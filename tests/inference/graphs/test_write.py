@@ -4,7 +4,6 @@ import functools
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +26,7 @@ from mlt_ray.inference.trained import TrainedModel, open_trained
 from mlt_ray.models.exportable import EXPORTABLE
 from mlt_ray.models.layers import WordEmbedding
 from mlt_ray.models.multilevel.network import Multilevel
+from tests.kept_folder import kept_folder
 from tests.trained_store import SMALL, trained_store
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def opened(row: str) -> TrainedModel:
 @functools.cache
 def written(row: str) -> tuple[Path, list[str]]:
     """The folder into which a row was written, once for all tests, and the names of its files."""
-    folder = Path(tempfile.mkdtemp(prefix="graphs-"))
+    folder = kept_folder("graphs")
     return folder, [path.name for path in write_onnx(opened(row), folder)]
 
 
