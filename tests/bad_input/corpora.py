@@ -74,18 +74,13 @@ def with_broken(sound: bytes) -> dict[str, Content]:
 
 
 CASES: Final = (
-    {
-        name: Case(command=CHECK, says=says, files=content)
-        for name, (content, says) in _SAID.items()
-    }
+    {name: Case(command=CHECK, says=says, files=content) for name, (content, says) in _SAID.items()}
     | {
         f"a recording of {what}": Case(command=RUN, says="a.wav", files=with_broken(sound))
         for what, sound in _BROKEN.items()
     }
     | {
-        "a recording that is missing": Case(
-            command=RUN, says="a.wav", files=files(manifest(ONE))
-        ),
+        "a recording that is missing": Case(command=RUN, says="a.wav", files=files(manifest(ONE))),
         "a path that leaves the corpus": Case(
             command=RUN, says="none.wav", files=files(manifest("../none.wav,so,angry,x"))
         ),

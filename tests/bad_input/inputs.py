@@ -154,7 +154,9 @@ CASES: Final = (
         for name, (files, says) in _FOLDERS.items()
     }
     | {
-        "standard input: nothing": Case(command=f"{AUDIO} -", says="expected a recording, got noth"),
+        "standard input: nothing": Case(
+            command=f"{AUDIO} -", says="expected a recording, got noth"
+        ),
         "a table of recordings: empty": Case(
             command=f"{AUDIO} @here/t.csv", says="t.csv", files={"t.csv": ""}
         ),

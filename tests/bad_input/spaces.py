@@ -47,7 +47,10 @@ _SAID: Final[dict[str, tuple[Content, str]]] = {
     "an unknown objective": (space(WIDTH, "search: {objectives: [x]}\n"), "mine.search"),
     "seeds as texts": (space(WIDTH, "seeds: [a]\n"), "mine.seeds: expected a list of whole num"),
     "a fold below 1": (space(WIDTH, "search: {folds: [0]}\n"), "mine.search.folds: expected"),
-    "a fold that is not there": (space(WIDTH, "search: {folds: [9]}\n"), "mine.search.folds: expected"),
+    "a fold that is not there": (
+        space(WIDTH, "search: {folds: [9]}\n"),
+        "mine.search.folds: expected",
+    ),
     "a grid of what is countless": (
         space("model.dropout: {float: [0.1, 0.2]}", "search: {sampler: grid}\n"),
         "mine.space.model.dropout",

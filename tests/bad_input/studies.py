@@ -46,7 +46,10 @@ _SAID: Final[dict[str, tuple[Content, str]]] = {
     "a key of rows at the top": (ROW + "training: {}\n", "expected it in base or in a row"),
     "a key that is a number": ("3: 4\n" + ROW, "mine: unknown key 3"),
     "two rows of a name": (ROW + ROW[6:], "mine.rows: two rows are called a"),
-    "a row without a name": ("rows:\n- model: {system: xu}\n", "mine.rows[1].name: expected a text"),
+    "a row without a name": (
+        "rows:\n- model: {system: xu}\n",
+        "mine.rows[1].name: expected a text",
+    ),
     "a number as name": ("rows:\n- name: 3\n", "mine.rows[1].name: expected a text of one line"),
     "an empty name": ("rows:\n- name: ''\n", "mine.rows[1].name: expected a text of one line"),
     "a name of two lines": ('rows:\n- name: "a\\nb"\n', "expected a text of one line"),
@@ -129,7 +132,9 @@ CASES: Final = {
     name: Case(command=RUN, says=says, files={"mine.yaml": content})
     for name, (content, says) in _SAID.items()
 } | {
-    "a file that is missing": Case(command=RUN, says="mine.yaml: expected a study file, found none"),
+    "a file that is missing": Case(
+        command=RUN, says="mine.yaml: expected a study file, found none"
+    ),
     "a folder": Case(
         command=RUN, says="mine.yaml: expected a study file, found none", files={"mine.yaml/x": ""}
     ),

@@ -74,9 +74,7 @@ def _study(num_rows: int) -> dict[str, object]:
         "title": "Runs that nobody has trained",
         "seeds": list(range(1, SEEDS + 1)),
         "base": {"model": {"system": "multilevel", "inputs": "audio", "width": 48}},
-        "rows": [
-            {"name": f"row {n}", "training": {"batch_size": 2 + n}} for n in range(num_rows)
-        ],
+        "rows": [{"name": f"row {n}", "training": {"batch_size": 2 + n}} for n in range(num_rows)],
     }
 
 
@@ -121,9 +119,7 @@ def made_up(run: Run, corpus: Corpus, number: int) -> tuple[RunReport, dict[str,
     return report, predictions
 
 
-def _predictions(
-    places: Sequence[int], corpus: Corpus, drawn: np.random.Generator
-) -> Predictions:
+def _predictions(places: Sequence[int], corpus: Corpus, drawn: np.random.Generator) -> Predictions:
     shares = drawn.uniform(0.1, 1, (len(places), len(FOUR)))
     return Predictions(
         utterances=tuple(corpus.utterances[n].id for n in places),

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -19,6 +19,9 @@ from mlt_ray.storage.store import Store
 
 END_S = 30.0
 """Most seconds that processes may outlive the command that started them."""
+
+SHARED_MEMORY = Path("/dev/shm")
+"""Where shared memory is, of all programs together."""
 
 LISTENING = "0A"
 """State of a socket that listens, in /proc/net/tcp."""
@@ -87,6 +90,29 @@ class Machine:
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def forsaken(names: Collection[str]) -> list[str]:
+    """Of some files in shared memory, those that no living process has open or mapped.
+
+    Those that another program made meanwhile, such as a test beside this one, it still has.
+    """
+    held = set()
+    for entry in Path("/proc").iterdir():
+        if names and entry.name.isdecimal():
+            with contextlib.suppress(OSError):  # it has ended
+                held.update(_opened_and_mapped(entry))
+    paths = {name: SHARED_MEMORY / name for name in names}
+    return sorted(n for n, path in paths.items() if path.exists() and str(path) not in held)
+
+
+def _opened_and_mapped(entry: Path) -> Iterator[str]:
+    """Paths of the files that a process has open, and of those in its memory."""
+    for file in (entry / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(file)
+    for line in (entry / "maps").read_text(errors="replace").splitlines():
+        yield line.split(maxsplit=5)[-1]
 
 
 def _title(entry: Path) -> str:

@@ -18,10 +18,7 @@ from rich.table import Table
 from mlt_ray.errors import INTERRUPTED
 from tests.crashes.scene import Scene, kill_session
 from tests.end_to_end.conftest import mlt_ray, start_mlt_ray
-from tests.endurance.remains import Machine
-
-SHM = Path("/dev/shm")
-"""Where shared memory is. What appears there meanwhile may be another program's."""
+from tests.endurance.remains import SHARED_MEMORY, Machine, forsaken
 
 CLIPS = 2
 COMMAND_S = 600.0
@@ -155,7 +152,7 @@ def leave(place: Place, verb: str, ending: str, length_s: float, rng: random.Ran
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     arguments = VERBS[verb](place, folder)
-    machine, before = Machine(place.folder / "t"), set(os.listdir(SHM))
+    machine, before = Machine(place.folder / "t"), set(os.listdir(SHARED_MEMORY))
     began = time.monotonic()
     with machine.entered():
         process = start_mlt_ray(*arguments)
@@ -187,7 +184,7 @@ def leave(place: Place, verb: str, ending: str, length_s: float, rng: random.Ran
         orphans_s=round(orphans_s, 1),
         processes=list(left.values()),
         files=machine.files(),
-        shared_memory=sorted(set(os.listdir(SHM)) - before),
+        shared_memory=forsaken(set(os.listdir(SHARED_MEMORY)) - before),
     )
     if process.returncode not in (0, ENDINGS[ending]) or "Traceback" in errors:
         found.said = f"exit {process.returncode}: {shown[-300:]}{errors[-1500:]}"
