@@ -174,6 +174,8 @@ def check_pytest(words: Sequence[str]) -> None:
                 m.partition(":")[0] for m in PROJECT["tool"]["pytest"]["ini_options"]["markers"]
             ]
             assert rest.pop(0).removeprefix("not ") in markers
+        elif word == "-n":
+            assert rest.pop(0).isdecimal()
         else:
             assert (ROOT / word).exists()
 
