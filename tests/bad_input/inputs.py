@@ -153,7 +153,9 @@ CASES: Final = (
         for name, (files, says) in _FOLDERS.items()
     }
     | {
-        "standard input: nothing": Case(command=f"{AUDIO} -", says="expected a recording"),
+        "standard input: nothing": Case(
+            command=f"{AUDIO} -", says="expected a recording, got noth"
+        ),
         "a table of recordings: empty": Case(
             command=f"{AUDIO} @here/t.csv", says="t.csv", files={"t.csv": ""}
         ),
