@@ -28,8 +28,9 @@ PER = 100
 """Growth is given for so many runs."""
 
 MOST_MB = 20.0
-"""Most megabytes that a process may grow in `PER` runs. The driver grows: Ray Tune keeps a record of
-each trial (28 kB), the tracker each report (23 kB), and what MLflow has not written yet waits."""
+"""Most megabytes that a process may grow in `PER` runs. The driver grows: Ray Tune keeps a record
+of each trial (28 kB), the tracker each report (23 kB), and what MLflow has not written yet
+waits."""
 
 MOST_FILES = 0.5
 """Most open files, threads or processes that may be added in `PER` runs."""
