@@ -229,3 +229,14 @@ def test_published_scores_of_another_corpus_are_not_to_be_compared(page: str) ->
     said = words(page)
     assert "Here others were tested" in said
     assert "What differs from the paper" in said
+
+
+def test_of_many_rows_the_best_on_dev_have_figures_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlt_ray.reports.page.sections.MOST_DRAWN", 2)
+    contents = contents_of(fill(Store(tmp_path), {"good": 0.8, "poor": 0.1, "as good": 0.79}))
+    html, [album] = render(contents)
+    assert "The 2 of 3 rows whose UA on dev is highest." in html
+    drawn = {name.removeprefix("made-confusion-") for name in album.figures if "confusion" in name}
+    assert drawn == {"good", "as-good"}
