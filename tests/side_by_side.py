@@ -13,8 +13,8 @@ import pytest
 
 from mlt_ray.machine import usable_cpus
 
-SPARE = 2
-"""Processes beyond one a CPU: tests that start commands wait half of their time."""
+SPARE = 1
+"""Processes beyond one a CPU: tests that start commands wait part of their time."""
 
 MOST, MEMORY = 8, 4 * 2**30
 """Most processes, and bytes of memory for each: some start a Ray of several workers."""

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray.exceptions import RayActorError
 
@@ -34,6 +35,9 @@ MUTED_LOGGERS = ("ray.tune.execution.experiment_state",)
 
 LOGGER_OF_FAILURES = "ray.tune.execution.tune_controller"
 """Logger that prints a trial's traceback. Silenced for a killed worker, which has none."""
+
+OWN_PROCESSES = ("gcs_server", "raylet")
+"""Processes that a Ray which is started here has as children; theirs end with them."""
 
 SETTINGS = {
     # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
@@ -104,24 +108,38 @@ def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
 
     `own` is what a Ray that is started here is told.
     """
-    level = logging.INFO if are_logs_shown() else logging.WARNING
+    before = {process.pid for process in psutil.Process().children()}
     try:
-        joined = ray.init(
-            address=ray_address(address),
-            log_to_driver=are_logs_shown(),
-            logging_level=level,
-            **own,
-        )
-        return Path(joined.address_info["session_dir"]) if own else None
+        try:
+            return _init(address, own)
+        except Exception as error:  # one that did not start in time is a plain Exception of Ray
+            if not own or "timed out during startup" not in str(error):
+                raise
+            # Its limit is 30 s, which a busy machine may need once.
+            for process in psutil.Process().children():
+                if process.pid not in before and process.name() in OWN_PROCESSES:
+                    process.kill()
+                    process.wait()
+            return _init(address, own)
     except SystemExit:  # from Ray's own handler of SIGTERM, as from Ctrl-C
         raise KeyboardInterrupt from None
-    except Exception as error:  # one that did not start in time is a plain Exception of Ray
+    except Exception as error:
         reason = first_line(error)
         if not own:
             raise unusable(address, f"got: {reason}", START) from error
         raise UserError(
             f"expected Ray to start here, got: {reason}; free memory and processors, then ask again"
         ) from error
+
+
+def _init(address: str | None, own: Mapping[str, Any]) -> Path | None:
+    joined = ray.init(
+        address=ray_address(address),
+        log_to_driver=are_logs_shown(),
+        logging_level=logging.INFO if are_logs_shown() else logging.WARNING,
+        **own,
+    )
+    return Path(joined.address_info["session_dir"]) if own else None
 
 
 def _shut_down() -> None:

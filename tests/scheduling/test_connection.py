@@ -1,8 +1,11 @@
 """Ray has the CPUs that its user may use, and reports a worker's death in a line."""
 
 import logging
+import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
@@ -38,10 +41,38 @@ def test_a_ray_that_does_not_start_is_told_in_one_line(
     def init(**_: object) -> None:
         raise Exception("The current node timed out during startup.\nMore of Ray's words.")
 
-    monkeypatch.setattr(connection, "check_cluster", lambda address: None)
+    monkeypatch.setattr(connection, "check_address", lambda address: None)
     monkeypatch.setattr(connection.ray, "init", init)
     with pytest.raises(UserError, match=told), connection.connection(address, Resources()):
         raise AssertionError("it has started")
+
+
+class Started:
+    """What `ray.init` returns."""
+
+    address_info: ClassVar = {"session_dir": "/nowhere"}
+
+
+def test_a_ray_that_was_too_slow_once_is_ended_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raylet = shutil.copy("/bin/sleep", tmp_path / "raylet")
+    tries: list[subprocess.Popen[bytes]] = []
+
+    def init(**_: object) -> Started:
+        tries.append(subprocess.Popen([raylet, "60"]))
+        if len(tries) < 2:
+            raise Exception("The current node timed out during startup.")
+        return Started()
+
+    monkeypatch.setattr(connection.ray, "init", init)
+    try:
+        assert connection._start("local", {"num_cpus": 1}) == Path("/nowhere")
+        assert [process.poll() is None for process in tries] == [False, True]
+    finally:
+        for process in tries:
+            process.kill()
+            process.wait()
 
 
 def test_a_ray_that_the_process_has_joined_itself_is_left_alone(
