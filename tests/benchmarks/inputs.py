@@ -53,7 +53,10 @@ def open_inputs(
     places = Places(corpus=corpus_folder, store=store, encoder=encoder)
     workspace = Workspace.open(places, [NAMED["four"]])
     corpus = select(workspace.corpus, NAMED["four"])
-    named = [workspace.name_contents(load_study(name, overrides, rows or None)) for name in studies]
+    chosen = rows or None
+    named = [
+        workspace.name_contents(load_study(name, overrides, chosen), chosen) for name in studies
+    ]
     asked = [r for study in named for r in study.rows if not rows or r.name in rows]
     with Bars(console) as bars:
         workspace.fill_cache(asked, bars.show)
