@@ -1,6 +1,5 @@
 """Finds and reads YAML files: studies, search spaces and cluster profiles. Reads JSON."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -78,14 +77,6 @@ def parse_yaml(text: str, where: str) -> Any:
         return yaml.load(text, Loader=Loader)
     except NO_YAML as error:
         raise UserError(f"{where}: expected a YAML value, got {shown(text)}") from error
-
-
-def parse_json(content: str | bytes) -> Any:
-    """The value of a JSON text; `ValueError` for one that is no JSON or is nested too deeply."""
-    try:
-        return json.loads(content)
-    except RecursionError:
-        raise ValueError("values that are nested too deeply") from None
 
 
 def shipped_folder(name: str) -> Path:

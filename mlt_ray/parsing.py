@@ -1,8 +1,9 @@
-"""Turns values of YAML files into dataclasses, strictly, and checks the bounds of numbers."""
+"""Turns values of files into dataclasses, strictly, and checks the bounds of numbers."""
 
 import dataclasses
 import difflib
 import functools
+import json
 import sys
 import types
 import typing
@@ -122,6 +123,14 @@ def shown(value: object) -> str:
         return f"a whole number of more than {MOST_SHOWN} digits"
     text = repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value of a JSON text; `ValueError` for one that is no JSON or is nested too deeply."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("values that are nested too deeply") from None
 
 
 def parse(kind: type[T], values: Any, where: str) -> T:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlt_ray.documents import parse_json
 from mlt_ray.encoders.catalogue import CONFIG, INDEX, SENTENCEPIECE, WEIGHTS, Modality
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import parse_json
 
 _POINTER = b"version https://git-lfs"
 """How a file begins that stands for one which git's large-file storage has not fetched."""

@@ -18,8 +18,8 @@ from typing import Final
 
 import numpy as np
 
-from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import parse_json
 from mlt_ray.storage.files import replacing, write_json
 
 SEGMENT = 256

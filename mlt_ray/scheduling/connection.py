@@ -21,7 +21,7 @@ from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_ad
 from mlt_ray.scheduling.cluster import START, check_address, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
 from mlt_ray.scheduling.sockets import folder_for_ray, own_session
-from mlt_ray.scheduling.token import keep_private
+from mlt_ray.scheduling.token import make_private
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -83,10 +83,9 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     own: dict[str, Any] = {}
     if is_local:
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
+        make_private()
     with folder_for_ray() if is_local else nullcontext() as folder:
         session = _start(address, own if folder is None else own | {"_temp_dir": folder})
-        if is_local:
-            keep_private()
         if threading.current_thread() is threading.main_thread():
             # Ray's own handler would end this process without a word.
             signal.signal(signal.SIGTERM, signal.default_int_handler)

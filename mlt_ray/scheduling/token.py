@@ -1,17 +1,35 @@
 """The token that Ray asks of whoever connects to it."""
 
 import os
+import secrets
 import stat
 from pathlib import Path
+from typing import Final
 
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
+OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+CHOSEN: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Variables by which the user says what Ray shall ask for."""
 
 
-def keep_private() -> None:
-    """Let nobody but this user read the token that Ray has written into their home.
+def make_private() -> None:
+    """Let a Ray that is started here have a token that nobody but this user can read.
 
-    Whoever has it can run anything as the user, and Ray leaves the file readable for all.
+    Whoever has it can run anything as the user. Ray would write it into the home, readable for all,
+    and fail where there is no home; then it is in the environment of this process.
     """
-    path = Path.home() / ".ray" / "auth_token"
-    if path.is_file() and path.stat().st_uid == os.getuid() and path.stat().st_mode & OTHERS:
-        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    if any(name in os.environ for name in CHOSEN):
+        return
+    path = Path(os.path.expanduser("~")) / ".ray" / "auth_token"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            new = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR)
+            with open(new, "w", encoding="ascii") as file:
+                file.write(secrets.token_hex(32))
+        elif path.stat().st_uid == os.getuid() and path.stat().st_mode & OTHERS:
+            path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    except FileExistsError:  # another command of the user has just written it
+        return
+    except OSError:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -21,8 +21,8 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import parse_json
 from mlt_ray.storage.files import json_bytes
 from mlt_ray.storage.mirror import AT_ONCE, Mirror
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import parse_json
 from mlt_ray.spec import digest_of
 from mlt_ray.storage.format import with_format, without_format
 from mlt_ray.storage.store import Store

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mlt_ray.documents import parse_json
+from mlt_ray.parsing import parse_json
 
 _MOST_PID: Final = 2**31
 

@@ -36,8 +36,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mlt_ray.documents import parse_json
 from mlt_ray.errors import StoreUnreachable, UserError
+from mlt_ray.parsing import parse_json
 from mlt_ray.storage.files import (
     beside,
     check_writable,

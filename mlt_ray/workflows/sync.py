@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import parse_json
 from mlt_ray.storage.record import all_records
 from mlt_ray.storage.store import PAGE, Store
 

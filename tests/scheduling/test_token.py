@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlt_ray.scheduling.token import keep_private
+from mlt_ray.scheduling.token import CHOSEN, make_private
 
 STRANGER = """
 import ray
@@ -43,18 +43,40 @@ with connection(None, Resources()):
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
+    for name in CHOSEN:
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
-def test_a_token_that_all_may_read_becomes_private(home: Path) -> None:
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_token_is_made_that_nobody_else_reads(home: Path) -> None:
+    make_private()
     token = home / ".ray" / "auth_token"
-    keep_private()
-    token.parent.mkdir()
-    token.write_text("0123")
+    assert mode(token) == 0o600
+    first = token.read_text()
+    assert len(first) == 64
     token.chmod(0o644)
-    keep_private()
-    assert stat.S_IMODE(token.stat().st_mode) == 0o600
-    assert token.read_text() == "0123"
+    make_private()
+    assert mode(token) == 0o600
+    assert token.read_text() == first
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_without_a_home_the_token_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/dev/null/nowhere")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "")
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    make_private()
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_what_the_user_says_of_tokens_counts(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    make_private()
+    assert not (home / ".ray").exists()
 
 
 @pytest.mark.slow
@@ -71,4 +93,4 @@ def test_who_has_no_token_is_refused(home: Path) -> None:
     answers = [line for line in done.stdout.splitlines() if line.strip()]
     assert sum(line.startswith("refused:") for line in answers) == 2, done.stdout
     assert "joined" not in done.stdout
-    assert stat.S_IMODE((home / ".ray" / "auth_token").stat().st_mode) == 0o600
+    assert mode(home / ".ray" / "auth_token") == 0o600

@@ -17,8 +17,8 @@ from mlt_ray.corpus.readers.unlisted import unlisted
 from mlt_ray.corpus.recordings import Progress, read_recordings
 from mlt_ray.corpus.texts import natural_key
 from mlt_ray.corpus.utterance import Corpus, Problem, Utterance
-from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError
+from mlt_ray.parsing import parse_json
 
 _FOLD: Final = re.compile(r"fold_\d+")
 _LIST: Final = re.compile(r".*_(train|valid|test)_fold_\d+\.jsonl")

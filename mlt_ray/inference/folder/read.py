@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlt_ray.documents import parse_json
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.features.fitted import FittedExtra, FittedInputs
 from mlt_ray.features.vectors import ArrayVectors, WordVectors, load_vectors
@@ -28,6 +27,7 @@ from mlt_ray.inference.folder.layout import (
 )
 from mlt_ray.inference.raw import Tools, folders_below
 from mlt_ray.inference.trained import TrainedModel, TrainedRun, read_spec, systems_of
+from mlt_ray.parsing import parse_json
 from mlt_ray.spec import Run, RunSpec
 from mlt_ray.storage.files import file_sha256
 from mlt_ray.storage.names import plain

@@ -22,8 +22,6 @@ import numpy as np
 import onnxruntime
 import soundfile
 
-from mlt_ray.documents import parse_json
-
 FOLDER = Path(__file__).parent
 EMPTY, UNKNOWN = "<empty>", 1
 
@@ -32,7 +30,7 @@ def open_file(name: str) -> tuple[Any, dict[str, Any]]:
     """A file of this folder, ready to run, and its metadata."""
     session = onnxruntime.InferenceSession(FOLDER / name, providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
-    return session, {key: parse_json(value) for key, value in metadata.items()}
+    return session, {key: json.loads(value) for key, value in metadata.items()}
 
 
 def heard(recording: str, about: dict[str, Any]) -> dict[str, np.ndarray]:
