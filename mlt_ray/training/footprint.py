@@ -164,6 +164,7 @@ class _Unrolled:
         states = F.linear(gates[..., :width], weights["weight_hh_l0"], weights["bias_hh_l0"])
         states = torch.tanh(states[..., :width])
         if isinstance(self._layer, nn.LSTM):
-            # It has cells beside its states.
+            # It has cells beside its states, and keeps its gates twice.
+            gates = gates * torch.sigmoid(gates)
             states = torch.tanh(states * gates[..., :width]) * gates[..., -width:]
         return states, states[:, -1]

@@ -114,7 +114,9 @@ _SAID: Final[dict[str, str]] = {
     "report noise --store @store --out @corpus/0.wav": "--out: expected a folder, got the file",
     "report noise --store @store --out /proc/none": "--out: expected a folder that can be written",
     "run demo --corpus @corpus --store @here/new --out /proc/none": "--out: expected a folder",
-    "search layers --corpus @corpus --store @here/new --out /proc/none": "--out: expected a folder",
+    "search layers --corpus @corpus --set folds.by=speaker --store @here/new --out /proc/none": (
+        "--out: expected a folder"
+    ),
 }
 
 CASES: Final = (

@@ -171,7 +171,7 @@ def test_a_current_folder_that_is_gone(
     monkeypatch.chdir(folder)
     folder.rmdir()
     line = line_of("report noise --store store", folder, capfd)
-    assert "the folder of this command no longer exists" in line
+    assert "expected one that exists, found it deleted; cd to another" in line
 
 
 def test_a_name_that_is_too_long(here: Path, capfd: pytest.CaptureFixture[str]) -> None:

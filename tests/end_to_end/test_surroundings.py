@@ -61,8 +61,9 @@ def test_a_study_is_computed_where_everything_is_odd(
     shown = done.stdout.decode("ascii") + done.stderr.decode("ascii")
     assert done.returncode == 0, shown
     assert "corpus: Korper ?, 100 utterances" in shown
-    tables = json.loads((tmp_path / "stö" / "reports" / "small" / "tables.json").read_bytes())
-    assert "Körper 愛" in json.dumps(tables, ensure_ascii=False)
+    assert (tmp_path / "stö" / "reports" / "small" / "tables.json").is_file()
+    record = json.loads((tmp_path / "stö" / "studies" / "small.json").read_bytes())
+    assert record["corpus"]["name"] == "Körper 愛"
     assert set(Path("/tmp").glob("mlt-ray-*")) <= before
 
 
