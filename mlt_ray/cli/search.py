@@ -43,6 +43,7 @@ def search(
     here is there for every other study. After a crash or Ctrl-C, ask again.
     """
     from mlt_ray.reports.results import results_of
+    from mlt_ray.storage.files import check_writable
     from mlt_ray.studies.space import load_space, with_changes
     from mlt_ray.workflows.report import show_results
     from mlt_ray.workflows.search import run_search, show_space
@@ -54,6 +55,8 @@ def search(
     if dry_run:
         show_space(loaded, places, console)
         return
+    if training.out is not None:
+        check_writable(training.out, "--out")
     outcome = run_search(loaded, places, console, timeout_s)
     if outcome.records:
         with waiting(console, "reading the store"):

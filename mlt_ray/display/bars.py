@@ -64,6 +64,7 @@ class Bars:
             transient=is_transient,
         )
         self._drawn: dict[str, float] = {}
+        self._undrawn: dict[str, tuple[int, int]] = {}
         self._tasks: dict[str, TaskID] = {}
         self.totals: dict[str, int] = {}
 
@@ -75,6 +76,9 @@ class Bars:
 
     def stop(self) -> None:
         """Leave the bars as they are, for what is printed below them."""
+        for what, (done, total) in self._undrawn.items():
+            self._draw(what, done, total)
+        self._undrawn.clear()
         if self._progress.live.is_started:
             self._progress.stop()
 
@@ -85,8 +89,13 @@ class Bars:
             self._lines.tell(f"{what}: {done}/{total}")
         now = time.monotonic()
         if done < total and now - self._drawn.get(what, -math.inf) < REDRAW_S:
+            self._undrawn[what] = done, total
             return
         self._drawn[what] = now
+        self._undrawn.pop(what, None)
+        self._draw(what, done, total)
+
+    def _draw(self, what: str, done: int, total: int) -> None:
         self._progress.start()
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(what, total=total)

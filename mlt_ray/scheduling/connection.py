@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray.exceptions import RayActorError
 
 from mlt_ray.errors import UserError, first_line
@@ -20,7 +21,7 @@ from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_address
 from mlt_ray.scheduling.cluster import START, check_address, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
-from mlt_ray.scheduling.sockets import folder_for_ray, own_session
+from mlt_ray.scheduling.sockets import folder_for_ray, own_session, remove_own_sessions
 from mlt_ray.scheduling.token import make_private
 
 NOISY_LOGGERS = (
@@ -119,6 +120,7 @@ def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
                 if process.pid not in before and process.name() in OWN_PROCESSES:
                     process.kill()
                     process.wait()
+            remove_own_sessions(Path(own.get("_temp_dir") or get_default_ray_temp_dir()))
             return _init(address, own)
     except SystemExit:  # from Ray's own handler of SIGTERM, as from Ctrl-C
         raise KeyboardInterrupt from None

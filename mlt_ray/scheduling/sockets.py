@@ -89,6 +89,12 @@ def own_session(folder: Path) -> Iterator[None]:
         remove(folder)
 
 
+def remove_own_sessions(folder: Path) -> None:
+    """Remove the folders of this process's starts that Ray did not bring to an end."""
+    for session in folder.glob(f"session_*_{os.getpid()}"):
+        remove(session)
+
+
 def dead_sessions(folder: Path) -> list[Path]:
     """Folders of sessions whose process has started them with this package and is dead."""
     found = []

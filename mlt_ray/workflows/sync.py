@@ -35,10 +35,9 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
     if tracker.unusable:
         count = len(tracker.unusable)
         what = "1 experiment is" if count == 1 else f"{count} experiments are"
-        raise UserError(
-            f"{what} not up to date, as said above; the other {len(records) - count} of this "
-            "store are"
-        )
+        others = len(records) - count
+        more = f"; the other {others} of this store are" if others else ""
+        raise UserError(f"{what} not up to date, as said above{more}")
     return [record.study for record in records]
 
 

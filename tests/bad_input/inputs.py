@@ -114,7 +114,7 @@ _SAID: Final[dict[str, str]] = {
     "report noise --store @store --out @corpus/0.wav": "--out: expected a folder, got the file",
     "report noise --store @store --out /proc/none": "--out: expected a folder that can be written",
     "run demo --corpus @corpus --store @here/new --out /proc/none": "--out: expected a folder",
-    "search layers --corpus @corpus --set folds.by=speaker --store @here/new --out /proc/none": (
+    "search layers --corpus @corpus --set folds.by=stratified --store @here/new --out /proc/none": (
         "--out: expected a folder"
     ),
 }

@@ -28,7 +28,7 @@ def test_the_store_has_all_that_a_plan_of_its_study_asks_for(tmp_path: Path) -> 
     backlog = take_stock([plan], many.store)
     assert (backlog.num_asked, len(backlog.left)) == (50, 0)
     [table] = results_of(all_records(many.store), many.store).tables
-    assert [row.runs for row in table.rows] == [50]
+    assert [(row.runs_done, row.runs_planned) for row in table.rows] == [(50, 50)]
     with pytest.raises(SystemExit, match="multiples of 50"):
         make(tmp_path / "odd", 70)
     assert len(workspace.corpus) == UTTERANCES

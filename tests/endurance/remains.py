@@ -18,7 +18,7 @@ from unittest import mock
 from mlt_ray.storage.leftovers import DIGEST, TEMPORARY, find_leftovers, remove_leftovers
 from mlt_ray.storage.store import Store
 
-END_S = 30.0
+END_S = 120.0
 """Most seconds that processes may outlive the command that started them."""
 
 CACHE = f"torchinductor_{getpass.getuser()}"

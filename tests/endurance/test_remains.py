@@ -1,6 +1,5 @@
 """What commands leave is found, also where they have left their session."""
 
-import mmap
 import os
 import socket
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 from mlt_ray.storage.files import write_bytes
 from mlt_ray.storage.store import Store
 from tests.crashes.journal import wait_until
-from tests.endurance.remains import SHARED_MEMORY, Machine, forsaken, unknown_remains
+from tests.endurance.remains import Machine, unknown_remains
 
 LISTENS = """
 import os, socket, time
@@ -65,20 +64,6 @@ def test_temporary_files_are_counted_with_the_folders_of_rays_sessions(machine):
     mine, ray = machine.files()
     assert mine.startswith("mine-")
     assert ray == "ray/session_1"
-
-
-def test_shared_memory_is_left_when_no_process_has_it_open_or_mapped():
-    path = SHARED_MEMORY / f"mlt-ray-test-{os.getpid()}"
-    try:
-        with path.open("w+b") as file:
-            file.truncate(4096)
-            assert forsaken([path.name]) == []
-            mapped = mmap.mmap(file.fileno(), 4096)
-        assert forsaken([path.name]) == []
-        mapped.close()
-        assert forsaken([path.name, "not-there"]) == [path.name]
-    finally:
-        path.unlink()
 
 
 def test_only_what_no_sweep_would_remove_remains_of_a_store(tmp_path):

@@ -1,5 +1,6 @@
 """Extra inputs that are not finite are told with what computed them, never trained on."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def test_an_encoder_that_fails_for_one_text_is_named_with_the_utterance(
     encoders.copy(identity, store)
     extra = ExtraInput("text_embedding", identity)
     bad = raw.utterances[3]
-    raw.utterances[3] = type(bad)(**{**vars(bad), "text": "zoo"})
+    raw.utterances[3] = replace(bad, text="zoo")
     message = f"text_embedding of utterance {bad.id} by {identity}: expected finite values, got nan"
     with pytest.raises(UserError, match=message):
         extract_extra(raw.corpus, extra, store, FeatureSpec(), lambda *_: None)

@@ -7,6 +7,8 @@ predict, `format_1` of the first with a number. To keep them small, one run has 
 
 import csv
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from typer.testing import CliRunner
 
 import mlt_ray
 from mlt_ray.cli.app import app
-from mlt_ray.corpus.synthetic.demo import write_demo
 from mlt_ray.errors import UserError
 from mlt_ray.reports.collect import find_record
 from mlt_ray.reports.results import results_of
@@ -36,6 +37,14 @@ REFUSED = {
 """What is said of the stores whose runs cannot be used as they are here, by name."""
 
 
+SPEAK = """
+import sys
+from pathlib import Path
+from mlt_ray.corpus.synthetic.demo import write_demo
+write_demo(Path(sys.argv[1]), utterances=60)
+"""
+
+
 @pytest.fixture(params=STORES)
 def name(request: pytest.FixtureRequest) -> str:
     found: str = request.param
@@ -53,7 +62,8 @@ def store(name: str, tmp_path: Path) -> Store:
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The recordings of the corpus that all of them were trained on, by utterance."""
     folder = tmp_path_factory.mktemp("corpora") / "corpus"
-    write_demo(folder, utterances=60)
+    # In a process of its own, since other tests may have spoken in this one.
+    subprocess.run([sys.executable, "-c", SPEAK, folder], check=True)
     return {path.stem: path for path in folder.rglob("*.wav")}
 
 

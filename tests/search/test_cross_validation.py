@@ -438,7 +438,7 @@ def test_a_search_that_goes_on_removes_checkpoints_of_what_has_ended_and_keeps_t
     needed = [run for c in running for run in c.runs if run.digest not in c.found]
     leave_checkpoints(store, [shared, *left, *needed])
     record = RunRecord(digest=shared.digest, fold=shared.fold, seed=shared.seed)
-    row = RowRecord(name="row", spec={}, runs=(record,))
+    row = RowRecord(name="row", spec={"corpus": "c"}, runs=(record,))
     study = StudyRecord(study="s", title="", corpus="c", fingerprint="f", rows=(row,))
     write_record(store, store.study("s"), study)
     open_search(space_of(), store, storage)

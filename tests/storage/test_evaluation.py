@@ -67,5 +67,5 @@ def test_a_file_of_something_else_is_told(tmp_path: Path, key: str, value: objec
     with pytest.raises(UserError, match="delete the file to compute it again"):
         read_evaluation(store, ASKED)
     path.write_text("{")
-    with pytest.raises(UserError, match="delete it: whatever asks for it again writes it anew"):
+    with pytest.raises(UserError, match="delete the file to compute it again"):
         read_evaluation(store, ASKED)
