@@ -109,7 +109,7 @@ def test_a_deleted_experiment_is_named_with_how_to_restore_it(tmp_path, capsys) 
     sync_store(store, None)
     client = MlflowClient(tracking_uri=default_uri(store))
     client.delete_experiment("1")
-    with pytest.raises(UserError, match="^1 experiment is not up to date, as said above$"):
+    with pytest.raises(UserError, match=r"^1 experiment is not up to date, as said above$"):
         sync_store(store, None)
     said = capsys.readouterr().err
     assert "experiment made was deleted there" in said
