@@ -41,8 +41,8 @@ Blocks = Annotated[int, Range(1, 1_000)]
 Rank = Annotated[int, Range(1, 1_000_000)]
 """The rank of LoRA's adapters."""
 
-LearningRate = Annotated[float, Range(0, 1e38, without_lowest=True)]
-"""As far as float32 goes: one that is too high ends its run alone, whose loss is no number then."""
+LearningRate = Annotated[float, Range(0, 10_000_000_000, without_lowest=True)]
+"""One that is too high ends its run alone, whose loss is no number then."""
 
 Clip = Annotated[float, Range(0, 1_000_000, without_lowest=True)]
 """The norm or the value that a gradient is cut to."""

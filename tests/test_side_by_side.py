@@ -36,7 +36,7 @@ def test_one_file_needs_one_process() -> None:
 
 @pytest.mark.parametrize(
     ("cpus", "memory", "processes"),
-    [(2, 6 * MEMORY, 4), (2, 3 * MEMORY, 3), (1, MEMORY // 2, 1), (64, 64 * MEMORY, MOST)],
+    [(2, 6 * MEMORY, 3), (2, 2 * MEMORY, 2), (1, MEMORY // 2, 1), (64, 64 * MEMORY, MOST)],
 )
 def test_there_are_more_processes_than_cpus_as_far_as_memory_reaches(
     cpus: int, memory: int, processes: int, monkeypatch: pytest.MonkeyPatch

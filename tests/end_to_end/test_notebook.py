@@ -47,7 +47,7 @@ ended = found.curves["ended_ms"]
 assert found.curves["epoch"].to_list() == list(range(1, 61))
 assert (ended < stopped_ms).any() and (ended > stopped_ms).any(), (stopped_ms, ended)
 try:
-    run(**{"training.learning_rate": 1e30})
+    run(**{"training.learning_rate": 1e10})
     sys.exit("it did not fail")
 except mlt_ray.RunsFailed as failed:
     [reason] = failed.failures

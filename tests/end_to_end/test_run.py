@@ -93,7 +93,7 @@ def test_another_study_with_the_same_row_reuses_its_runs(written, corpus, study,
 def test_a_run_that_diverges_is_named_and_the_others_are_reported(corpus, study, tmp_path):
     diverging = tmp_path / "small.yaml"
     text = study.read_text()
-    diverging.write_text(text + "    training: {learning_rate: 1e30}\n")
+    diverging.write_text(text + "    training: {learning_rate: 1.0e+10}\n")
     store = tmp_path / "store"
     done = mlt_ray(
         "run", diverging, "--corpus", corpus, "--store", store, "--seeds", "1", "--folds", "1-2"

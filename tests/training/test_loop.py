@@ -438,7 +438,7 @@ def test_a_learning_rate_that_explodes_gives_a_failure_with_a_remedy(
     data: MakeData, max_epochs: int
 ) -> None:
     # One step an epoch: the first epoch's only loss is still that of the initial weights.
-    run = run_of(learning_rate=1e37, batch_size=64, max_epochs=max_epochs)
+    run = run_of(learning_rate=1e10, batch_size=64, max_epochs=max_epochs)
     (failure,) = train([run], [data(run)], device=CPU)
     assert isinstance(failure, RunFailed)
     assert "lower training.learning_rate or set training.clip_norm" in str(failure)
