@@ -138,7 +138,7 @@ def test_runs_of_a_configuration_go_seed_by_seed() -> None:
         ),
         (
             {"space": {"training.learning_rate": {"log": [1e-5, 1e300]}}},
-            r"training.learning_rate: expected a number above 0 and at most 10000000000, got 1e\+300",
+            r"learning_rate: expected a number above 0 and at most 10000000000, got 1e\+300",
         ),
         (
             {"space": {"model.dropout": {"float": [0.0, 10**400]}}},
