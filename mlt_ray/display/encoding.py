@@ -43,7 +43,7 @@ def use_utf8() -> None:
     shown = getattr(sys.stdout, "encoding", None) or "utf-8"
     os.environ.setdefault("PYTHONIOENCODING", f"{shown}:replace")
     os.environ["PYTHONUTF8"] = "1"
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # nosec B606
 
 
 def open_streams() -> None:

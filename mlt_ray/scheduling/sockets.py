@@ -19,7 +19,7 @@ LONGEST: Final = 107 - len("/ray/session_2026-01-01_00-00-00_000000_4194304/sock
 """Most bytes of the path in which Ray makes its folders: the system's limit for a socket's path,
 less what Ray adds to it."""
 
-ELSEWHERE: Final = ("/tmp", "/var/tmp", "/dev/shm")
+ELSEWHERE: Final = ("/tmp", "/var/tmp", "/dev/shm")  # nosec B108
 """Where a folder is made in place of a `TMPDIR` that Ray cannot use."""
 
 MARK: Final = "mlt-ray.json"
