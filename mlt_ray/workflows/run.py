@@ -113,7 +113,7 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     tell_versions(backlog, workspace.store, console)
     needs: Sequence[Need] = ()
     if rows := _rows_left(studies, backlog, workspace):
-        needs = needs_of(backlog, workspace)
+        needs = needs_of(backlog, workspace, {run.spec for run in backlog.left})
         workspace.check_memory(needs)
         tell_texts(rows, workspace, console)
         check_joinable(request.places)
@@ -121,11 +121,15 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     return compute(backlog, request.places, console, needs)
 
 
-def needs_of(backlog: Backlog, workspace: Workspace) -> "list[Need]":
-    """The memory that each row takes that is asked for, whose configuration is another one."""
+def needs_of(backlog: Backlog, workspace: Workspace, specs: Collection[RunSpec]) -> "list[Need]":
+    """The memory that the runs take that are left of each of these configurations."""
     counts = Counter(run.spec for run in backlog.left)
     rows = {row.spec: row for plan in backlog.plans for row in plan.asked_rows}
-    return [workspace.need(row.name, row.labels, spec, counts[spec]) for spec, row in rows.items()]
+    return [
+        workspace.need(row.name, row.labels, spec, counts[spec])
+        for spec, row in rows.items()
+        if spec in specs
+    ]
 
 
 def _rows_left(studies: Sequence[Study], backlog: Backlog, workspace: Workspace) -> tuple[Row, ...]:
@@ -374,7 +378,8 @@ def show_plan(request: Request, console: Console) -> None:
         tell_states(workspace.states_left(rows), console)
     asked = [(plan, row) for plan in backlog.plans for row in plan.asked_rows]
     places.check_precision(row.spec.training for _, row in asked)
-    needs = {need.spec: need for need in needs_of(backlog, workspace)}
+    specs = {row.spec for _, row in asked}
+    needs = {need.spec: need for need in needs_of(backlog, workspace, specs)}
     workspace.check_memory(needs.values())
     table = Table(box=None, padding=(0, 2))
     for heading in ("study", "row", "done", "to compute", "time for one run", "memory"):

@@ -129,7 +129,8 @@ def _explore(
 
     store, places = workspace.store, workspace.places
     first = _first_spec(space, workspace)
-    workspace.check_memory([_need_of_first(space, first, workspace)])
+    needs = [_need_of_first(space, first, workspace)]
+    workspace.check_memory(needs)
     logbook = _Logbook(space, workspace, console, lease)
     with open_database(store) as storage:
         search = CrossValidationSearch(
@@ -158,7 +159,7 @@ def _explore(
                     # By the cluster's workers, for most spaces all that their rows read.
                     logbook.prepare(_named(space, space.first_row, workspace))
                 with joined(places, console) as resources, SearchDisplay(search, console) as shown:
-                    check_cluster(places, [_need_of_first(space, first, workspace)], resources)
+                    check_cluster(places, needs, resources)
                     logbook.is_connected = True
                     observers: list[Observer] = [tracking, shown]
                     complete = execute(
