@@ -108,20 +108,8 @@ def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
 
     `own` is what a Ray that is started here is told.
     """
-    before = {process.pid for process in psutil.Process().children()}
     try:
-        try:
-            return _init(address, own)
-        except Exception as error:  # one that did not start in time is a plain Exception of Ray
-            if not own or "timed out during startup" not in str(error):
-                raise
-            # Its limit is 30 s, which a busy machine may need once.
-            for process in psutil.Process().children():
-                if process.pid not in before and process.name() in OWN_PROCESSES:
-                    process.kill()
-                    process.wait()
-            remove_own_sessions(Path(own.get("_temp_dir") or get_default_ray_temp_dir()))
-            return _init(address, own)
+        return _init_twice(address, own) if own else _init(address, own)
     except SystemExit:  # from Ray's own handler of SIGTERM, as from Ctrl-C
         raise KeyboardInterrupt from None
     except Exception as error:
@@ -131,6 +119,22 @@ def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
         raise UserError(
             f"expected Ray to start here, got: {reason}; free memory and processors, then ask again"
         ) from error
+
+
+def _init_twice(address: str | None, own: Mapping[str, Any]) -> Path | None:
+    """`_init`, once more where Ray did not start within its 30 s, as on a machine that is busy."""
+    before = {process.pid for process in psutil.Process().children()}
+    try:
+        return _init(address, own)
+    except Exception as error:  # a plain Exception of Ray
+        if "timed out during startup" not in str(error):
+            raise
+    for process in psutil.Process().children():
+        if process.pid not in before and process.name() in OWN_PROCESSES:
+            process.kill()
+            process.wait()
+    remove_own_sessions(Path(own.get("_temp_dir") or get_default_ray_temp_dir()))
+    return _init(address, own)
 
 
 def _init(address: str | None, own: Mapping[str, Any]) -> Path | None:
