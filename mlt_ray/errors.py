@@ -50,7 +50,7 @@ def refusal(error: OSError) -> str | None:
     path = error.filename2 or error.filename
     if error.errno == errno.ENOENT and path is None:
         # Only asking for the current folder fails like this.
-        return "the folder of this command no longer exists; call it in another"
+        return "working directory: expected one that exists, found it deleted; cd to another"
     remedy = _EVERYWHERE.get(error.errno or 0)
     if remedy is None and path is not None:
         remedy = _REMEDIES.get(error.errno or 0)

@@ -71,7 +71,7 @@ def exit_code(arguments: Sequence[str]) -> int:
     bug is raised.
     """
     try:
-        _check_working_folder()
+        os.getcwd()  # fails where the folder was deleted: few libraries can be loaded there
         code = app(list(arguments), prog_name=NAME, standalone_mode=False)
     except typer.TyperException as error:
         # Without arguments its text is empty: the help has been printed.
@@ -111,16 +111,6 @@ def _misused(text: str, error: typer.TyperException, arguments: Sequence[str]) -
     context = getattr(error, "ctx", None)
     command = context.command_path if context else " ".join((NAME, *arguments[:1]))
     return f"{text[0].lower()}{text[1:]}; see {command} --help"
-
-
-def _check_working_folder() -> None:
-    """`UserError` if the working directory was deleted: few libraries can be loaded there."""
-    try:
-        os.getcwd()
-    except FileNotFoundError as error:
-        raise UserError(
-            "working directory: expected one that exists, found it deleted; cd to another"
-        ) from error
 
 
 _LEFT: Final = {

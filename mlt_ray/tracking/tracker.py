@@ -130,7 +130,7 @@ class Tracker:
         """The command that writes what is missing."""
         sync = f"mlt-ray sync --store {self.store}"
         if self.uri != default_uri(self.store):
-            sync += f" --tracking-uri {masked(self.uri)}"
+            sync += f" --tracking-uri {self.place}"
         return sync
 
     def started(self, run: Run) -> None:
@@ -189,8 +189,8 @@ class Tracker:
         ids = [experiment.experiment for experiment in self._experiments]
         page = runs_page(ids[0]) if len(ids) == 1 else EXPERIMENTS_PAGE
         if self.uri.startswith("http"):
-            return f"{masked(self.uri).rstrip('/')}/{page}"
-        command = f"mlflow ui --backend-store-uri {shlex.quote(masked(self.uri))}"
+            return f"{self.place.rstrip('/')}/{page}"
+        command = f"mlflow ui --backend-store-uri {shlex.quote(self.place)}"
         return f"{command}, then open {LOCAL_UI}/{page}"
 
     def sync(self) -> None:
