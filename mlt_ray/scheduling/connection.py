@@ -7,7 +7,7 @@ import platform
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_address
 from mlt_ray.scheduling.cluster import START, check_address, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
-from mlt_ray.scheduling.sockets import folder_for_ray, own_session, remove_own_sessions
+from mlt_ray.scheduling.sockets import folder_for_ray, mark, own_sessions
 from mlt_ray.scheduling.token import make_private
 
 NOISY_LOGGERS = (
@@ -86,12 +86,13 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         own = {"include_dashboard": False, "num_cpus": cpus_here()}
         make_private()
     with folder_for_ray() if is_local else nullcontext() as folder:
-        session = _start(address, own if folder is None else own | {"_temp_dir": folder})
-        if threading.current_thread() is threading.main_thread():
-            # Ray's own handler would end this process without a word.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
-        watch = None
-        with own_session(session) if session else nullcontext():
+        place = Path(folder or get_default_ray_temp_dir())
+        with own_sessions(place) if is_local else nullcontext():
+            _start(address, own if folder is None else own | {"_temp_dir": folder})
+            if threading.current_thread() is threading.main_thread():
+                # Ray's own handler would end this process without a word.
+                signal.signal(signal.SIGTERM, signal.default_int_handler)
+            watch = None
             try:
                 watch = Watch(is_local)
                 with watch.watching():
@@ -103,13 +104,13 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
                     _shut_down()
 
 
-def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
-    """`ray.init`; returns the session's folder if Ray is started here. `UserError` if it fails.
+def _start(address: str | None, own: Mapping[str, Any]) -> None:
+    """`ray.init`; nothing of a Ray that it cannot start here is left. `UserError` if it fails.
 
     `own` is what a Ray that is started here is told.
     """
     try:
-        return _init_twice(address, own) if own else _init(address, own)
+        _init_own(address, own) if own else _init(address, {})
     except SystemExit:  # from Ray's own handler of SIGTERM, as from Ctrl-C
         raise KeyboardInterrupt from None
     except Exception as error:
@@ -121,30 +122,36 @@ def _start(address: str | None, own: Mapping[str, Any]) -> Path | None:
         ) from error
 
 
-def _init_twice(address: str | None, own: Mapping[str, Any]) -> Path | None:
+def _init_own(address: str | None, own: Mapping[str, Any], is_first: bool = True) -> None:
     """`_init`, once more where Ray did not start within its 30 s, as on a machine that is busy."""
-    before = {process.pid for process in psutil.Process().children()}
+    before = _own_processes()
     try:
-        return _init(address, own)
-    except Exception as error:  # a plain Exception of Ray
-        if "timed out during startup" not in str(error):
+        return mark(Path(_init(address, own).address_info["session_dir"]))
+    except BaseException as error:  # a plain Exception of Ray; an interruption, too, leaves nothing
+        made = _own_processes() - before
+        # Ray itself kills its raylet; the agents of one that is not up yet would stay a minute.
+        made |= {agent for process in made for agent in process.children(recursive=True)}
+        _shut_down()
+        for process in made:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(made)
+        if not (is_first and "timed out during startup" in str(error)):
             raise
-    for process in psutil.Process().children():
-        if process.pid not in before and process.name() in OWN_PROCESSES:
-            process.kill()
-            process.wait()
-    remove_own_sessions(Path(own.get("_temp_dir") or get_default_ray_temp_dir()))
-    return _init(address, own)
+    return _init_own(address, own, is_first=False)
 
 
-def _init(address: str | None, own: Mapping[str, Any]) -> Path | None:
-    joined = ray.init(
+def _own_processes() -> set[psutil.Process]:
+    return {child for child in psutil.Process().children() if child.name() in OWN_PROCESSES}
+
+
+def _init(address: str | None, own: Mapping[str, Any]) -> Any:
+    return ray.init(
         address=ray_address(address),
         log_to_driver=are_logs_shown(),
         logging_level=logging.INFO if are_logs_shown() else logging.WARNING,
         **own,
     )
-    return Path(joined.address_info["session_dir"]) if own else None
 
 
 def _shut_down() -> None:

@@ -72,27 +72,35 @@ def fault(place: str) -> str:
 
 
 @contextmanager
-def own_session(folder: Path) -> Iterator[None]:
-    """Mark the folder of this process's session, and remove it at the end of the block.
+def own_sessions(folder: Path) -> Iterator[None]:
+    """Remove, at the end of the block, the folders of all starts of Ray that this process has made.
 
-    Removes those beside it, too, whose process has been killed. Those of other programs bear no
-    mark, and are let alone.
+    Also that of a start which was interrupted, or failed. Those from before the block stay.
     """
-    # The machine may be so full that not even this can be written: then it is left as Ray does.
-    with suppress(OSError):
-        (folder / MARK).write_bytes(Holder.here(uuid.uuid4().hex).as_json().encode())
-        for other in dead_sessions(folder.parent):
-            remove(other)
+    before = set(_of_this_process(folder))
     try:
         yield
     finally:
-        remove(folder)
+        for session in _of_this_process(folder):
+            if session not in before:
+                remove(session)
 
 
-def remove_own_sessions(folder: Path) -> None:
-    """Remove the folders of this process's starts that Ray did not bring to an end."""
-    for session in folder.glob(f"session_*_{os.getpid()}"):
-        remove(session)
+def mark(session: Path) -> None:
+    """Mark the folder of a session as this process's, so that others remove it if that is killed.
+
+    Removes those beside it whose process has been killed. Those of other programs bear no mark,
+    and are let alone.
+    """
+    # The machine may be so full that not even this can be written: then it is left as Ray does.
+    with suppress(OSError):
+        (session / MARK).write_bytes(Holder.here(uuid.uuid4().hex).as_json().encode())
+        for other in dead_sessions(session.parent):
+            remove(other)
+
+
+def _of_this_process(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"session_*_{os.getpid()}"))
 
 
 def dead_sessions(folder: Path) -> list[Path]:

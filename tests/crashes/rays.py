@@ -35,13 +35,13 @@ def killed_ray(scene: Scene) -> Finding:
     store, finding = scene.store("killed-ray"), Finding(case="Ray killed", damage="")
     with journal(store) as kept:
         with started(*scene.command(store)) as process:
-            middle(kept, process)
+            middle(kept, process, finished=0, epochs=2)
             raylet = one_called("raylet", members(process.pid))
             os.kill(raylet, signal.SIGSTOP)
             time.sleep(STOPPED_S)
             finding.expect(process.poll() is None, "a raylet that was stopped ended the command")
             os.kill(raylet, signal.SIGCONT)
-            where = middle(kept, process, finished=0, epochs=2)
+            where = middle(kept, process, epochs=2)
             untouched = finished_files(store)
             os.kill(raylet, signal.SIGKILL)
             expect_death(finding, process, "this machine's raylet")

@@ -1,9 +1,11 @@
 """Ray has the CPUs that its user may use, and reports a worker's death in a line."""
 
+import contextlib
 import logging
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,26 +55,49 @@ class Started:
     address_info: ClassVar = {"session_dir": "/nowhere"}
 
 
+@pytest.fixture
+def raylets(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Starts a process that is called as Ray's own is, which lives on until it is killed."""
+    program = shutil.copy("/bin/sleep", tmp_path / "raylet")
+    with contextlib.ExitStack() as ended:
+
+        def start() -> subprocess.Popen[bytes]:
+            process = ended.enter_context(subprocess.Popen([program, "60"]))
+            ended.callback(process.kill)
+            return process
+
+        yield start
+
+
 def test_a_ray_that_was_too_slow_once_is_ended_and_started_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raylets: Callable[[], subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    raylet = shutil.copy("/bin/sleep", tmp_path / "raylet")
     tries: list[subprocess.Popen[bytes]] = []
 
     def init(**_: object) -> Started:
-        tries.append(subprocess.Popen([raylet, "60"]))
+        tries.append(raylets())
         if len(tries) < 2:
             raise Exception("The current node timed out during startup.")
         return Started()
 
     monkeypatch.setattr(connection.ray, "init", init)
-    try:
-        assert connection._start("local", {"num_cpus": 1}) == Path("/nowhere")
-        assert [process.poll() is None for process in tries] == [False, True]
-    finally:
-        for process in tries:
-            process.kill()
-            process.wait()
+    connection._start("local", {"num_cpus": 1})
+    assert [process.poll() is None for process in tries] == [False, True]
+
+
+def test_a_start_that_is_interrupted_leaves_no_process(
+    raylets: Callable[[], subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, tries = raylets(), []
+
+    def init(**_: object) -> None:
+        tries.append(raylets())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(connection.ray, "init", init)
+    with pytest.raises(KeyboardInterrupt):
+        connection._start("local", {"num_cpus": 1})
+    assert [process.poll() is None for process in (before, *tries)] == [True, False]
 
 
 def test_a_ray_that_the_process_has_joined_itself_is_left_alone(

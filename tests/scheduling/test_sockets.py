@@ -4,6 +4,7 @@ Ray's folder of a start is removed at its end, and that of a killed command at t
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ from mlt_ray.scheduling.sockets import (
     MARK,
     dead_sessions,
     folder_for_ray,
-    own_session,
+    mark,
+    own_sessions,
 )
 from mlt_ray.storage.holder import Holder
 
@@ -91,7 +93,7 @@ def start(folder: Path, name: str) -> Path:
     return made
 
 
-def mark(folder: Path, pid: int, started: str) -> None:
+def mark_as(folder: Path, pid: int, started: str) -> None:
     """Mark a session's folder as that of another process."""
     values = json.loads(Holder.here("other").as_json()) | {"pid": pid, "started": started}
     (folder / MARK).write_text(json.dumps(values))
@@ -108,34 +110,42 @@ def dead_process() -> int:
     return process.pid
 
 
+OWN = str(os.getpid())
+
+
 def test_a_session_is_removed_at_its_end_with_rays_link_to_it(tmp_path: Path) -> None:
-    folder = start(tmp_path, "now")
-    with own_session(folder):
-        assert names(tmp_path) == {"session_now", LATEST}
-    assert names(tmp_path) == set()
+    start(tmp_path, f"before_{OWN}")
+    with own_sessions(tmp_path):
+        mark(start(tmp_path, f"now_{OWN}"))
+        assert names(tmp_path) == {f"session_before_{OWN}", f"session_now_{OWN}", LATEST}
+    assert names(tmp_path) == {f"session_before_{OWN}"}
 
 
-def test_a_session_is_removed_when_its_block_raises(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), own_session(start(tmp_path, "now")):
-        raise KeyboardInterrupt
+def test_a_start_that_was_interrupted_leaves_no_session(tmp_path: Path) -> None:
+    def be_interrupted() -> None:
+        with own_sessions(tmp_path):
+            start(tmp_path, f"now_{OWN}")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted()
     assert names(tmp_path) == set()
 
 
 def test_what_a_killed_command_left_is_removed_by_the_next_start(tmp_path: Path) -> None:
     killed, living, foreign = (start(tmp_path, name) for name in ("killed", "living", "foreign"))
-    mark(killed, dead_process(), "17")
+    mark_as(killed, dead_process(), "17")
     (living / MARK).write_text(Holder.here("this process").as_json())
     assert dead_sessions(tmp_path) == [killed]
-    with own_session(start(tmp_path, "now")):
-        assert names(tmp_path) == {"session_now", "session_living", "session_foreign", LATEST}
-    assert names(tmp_path) == {"session_living", "session_foreign"}
+    mark(start(tmp_path, "now"))
+    assert names(tmp_path) == {"session_now", "session_living", "session_foreign", LATEST}
     assert (foreign / "logs" / "raylet.out").exists()
     assert (living / "logs" / "raylet.out").exists()
 
 
 def test_a_session_of_another_machine_is_kept(tmp_path: Path) -> None:
     folder = start(tmp_path, "elsewhere")
-    mark(folder, dead_process(), "17")
+    mark_as(folder, dead_process(), "17")
     values = json.loads((folder / MARK).read_text()) | {"machine": "another boot"}
     (folder / MARK).write_text(json.dumps(values))
     assert dead_sessions(tmp_path) == []

@@ -43,8 +43,9 @@ with connection(None, Resources()):
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in CHOSEN:
-        monkeypatch.delenv(name, raising=False)
+    for name in CHOSEN:  # set first, so that what a test makes of them is undone
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     return tmp_path
 
 
@@ -65,10 +66,10 @@ def test_a_token_is_made_that_nobody_else_reads(home: Path) -> None:
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
-def test_without_a_home_the_token_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_the_token_is_in_the_environment(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", "/dev/null/nowhere")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "")
-    monkeypatch.delenv("RAY_AUTH_TOKEN")
     make_private()
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
