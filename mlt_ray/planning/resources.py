@@ -62,6 +62,7 @@ class Resources:
     checkpoint_interval_s: least seconds between two checkpoints of a run, which is what the death
         of a machine can cost it; 0 for one after every epoch, None for the default of
         `mlt_ray.training.checkpoint`.
+    memory_check: whether runs are refused whose estimated memory no machine has.
     """
 
     cpus_per_run: Cpus = 1
@@ -74,6 +75,7 @@ class Resources:
     cuda_graphs: bool | None = None
     gradient_checkpointing: bool = False
     checkpoint_interval_s: Annotated[float, Range(0, 1_000_000)] | None = None
+    memory_check: bool = True
 
     def __post_init__(self) -> None:
         check_numbers(self)

@@ -16,6 +16,7 @@ from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.labels import Labels
 from mlt_ray.machine import usable_memory
 from mlt_ray.planning.contents import Pretrained, name_contents
+from mlt_ray.planning.memory import Need, check_memory
 from mlt_ray.planning.plan import spec_of
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.planning.resources import (
@@ -35,7 +36,6 @@ from mlt_ray.studies.study import Row, Study
 
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
-    from mlt_ray.planning.memory import Need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,19 +143,19 @@ class Workspace:
                 try_model(row, len(select(self.corpus, row.labels).classes))
         return name_contents(study, self.corpus, self.pretrained, asked)
 
-    def need(self, name: str, labels: Labels, spec: RunSpec, num_runs: int) -> "Need":
-        """The memory that so many runs of a row take."""
+    def need(self, name: str, labels: Labels, spec: RunSpec, num_runs: int) -> Need:
+        """The memory that so many runs of a row take; not known where it shall not be checked."""
+        if not self.places.resources.memory_check:
+            return Need(name, spec, None, num_runs)
         # Not at the top: it imports torch.
-        from mlt_ray.planning.memory import Need, memory_of
+        from mlt_ray.planning.memory_estimate import memory_of
 
         corpus = select(self.corpus, labels)
         return Need(name, spec, memory_of(spec, corpus, self.pretrained), num_runs)
 
-    def check_memory(self, needs: "Iterable[Need]") -> None:
+    def check_memory(self, needs: Iterable[Need]) -> None:
         """`UserError` if this machine computes by itself and has too little memory for runs."""
         if self.places.is_local:
-            from mlt_ray.planning.memory import check_memory
-
             resources, node = self.places.resources_here(), self.places.node_here()
             check_memory(needs, resources, [node], "this machine has")
 

@@ -30,6 +30,7 @@ from mlt_ray.planning.backlog import (
     other_versions,
     take_stock,
 )
+from mlt_ray.planning.memory import Need, check_memory, text
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import Plan, make_plan, spec_of
 from mlt_ray.planning.resources import Resources
@@ -44,7 +45,6 @@ from mlt_ray.studies.study import Row, Study
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
     from mlt_ray.planning.estimate import Estimate
-    from mlt_ray.planning.memory import Need
     from mlt_ray.tracking.tracker import Tracker
 
 
@@ -68,9 +68,9 @@ class Request:
             return None
         names = [row.name for study in self.studies for row in study.rows]
         asked: set[str] = set()
-        for text in self.rows:
+        for given in self.rows:
             # A name may hold a comma itself.
-            asked |= {text} if text in names else {part.strip() for part in text.split(",")}
+            asked |= {given} if given in names else {part.strip() for part in given.split(",")}
         for name in sorted(asked):
             if name not in names:
                 raise unknown_key("--rows", name, names, "row")
@@ -121,7 +121,7 @@ def run_studies(request: Request, console: Console) -> StudyOutcome:
     return compute(backlog, request.places, console, needs)
 
 
-def needs_of(backlog: Backlog, workspace: Workspace, specs: Collection[RunSpec]) -> "list[Need]":
+def needs_of(backlog: Backlog, workspace: Workspace, specs: Collection[RunSpec]) -> list[Need]:
     """The memory that the runs take that are left of each of these configurations."""
     counts = Counter(run.spec for run in backlog.left)
     rows = {row.spec: row for plan in backlog.plans for row in plan.asked_rows}
@@ -208,7 +208,7 @@ def _embedder(
 
 
 def compute(
-    backlog: Backlog, places: Places, console: Console, needs: "Sequence[Need]" = ()
+    backlog: Backlog, places: Places, console: Console, needs: Sequence[Need] = ()
 ) -> StudyOutcome:
     """Compute the runs of a backlog that are left, whose features are in the store.
 
@@ -277,7 +277,7 @@ def _train(
     records: Sequence[StudyRecord],
     places: Places,
     console: Console,
-    needs: "Sequence[Need]",
+    needs: Sequence[Need],
 ) -> "tuple[tuple[str, ...], Tracker]":
     """Train what is left on this machine or a cluster; returns why runs failed, and the tracker."""
 
@@ -303,10 +303,9 @@ def _train(
     return tuple(display.failures.values()), tracking.tracker
 
 
-def check_cluster(places: Places, needs: "Iterable[Need]", resources: Resources) -> None:
+def check_cluster(places: Places, needs: Iterable[Need], resources: Resources) -> None:
     """`UserError` if no machine of the cluster that was joined has the memory for a run."""
     if not places.is_local:
-        from mlt_ray.planning.memory import check_memory
         from mlt_ray.scheduling.connection import cluster_nodes
 
         check_memory(needs, resources, cluster_nodes(), "a machine of the cluster has")
@@ -357,7 +356,6 @@ def tell_packs(plans: Sequence[Plan], resources: Resources, console: Console) ->
 def show_plan(request: Request, console: Console) -> None:
     """Print what would be computed, and for how long about, without computing it."""
     from mlt_ray.planning.estimate import estimate
-    from mlt_ray.planning.memory import text
 
     places = replace(request.places, store=request.places.store.looking())
     workspace = open_workspace(places, request.asked_labels, console)

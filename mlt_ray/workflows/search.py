@@ -17,6 +17,7 @@ from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 from mlt_ray.planning.backlog import latest_records, note_plans, take_stock
+from mlt_ray.planning.memory import Need
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import Plan, RunName, make_plan, spec_of
 from mlt_ray.planning.workspace import Places, Workspace
@@ -38,7 +39,6 @@ from mlt_ray.workflows.run import (
 )
 
 if TYPE_CHECKING:
-    from mlt_ray.planning.memory import Need
     from mlt_ray.search.configuration import Configuration
     from mlt_ray.search.cross_validation import CrossValidationSearch
     from mlt_ray.tracking.background import InBackground
@@ -296,7 +296,7 @@ def _first_spec(space: SearchSpace, workspace: Workspace) -> RunSpec:
     return spec_of(_named(space, space.first_row, workspace), workspace.corpus)
 
 
-def _need_of_first(space: SearchSpace, first: RunSpec, workspace: Workspace) -> "Need":
+def _need_of_first(space: SearchSpace, first: RunSpec, workspace: Workspace) -> Need:
     """The memory that the runs of that configuration take."""
     name = describe({p.key: p.values[0] for p in space.parameters})
     num_cells = len(space.fold_seeds(first.folds.num_folds))

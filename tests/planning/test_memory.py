@@ -1,5 +1,6 @@
 """What runs take in memory is estimated, compared with what there is, and refused in one line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,20 @@ from typer.testing import CliRunner
 from mlt_ray.cli.app import app
 from mlt_ray.corpus.labelling import select
 from mlt_ray.errors import UserError
+from mlt_ray.planning import workspace
 from mlt_ray.planning.contents import Pretrained
 from mlt_ray.planning.memory import (
     COMMAND_BYTES,
     GPU_PROCESS_BYTES,
     PACK_BYTES,
     PROCESS_BYTES,
+    UNLESS,
     Memory,
     Need,
     check_memory,
-    memory_of,
     text,
 )
+from mlt_ray.planning.memory_estimate import memory_of
 from mlt_ray.planning.plan import spec_of
 from mlt_ray.planning.resources import Node, Resources
 from mlt_ray.spec import RunSpec
@@ -81,7 +84,7 @@ def test_what_an_absurd_row_takes_is_known_and_names_what_to_lower(raw: Any) -> 
         r"row wide: needs about 2\.\d PiB of memory for one run, this machine has 24 GiB; lower "
         r"model\.width \(2000000\)"
     )
-    with pytest.raises(UserError, match=f"^{expected}$"):
+    with pytest.raises(UserError, match=f"^{expected}{re.escape(UNLESS)}$"):
         check_memory(needs, Resources(), [Node(2, 0, 24 * GIB)], NAME)
 
 
@@ -105,7 +108,10 @@ def test_a_pack_that_does_not_fit_where_a_run_does_is_to_be_smaller() -> None:
     resources = Resources(pack=4)
     nodes = [Node(2, 0, 12 * GIB)]
     check_memory([need(1, 4)], resources, nodes, NAME)
-    with pytest.raises(UserError, match=r"memory for a pack of 4 runs, this .*; lower --pack$"):
+    with pytest.raises(
+        UserError,
+        match=r"for a pack of 4 runs, this .*; lower --pack, or",
+    ):
         check_memory([need(2, 15)], resources, nodes, NAME)
     # So few runs are no whole pack.
     check_memory([need(2, 2)], resources, nodes, NAME)
@@ -116,7 +122,7 @@ def test_runs_at_once_are_added_up() -> None:
     check_memory([need(2, 4)], Resources(), nodes, NAME)
     told = (
         r"^resources: 4 runs at once need about 14 GiB of memory, this machine has 12 GiB; set "
-        r"--concurrency 3$"
+        rf"--concurrency 3{re.escape(UNLESS)}$"
     )
     with pytest.raises(UserError, match=told):
         check_memory([need(3, 15)], Resources(), nodes, NAME)
@@ -167,26 +173,46 @@ def test_bytes_are_told_with_their_unit() -> None:
     assert COMMAND_BYTES == GIB
 
 
+def command(verb: str, width: int, tmp_path: Path) -> list[str]:
+    """A command on a row of that width."""
+    write_manifest(noise_corpus(tmp_path), tmp_path / "corpus")
+    given = f"space: {{model.width: {{choice: [{width}]}}}}" if verb == "search" else ""
+    rows = "rows: [{name: one}]" if verb == "run" else ""
+    study = tmp_path / "mine.yaml"
+    base = f"base: {{folds: {{by: speaker}}, model: {{system: multilevel, width: {width}}}}}"
+    study.write_text("\n".join((base, rows, given)))
+    words = [verb, str(study), "--corpus", str(tmp_path / "corpus")]
+    return [*words, "--store", str(tmp_path / "store")]
+
+
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("verb", ["run", "search"])
 def test_a_command_refuses_before_anything_starts(
     verb: str, dry_run: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    write_manifest(noise_corpus(tmp_path), tmp_path / "corpus")
-    given = "space: {model.width: {choice: [2000000]}}" if verb == "search" else ""
-    rows = "rows: [{name: one}]" if verb == "run" else ""
-    study = tmp_path / "mine.yaml"
-    base = "base: {folds: {by: speaker}, model: {system: multilevel, width: 2000000}}"
-    study.write_text("\n".join((base, rows, given)))
-    words = [verb, str(study), "--corpus", str(tmp_path / "corpus")]
-    words += ["--store", str(tmp_path / "store"), *(["--dry-run"] if dry_run else [])]
-    done = CliRunner().invoke(app, words)
+    words = command(verb, 2_000_000, tmp_path)
+    done = CliRunner().invoke(app, [*words, *(["--dry-run"] if dry_run else [])])
     assert isinstance(done.exception, UserError), done.output
     assert "needs about 2" in str(done.exception)
     assert "PiB of memory for one run, this machine has" in str(done.exception)
     assert "lower model.width (2000000)" in str(done.exception)
+    assert str(done.exception).endswith(UNLESS)
     assert not list((tmp_path / "store").glob("runs/*"))
+
+
+@pytest.mark.parametrize("verb", ["run", "search"])
+def test_who_knows_better_switches_the_check_off(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(workspace, "usable_memory", lambda: 2**20)
+    (tmp_path / "sure.yaml").write_text("resources: {memory_check: false}\n")
+    words = [*command(verb, 32, tmp_path), "--dry-run"]
+    refused = CliRunner().invoke(app, words)
+    assert "this machine has 1.0 MiB; " in str(refused.exception)
+    done = CliRunner().invoke(app, [*words, "--profile", str(tmp_path / "sure.yaml")])
+    assert done.exit_code == 0, done.exception
 
 
 MEAN = (DOCUMENTED / "mean_frames.py").read_text()
