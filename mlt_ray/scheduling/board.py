@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 from ray.tune.execution import class_cache
 from ray.util.metrics import Counter, Gauge
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlt_ray.planning.plan import RunName
+from mlt_ray.scheduling.death import has_died
 from mlt_ray.spec import Run
 from mlt_ray.storage.outage import Outage
 from mlt_ray.storage.report import EPOCH_SCORES, Epoch
@@ -161,10 +163,16 @@ class BoardClient:
         self._actor.stop_all.remote()
 
     def relay(self, outage: Outage) -> None:
-        """Pass on what workers have said of the store since the last call."""
+        """Pass on what workers have said of the store since the last call.
+
+        `RayDied` if the board has died, without which no worker goes on.
+        """
         self._news = self._news or self._actor.told.remote()
         if ray.wait([self._news], timeout=0)[0]:
-            is_silent, line = ray.get(self._news)
+            try:
+                is_silent, line = ray.get(self._news)
+            except RayActorError as error:
+                raise has_died("this command's board of runs, one of Ray's workers") from error
             self._news = None
             if is_silent:
                 outage.begin(line)

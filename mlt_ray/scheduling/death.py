@@ -135,20 +135,12 @@ class Watch:
                 self._is_left = True
         except BaseException as error:
             if self._is_cause_of(error):
-                raise self.error() from error
+                raise has_died(str(self.died)) from error
             raise
         finally:
             self.over.set()
             if self._is_main:
                 signal.signal(SIGNAL, before)
-
-    def error(self) -> RayDied:
-        """What is said of the death."""
-        return RayDied(
-            f"Ray has died: expected {self.died}, found nobody there (often the kernel has killed "
-            "it, for want of memory); nothing that is finished is lost, the same command goes on "
-            "from the last checkpoints, with a lower --concurrency if memory is short"
-        )
 
     def _is_cause_of(self, error: BaseException) -> bool:
         """Whether Ray is dead; what failed may have been the first to know, so it is asked."""
@@ -182,12 +174,21 @@ class Watch:
                 return
         if not self.over.is_set():
             Console().show_cursor()
-            print(f"mlt-ray: {self.error()}", file=sys.stderr, flush=True)
+            print(f"mlt-ray: {has_died(str(self.died))}", file=sys.stderr, flush=True)
             os._exit(2)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.died and not self._is_left and not is_in_finaliser(frame):
             raise KeyboardInterrupt
+
+
+def has_died(what: str) -> RayDied:
+    """What is said of the death of a process that Ray has started, or of the head."""
+    return RayDied(
+        f"Ray has died: expected {what}, found nobody there (often the kernel has killed it, for "
+        "want of memory); nothing that is finished is lost, the same command goes on from the last "
+        "checkpoints, with a lower --concurrency if memory is short"
+    )
 
 
 def is_in_finaliser(frame: FrameType | None) -> bool:

@@ -23,7 +23,7 @@ from tests.endurance.remains import Machine, unknown_remains
 from tests.endurance.settings import SETTINGS, Setting, choose
 
 BLOWS = 6
-"""Damages in one store, before it is left alone."""
+"""Damages in one store, before it is left alone, unless it is asked for others."""
 
 PHASES = ("starting", "training", "ending")
 """What a command does: until its first epoch; then; when all runs are finished."""
@@ -86,8 +86,10 @@ class Tally:
 class Trial:
     """One store that is disturbed a few times and then finished."""
 
-    def __init__(self, number: int, name: str, scene: Scene, tally: Tally, seed: int) -> None:
-        self.number, self.name, self.scene, self.tally = number, name, scene, tally
+    def __init__(
+        self, number: int, name: str, scene: Scene, tally: Tally, seed: int, most: int = BLOWS
+    ) -> None:
+        self.number, self.name, self.scene, self.tally, self.most = number, name, scene, tally, most
         self.rng = random.Random(f"{seed} {number}")
         self.finding = Finding(case=f"{number} {name}", damage="")
         self.blows: list[Blow] = []
@@ -103,8 +105,8 @@ class Trial:
             self._runs = setting.runs
             setting.root.mkdir(parents=True, exist_ok=True)
             with journal(setting.root) as kept:
-                for _ in range(BLOWS):
-                    if len(self.blows) < BLOWS:
+                for _ in range(self.most):
+                    if len(self.blows) < self.most:
                         self._disturbed(setting, kept)
                 self._finish(setting)
             self._judge(setting, kept)
@@ -157,7 +159,7 @@ class Trial:
         with self._started(setting) as targets:
             hit: dict[int, list[Blow]] = {n: [] for n in range(len(targets))}
             began = time.monotonic()
-            while len(self.blows) < BLOWS:
+            while len(self.blows) < self.most:
                 phase = self._moment(kept, targets, began)
                 alive = [n for n, t in enumerate(targets) if t.process.poll() is None]
                 if not alive:
@@ -271,17 +273,22 @@ class Trial:
 
 
 def kill_until(
-    number: int, seed: int, scene: Scene, only: Sequence[str] = (), path: Path | None = None
+    number: int,
+    seed: int,
+    scene: Scene,
+    only: Sequence[str] = (),
+    path: Path | None = None,
+    most: int = BLOWS,
 ) -> Tally:
     """Deal so many kills; returns what came of them, which is written to `path` after each store.
 
-    `only`: settings to choose from. Prints a line for each store.
+    `only`: settings to choose from. `most`: damages in one store. Prints a line for each store.
     """
     tally, trial, rng = Tally(), 0, random.Random(seed)
     while tally.kills < number:
         trial += 1
         name = rng.choice(only) if only else choose(rng)
-        one = Trial(trial, name, scene, tally, seed)
+        one = Trial(trial, name, scene, tally, seed, most)
         try:
             one.run()
         except (RuntimeError, TimeoutError, subprocess.TimeoutExpired) as error:

@@ -55,7 +55,8 @@ Arguments = Callable[[Place, Path], tuple[object, ...]]
 
 
 def _run(place: Place, folder: Path) -> tuple[object, ...]:
-    return place.scene.command(place.scene.store("store", inside=folder))
+    one = ("--rows", "audio only", "--folds", "1", "--seeds", "1")
+    return place.scene.command(place.scene.store("store", inside=folder), few=one)
 
 
 def _search(place: Place, folder: Path) -> tuple[object, ...]:
