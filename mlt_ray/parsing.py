@@ -121,7 +121,10 @@ def shown(value: object) -> str:
     """The value as a message quotes it: a long one is cut."""
     if isinstance(value, int) and abs(value) >= 10**MOST_SHOWN:
         return f"a whole number of more than {MOST_SHOWN} digits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write whole numbers of more than 4300 digits
+        return "a value with a number of too many digits"
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
 
 
@@ -141,7 +144,7 @@ def parse(kind: type[T], values: Any, where: str) -> T:
     float.
     """
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
+        raise UserError(f"{where}: expected a mapping of keys, got {shown(values)}")
     hints = _hints(typing.cast(Any, kind))
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
@@ -229,7 +232,7 @@ def check_keys(where: str, values: Any, known: Iterable[str]) -> None:
     """`UserError` if `values` is no mapping or has an unknown key."""
     known = list(known)
     if not isinstance(values, Mapping):
-        raise UserError(f"{where}: expected a mapping of keys, got {values!r}")
+        raise UserError(f"{where}: expected a mapping of keys, got {shown(values)}")
     for key in values:
         if key not in known:
             raise unknown_key(where, key, known)

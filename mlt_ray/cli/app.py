@@ -73,6 +73,8 @@ def exit_code(arguments: Sequence[str]) -> int:
     try:
         os.getcwd()  # fails where the folder was deleted: few libraries can be loaded there
         code = app(list(arguments), prog_name=NAME, standalone_mode=False)
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()  # the disk that it goes to may be full
     except typer.TyperException as error:
         # Without arguments its text is empty: the help has been printed.
         if text := error.format_message():
@@ -136,7 +138,7 @@ def leave(code: int) -> NoReturn:
     """
     atexit._run_exitfuncs()
     # A program that reads the output, such as head, may have ended.
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BrokenPipeError):
+            stream.flush()
     os._exit(code)

@@ -116,7 +116,8 @@ def _each(
 ) -> Iterator[T]:
     """Yield `work(path)` for each path, in order."""
     # Threads suffice: hashing, decoding and waiting for a disk all release the interpreter lock.
-    with ThreadPoolExecutor(max_workers=usable_cpus() + 4) as pool:
+    pool = ThreadPoolExecutor(max_workers=usable_cpus() + 4)
+    try:
         left = iter(paths)
         # A few at once, since what waits in a pool takes memory for each path.
         begun = deque(pool.submit(work, path) for path in islice(left, _AHEAD))
@@ -126,6 +127,8 @@ def _each(
             if progress is not None:
                 progress(done, len(paths))
             yield result
+    finally:  # who interrupts does not wait for a disk that does not answer
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _digest_and_duration(path: Path) -> tuple[str, float, Heard] | str:
@@ -133,6 +136,8 @@ def _digest_and_duration(path: Path) -> tuple[str, float, Heard] | str:
     # Imported here: a machine that only trains has no soundfile.
     import soundfile as sf
 
+    if _is_endless(path):
+        return _ENDLESS
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -156,6 +161,14 @@ def _digest_and_duration(path: Path) -> tuple[str, float, Heard] | str:
     if decoded.faults:
         return "; ".join(decoded.faults)
     return sha256, decoded.num_samples / decoded.heard.sample_rate_hz, decoded.heard
+
+
+_ENDLESS: Final = "audio file is a device or a pipe, no file"
+
+
+def _is_endless(path: Path) -> bool:
+    """Whether reading a path might never end."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _where_else(path: Path) -> str:
@@ -199,6 +212,8 @@ def _decode(path: Path) -> Decoded | str:
     """Format and faults of a recording; the reason as text if it cannot be decoded."""
     import soundfile as sf
 
+    if _is_endless(path):
+        return _ENDLESS
     try:
         recorded = decode(path)
     except (OSError, sf.LibsndfileError) as error:

@@ -40,6 +40,8 @@ def use_utf8() -> None:
     """
     if sys.getfilesystemencoding() == "utf-8" or sys.flags.ignore_environment:
         return
+    if "utf8" in sys._xoptions:  # who starts Python so has the last word
+        return
     shown = getattr(sys.stdout, "encoding", None) or "utf-8"
     os.environ.setdefault("PYTHONIOENCODING", f"{shown}:replace")
     os.environ["PYTHONUTF8"] = "1"

@@ -96,9 +96,16 @@ def check_memory(
             raise UserError(
                 f"resources: {slots} runs at once need about "
                 f"{text(COMMAND_BYTES + sum(processes[:slots]))} of memory, {machine} "
-                f"{text(node.memory)}; "
-                f"set --concurrency {max(1, fitting // resources.workers)}{UNLESS}"
+                f"{text(node.memory)}; set {_fewer(resources, nodes, node, fitting)}{UNLESS}"
             )
+
+
+def _fewer(resources: Resources, nodes: Sequence[Node], node: Node, fitting: int) -> str:
+    """The option by which no more processes than are `fitting` go to a node at once."""
+    if len(nodes) == 1:
+        return f"--concurrency {max(1, fitting // resources.workers)}"
+    share = f"{math.ceil(node.cpus / max(1, fitting))}"
+    return f"--cpus-per-worker {share}" if resources.workers > 1 else f"--cpus-per-run {share}"
 
 
 def _remedy(need: Need, fits_alone: bool) -> str:

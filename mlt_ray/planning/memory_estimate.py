@@ -43,8 +43,10 @@ _PHONEMES: Final = 16
 """Phonemes of a word, at most."""
 
 
-def memory_of(values: RunSpec, corpus: Corpus, pretrained: Pretrained) -> Memory | None:
-    """What a run takes on what counts of a corpus.
+def memory_of(
+    values: RunSpec, corpus: Corpus, pretrained: Pretrained, workers: int = 1
+) -> Memory | None:
+    """What a run takes on what counts of a corpus, in each of the `workers` that share its batches.
 
     The network is built and stepped on torch's meta device, with the longest utterances. None if
     that cannot be done: its encoder is not at hand, or it is a model of one's own that cannot be
@@ -70,7 +72,8 @@ def memory_of(values: RunSpec, corpus: Corpus, pretrained: Pretrained) -> Memory
     if training.batch_seconds is not None:
         most = 1000 * training.batch_seconds / (longest.step_ms * longest.steps)
         trained = max(1, int(min(most, len(corpus))))
-    trained = longest.pieces(min(trained, len(corpus)), TRAINING_PAIRS)
+    trained = math.ceil(min(trained, len(corpus)) / workers)
+    trained = longest.pieces(trained, TRAINING_PAIRS)
     scored = longest.pieces(min(EVALUATION_BATCH, len(corpus)), EVALUATION_PAIRS)
     try:
         found = footprint(

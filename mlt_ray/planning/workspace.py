@@ -151,7 +151,8 @@ class Workspace:
         from mlt_ray.planning.memory_estimate import memory_of
 
         corpus = select(self.corpus, labels)
-        return Need(name, spec, memory_of(spec, corpus, self.pretrained), num_runs)
+        workers = self.places.resources.workers
+        return Need(name, spec, memory_of(spec, corpus, self.pretrained, workers), num_runs)
 
     def check_memory(self, needs: Iterable[Need]) -> None:
         """`UserError` if this machine computes by itself and has too little memory for runs."""

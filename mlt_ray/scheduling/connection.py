@@ -40,6 +40,9 @@ LOGGER_OF_FAILURES = "ray.tune.execution.tune_controller"
 OWN_PROCESSES = ("gcs_server", "raylet")
 """Processes that a Ray which is started here has as children; theirs end with them."""
 
+KILLED_S = 5.0
+"""Most seconds that the processes of a start that failed get to be gone, once they are killed."""
+
 SETTINGS = {
     # Tune's own loggers write five files a trial that nobody reads; the store and MLflow have all.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -88,12 +91,13 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
     with folder_for_ray() if is_local else nullcontext() as folder:
         place = Path(folder or get_default_ray_temp_dir())
         with own_sessions(place) if is_local else nullcontext():
+            is_main = threading.current_thread() is threading.main_thread()
+            before = signal.getsignal(signal.SIGTERM)
             _start(address, own if folder is None else own | {"_temp_dir": folder})
-            if threading.current_thread() is threading.main_thread():
-                # Ray's own handler would end this process without a word.
-                signal.signal(signal.SIGTERM, signal.default_int_handler)
             watch = None
             try:
+                if is_main:  # Ray's own handler would end this process without a word
+                    signal.signal(signal.SIGTERM, signal.default_int_handler)
                 watch = Watch(is_local)
                 with watch.watching():
                     yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
@@ -102,6 +106,8 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
                     shut_down_dead()
                 else:
                     _shut_down()
+                if is_main:
+                    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _start(address: str | None, own: Mapping[str, Any]) -> None:
@@ -130,19 +136,25 @@ def _init_own(address: str | None, own: Mapping[str, Any], is_first: bool = True
     except BaseException as error:  # a plain Exception of Ray; an interruption, too, leaves nothing
         made = _own_processes() - before
         # Ray itself kills its raylet; the agents of one that is not up yet would stay a minute.
-        made |= {agent for process in made for agent in process.children(recursive=True)}
+        for process in tuple(made):
+            with suppress(psutil.NoSuchProcess):
+                made |= {*process.children(recursive=True)}
         _shut_down()
         for process in made:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(made)
+        psutil.wait_procs(made, timeout=KILLED_S)
         if not (is_first and "timed out during startup" in str(error)):
             raise
     return _init_own(address, own, is_first=False)
 
 
 def _own_processes() -> set[psutil.Process]:
-    return {child for child in psutil.Process().children() if child.name() in OWN_PROCESSES}
+    found = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            found |= {child} if child.name() in OWN_PROCESSES else set()
+    return found
 
 
 def _init(address: str | None, own: Mapping[str, Any]) -> Any:

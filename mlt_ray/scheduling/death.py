@@ -140,7 +140,7 @@ class Watch:
         finally:
             self.over.set()
             if self._is_main:
-                signal.signal(SIGNAL, before)
+                signal.signal(SIGNAL, before or signal.SIG_DFL)
 
     def _is_cause_of(self, error: BaseException) -> bool:
         """Whether Ray is dead; what failed may have been the first to know, so it is asked."""
@@ -160,7 +160,9 @@ class Watch:
     def _end(self) -> None:
         """Kill what is left of this process's own Ray, and get the main thread out of its wait."""
         if self.is_local:
-            kill_rest()
+            # Whatever becomes of it, the main thread must not wait for ever.
+            with contextlib.suppress(Exception):
+                kill_rest()
         if _ends_with_ray.is_set():
             print(HAS_ENDED, file=sys.stderr, flush=True)
             os._exit(INTERRUPTED)

@@ -8,8 +8,8 @@ from typing import Final
 
 OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
-CHOSEN: Final = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-"""Variables by which the user says what Ray shall ask for."""
+CHOSEN: Final = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""Variables by which the user gives a token of his own."""
 
 
 def make_private() -> None:
@@ -18,7 +18,8 @@ def make_private() -> None:
     Whoever has it can run anything as the user. Ray would write it into the home, readable for all,
     and fail where there is no home; then it is in the environment of this process.
     """
-    if any(name in os.environ for name in CHOSEN):
+    mode = os.environ.get("RAY_AUTH_MODE", "token")
+    if mode != "token" or any(name in os.environ for name in CHOSEN):
         return
     path = Path(os.path.expanduser("~")) / ".ray" / "auth_token"
     try:

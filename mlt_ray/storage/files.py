@@ -14,6 +14,10 @@ from typing import Any
 from mlt_ray.errors import StoreFull, UserError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+
+_UMASK = os.umask(0o077)
+"""What the user lets no file give to others. It can only be read by being set."""
+os.umask(_UMASK)
 """Error numbers of a full disk and of a full quota."""
 
 
@@ -56,7 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as written:
                 os.fsync(written.fileno())
-            temporary.chmod(0o644)
+            temporary.chmod(0o666 & ~_UMASK)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -72,7 +76,7 @@ def beside(folder: Path) -> Iterator[Path]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
-            made.chmod(0o755)
+            made.chmod(0o777 & ~_UMASK)
             yield made
         finally:
             shutil.rmtree(made, ignore_errors=True)

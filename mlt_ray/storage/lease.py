@@ -277,7 +277,7 @@ def is_in_use(folder: Path) -> bool | None:
     found = generations(folder, "in-use") if folder.is_dir() else []
     if not found:
         return None
-    return not is_free(lease_path(folder, "in-use", max(found)), "", STALE_S)
+    return not is_free(lease_path(folder, "in-use", max(found)), None, STALE_S)
 
 
 class FileHold:
@@ -359,8 +359,11 @@ def generations(folder: Path, name: str) -> list[int]:
     return [int(middle) for middle in found if middle.isdecimal()]
 
 
-def is_free(path: Path, owner: str, stale_s: float) -> bool:
-    """Whether a lease may be taken: it was released, or its holder is dead or of the same owner."""
+def is_free(path: Path, owner: str | None, stale_s: float) -> bool:
+    """Whether a lease may be taken: it was released, or its holder is dead or of the same owner.
+
+    None is the owner of nothing.
+    """
     try:
         # The time of an open file: a network file system may answer `stat` from its cache.
         with path.open("rb") as file:

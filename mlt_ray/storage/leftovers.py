@@ -3,8 +3,10 @@
 Nothing is removed that a living process uses, and no checkpoint of a run that may go on.
 """
 
+import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Collection, Iterable
@@ -26,8 +28,8 @@ DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 """Names of the leases of runs."""
 
 FOLDERS: Final = (
-    "checkpoints", "corpora", "encoders", "evaluations", "features", "leases", "reports", "runs",
-    "searches", "studies",
+    "checkpoints", "corpora", "encoders", "evaluations", "features", "leases", "models", "reports",
+    "runs", "searches", "studies",
 )  # fmt: skip
 """The folders of a store in which only this package writes."""
 
@@ -131,7 +133,8 @@ def _give_back(store: Store, digest: str) -> None:
 
 def checkpoint_sizes(store: Store) -> dict[str, int]:
     """Bytes of all checkpoints, here and behind the URI, by the digests of their runs."""
-    local = {path.name: path.stat().st_size for path in _children(store.root / "checkpoints")}
+    found = {path.name: _stat(path) for path in _children(store.root / "checkpoints")}
+    local = {name: status.st_size for name, status in found.items() if status}
     mirror = store.mirror
     if mirror:
         there = mirror.waiting(lambda: mirror.remote.files("checkpoints"))
@@ -166,10 +169,18 @@ def _children(folder: Path) -> list[Path]:
 
 def _last_change_s(path: Path) -> float:
     """Unix time at which a file, or any file in a folder, was changed last."""
-    return max(p.lstat().st_mtime for p in (path, *path.rglob("*")))
+    return max((s.st_mtime for p in (path, *path.rglob("*")) if (s := _stat(p))), default=0.0)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """The status of a file; None if it has just been deleted or renamed, as temporaries are."""
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
 
 
 def _measured(what: str, paths: Collection[Path]) -> Leftovers:
     files = (f for path in paths for f in ([path] if path.is_file() else path.rglob("*")))
-    size = sum(f.lstat().st_size for f in files if f.is_file())
+    size = sum(s.st_size for f in files if (s := _stat(f)) and stat.S_ISREG(s.st_mode))
     return Leftovers(what=what, paths=tuple(paths), size=size)

@@ -161,14 +161,16 @@ class Tracker:
         self._for_each(lambda e: e.write_runs(digests))
 
     def failed(self, run: Run, reason: str) -> None:
-        """Mark the run as failed."""
-        self._guard(lambda: self._for_each(lambda e: e.write_failure(run.digest, reason)))
+        """Write the epochs that were not written yet, and mark the run as failed."""
+        self.stopped(run)
+        self._for_each(lambda e: e.write_failure(run.digest, reason))
 
     def stopped(self, run: Run) -> None:
         """Write the epochs that were not written yet."""
         unsent = self._unsent.pop(run.digest, [])
+        self._sent_at.pop(run.digest, None)
         if unsent:
-            self._guard(lambda: self._for_each(lambda e: e.write_curve(run.digest, unsent)))
+            self._for_each(lambda e: e.write_curve(run.digest, unsent))
 
     def add(self, study: str, row: RowRecord) -> None:
         """Add a row to a study, such as a new configuration to a search."""

@@ -89,13 +89,13 @@ def footprint(spec: ModelSpec, sizes: InputSizes, trained: Batch, scored: Batch)
     values = [*network.parameters(), *network.buffers()]
     learnt = [p for p in network.parameters() if p.requires_grad]
     for layer in network.modules():
-        if isinstance(layer, nn.RNNBase):
+        if isinstance(layer, nn.RNNBase) and _is_plain(layer):
             layer.forward = _Unrolled(layer)
         if isinstance(layer, Attention):
             layer.mix = _fused  # type: ignore[method-assign]
     try:
         step = max(_training(network, trained), _scoring(network, scored))
-    except (RuntimeError, NotImplementedError):
+    except Exception:  # whatever a model of one's own raises that asks for values
         positions = trained.frames.shape[:2].numel() + trained.words.numel()
         step = _nbytes(learnt) + _kept(network) * positions
     return Footprint(_nbytes(values), _nbytes(learnt), step)
@@ -145,6 +145,11 @@ def _fused(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     return query * key.sum(dim=2, keepdim=True) + value.sum(dim=2, keepdim=True)
 
 
+def _is_plain(layer: nn.RNNBase) -> bool:
+    """Whether `_Unrolled` can stand in for a recurrent layer."""
+    return layer.num_layers == 1 and layer.bias and not layer.bidirectional and layer.batch_first
+
+
 class _Unrolled:
     """Stands in for a recurrent layer of torch, which the meta device computes step by step.
 
@@ -154,8 +159,8 @@ class _Unrolled:
     def __init__(self, layer: nn.RNNBase) -> None:
         self._layer = layer
 
-    def __call__(self, x: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-        """(B, T, C) → (B, T, H), and a (B, H) state."""
+    def __call__(self, x: Tensor, *_: Any) -> tuple[Tensor, Any]:
+        """(B, T, C) → (B, T, H), and a (1, B, H) state; an LSTM gives its cells beside that."""
         weights = dict(self._layer.named_parameters())
         gates = F.linear(x, weights["weight_ih_l0"], weights["bias_ih_l0"])
         # The states of each gate, from the states before.
@@ -167,4 +172,5 @@ class _Unrolled:
             # It has cells beside its states, and keeps its gates twice.
             gates = gates * torch.sigmoid(gates)
             states = torch.tanh(states * gates[..., :width]) * gates[..., -width:]
-        return states, states[:, -1]
+            return states, (states[None, :, -1], states[None, :, -1])
+        return states, states[None, :, -1]

@@ -15,9 +15,9 @@ def unlisted(root: Path, named: Iterable[Path], folders: Iterable[Path] = ()) ->
     They are looked for in the folders of the named ones that are below `root`, and in `folders`.
     Endings and case do not count: ``a.WAV`` and ``a.flac`` have the name of ``a.wav``.
     """
-    names: dict[str, set[str]] = {os.fspath(folder): set() for folder in folders}
-    start = os.path.join(root, "")
-    for path in map(os.fspath, named):
+    names: dict[str, set[str]] = {os.path.normpath(folder): set() for folder in folders}
+    start = os.path.join(os.path.normpath(root), "")
+    for path in map(os.path.normpath, named):
         if path.startswith(start):
             folder, name = os.path.split(path)
             names.setdefault(folder, set()).add(os.path.splitext(name)[0].casefold())
