@@ -18,7 +18,7 @@ from tests.absent import ABSENT, GUARD
 PACKAGE = Path(mlt_ray.__file__).parent
 
 FLOORS = (
-    {"errors", "labels", "logs", "masking", "machine"},
+    {"errors", "labels", "logs", "masking", "machine", "signals"},
     {"parsing", "metrics", "libraries"},
     {"spec", "documents"},
     {"storage"},
@@ -32,6 +32,7 @@ FLOORS = (
     {"display"},
     {"workflows"},
     {"cli"},
+    {"__main__"},
 )
 """The rooms from the ground up. A room imports itself and lower floors, never one beside it."""
 

@@ -15,7 +15,7 @@ import pytest
 import mlt_ray
 from mlt_ray.errors import UserError
 from mlt_ray.models.registry import SYSTEMS
-from mlt_ray.parsing import FINITE, LONG, Range, check_value, parse, shown
+from mlt_ray.parsing import FINITE, LONG, Range, check_keys, check_value, parse, shown
 
 PACKAGE = Path(mlt_ray.__file__).parent
 
@@ -183,3 +183,10 @@ def test_the_value_of_one_field_is_checked_by_its_path() -> None:
     check_value(kind, ["multilevel", "no such"], 7, "x")
     with pytest.raises(UserError, match=r"^x: expected a number from 1 to \d+, got 0"):
         check_value(kind, ["multilevel", "width"], 0, "x")
+
+
+def test_a_number_too_long_to_be_written_is_told_in_a_line() -> None:
+    huge = 16**5000
+    assert shown([huge]) == "a value with a number of too many digits"
+    with pytest.raises(UserError, match="expected a mapping of keys, got a whole number of more"):
+        check_keys("profile", huge, ["resources"])

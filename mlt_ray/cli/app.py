@@ -3,13 +3,13 @@
 import atexit
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
 import typer
 
+from mlt_ray import signals
 from mlt_ray.cli import corpus
 from mlt_ray.cli.compare import compare
 from mlt_ray.cli.doctor import doctor
@@ -59,8 +59,7 @@ def main() -> NoReturn:
     open_streams()
     use_utf8()
     show_everything()
-    # A batch system's SIGTERM ends a command as Ctrl-C does, not without a word.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals.handle()
     leave(exit_code(sys.argv[1:]))
 
 

@@ -16,7 +16,7 @@ from mlt_ray.features.cache import FeatureProgress
 from mlt_ray.labels import Labels
 from mlt_ray.machine import usable_memory
 from mlt_ray.planning.contents import Pretrained, name_contents
-from mlt_ray.planning.memory import Need, check_memory
+from mlt_ray.planning.memory.needs import Need, check_memory
 from mlt_ray.planning.plan import spec_of
 from mlt_ray.planning.prepare import fill_cache
 from mlt_ray.planning.resources import (
@@ -148,7 +148,7 @@ class Workspace:
         if not self.places.resources.memory_check:
             return Need(name, spec, None, num_runs)
         # Not at the top: it imports torch.
-        from mlt_ray.planning.memory_estimate import memory_of
+        from mlt_ray.planning.memory.estimate import memory_of
 
         corpus = select(self.corpus, labels)
         workers = self.places.resources.workers

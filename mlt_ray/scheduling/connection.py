@@ -23,6 +23,7 @@ from mlt_ray.scheduling.cluster import START, check_address, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
 from mlt_ray.scheduling.sockets import folder_for_ray, mark, own_sessions
 from mlt_ray.scheduling.token import make_private
+from mlt_ray.signals import interrupt
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -97,7 +98,7 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
             watch = None
             try:
                 if is_main:  # Ray's own handler would end this process without a word
-                    signal.signal(signal.SIGTERM, signal.default_int_handler)
+                    signal.signal(signal.SIGTERM, interrupt)
                 watch = Watch(is_local)
                 with watch.watching():
                     yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))

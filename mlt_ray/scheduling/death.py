@@ -24,6 +24,7 @@ from rich.console import Console
 from mlt_ray.errors import INTERRUPTED, RayDied
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.machine import processes_with
+from mlt_ray.signals import is_in_finaliser
 
 ASK_S = 0.5
 """Seconds between two looks whether Ray's processes are there."""
@@ -191,15 +192,6 @@ def has_died(what: str) -> RayDied:
         "want of memory); nothing that is finished is lost, the same command goes on from the last "
         "checkpoints, with a lower --concurrency if memory is short"
     )
-
-
-def is_in_finaliser(frame: FrameType | None) -> bool:
-    """Whether code runs for a ``__del__``, such as Ray's, where Python drops what is raised."""
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
 
 
 def processes_here(is_local: bool) -> list[Process]:

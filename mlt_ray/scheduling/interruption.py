@@ -1,22 +1,19 @@
 """Ctrl-C and SIGTERM while runs are trained: the first lets the epochs under way end."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from mlt_ray.scheduling.death import end_with_ray, is_in_finaliser
+from mlt_ray.scheduling.death import end_with_ray
 from mlt_ray.scheduling.tune import TuneSearcher
+from mlt_ray.signals import interrupt as end_at_once
 
 STOPPING = (
     "\nfinishing the epochs under way, then stopping; Ctrl-C again stops now (what is finished and "
     "every checkpoint is kept)"
 )
-
-AGAIN_S = 0.05
-"""Seconds after which a signal comes again that came where nothing can be raised."""
 
 
 class Interruption:
@@ -39,10 +36,7 @@ def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if interruption.is_asked or searcher.error:
-            if is_in_finaliser(frame):
-                threading.Timer(AGAIN_S, os.kill, (os.getpid(), number)).start()
-                return
-            raise KeyboardInterrupt
+            return end_at_once(number, frame)
         interruption.is_asked = searcher.is_stopping = True
         searcher.outage.goes_on = lambda: False
         print(STOPPING, flush=True)

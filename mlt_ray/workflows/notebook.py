@@ -1,11 +1,8 @@
 """What a notebook calls: a study from its rows to frames, as the verb ``run`` computes it."""
 
 import json
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -94,8 +91,7 @@ def run(
         overrides = [f"{key}={_json(value, key)}" for key, value in changes.items()]
         request = replace(request, studies=_load(study, overrides, request.asked_rows))
     console = _console(progress)
-    with _signals_kept():
-        outcome = run_studies(request, console)
+    outcome = run_studies(request, console)
     found = results_of(outcome.records, request.places.store)
     show_results(found, request.places.store, None, console, outcome.failures, outcome.tracker)
     if outcome.failures:
@@ -213,16 +209,3 @@ def _machines(
     found: dict[str, Any] = {k: v or getattr(where, k) for k, v in given.items()}
     values = {**asdict(where.resources), **resources}
     return {**found, "resources": parse(Resources, values, "resources")}
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Afterwards SIGTERM does what it did before; Ray's handler would stay."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

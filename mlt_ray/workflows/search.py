@@ -17,7 +17,7 @@ from mlt_ray.display.lines import say
 from mlt_ray.display.waiting import waiting
 from mlt_ray.errors import UserError
 from mlt_ray.planning.backlog import latest_records, note_plans, take_stock
-from mlt_ray.planning.memory import Need
+from mlt_ray.planning.memory.needs import Need
 from mlt_ray.planning.observer import Observer
 from mlt_ray.planning.plan import Plan, RunName, make_plan, spec_of
 from mlt_ray.planning.workspace import Places, Workspace

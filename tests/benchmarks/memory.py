@@ -3,7 +3,7 @@
     python -m tests.benchmarks.memory --json FILE
 
 Each case trains runs of one row for an epoch in a process of its own, on a CPU, and compares the
-most memory that the process holds with `mlt_ray.planning.memory_estimate`, without the pages of
+most memory that the process holds with `mlt_ray.planning.memory.estimate`, without the pages of
 libraries that all processes share. The ratio is of what training adds to the process. The estimate
 is for the longest utterances of the corpus, so it is to be above what is measured, and not far
 above.
@@ -22,8 +22,8 @@ from rich.console import Console
 
 from mlt_ray.corpus.utterance import Corpus
 from mlt_ray.planning.contents import Pretrained
-from mlt_ray.planning.memory import MIB
-from mlt_ray.planning.memory_estimate import memory_of
+from mlt_ray.planning.memory.estimate import memory_of
+from mlt_ray.planning.memory.needs import MIB
 from mlt_ray.spec import Run
 from mlt_ray.storage.store import Store
 from mlt_ray.training.fit import fit_runs

@@ -1,13 +1,14 @@
 """What is refused is judged on the samples that training reads."""
 
 import io
+import os
 
 import numpy as np
 import pytest
 import soundfile as sf
 
 from mlt_ray.corpus.audio import read_audio
-from mlt_ray.corpus.recordings import decode_all, read_speech
+from mlt_ray.corpus.recordings import _digest_and_duration, decode_all, read_speech
 from mlt_ray.errors import UserError
 
 
@@ -86,3 +87,15 @@ def test_a_recording_that_is_cut_short_is_refused(tmp_path, kind):
     half = file.getvalue()[: len(file.getvalue()) // 2]
     with pytest.raises(UserError, match=r"^here: (audio file is cut short|expected audio)"):
         read_speech(io.BytesIO(half), "here")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_would_never_end_is_not_read(tmp_path, kind):
+    path = tmp_path / "endless.wav"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    reason = "audio file is a device or a pipe, no file"
+    assert _digest_and_duration(path) == reason
+    assert list(decode_all([path])) == [reason]

@@ -13,7 +13,8 @@ from mlt_ray.corpus.labelling import select
 from mlt_ray.errors import UserError
 from mlt_ray.planning import workspace
 from mlt_ray.planning.contents import Pretrained
-from mlt_ray.planning.memory import (
+from mlt_ray.planning.memory.estimate import memory_of
+from mlt_ray.planning.memory.needs import (
     COMMAND_BYTES,
     GPU_PROCESS_BYTES,
     PACK_BYTES,
@@ -24,7 +25,6 @@ from mlt_ray.planning.memory import (
     check_memory,
     text,
 )
-from mlt_ray.planning.memory_estimate import memory_of
 from mlt_ray.planning.plan import spec_of
 from mlt_ray.planning.resources import Node, Resources
 from mlt_ray.spec import RunSpec
@@ -259,3 +259,19 @@ def test_the_estimate_is_near_what_a_run_takes(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for figure in compare(cases, tmp_path / "corpus", store, Console(quiet=True)):
         assert 0.7 < figure["ratio"] < 2, figure
+
+
+def test_on_a_cluster_the_option_is_that_of_each_machine() -> None:
+    nodes = [Node(8, 0, 20 * GIB)] * 10
+    with pytest.raises(UserError, match=r"8 runs at once .*; set --cpus-per-run 2, or"):
+        check_memory([need(4, 100)], Resources(), nodes, "a machine of the cluster has")
+    check_memory([need(4, 100)], Resources(cpus_per_run=2), nodes, "a machine of the cluster has")
+
+
+def test_workers_that_share_a_batch_take_less_each(raw: Any) -> None:
+    row = row_of({"width": 64}, {"batch_size": 24})
+    spec, corpus = spec_of(row, raw.corpus), select(raw.corpus, row.labels)
+    alone, spread = (memory_of(spec, corpus, Pretrained.load(None), n) for n in (1, 4))
+    assert alone is not None
+    assert spread is not None
+    assert spread.alone < alone.alone

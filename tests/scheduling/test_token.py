@@ -43,7 +43,10 @@ with connection(None, Resources()):
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in CHOSEN:  # set first, so that what a test makes of them is undone
+    for name in (
+        "RAY_AUTH_MODE",
+        *CHOSEN,
+    ):  # set first, then they are put back
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     return tmp_path
@@ -94,4 +97,10 @@ def test_who_has_no_token_is_refused(home: Path) -> None:
     answers = [line for line in done.stdout.splitlines() if line.strip()]
     assert sum(line.startswith("refused:") for line in answers) == 2, done.stdout
     assert "joined" not in done.stdout
+    assert mode(home / ".ray" / "auth_token") == 0o600
+
+
+def test_ray_s_own_mode_of_tokens_is_no_token(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    make_private()
     assert mode(home / ".ray" / "auth_token") == 0o600

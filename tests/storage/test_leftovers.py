@@ -8,10 +8,11 @@ import pytest
 
 from mlt_ray.storage import holder as holder_module
 from mlt_ray.storage.files import write_bytes
-from mlt_ray.storage.lease import acquire, use
+from mlt_ray.storage.lease import acquire, is_in_use, use
 from mlt_ray.storage.leftovers import (
     OLD_S,
     Leftovers,
+    checkpoint_sizes,
     drop_checkpoints,
     find_leftovers,
     planned_runs,
@@ -180,3 +181,33 @@ def test_runs_of_studies_are_known(store: Store) -> None:
     assert planned_runs(store) == set()
     write_record(store, store.study("s"), record)
     assert planned_runs(store) == {DIGEST}
+
+
+def test_what_vanishes_while_it_is_looked_at_is_no_error(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = store.root / "checkpoints" / f".{DIGEST}.pt.abcdefgh"
+    gone.parent.mkdir(parents=True)
+    gone.touch()
+    (store.root / "checkpoints" / f"{DIGEST}.pt").write_bytes(b"four")
+    status = Path.lstat
+
+    def vanishing(path: Path) -> os.stat_result:
+        if path == gone:
+            path.unlink(missing_ok=True)
+        return status(path)
+
+    monkeypatch.setattr(Path, "lstat", vanishing)
+    assert checkpoint_sizes(store) == {DIGEST: 4}
+    gone.touch()
+    assert find_leftovers(store) == []
+
+
+@pytest.mark.parametrize("content", ["", '{"owner": "x", "of a later version": 1}'])
+def test_a_mark_that_cannot_be_read_is_in_use_while_it_is_young(store: Store, content: str) -> None:
+    ray = store.root / "ray" / "young"
+    lease = use(ray, "young")
+    [path] = ray.iterdir()
+    path.write_text(content)
+    assert is_in_use(ray)
+    lease.release()

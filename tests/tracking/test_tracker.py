@@ -12,6 +12,7 @@ from mlt_ray.errors import StoreSilent, UserError
 from mlt_ray.planning.backlog import note_plans
 from mlt_ray.planning.plan import Plan
 from mlt_ray.storage.record import all_records
+from mlt_ray.storage.report import Epoch
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking.faults import reason_of
 from mlt_ray.tracking.location import default_uri
@@ -213,3 +214,19 @@ def test_a_row_without_a_finished_run_has_no_mean(store, runs):
     assert not live.broken
     assert means(store, "one") == []
     assert len(means(store, "two")) == 1
+
+
+@pytest.mark.slow
+def test_the_last_epochs_of_a_run_that_failed_are_written(store, runs):
+    live = tracker(store)
+    live.sync()
+    epochs = [
+        Epoch(epoch=n, train_loss=1.0, dev_loss=1.0, dev_wa=0.5, dev_ua=0.5, ended_ms=n)
+        for n in (1, 2)
+    ]
+    live.epochs(runs[3], epochs)
+    live.failed(runs[3], "out of memory")
+    assert not live.broken
+    found = query(store, "select step from metrics where key = 'train_loss' and timestamp < 3")
+    assert sorted(set(found)) == [(1,), (2,)]
+    assert ("FAILED",) in query(store, "select status from runs")

@@ -11,7 +11,7 @@ from mlt_ray.batch import Batch, InputSizes
 from mlt_ray.models.dropout import set_dropout_keys
 from mlt_ray.models.registry import SYSTEMS, build_model
 from mlt_ray.spec import ModelSpec
-from mlt_ray.training.footprint import Footprint, Peak, footprint
+from mlt_ray.training.footprint import Footprint, Peak, _is_plain, _Unrolled, footprint
 
 STEPS, WORDS, FRAME_DIM, VECTORS, VECTOR_DIM = 67, 7, 23, 101, 19
 SIZE, SCORED = 5, 3
@@ -131,3 +131,19 @@ def test_a_network_that_cannot_be_stepped_there_is_taken_by_its_layers(
     found = counted("multilevel")
     assert found[:2] == traced[:2]
     assert 0.5 < found.step / traced.step < 4
+
+
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN])
+def test_a_recurrent_layer_is_counted_however_it_was_made(kind: Any) -> None:
+    x = torch.zeros(2, 5, 3, device="meta")
+    plain = kind(3, 4, batch_first=True, device="meta")
+    given, wanted = _Unrolled(plain)(x), plain(x)
+    assert [t.shape for t in tensors(given)] == [t.shape for t in tensors(wanted)]
+    assert _is_plain(plain)
+    for options in ({"num_layers": 2}, {"bias": False}, {"bidirectional": True}):
+        assert not _is_plain(kind(3, 4, batch_first=True, device="meta", **options))
+
+
+def tensors(found: Any) -> list[Tensor]:
+    """The tensors of nested tuples, in order."""
+    return [found] if isinstance(found, Tensor) else [t for part in found for t in tensors(part)]

@@ -21,7 +21,7 @@ from mlt_ray.features.egemaps import NUM_VALUES as EGEMAPS
 from mlt_ray.features.prosody import NUM_VALUES as PROSODY
 from mlt_ray.models.registry import is_network
 from mlt_ray.planning.contents import Pretrained
-from mlt_ray.planning.memory import Memory
+from mlt_ray.planning.memory.needs import Memory
 from mlt_ray.spec import ExtraInput, FeatureSpec, ModelSpec, RunSpec
 from mlt_ray.training.footprint import Footprint, footprint
 
