@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command, also where Python drops what is raised."""
+"""Ctrl-C, SIGTERM and SIGHUP end a command, also where Python drops what is raised."""
 
 import os
 import signal
@@ -10,6 +10,9 @@ from typing import Final
 
 AGAIN_S: Final = 0.05
 """Seconds after which a signal comes again that came where nothing can be raised."""
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, the word of a batch system, and the end of a terminal."""
 
 _came = threading.Event()
 
@@ -23,9 +26,14 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def ending() -> list[signal.Signals]:
+    """Signals that end a command; what the caller ignores, as nohup does SIGHUP, stays ignored."""
+    return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 def handle() -> None:
-    """Let both signals interrupt this process: a batch system's SIGTERM is a Ctrl-C, too."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Let signals interrupt this process: a batch system's SIGTERM is a Ctrl-C, too."""
+    for number in ending():
         signal.signal(number, interrupt)
 
 

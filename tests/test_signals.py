@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlt_ray.signals import handle, heeded
+from mlt_ray.signals import ENDING, ending, handle, heeded
 
 
 @pytest.fixture(autouse=True)
 def _() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = ENDING
     before = [signal.getsignal(number) for number in numbers]
     handle()
     yield
@@ -28,7 +28,7 @@ class Slow:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_a_signal_raises(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
@@ -52,3 +52,10 @@ def test_what_a_library_swallows_is_raised_at_the_end_of_the_block() -> None:
         work()
     with heeded():  # the next block does not hear of it
         pass
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert ending() == [signal.SIGINT, signal.SIGTERM]
+    handle()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, NoReturn
 
 import typer
@@ -25,6 +26,9 @@ from mlt_ray.errors import INTERRUPTED, UserError, refusal
 from mlt_ray.masking import masked
 
 NAME = "mlt-ray"
+
+TOO_LITTLE: Final = ("failed to map segment", "annot allocate memory")
+"""What the system says of a library for which the limits of this process leave no room."""
 
 app = typer.Typer(
     help="Cross-validated multimodal speech emotion recognition, orchestrated with Ray.",
@@ -60,6 +64,7 @@ def main() -> NoReturn:
     use_utf8()
     show_everything()
     signals.handle()
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's choice is none of ours
     leave(exit_code(sys.argv[1:]))
 
 
@@ -70,6 +75,7 @@ def exit_code(arguments: Sequence[str]) -> int:
     bug is raised.
     """
     try:
+        _check_empty(arguments)
         os.getcwd()  # fails where the folder was deleted: few libraries can be loaded there
         code = app(list(arguments), prog_name=NAME, standalone_mode=False)
         with contextlib.suppress(BrokenPipeError):
@@ -85,6 +91,11 @@ def exit_code(arguments: Sequence[str]) -> int:
     except UserError as error:
         _tell(str(error))
         return 2
+    except ImportError as error:
+        if not any(words in str(error) for words in TOO_LITTLE):
+            raise
+        _tell(f"memory: expected room to load libraries, got: {error}; raise ulimit -v")
+        return 2
     except OSError as error:
         if (refused := refusal(error)) is None:
             raise
@@ -95,6 +106,20 @@ def exit_code(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:
         print(f"\n{NAME}: interrupted; {_what_stays(arguments)}", file=sys.stderr)
     return code or 0
+
+
+def _check_empty(arguments: Sequence[str]) -> None:
+    """`UserError` for an empty word, which would be taken for the current folder or for nothing."""
+    for before, word in pairwise(("", *arguments)):
+        option, equals, value = word.partition("=")
+        if word and not (option.startswith("--") and equals and not value):
+            continue
+        name = option or before
+        if name != "--text":
+            where = name if name.startswith("--") else "command line"
+            raise UserError(
+                f"{where}: expected a value, got an empty text; is a variable of the shell not set?"
+            )
 
 
 def _tell(text: str) -> None:

@@ -166,7 +166,8 @@ class TextVectors(WordVectors):
 
     def _parse(self, numbers: list[bytes], line: int) -> Vector:
         try:
-            vector = np.array(numbers, dtype=np.float32)
+            with np.errstate(over="ignore"):
+                vector = np.array(numbers, dtype=np.float32)
         except ValueError as error:
             raise self._damaged(line, "something that is no number") from error
         if len(vector) != self.dim or not np.isfinite(vector).all():

@@ -1,13 +1,14 @@
-"""Ctrl-C and SIGTERM while runs are trained: the first lets the epochs under way end."""
+"""Ctrl-C, SIGTERM and SIGHUP while runs are trained: the first lets the epochs under way end."""
 
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from mlt_ray.scheduling.death import end_with_ray
 from mlt_ray.scheduling.tune import TuneSearcher
+from mlt_ray.signals import ending
 from mlt_ray.signals import interrupt as end_at_once
 
 STOPPING = (
@@ -24,7 +25,7 @@ class Interruption:
 
 @contextmanager
 def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
-    """Inside the block the first SIGINT or SIGTERM stops the searcher, the second one raises.
+    """Inside the block the first signal that ends a command stops the searcher, the second raises.
 
     If Ray ends after the first, this process ends too. After the first, this process waits no
     longer for a store that does not answer.
@@ -39,10 +40,11 @@ def interruptible(searcher: TuneSearcher) -> Iterator[Interruption]:
             return end_at_once(number, frame)
         interruption.is_asked = searcher.is_stopping = True
         searcher.outage.goes_on = lambda: False
-        print(STOPPING, flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print(STOPPING, flush=True)
         end_with_ray()
 
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = ending()
     before = [signal.signal(number, interrupt) for number in signals]
     try:
         yield interruption

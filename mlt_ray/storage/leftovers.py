@@ -16,7 +16,7 @@ from typing import Final
 
 from mlt_ray.storage.lease import acquire, is_in_use
 from mlt_ray.storage.record import read_record
-from mlt_ray.storage.store import Store
+from mlt_ray.storage.store import FOLDERS, Store
 
 OLD_S: Final = 3600.0
 """Seconds after its last change when a temporary counts as left by a killed process."""
@@ -26,12 +26,6 @@ TEMPORARY: Final = re.compile(r"\..+\.([a-z0-9_]{8}|[0-9a-f]{32})")
 
 DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 """Names of the leases of runs."""
-
-FOLDERS: Final = (
-    "checkpoints", "corpora", "encoders", "evaluations", "features", "leases", "models", "reports",
-    "runs", "searches", "studies",
-)  # fmt: skip
-"""The folders of a store in which only this package writes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,12 +28,13 @@ import contextlib
 import copy
 import dataclasses
 import hashlib
+import math
 import os
 import sys
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from mlt_ray.errors import StoreUnreachable, UserError
@@ -62,6 +63,12 @@ CHECKSUMS = "files"
 RUN_FILES = frozenset({REPORT, "inputs.json", "predictions.csv", "curve.csv"})
 """Names of the files of a finished run, but for its weights."""
 
+
+FOLDERS: Final = (
+    "checkpoints", "corpora", "encoders", "evaluations", "features", "leases", "models", "reports",
+    "runs", "searches", "studies",
+)  # fmt: skip
+"""The folders of a store in which only this package writes."""
 
 PAGE = "report.html"
 """Name of a report's page, in the folder of its tables (`Store.report_dir`)."""
@@ -102,6 +109,9 @@ class Store:
             raise UserError(f"{self.root}: expected a folder for the store, got a link to itself")
         if self.root.exists() and not self.root.is_dir():
             raise UserError(f"{self.root}: expected a folder for the store, got a file")
+        for name in FOLDERS:
+            if (part := self.root / name).exists() and not part.is_dir():
+                raise UserError(f"{part}: expected a folder, got a file; delete or rename it")
 
     def __str__(self) -> str:
         return self._mirror.remote.name if self._mirror else self.location
@@ -326,6 +336,10 @@ class Store:
             report = RunReport.from_dict(values)
             if report.digest != digest:
                 raise ValueError(f"that of run {report.digest}")
+            for part, scores in report.scores.items():
+                for name, score in scores.items():
+                    if isinstance(score, float) and not math.isfinite(score):
+                        raise ValueError(f"{part} {name} {score}")
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise UserError(
                 f"{path}: expected a run report, got {error!r}; {self._recompute}"

@@ -49,7 +49,7 @@ _SAID: Final[dict[str, tuple[dict[str, Content], str]]] = {
     ),
     "a manifest of bytes": (files(b"\x00\xff\x01"), "manifest.csv"),
     "a manifest that is a recording": (files(FINE), "manifest.csv"),
-    "a manifest that is a folder": ({"mine/manifest.csv/x": ""}, "m"),
+    "a manifest that is a folder": ({"mine/manifest.csv/x": ""}, "manifest.csv: expected a file"),
 }
 """What `corpus check` refuses to examine."""
 

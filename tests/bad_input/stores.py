@@ -67,6 +67,14 @@ def instead(name: str) -> Damage:
     return damage
 
 
+def without_score(here: Path) -> None:
+    """A score of every run is no number."""
+    for path in (here / "store" / "runs").glob("*/report.json"):
+        values = json.loads(path.read_text())
+        values["scores"]["test"]["wa"] = float("nan")
+        path.write_text(json.dumps(values))
+
+
 def loop(here: Path) -> None:
     """The store is a link to itself."""
     shutil.rmtree(here / "store")
@@ -107,6 +115,7 @@ _SAID: Final[dict[str, tuple[str, Damage, str]]] = {
     ),
     "a report that is empty": (REPORT, of_runs("report.json", b""), "report.json: expected a run"),
     "a report that is cut": (REPORT, cut("report.json"), "report.json: expected a run report"),
+    "a score that is no number": (REPORT, without_score, "expected a run report"),
     "a report that is a list": (REPORT, of_runs("report.json", b"[]"), "expected a run report"),
     "a report of another run": (REPORT, of_runs("report.json", b"{}"), "expected a run report"),
     "a report of bytes": (PREDICT, of_runs("report.json", b"\xff"), "expected a run report"),
@@ -126,8 +135,8 @@ _SAID: Final[dict[str, tuple[str, Damage, str]]] = {
     ),
     "a link to itself": (REPORT, loop, "expected a folder for the store, got a link to itself"),
     "a corpus": ("report noise --store @corpus", loop, "found those of: none"),
-    "a file instead of the studies": (REPORT, instead("studies"), "found those of: none"),
-    "a file instead of the runs": (PREDICT, instead("runs"), "noise/audio"),
+    "a file instead of the studies": (REPORT, instead("studies"), "studies: expected a folder"),
+    "a file instead of the runs": (PREDICT, instead("runs"), "runs: expected a folder, got a"),
 }
 
 CASES: Final = {

@@ -90,6 +90,8 @@ def read_corpus(
     if not path.is_dir():
         raise UserError(f"{path}: no such folder; name the folder of a corpus")
     if alike := sorted(p.name for p in path.iterdir() if p.stem.casefold() == _MANIFEST.stem):
+        if alike[0] == FILE_NAME:
+            raise UserError(f"{path / FILE_NAME}: expected a file, got something else; replace it")
         raise UserError(f"{path}: expected {FILE_NAME}, got {alike[0]}; rename it, if it is that")
     raise UserError(
         f"{path}: expected {FILE_NAME} (columns path, text, emotion, speaker), IEMOCAP's "
