@@ -15,9 +15,6 @@ from mlt_ray.storage.lease import STALE_S
 from tests.crashes.disks import filled
 from tests.endurance.remains import Machine
 
-LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-"""Debian's libfaketime: lets a process see another time of day."""
-
 JUMP_S = 7200
 """Seconds by which a clock jumps, forward or back."""
 
@@ -30,7 +27,7 @@ class Target:
     """A command that runs, and what it works with.
 
     `root`: its store, or the mirror of it. `stop` and `start`: of the server that it uses. `disk`:
-    the small disk with the store. `clock`: the file by which its time of day is moved.
+    the small disk with the store.
     """
 
     process: subprocess.Popen
@@ -39,7 +36,6 @@ class Target:
     stop: Callable[[], None] | None = None
     start: Callable[[], None] | None = None
     disk: Path | None = None
-    clock: Path | None = None
 
 
 def kill(pids: Collection[int]) -> bool:
@@ -110,21 +106,18 @@ def _pause(pid: int, rng: random.Random) -> bool:
 
 
 def jump(target: Target, rng: random.Random) -> bool:
-    """Move the time of day that the processes see, and the heartbeats of all leases.
+    """Move the heartbeats of all leases in a folder, as they look after the disk's clock jumped.
 
-    A file's time comes from the disk's own clock, which cannot be moved here: the heartbeats look
-    as after a jump the other way.
+    Leases are measured by that clock alone (`mlt_ray.storage.lease.file_system_time`).
     """
-    if target.clock is None:
-        return False
-    seconds = rng.choice((JUMP_S, -JUMP_S))
-    target.clock.write_text(f"{seconds:+d}\n")
+    seconds, moved = rng.choice((JUMP_S, -JUMP_S)), False
     for path in (target.root / "leases").glob("*.json"):
         with suppress(FileNotFoundError):
             before = path.stat().st_mtime
             if before:  # 0: given back
                 os.utime(path, (before - seconds, before - seconds))
-    return True
+                moved = True
+    return moved
 
 
 def full_disk(target: Target, rng: random.Random) -> bool:
@@ -176,7 +169,7 @@ DAMAGES: Mapping[str, Damage] = {
     "SIGTERM": Damage(do=terminate, codes={*_ASKED, -signal.SIGTERM}, ends=True, weight=2),
     "worker stopped for longer than a lease": Damage(do=stop_worker, codes={0}, kills=False),
     "driver stopped for longer than a lease": Damage(do=stop_driver, codes={0}, kills=False),
-    "clock jumps by two hours": Damage(do=jump, codes={0}, weight=4, kills=False),
+    "the disk's clock jumps by two hours": Damage(do=jump, codes={0}, kills=False),
     "disk full for a while": Damage(do=full_disk, codes={0, 2}, weight=4, kills=False),
     "server gone for a while": Damage(do=stop_server, codes={0, 2}, weight=6, kills=False),
 }

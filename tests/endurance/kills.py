@@ -145,7 +145,6 @@ class Trial:
                         stop=setting.stop,
                         start=setting.start,
                         disk=setting.disk,
-                        clock=setting.clock,
                     )
                 )
             yield targets

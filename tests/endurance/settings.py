@@ -33,7 +33,6 @@ class Setting:
     stop: Callable[[], None] | None = None
     start: Callable[[], None] | None = None
     disk: Path | None = None
-    clock: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Finding], None] = lambda finding: None
 
@@ -99,28 +98,6 @@ def search(scene: Scene, name: str) -> Iterator[Setting]:
         undisturbed=undisturbed,
         runs=searches.RUNS,
         check=check,
-    )
-
-
-@contextlib.contextmanager
-def clock(scene: Scene, name: str) -> Iterator[Setting]:
-    """The study, whose processes see a time of day that can be moved."""
-    from tests.endurance.damages import LIBFAKETIME
-
-    store, file = scene.store(name), scene.folder / f"{name}.clock"
-    file.write_text("+0\n")
-    yield _in_folder(
-        scene,
-        store,
-        clock=file,
-        environment={
-            "LD_PRELOAD": str(LIBFAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        },
     )
 
 
@@ -197,7 +174,6 @@ SETTINGS: Mapping[str, tuple[Enter, float]] = {
     "study": (study, 6.0),
     "two drivers": (two_drivers, 2.0),
     "search": (search, 2.0),
-    "clock": (clock, 1.0),
     "small disk": (disk, 1.0),
     "MLflow server": (mlflow, 2.0),
     "S3 store": (object_store, 2.0),
