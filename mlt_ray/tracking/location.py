@@ -5,10 +5,14 @@ import os
 import sqlite3
 import tempfile
 from contextlib import closing
+from importlib.metadata import entry_points
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from mlt_ray.errors import UserError
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.masking import masked
+from mlt_ray.storage.files import check_writable
 from mlt_ray.storage.store import Store
 
 LEASE = "mlflow"
@@ -26,6 +30,22 @@ LOCAL_UI = "http://127.0.0.1:5000"
 WAIT_S = 60.0
 """Seconds that another process may keep the database locked."""
 
+SCHEMES = frozenset(
+    [
+        "databricks",
+        "databricks-uc",
+        "file",
+        "http",
+        "https",
+        "mssql",
+        "mysql",
+        "postgresql",
+        "sqlite",
+        "uc",
+    ]
+)
+"""What MLflow's URIs begin with, besides those of its plugins."""
+
 MOVES = (
     "UPDATE experiments SET artifact_location = ? || substr(artifact_location, ?) "
     "WHERE substr(artifact_location, 1, ?) = ?",
@@ -41,6 +61,23 @@ database."""
 def tracking_location(store: Store, tracking_uri: str | None) -> str:
     """The URI that was asked for, else that of MLflow's variable, else the store's database."""
     return tracking_uri or os.environ.get(URI_VARIABLE) or default_uri(store)
+
+
+def check_location(uri: str) -> None:
+    """`UserError` for a URI at which no MLflow can ever be: before hours are spent.
+
+    A server that does not answer is none: it may answer later, and stops nothing.
+    """
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    known = SCHEMES | {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
+    if scheme and scheme not in known:
+        raise UserError(
+            f"--tracking-uri {masked(uri)}: expected http(s)://SERVER, sqlite:///FILE or another "
+            f"database, got {scheme}:; correct it, or leave it out for the store's own"
+        )
+    file = uri.partition("?")[0].removeprefix("sqlite:///")
+    if scheme == "sqlite" and file not in ("", ":memory:", "sqlite://"):
+        check_writable(Path(file).parent, f"--tracking-uri {uri}")
 
 
 def default_uri(store: Store) -> str:

@@ -42,6 +42,7 @@ from mlt_ray.spec import RunSpec
 from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
+from mlt_ray.tracking.location import check_location, tracking_location
 
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
@@ -145,6 +146,7 @@ def open_workspace(places: Places, labels: Collection[Labels], console: Console)
     `labels` say what counts in the rows that are asked for.
     """
     places.check_machine()
+    check_location(tracking_location(places.store, places.tracking_uri))
     with reading(console) as progress:
         workspace = Workspace.open(places, labels, progress)
     notes: dict[str, None] = {}
@@ -244,7 +246,6 @@ def _digests(records: Sequence[StudyRecord]) -> set[tuple[str, str, str]]:
 def open_tracker(records: Sequence[StudyRecord], places: Places) -> "Tracker":
     """The tracker of records, after everything was written that MLflow lacked."""
     # MLflow takes seconds to import: not before the user has seen what is going to happen.
-    from mlt_ray.tracking.location import tracking_location
     from mlt_ray.tracking.tracker import Tracker
 
     store = places.store
