@@ -19,8 +19,11 @@ def main() -> int:
         print("pip-audit: nobody was asked, since the advisories do not answer")
         return 0
     if not done.stdout:
-        is_unreachable = any(word in done.stderr for word in ("ConnectionError", "ServiceError"))
-        print(f"pip-audit: nobody was asked; it ended with {done.returncode}: {done.stderr}")
+        # A proxy that signs anew, without its certificate at hand, is nobody to ask either.
+        words = ("ConnectionError", "ServiceError", "SSLError")
+        is_unreachable = any(word in done.stderr for word in words)
+        said = done.stderr.strip().splitlines()[-1:] if is_unreachable else [done.stderr]
+        print(f"pip-audit: nobody was asked; it ended with {done.returncode}: {''.join(said)}")
         return 0 if is_unreachable else 1
     packages = json.loads(done.stdout)["dependencies"]
     unasked = [p for p in packages if "skip_reason" in p]
