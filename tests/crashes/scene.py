@@ -20,7 +20,7 @@ EPOCHS = 30
 
 RUNS = 4
 FEW = ("--rows", "audio only", "--folds", "1-2", "--seeds", "1-2")
-LONG = {"training.batch_size": 8, "training.max_epochs": EPOCHS, "training.patience": EPOCHS}
+LONG = {"training.batch_size": 4, "training.max_epochs": EPOCHS, "training.patience": EPOCHS}
 PROFILE = "resources: {checkpoint_interval_s: 0, memory_check: false}\n"
 
 Results = dict[str, tuple[Any, bytes]]
