@@ -3,8 +3,6 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
@@ -14,12 +12,9 @@ AGAIN_S: Final = 0.05
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, the word of a batch system, and the end of a terminal."""
 
-_came = threading.Event()
-
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """A handler of signals: raises `KeyboardInterrupt`, in a finaliser a moment later."""
-    _came.set()
     if is_in_finaliser(frame):
         threading.Timer(AGAIN_S, os.kill, (os.getpid(), number)).start()
         return
@@ -35,15 +30,6 @@ def handle() -> None:
     """Let signals interrupt this process: a batch system's SIGTERM is a Ctrl-C, too."""
     for number in ending():
         signal.signal(number, interrupt)
-
-
-@contextmanager
-def heeded() -> Iterator[None]:
-    """A block in which a signal came ends by `KeyboardInterrupt`, even if a library swallows it."""
-    _came.clear()
-    yield
-    if _came.is_set():
-        raise KeyboardInterrupt
 
 
 def is_in_finaliser(frame: FrameType | None) -> bool:

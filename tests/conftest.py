@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,10 @@ pytest_plugins = ["tests.side_by_side"]
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported: tests side by side, and their commands, would fight for the CPUs.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As where a script starts the tests in the background: their commands would heed no Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NUM_BINS = 5
 VECTOR_DIM = 3

@@ -1,13 +1,12 @@
 """Ctrl-C is heeded wherever it comes."""
 
-import contextlib
 import signal
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from mlt_ray.signals import ENDING, ending, handle, heeded
+from mlt_ray.signals import ENDING, ending, handle
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +40,6 @@ def test_a_signal_in_a_finaliser_raises_soon_after() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         drop(Slow())
-
-
-def test_what_a_library_swallows_is_raised_at_the_end_of_the_block() -> None:
-    def work() -> None:
-        with heeded(), contextlib.suppress(BaseException):  # as some libraries do
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    with heeded():  # the next block does not hear of it
-        pass
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:

@@ -37,7 +37,6 @@ from mlt_ray.planning.resources import Resources
 from mlt_ray.planning.source import Queue
 from mlt_ray.planning.states import StatesLeft
 from mlt_ray.planning.workspace import Places, Workspace
-from mlt_ray.signals import heeded
 from mlt_ray.spec import RunSpec
 from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.store import Store
@@ -183,7 +182,7 @@ def fill_cache(
     left = workspace.states_left(rows)
     tell_states(left, console)
     is_wanted = not here and bool(left)
-    with heeded(), Bars(console) as bars, _embedder(workspace, is_wanted, console) as embed:
+    with Bars(console) as bars, _embedder(workspace, is_wanted, console) as embed:
         workspace.fill_cache(rows, bars.show, embed)
     computed = ", ".join(f"{total} {what}" for what, total in bars.totals.items())
     console.print(f"features: {computed or 'cached'}", highlight=False)
