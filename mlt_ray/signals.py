@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
@@ -30,6 +32,19 @@ def handle() -> None:
     """Let signals interrupt this process: a batch system's SIGTERM is a Ctrl-C, too."""
     for number in ending():
         signal.signal(number, interrupt)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Afterwards SIGTERM does what it did before; Ray puts a handler of its own there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def is_in_finaliser(frame: FrameType | None) -> bool:

@@ -1,12 +1,12 @@
 """Ctrl-C is heeded wherever it comes."""
 
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from mlt_ray.signals import ENDING, ending, handle
+from mlt_ray.signals import ENDING, ending, handle, kept
+from tests.finaliser import Slow, drop_and_wait
 
 
 @pytest.fixture(autouse=True)
@@ -19,14 +19,6 @@ def _() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-class Slow:
-    """An object whose end takes a while."""
-
-    def __del__(self) -> None:
-        signal.raise_signal(signal.SIGINT)
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_raises(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -34,12 +26,8 @@ def test_a_signal_raises(number: signal.Signals) -> None:
 
 
 def test_a_signal_in_a_finaliser_raises_soon_after() -> None:
-    def drop(slow: Slow) -> None:
-        del slow
-        time.sleep(5)
-
     with pytest.raises(KeyboardInterrupt):
-        drop(Slow())
+        drop_and_wait(Slow())
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:
@@ -47,3 +35,10 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     assert ending() == [signal.SIGINT, signal.SIGTERM]
     handle()
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_what_a_library_puts_there_is_gone_afterwards() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with kept():
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -168,7 +169,11 @@ _ENDLESS: Final = "audio file is a device or a pipe, no file"
 
 def _is_endless(path: Path) -> bool:
     """Whether reading a path might never end."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # whoever reads it says why
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _where_else(path: Path) -> str:

@@ -16,6 +16,7 @@ import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray.exceptions import RayActorError
 
+from mlt_ray import signals
 from mlt_ray.errors import UserError, first_line
 from mlt_ray.logs import are_logs_shown
 from mlt_ray.planning.resources import LOCAL, Node, Resources, cpus_here, ray_address
@@ -23,7 +24,6 @@ from mlt_ray.scheduling.cluster import START, check_address, unusable
 from mlt_ray.scheduling.death import Watch, shut_down_dead
 from mlt_ray.scheduling.sockets import folder_for_ray, mark, own_sessions
 from mlt_ray.scheduling.token import make_private
-from mlt_ray.signals import interrupt
 
 NOISY_LOGGERS = (
     "ray._private.authentication.authentication_token_setup",
@@ -91,14 +91,13 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
         make_private()
     with folder_for_ray() if is_local else nullcontext() as folder:
         place = Path(folder or get_default_ray_temp_dir())
-        with own_sessions(place) if is_local else nullcontext():
-            is_main = threading.current_thread() is threading.main_thread()
-            before = signal.getsignal(signal.SIGTERM)
+        with signals.kept(), own_sessions(place) if is_local else nullcontext():
             _start(address, own if folder is None else own | {"_temp_dir": folder})
             watch = None
             try:
-                if is_main:  # Ray's own handler would end this process without a word
-                    signal.signal(signal.SIGTERM, interrupt)
+                if threading.current_thread() is threading.main_thread():
+                    # Ray's own handler would end this process without a word.
+                    signal.signal(signal.SIGTERM, signals.interrupt)
                 watch = Watch(is_local)
                 with watch.watching():
                     yield resources.with_gpus(ray.cluster_resources().get("GPU", 0))
@@ -107,8 +106,6 @@ def connection(address: str | None, resources: Resources) -> Iterator[Resources]
                     shut_down_dead()
                 else:
                     _shut_down()
-                if is_main:
-                    signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _start(address: str | None, own: Mapping[str, Any]) -> None:
@@ -154,7 +151,8 @@ def _own_processes() -> set[psutil.Process]:
     found = set()
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
-            found |= {child} if child.name() in OWN_PROCESSES else set()
+            if child.name() in OWN_PROCESSES:
+                found.add(child)
     return found
 
 

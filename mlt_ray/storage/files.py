@@ -14,11 +14,11 @@ from typing import Any
 from mlt_ray.errors import StoreFull, UserError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+"""Error numbers of a full disk and of a full quota."""
 
 _UMASK = os.umask(0o077)
 """What the user lets no file give to others. It can only be read by being set."""
 os.umask(_UMASK)
-"""Error numbers of a full disk and of a full quota."""
 
 
 def json_bytes(values: Any) -> bytes:

@@ -63,7 +63,6 @@ CHECKSUMS = "files"
 RUN_FILES = frozenset({REPORT, "inputs.json", "predictions.csv", "curve.csv"})
 """Names of the files of a finished run, but for its weights."""
 
-
 FOLDERS: Final = (
     "checkpoints", "corpora", "encoders", "evaluations", "features", "leases", "models", "reports",
     "runs", "searches", "studies",

@@ -30,19 +30,9 @@ LOCAL_UI = "http://127.0.0.1:5000"
 WAIT_S = 60.0
 """Seconds that another process may keep the database locked."""
 
-SCHEMES = frozenset(
-    [
-        "databricks",
-        "databricks-uc",
-        "file",
-        "http",
-        "https",
-        "mssql",
-        "mysql",
-        "postgresql",
-        "sqlite",
-        "uc",
-    ]
+SCHEMES = (
+    *("http", "https", "file", "sqlite", "postgresql", "mysql", "mssql"),
+    *("databricks", "databricks-uc", "uc"),
 )
 """What MLflow's URIs begin with, besides those of its plugins."""
 
@@ -63,14 +53,17 @@ def tracking_location(store: Store, tracking_uri: str | None) -> str:
     return tracking_uri or os.environ.get(URI_VARIABLE) or default_uri(store)
 
 
-def check_location(uri: str) -> None:
-    """`UserError` for a URI at which no MLflow can ever be: before hours are spent.
+def usable_location(store: Store, tracking_uri: str | None) -> str:
+    """`tracking_location`; `UserError` where no MLflow can ever be, before hours are spent.
 
-    A server that does not answer is none: it may answer later, and stops nothing.
+    A server that does not answer is none of these: it may answer later, and stops nothing. The
+    store's own database is where the store is, which is checked by itself.
     """
+    uri = tracking_location(store, tracking_uri)
+    if uri == default_uri(store):
+        return uri
     scheme = urlsplit(uri).scheme.partition("+")[0]
-    known = SCHEMES | {plugin.name for plugin in entry_points(group="mlflow.tracking_store")}
-    if scheme and scheme not in known:
+    if scheme and scheme not in (*SCHEMES, *_plugins()):
         raise UserError(
             f"--tracking-uri {masked(uri)}: expected http(s)://SERVER, sqlite:///FILE or another "
             f"database, got {scheme}:; correct it, or leave it out for the store's own"
@@ -78,6 +71,12 @@ def check_location(uri: str) -> None:
     file = uri.partition("?")[0].removeprefix("sqlite:///")
     if scheme == "sqlite" and file not in ("", ":memory:", "sqlite://"):
         check_writable(Path(file).parent, f"--tracking-uri {uri}")
+    return uri
+
+
+def _plugins() -> list[str]:
+    """What the URIs of MLflow's plugins begin with."""
+    return [plugin.name for plugin in entry_points(group="mlflow.tracking_store")]
 
 
 def default_uri(store: Store) -> str:

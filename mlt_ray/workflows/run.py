@@ -41,7 +41,7 @@ from mlt_ray.spec import RunSpec
 from mlt_ray.storage.record import StudyRecord
 from mlt_ray.storage.store import Store
 from mlt_ray.studies.study import Row, Study
-from mlt_ray.tracking.location import check_location, tracking_location
+from mlt_ray.tracking.location import tracking_location, usable_location
 
 if TYPE_CHECKING:
     from mlt_ray.encoders.embedding import Embedder
@@ -145,7 +145,7 @@ def open_workspace(places: Places, labels: Collection[Labels], console: Console)
     `labels` say what counts in the rows that are asked for.
     """
     places.check_machine()
-    check_location(tracking_location(places.store, places.tracking_uri))
+    usable_location(places.store, places.tracking_uri)
     with reading(console) as progress:
         workspace = Workspace.open(places, labels, progress)
     notes: dict[str, None] = {}

@@ -14,7 +14,7 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
     The list is empty if MLflow cannot be written, which was said then. Raises `UserError` for a
     store without runs, and last of all if an experiment cannot be written, as a deleted one.
     """
-    from mlt_ray.tracking.location import check_location, tracking_location
+    from mlt_ray.tracking.location import usable_location
     from mlt_ray.tracking.tracker import Tracker
 
     records = all_records(store)
@@ -24,9 +24,7 @@ def sync_store(store: Store, tracking_uri: str | None) -> list[str]:
             "--store"
         )
     store.check_writable()
-    uri = tracking_location(store, tracking_uri)
-    check_location(uri)
-    tracker = Tracker(store, uri, records)
+    tracker = Tracker(store, usable_location(store, tracking_uri), records)
     tracker.sync()
     for record in records:
         page = None if record.is_search else _page_of(record.study, store)

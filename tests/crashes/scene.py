@@ -20,6 +20,7 @@ EPOCHS = 30
 
 RUNS = 4
 FEW = ("--rows", "audio only", "--folds", "1-2", "--seeds", "1-2")
+ONE = ("--rows", "audio only", "--folds", "1", "--seeds", "1")
 LONG = {"training.batch_size": 4, "training.max_epochs": EPOCHS, "training.patience": EPOCHS}
 PROFILE = "resources: {checkpoint_interval_s: 0, memory_check: false}\n"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.crashes.journal import journal, wait_until
 from tests.crashes.scene import (
+    ONE,
     Finding,
     Scene,
     finished_files,
@@ -56,8 +57,7 @@ def absent_server(scene: Scene) -> Finding:
     store = scene.store("absent-server")
     finding = Finding(case="MLflow server absent", damage="no server while computing; then sync")
     database, port = scene.folder / "late-server.db", free_port()
-    one = ("--rows", "audio only", "--folds", "1", "--seeds", "1")
-    command = scene.command(store, "--tracking-uri", f"http://127.0.0.1:{port}", few=one)
+    command = scene.command(store, "--tracking-uri", f"http://127.0.0.1:{port}", few=ONE)
     with journal(store) as kept:
         with started(*command) as process:
             shown = finding.expect_exit(process, 0)

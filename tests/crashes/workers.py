@@ -6,6 +6,7 @@ import subprocess
 
 from tests.crashes.journal import journal
 from tests.crashes.scene import (
+    ONE,
     Finding,
     Scene,
     check_resumed,
@@ -17,7 +18,7 @@ from tests.crashes.scene import (
 )
 from tests.end_to_end.conftest import mlt_ray
 
-SPREAD = ("--rows", "audio only", "--folds", "1", "--seeds", "1", "--workers", "2")
+SPREAD = (*ONE, "--workers", "2")
 
 
 def killed_worker(scene: Scene) -> Finding:

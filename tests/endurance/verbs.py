@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.table import Table
 
 from mlt_ray.errors import INTERRUPTED
-from tests.crashes.scene import Scene, kill_session
+from tests.crashes.scene import ONE, Scene, kill_session
 from tests.end_to_end.conftest import mlt_ray, start_mlt_ray
 from tests.endurance.remains import Machine
 
@@ -55,8 +55,7 @@ Arguments = Callable[[Place, Path], tuple[object, ...]]
 
 
 def _run(place: Place, folder: Path) -> tuple[object, ...]:
-    one = ("--rows", "audio only", "--folds", "1", "--seeds", "1")
-    return place.scene.command(place.scene.store("store", inside=folder), few=one)
+    return place.scene.command(place.scene.store("store", inside=folder), few=ONE)
 
 
 def _search(place: Place, folder: Path) -> tuple[object, ...]:

@@ -1,13 +1,13 @@
 """The second Ctrl-C ends a command at once, wherever it comes."""
 
 import signal
-import time
 from types import SimpleNamespace
 
 import pytest
 
 from mlt_ray.scheduling import interruption
 from mlt_ray.scheduling.interruption import interruptible
+from tests.finaliser import Slow, drop_and_wait
 
 
 @pytest.fixture
@@ -15,19 +15,6 @@ def searcher(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the searcher, without a Ray that could end."""
     monkeypatch.setattr(interruption, "end_with_ray", lambda: None)
     return SimpleNamespace(error=None, is_stopping=False, outage=SimpleNamespace())
-
-
-class Slow:
-    """An object whose end takes a while."""
-
-    def __del__(self) -> None:
-        signal.raise_signal(signal.SIGINT)
-        time.sleep(0.01)
-
-
-def drop_and_wait(slow: Slow) -> None:
-    del slow
-    time.sleep(5)
 
 
 def test_the_first_asks_and_the_second_raises(searcher: SimpleNamespace) -> None:

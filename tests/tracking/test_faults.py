@@ -15,7 +15,7 @@ from mlt_ray.storage.record import all_records, write_record
 from mlt_ray.storage.store import Store
 from mlt_ray.tracking import location
 from mlt_ray.tracking.faults import check_file, reason_of, sqlite_file
-from mlt_ray.tracking.location import database, default_uri
+from mlt_ray.tracking.location import database, default_uri, usable_location
 from mlt_ray.tracking.tracker import Tracker
 from mlt_ray.workflows.sync import sync_store
 from tests.tracking.contents import contents
@@ -113,7 +113,8 @@ def test_an_experiment_of_others_is_left_alone(store, capsys):
 
 
 @pytest.mark.slow
-def test_an_empty_experiment_and_one_without_our_view_are_written(store):
+def test_an_empty_experiment_and_one_without_our_view_are_written(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MLflow puts files there for an experiment that names no place
     client = MlflowClient(tracking_uri=default_uri(store))
     client.create_experiment("s")
     assert not opened(store).unusable
@@ -188,3 +189,10 @@ def test_only_sqlite_files_are_looked_into(tmp_path):
     check_file(f"sqlite:///{tmp_path}/none.db")
     assert Store(tmp_path).root.exists()
     assert not [*tmp_path.iterdir()]
+
+
+def test_the_store_s_own_database_is_let_alone_where_nothing_can_be_written():
+    finished = Store("/proc/sys")  # a study of somebody else's may be planned and looked at
+    assert usable_location(finished, None) == default_uri(finished)
+    with pytest.raises(UserError, match="expected a folder that can be written"):
+        usable_location(finished, "sqlite:////proc/sys/other.db")

@@ -104,8 +104,8 @@ def _fewer(resources: Resources, nodes: Sequence[Node], node: Node, fitting: int
     """The option by which no more processes than are `fitting` go to a node at once."""
     if len(nodes) == 1:
         return f"--concurrency {max(1, fitting // resources.workers)}"
-    share = f"{math.ceil(node.cpus / max(1, fitting))}"
-    return f"--cpus-per-worker {share}" if resources.workers > 1 else f"--cpus-per-run {share}"
+    of = "worker" if resources.workers > 1 else "run"
+    return f"--cpus-per-{of} {math.ceil(node.cpus / max(1, fitting))}"
 
 
 def _remedy(need: Need, fits_alone: bool) -> str:
